@@ -1,0 +1,153 @@
+"""Every error a user can meet, in one tree.
+
+::
+
+    IblDaskError
+    |-- InputError (ValueError)            the data on disk are not what the step needs
+    |   |-- NotASession                    the path does not end in subject/YYYY-MM-DD/NNN
+    |   |-- DescriptionError               the experiment description is absent or unusable
+    |   |-- MissingFile (FileNotFoundError)  a file that the session should hold is not there
+    |   |-- UnreadableVideo                the container cannot be indexed, or frames have no times
+    |   |-- DecodeFailed                   frames that the index promises do not come out of the decoder
+    |   |-- TruncatedFile                  a binary file ends inside a record
+    |   |-- UnequalLengths                 files that describe the same frames disagree on how many
+    |   |-- UnusableFile                   a file is there but its content makes no sense
+    |   |-- NoPulses                       the sync holds no pulse of this camera
+    |   `-- PulseCountMismatch             too many frames have no pulse
+    |-- OutputError (OSError)              a result cannot be written, or what is there is not ours to touch
+    |   |-- NotWritable                    read-only folder, no permission
+    |   |-- FormatTooNew                   written by a version with another layout
+    |   `-- CorruptOutput                  an output of ours does not pass its own check
+    |-- RunError (RuntimeError)            the run itself went wrong
+    |   `-- SessionLocked                  another driver holds the session
+    `-- UsageError (ValueError)            an argument makes no sense
+
+A message always says what went wrong, where, what was expected, what was found and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IblDaskError(Exception):
+    """Carry the five things a reader of a message needs.
+
+    Parameters
+    ----------
+    what : str
+        What went wrong, in one sentence.
+    where : str
+        The file, camera or session it concerns.
+    expected, got : str
+        What should have been there, and what was.
+    do : str
+        The next step for the person reading.
+    """
+
+    category: ClassVar[str] = "error"
+    """Who can mend it: `input` (the data), `output` (the disk), `run` (the cluster), `usage` (the call)."""
+
+    def __init__(self, what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> None:
+        super().__init__(what, where, expected, got, do)
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.do = do
+
+    def __str__(self) -> str:
+        """Say everything on one paragraph, leaving out what was not given."""
+        parts = [self.what.rstrip(".") + "."]
+        if self.where:
+            parts.append(f"Where: {self.where}.")
+        if self.expected:
+            parts.append(f"Expected: {self.expected}.")
+        if self.got:
+            parts.append(f"Got: {self.got}.")
+        if self.do:
+            parts.append(f"What to do: {self.do}.")
+        return " ".join(parts)
+
+
+class InputError(IblDaskError, ValueError):
+    """The data on disk are not what the step needs."""
+
+    category = "input"
+
+
+class NotASession(InputError):
+    """The path does not end in subject/YYYY-MM-DD/NNN."""
+
+
+class DescriptionError(InputError):
+    """The experiment description is absent or unusable."""
+
+
+class MissingFile(InputError, FileNotFoundError):
+    """A file that the session should hold is not there."""
+
+    __str__ = IblDaskError.__str__
+
+
+class UnreadableVideo(InputError):
+    """The container cannot be indexed, or its frames have no presentation times."""
+
+
+class DecodeFailed(InputError):
+    """Frames that the index promises do not come out of the decoder."""
+
+
+class TruncatedFile(InputError):
+    """A binary file ends inside a record."""
+
+
+class UnequalLengths(InputError):
+    """Files that describe the same frames disagree on how many there are."""
+
+
+class UnusableFile(InputError):
+    """A file is there, but its content makes no sense."""
+
+
+class NoPulses(InputError):
+    """The sync holds no pulse of this camera."""
+
+
+class PulseCountMismatch(InputError):
+    """Too many frames have no pulse."""
+
+
+class OutputError(IblDaskError, OSError):
+    """A result cannot be written, or what is there is not ours to touch."""
+
+    category = "output"
+    __str__ = IblDaskError.__str__
+
+
+class NotWritable(OutputError):
+    """The folder is read-only, or permission is missing."""
+
+
+class FormatTooNew(OutputError):
+    """The file was written by a version with another layout."""
+
+
+class CorruptOutput(OutputError):
+    """An output of ours does not pass its own check."""
+
+
+class RunError(IblDaskError, RuntimeError):
+    """The run itself went wrong."""
+
+    category = "run"
+
+
+class SessionLocked(RunError):
+    """Another driver holds the session."""
+
+
+class UsageError(IblDaskError, ValueError):
+    """An argument makes no sense."""
+
+    category = "usage"

@@ -1,0 +1,123 @@
+"""A session folder and where its results go."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from ibl_dask.errors import DescriptionError, NotASession
+from ibl_dask.model.description import ExperimentDescription
+
+_TAIL = re.compile(r"^(?P<subject>[^/]+)/(?P<date>\d{4}-\d{2}-\d{2})/(?P<number>\d{1,3})$")
+OWN_FOLDER = "ibl_dask"
+"""Folder of our own files inside a session."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One recording of one subject.
+
+    Parameters
+    ----------
+    path : Path
+        Any folder that ends in `subject/YYYY-MM-DD/NNN`.
+    output_root : Path, optional
+        Where results go, under `lab/Subjects/subject/date/NNN`; by default into the session itself.
+
+    Raises
+    ------
+    NotASession
+        If the path does not end that way, or no such folder exists.
+    """
+
+    path: Path
+    output_root: Path | None = None
+
+    def __post_init__(self) -> None:
+        path = Path(self.path).expanduser().absolute()
+        object.__setattr__(self, "path", path)
+        if self.output_root is not None:
+            object.__setattr__(self, "output_root", Path(self.output_root).expanduser().absolute())
+        if _TAIL.match("/".join(path.parts[-3:])) is None:
+            raise NotASession(
+                "this is not a session folder",
+                where=str(path),
+                expected="a folder that ends in subject/YYYY-MM-DD/NNN, for instance SW_001/2023-05-01/001",
+                got="/".join(path.parts[-3:]),
+                do="give the session's own folder, or a folder that holds sessions",
+            )
+        if not path.is_dir():
+            raise NotASession(
+                "this session folder does not exist",
+                where=str(path),
+                expected="an existing folder",
+                got="a file" if path.exists() else "nothing at this path",
+                do="check the path for typing errors, and that the disk is mounted",
+            )
+
+    @property
+    def subject(self) -> str:
+        """Return the nickname of the subject."""
+        return self.path.parts[-3]
+
+    @property
+    def date(self) -> str:
+        """Return the date, YYYY-MM-DD."""
+        return self.path.parts[-2]
+
+    @property
+    def number(self) -> str:
+        """Return the number of the session on its day, as in the folder name."""
+        return self.path.parts[-1]
+
+    @property
+    def reference(self) -> str:
+        """Return `subject/date/number`, the name people use."""
+        return f"{self.subject}/{self.date}/{self.number}"
+
+    @property
+    def relative(self) -> Path:
+        """Return the path below the folder that holds labs or subjects."""
+        parts = self.path.parts
+        if len(parts) >= 6 and parts[-4] == "Subjects":
+            return Path(*parts[-5:])
+        return Path(*parts[-3:])
+
+    @property
+    def outputs(self) -> Path:
+        """Return the folder that receives results."""
+        return self.path if self.output_root is None else self.output_root / self.relative
+
+    @property
+    def own(self) -> Path:
+        """Return the folder that receives files of our own formats."""
+        return self.outputs / OWN_FOLDER
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Return the folders where inputs are looked up, in order."""
+        return (self.path,) if self.outputs == self.path else (self.outputs, self.path)
+
+    @cached_property
+    def description(self) -> ExperimentDescription:
+        """Read the experiment description.
+
+        Raises
+        ------
+        DescriptionError
+            If there is none, or it cannot be understood.
+        """
+        for root in self.roots:
+            found = sorted(root.glob("_ibl_experiment.description*.yaml"))
+            if found:
+                return ExperimentDescription.read(found[0])
+        raise DescriptionError(
+            "this session has no experiment description",
+            where=str(self.path),
+            expected="a file _ibl_experiment.description.yaml in the session folder",
+            got="no file of that name",
+            do="copy the session again from the acquisition computer, or write the file by hand: "
+            "it names the cameras, the sync and the tasks",
+        )

@@ -1,0 +1,28 @@
+"""Codes and names of how a task ended."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Task states with the names Alyx knows."""
+
+    WAITING = "Waiting"
+    HELD = "Held"
+    STARTED = "Started"
+    ERRORED = "Errored"
+    ABANDONED = "Abandoned"
+    EMPTY = "Empty"
+    INCOMPLETE = "Incomplete"
+    COMPLETE = "Complete"
+
+    @property
+    def code(self) -> int:
+        """Return what `Task.run()` returns for it: 0 done, -1 error, -2 to be tried again, -3 incomplete."""
+        return {"Complete": 0, "Empty": 0, "Incomplete": -3, "Errored": -1, "Abandoned": -1}.get(self, -2)
+
+    @property
+    def is_success(self) -> bool:
+        """Return whether nothing is left to do or to mend."""
+        return self in (Status.COMPLETE, Status.EMPTY)
