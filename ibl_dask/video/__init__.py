@@ -1,0 +1,1 @@
+"""Bytes to frames: index, chunk plan, reader, frame pass and its reducers, lazy view."""

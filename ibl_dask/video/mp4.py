@@ -1,0 +1,135 @@
+"""The two tables of an MP4 file that the demuxer does not hand out without reading the packets.
+
+Presentation times of files with B-frames need `ctts` (composition offsets); whether frames are hidden needs `elst`
+(edit list). Both stand in the `moov` box, a few bytes per frame (ISO/IEC 14496-12, sections 8.6.1.3 and 8.6.6).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
+
+
+@dataclass(frozen=True, slots=True)
+class VideoTables:
+    """What the video track's tables say."""
+
+    composition_offsets: NDArray[np.int64]
+    """Presentation minus decode time of every sample, ticks, in decode order; empty where they are equal."""
+    edits: tuple[tuple[int, int, int], ...]
+    """(duration in movie ticks, first media tick or -1 for a pause, rate x 65536) of each edit."""
+    is_fragmented: bool
+    """True where frames also stand outside these tables."""
+
+    def shows_all_from(self, first_media_tick: int) -> bool:
+        """Return whether the edit list, if there is one, only moves the first frame to time zero."""
+        if not self.edits:
+            return True
+        return len(self.edits) == 1 and self.edits[0][1] <= first_media_tick and self.edits[0][2] == 1 << 16
+
+
+def read_video_tables(path: Path) -> VideoTables | None:
+    """Read the tables of the first video track; None where the file is no MP4 with exactly one."""
+    with path.open("rb") as file:
+        moov = _find_moov(file)
+        if moov is None:
+            return None
+    tracks = [
+        track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"
+    ]
+    if len(tracks) != 1:
+        return None
+    found: dict[bytes, bytes] = {}
+    _collect(tracks[0], found)
+    return VideoTables(
+        composition_offsets=_composition_offsets(found.get(b"ctts")),
+        edits=_edits(found.get(b"elst")),
+        is_fragmented=any(kind == b"mvex" for kind, _ in _boxes(moov)),
+    )
+
+
+def _find_moov(file: BinaryIO) -> bytes | None:
+    """Hop from one top-level box to the next; the media data are never read."""
+    position = 0
+    file.seek(0, 2)
+    end = file.tell()
+    first = True
+    while position + 8 <= end:
+        file.seek(position)
+        head = file.read(16)
+        size, kind = struct.unpack(">I4s", head[:8])
+        skip = 8
+        if size == 1 and len(head) == 16:
+            size, skip = struct.unpack(">Q", head[8:])[0], 16
+        elif size == 0:
+            size = end - position
+        if first and kind not in (b"ftyp", b"moov", b"free", b"skip", b"wide", b"mdat"):
+            return None
+        first = False
+        if size < skip:
+            return None
+        if kind == b"moov":
+            file.seek(position + skip)
+            return file.read(size - skip)
+        position += size
+    return None
+
+
+def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = 0
+    while position + 8 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, position)
+        skip = 8
+        if size == 1 and position + 16 <= len(content):
+            size, skip = struct.unpack_from(">Q", content, position + 8)[0], 16
+        elif size == 0:
+            size = len(content) - position
+        if size < skip:
+            return
+        yield kind, content[position + skip : position + size]
+        position += size
+
+
+def _collect(content: bytes, found: dict[bytes, bytes]) -> None:
+    for kind, body in _boxes(content):
+        if kind in _CONTAINERS:
+            _collect(body, found)
+        else:
+            found[kind] = body
+
+
+def _handler(track: bytes) -> bytes:
+    for kind, body in _boxes(track):
+        if kind == b"mdia":
+            for inner, content in _boxes(body):
+                if inner == b"hdlr":
+                    return content[8:12]
+    return b""
+
+
+def _composition_offsets(body: bytes | None) -> NDArray[np.int64]:
+    if body is None:
+        return np.empty(0, np.int64)
+    n_runs = struct.unpack_from(">I", body, 4)[0]
+    # Version 0 is unsigned by the standard, but writers store negative offsets in it as well.
+    runs = np.frombuffer(body, ">i4", 2 * n_runs, 8).reshape(-1, 2)
+    return np.repeat(runs[:, 1].astype(np.int64), runs[:, 0])
+
+
+def _edits(body: bytes | None) -> tuple[tuple[int, int, int], ...]:
+    if body is None:
+        return ()
+    version, n_edits = body[0], struct.unpack_from(">I", body, 4)[0]
+    layout = ">Qqi" if version == 1 else ">Iii"
+    return tuple(struct.iter_unpack(layout, body[8 : 8 + n_edits * struct.calcsize(layout)]))

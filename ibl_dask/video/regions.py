@@ -1,0 +1,90 @@
+"""Where a camera is looked at: regions of the field's standard frames, scaled to the frame at hand.
+
+Rows and columns are those the reference uses (its camera QC and its wheel alignment), in pixels of the frame size
+the rigs are set to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ibl_dask.model.region import Region
+from ibl_dask.video.reducers import (
+    Brightness,
+    MotionEnergy,
+    QcSamples,
+    Sharpness,
+    Thumbnails,
+    focus_samples,
+    sample_frames,
+)
+
+if TYPE_CHECKING:
+    from ibl_dask.video.reducers import Reducer
+
+_NOMINAL = {"left": (1280, 1024)}
+_NOMINAL_OTHER = (640, 512)
+
+_WHEEL = {
+    "left": Region(800, 1020, 233, 1096),
+    "right": Region(426, 510, 104, 545),
+    "body": Region(402, 481, 31, 103),
+}
+_FOCUS = {
+    "left": (Region(0, 400, 0, 561), Region(500, 1024, 100, 800)),
+    "right": (Region(0, 196, 397, 640), Region(221, 512, 255, 640)),
+    "body": (Region(143, 274, 84, 433),),
+}
+N_THUMBNAILS = 8
+THUMBNAIL_WIDTH_PX = 320
+
+
+def brightness_region(label: str, width: int, height: int) -> Region:
+    """Return the part of the frame whose brightness is judged.
+
+    >>> brightness_region("left", 1280, 1024)
+    Region(top=0, bottom=512, left=0, right=844)
+    """
+    if label == "body":
+        return Region(0, height, width // 2, width)
+    if label == "left":
+        return Region(0, max(1, height // 2), 0, max(1, int(width * 0.66)))
+    return Region(0, max(1, height // 2), int(width * 0.66), width)
+
+
+def wheel_region(label: str, width: int, height: int) -> Region:
+    """Return the part of the frame that moves with the wheel (body: the tail side)."""
+    region = _WHEEL.get(label, _WHEEL["right"])
+    return region.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER))
+
+
+def focus_regions(label: str, width: int, height: int) -> tuple[Region, ...]:
+    """Return the parts of the frame whose focus is judged: face and paws, or the holder."""
+    regions = _FOCUS.get(label, (Region(0, 512, 0, 640),))
+    return tuple(r.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER)) for r in regions)
+
+
+def camera_reducers(label: str, n_frames: int, width: int, height: int) -> tuple[Reducer, ...]:
+    """Return everything that one pass over a camera's video computes."""
+    samples = sample_frames(n_frames)
+    focus = samples[focus_samples(len(samples))]
+    n_thumbnails = min(N_THUMBNAILS, n_frames)
+    thumbnails = (2 * i * n_frames + n_frames for i in range(n_thumbnails))
+    region = brightness_region(label, width, height)
+    thumbnail_width = min(THUMBNAIL_WIDTH_PX, width)
+    return (
+        Brightness(region),
+        MotionEnergy(wheel_region(label, width, height)),
+        Sharpness(),
+        QcSamples(
+            frames=tuple(int(i) for i in samples),
+            region=region,
+            focus_frames=tuple(int(i) for i in focus),
+            focus_regions=focus_regions(label, width, height),
+        ),
+        Thumbnails(
+            frames=tuple(i // (2 * n_thumbnails) for i in thumbnails),
+            width=thumbnail_width,
+            height=max(1, round(height * thumbnail_width / width)),
+        ),
+    )
