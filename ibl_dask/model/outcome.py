@@ -48,7 +48,3 @@ class CheckResult:
     """What it was compared with."""
     message: str = ""
     """Why the outcome is what it is, where the numbers do not say it."""
-
-    def extended(self) -> str | list[str | Number]:
-        """Return the value as stored in an extended QC record: a name, or a list of name and numbers."""
-        return [self.outcome.name, *self.numbers] if self.numbers else self.outcome.name

@@ -76,7 +76,8 @@ class FrameIndex:
     @property
     def times_s(self) -> NDArray[np.float64]:
         """Return the presentation times in seconds, from 0 at the first frame. (frame,)"""
-        return (self.pts - self.pts[0]) * float(self.time_base)
+        times: NDArray[np.float64] = (self.pts - self.pts[0]) * float(self.time_base)
+        return times
 
     def identity(self) -> dict[str, Any]:
         """Return what tells this video from another, independent of its path."""
@@ -106,8 +107,10 @@ class FrameIndex:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]) -> FrameIndex:
         """Build an index from what `to_arrays` returned."""
-        facts = {**facts, "time_base": Fraction(facts["time_base"]), "rate": Fraction(facts["rate"])}
-        return cls(**{name: arrays[name] for name in ("pts", "key_pts", "key_dts")}, **facts)
+        content: dict[str, Any] = {**arrays, **facts}
+        content["time_base"] = Fraction(facts["time_base"])
+        content["rate"] = Fraction(facts["rate"])
+        return cls(**content)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +137,11 @@ def index_video(path: Path) -> FrameIndex:
         stat = path.stat()
     except FileNotFoundError as error:
         raise MissingFile(
-            "this video does not exist", where=str(path), expected="a video file", got="nothing", do=_COPY_AGAIN
+            "this video does not exist",
+            where=str(path),
+            expected="a video file",
+            got="nothing",
+            do=_COPY_AGAIN,
         ) from error
     if stat.st_size == 0:
         raise UnreadableVideo(
@@ -186,7 +193,11 @@ def open_video(path: Path) -> InputContainer:
     if not container.streams.video:
         container.close()
         raise UnreadableVideo(
-            "this file holds no video stream", where=str(path), expected="one video stream", got="none", do=_COPY_AGAIN
+            "this file holds no video stream",
+            where=str(path),
+            expected="one video stream",
+            got="none",
+            do=_COPY_AGAIN,
         )
     context = container.streams.video[0].codec_context
     context.thread_count = 1
@@ -204,7 +215,9 @@ def _from_tables(path: Path, stream: VideoStream) -> _Packets | None:
     if "mp4" not in formats and "avi" not in formats:
         return None
     flat = np.fromiter(
-        (value for e in entries for value in (e.timestamp, e.is_keyframe, e.is_discard, e.size)), np.int64, 4 * n
+        (value for e in entries for value in (e.timestamp, e.is_keyframe, e.is_discard, e.size)),
+        np.int64,
+        4 * n,
     ).reshape(n, 4)
     dts, is_key, is_hidden, size = flat[:, 0], flat[:, 1].astype(bool), flat[:, 2].astype(bool), flat[:, 3]
     if (size == 0).any() or is_hidden.any() or not is_key.any():
@@ -261,7 +274,11 @@ def _from_packets(path: Path, container: InputContainer, stream: VideoStream) ->
 def _check(path: Path, pts: NDArray[np.int64], packets: _Packets) -> None:
     if len(pts) == 0:
         raise UnreadableVideo(
-            "this video holds no frame", where=str(path), expected="at least one frame", got="none", do=_COPY_AGAIN
+            "this video holds no frame",
+            where=str(path),
+            expected="at least one frame",
+            got="none",
+            do=_COPY_AGAIN,
         )
     if (np.diff(pts) <= 0).any():
         twice = int(np.flatnonzero(np.diff(pts) <= 0)[0])

@@ -45,9 +45,7 @@ def read_video_tables(path: Path) -> VideoTables | None:
         moov = _find_moov(file)
         if moov is None:
             return None
-    tracks = [
-        track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"
-    ]
+    tracks = [track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"]
     if len(tracks) != 1:
         return None
     found: dict[bytes, bytes] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +61,7 @@ def plan_chunks(keyframes: NDArray[np.int64], n_frames: int, target_frames: int)
             break
         borders.append(nearest)
     borders.append(n_frames)
-    return tuple(Chunk(a, b) for a, b in zip(borders[:-1], borders[1:], strict=True))
+    return tuple(Chunk(a, b) for a, b in pairwise(borders))
 
 
 def cut_evenly(n_frames: int, size: int) -> tuple[Chunk, ...]:

@@ -19,7 +19,18 @@ if TYPE_CHECKING:
 
     from ibl_dask.video.index import FrameIndex
 
-_LUMA_FIRST = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "nv12", "nv21", "gray", "yuv440p")
+_LUMA_FIRST = (
+    "yuv420p",
+    "yuvj420p",
+    "yuv422p",
+    "yuvj422p",
+    "yuv444p",
+    "yuvj444p",
+    "nv12",
+    "nv21",
+    "gray",
+    "yuv440p",
+)
 """Pixel formats whose first plane is 8-bit luma."""
 
 
@@ -28,7 +39,7 @@ def luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
     if frame.format.name not in _LUMA_FIRST:
         frame = frame.reformat(format="gray")
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[arg-type, call-overload]  # PyAV planes have a buffer, their stubs do not say so
+    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]  # PyAV planes have a buffer, their stubs do not say so
     return rows[: frame.height, : frame.width]  # type: ignore[no-any-return]  # follows from the line above
 
 

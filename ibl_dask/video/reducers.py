@@ -89,7 +89,7 @@ class _Described:
     version: ClassVar[int] = 1
 
     def fingerprint(self) -> str:
-        return fingerprint(type(self).__name__, self.version, **asdict(self))  # type: ignore[call-overload, no-any-return]  # every reducer is a dataclass
+        return fingerprint(type(self).__name__, self.version, **asdict(self))  # type: ignore[call-overload]  # every reducer is a dataclass
 
 
 class _Filling:
@@ -322,7 +322,8 @@ class _QcSamplesOfChunk(_Filling):
         i = self.place.get(number)
         if i is None:
             return
-        blue = np.ascontiguousarray(frame.to_ndarray(format="bgr24", interpolation="BICUBIC")[:, :, 0])
+        picture = np.asarray(frame.to_ndarray(format="bgr24", interpolation="BICUBIC"), np.uint8)
+        blue = np.ascontiguousarray(picture[:, :, 0])
         self._arrays["sample_brightness"][i] = self.reducer.region.of(blue).mean()
         if number in self.focus_frames:
             equalised = np.asarray(cv2.equalizeHist(blue), np.uint8)

@@ -1,0 +1,1 @@
+"""Judgements: a registry of small check functions, and what they look at."""

@@ -1,0 +1,48 @@
+"""Checks by name.
+
+A check is a function of `CameraEvidence` that returns a `CheckResult`, or None where what it needs is not there::
+
+    @check
+    def check_colour(evidence): ...
+
+The part of its name after `check_` is the name under which its outcome is published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ibl_dask.model.outcome import CheckResult, Outcome
+from ibl_dask.qc.evidence import CameraEvidence
+
+Check = Callable[[CameraEvidence], CheckResult | None]
+
+_CHECKS: dict[str, Check] = {}
+
+
+def check(function: Check) -> Check:
+    """Register a check."""
+    _CHECKS[name_of(function)] = function
+    return function
+
+
+def name_of(function: Check) -> str:
+    """Return the name under which a check publishes."""
+    name: str = function.__name__
+    return name.removeprefix("check_")
+
+
+def run_checks(evidence: CameraEvidence, select: tuple[str, ...] | None = None) -> tuple[CheckResult, ...]:
+    """Run every check (or the selected ones) in alphabetical order.
+
+    A check that lacks what it needs is NOT_SET, and says what is missing.
+    """
+    import ibl_dask.qc.camera  # noqa: F401  # registers the camera checks
+
+    results = []
+    for name in sorted(_CHECKS if select is None else select):
+        result = _CHECKS[name](evidence)
+        results.append(
+            CheckResult(name, Outcome.NOT_SET, message="what it needs is missing") if result is None else result
+        )
+    return tuple(results)

@@ -1,0 +1,1 @@
+"""Where things land: atomic writes, ALF files, chunk files, per-frame Zarr, markers, the run journal."""

@@ -1,0 +1,92 @@
+"""ALF files: finding inputs, which may carry a dataset UUID, and writing outputs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ibl_dask.errors import MissingFile
+from ibl_dask.store.atomic import writing
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ibl_dask.model.session import Session
+    from ibl_dask.model.task import Dataset
+
+_UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+
+
+def find(session: Session, collection: str, pattern: str) -> Path | None:
+    """Return a file of the session, looked up among the outputs first; None where there is none.
+
+    Parameters
+    ----------
+    session : Session
+        Where to look.
+    collection : str
+        Folder relative to the session; not looked into below its first level.
+    pattern : str
+        File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext`.
+    """
+    regex = _regex(pattern)
+    for root in session.roots:
+        folder = root / collection
+        if folder.is_dir():
+            found = sorted(path for path in folder.iterdir() if regex.fullmatch(path.name))
+            if found:
+                return found[0]
+    return None
+
+
+def require(session: Session, collection: str, pattern: str, do: str) -> Path:
+    """Return a file of the session.
+
+    Raises
+    ------
+    MissingFile
+        If there is none.
+    """
+    found = find(session, collection, pattern)
+    if found is None:
+        folder = session.path / collection
+        got = "no such folder"
+        if folder.is_dir():
+            names = sorted(path.name for path in folder.iterdir())
+            got = (
+                f"a folder with {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
+                if names
+                else "an empty folder"
+            )
+        raise MissingFile("this file is not there", where=str(folder / pattern), expected=pattern, got=got, do=do)
+    return found
+
+
+def find_dataset(session: Session, dataset: Dataset) -> Path | None:
+    """Return the file of a signature entry; None where there is none."""
+    return find(session, dataset.collection, dataset.pattern)
+
+
+def identity(path: Path | None) -> dict[str, Any] | None:
+    """Return what tells a file from another version of it, independent of where it stands; None for None."""
+    if path is None:
+        return None
+    stat = path.stat()
+    return {"name": path.name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def write_npy(path: Path, array: NDArray[Any]) -> None:
+    """Write an ALF `.npy` file."""
+    with writing(path) as file:
+        np.save(file, array, allow_pickle=False)
+
+
+def _regex(pattern: str) -> re.Pattern[str]:
+    stem, dot, extension = pattern.rpartition(".")
+    parts = (re.escape(part).replace(r"\*", ".*") for part in (stem, extension))
+    head, tail = parts
+    return re.compile(f"{head}(\\.{_UUID})?{re.escape(dot)}{tail}")

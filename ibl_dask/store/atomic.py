@@ -1,0 +1,127 @@
+"""Writing so that a reader sees the old content or the new, and nothing between."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from ibl_dask.errors import NotWritable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside a path that no other process uses and no ALF pattern matches."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that appears under its name only once it is whole and on disk.
+
+    Raises
+    ------
+    NotWritable
+        If the folder refuses, or the disk is full.
+    """
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise _explained(error, path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one go."""
+    with writing(path) as file:
+        file.write(text.encode())
+
+
+@contextlib.contextmanager
+def writing_folder(path: Path) -> Iterator[Path]:
+    """Fill a folder that appears under its name only once it is whole.
+
+    An older folder of that name is set aside by a rename and removed after the new one is in place; a reader that
+    finds only the folder set aside puts it back (`recover_folder`).
+    """
+    temporary = temporary_name(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        _sync_folder(temporary)
+        aside = _aside(path)
+        if path.exists():
+            if aside.exists():
+                shutil.rmtree(aside)
+            path.rename(aside)
+        temporary.rename(path)
+        if aside.exists():
+            shutil.rmtree(aside)
+    except OSError as error:
+        if not isinstance(error, NotWritable):
+            raise _explained(error, path) from error
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover_folder(path: Path) -> bool:
+    """Finish or undo a swap that was interrupted; return whether the folder is there now."""
+    aside = _aside(path)
+    if aside.exists():
+        if path.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.rename(path)
+    return path.exists()
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.previous")
+
+
+def _sync_folder(folder: Path) -> None:
+    for name in sorted(folder.rglob("*")):
+        if name.is_file():
+            with name.open("rb") as file:
+                os.fsync(file.fileno())
+
+
+def _explained(error: OSError, path: Path) -> OSError:
+    if isinstance(error, NotWritable):
+        return error
+    if error.errno in _REFUSED:
+        return NotWritable(
+            "this result cannot be written",
+            where=str(path),
+            expected="a folder that may be written to",
+            got=error.strerror or str(error),
+            do="ask for write permission, or send results elsewhere with --output-root",
+        )
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return NotWritable(
+            "the disk is full",
+            where=str(path),
+            expected="room for the result",
+            got=error.strerror or str(error),
+            do="free some room and run again: finished chunks are kept",
+        )
+    return error
