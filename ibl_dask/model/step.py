@@ -123,8 +123,8 @@ class Step:
     """Paths, a chunk, options. Never frames."""
     needs: tuple[Key, ...] = ()
     """Steps that must have run before."""
-    tolerates_failure: bool = False
-    """Run even where a step it needs has failed (its record says so)."""
+    tolerates: tuple[str, ...] = ()
+    """Kinds of steps it needs that may have failed: it runs all the same, and reads so in their records."""
     marker: Path | None = None
     """File that says the step is done; None where its output says so itself, or it is always run."""
     outputs: tuple[Path, ...] = ()

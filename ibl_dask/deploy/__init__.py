@@ -1,0 +1,1 @@
+"""Clusters: profiles and what they start."""

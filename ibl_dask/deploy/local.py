@@ -1,0 +1,66 @@
+"""Workers on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.deploy.profile import Profile, read_profile
+
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+
+
+@contextlib.contextmanager
+def connect(profile: str | Path | Profile | None = None, workers: int | None = None) -> Iterator[Any]:
+    """Start workers and yield a `distributed.Client` to them.
+
+    Parameters
+    ----------
+    profile : path or Profile, optional
+        A site profile; one worker per core of this machine by default.
+    workers : int, optional
+        Number of workers, whatever the profile says.
+
+    Yields
+    ------
+    distributed.Client
+        Every worker is a process with one thread that offers the resource `CPU: 1`.
+    """
+    if not isinstance(profile, Profile):
+        profile = read_profile(None if profile is None else Path(profile), workers)
+    import dask
+    from distributed import Client, LocalCluster
+
+    settings = {
+        "distributed.nanny.environ": {**_ONE_THREAD, "MALLOC_TRIM_THRESHOLD_": "65536"},
+        # A chunk holds the interpreter for seconds at a time; that is no reason to warn.
+        "distributed.admin.tick.limit": "60s",
+        "distributed.scheduler.allowed-failures": 3,
+    }
+    with dask.config.set(settings), warnings.catch_warnings():
+        # Somebody else's dashboard on this machine is no problem of this run.
+        warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
+        cluster = LocalCluster(
+            n_workers=profile.workers,
+            threads_per_worker=1,
+            processes=True,
+            resources={"CPU": 1},
+            memory_limit=f"{profile.memory_gb}GB",
+            dashboard_address=f":{profile.dashboard_port}",
+            silence_logs=logging.ERROR,
+        )
+    with cluster, Client(cluster) as client:
+        yield client
+
+
+def tunnel_line(client: Any) -> str:  # distributed has no types
+    """Return the command that makes the dashboard of a remote machine visible at home."""
+    port = client.dashboard_link.split(":")[2].split("/")[0]
+    user = os.environ.get("USER", "you")
+    return f"ssh -N -L {port}:localhost:{port} {user}@{socket.gethostname()}"

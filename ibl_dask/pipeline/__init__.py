@@ -1,0 +1,1 @@
+"""Description to task specs, steps to a Dask graph, and the driver that runs it."""

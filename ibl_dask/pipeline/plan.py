@@ -1,0 +1,155 @@
+"""What should run on a session, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import DescriptionError, UsageError
+from ibl_dask.model.description import LABELS
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks import steps as do
+from ibl_dask.tasks.task import Task, VideoTask
+from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The tasks of one session."""
+
+    session: Session
+    """The session."""
+    workspace: Workspace
+    """Where it all lands."""
+    tasks: Mapping[str, Task]
+    """Tasks by name, parents first."""
+    specs: tuple[TaskSpec, ...]
+    """The same as plain data."""
+    notes: tuple[str, ...] = ()
+    """What was left out, and why."""
+
+    def first_steps(self) -> list[Step]:
+        """Return the steps that must run before the others can be planned."""
+        return [step for task in self.tasks.values() for step in task.first_steps()]
+
+    def steps(self, records: Mapping[Key, StepRecord]) -> dict[str, list[Step]]:
+        """Return the other steps of each task, in the order of the tasks.
+
+        A task waits for the last steps of its parents.
+        """
+        return {name: task.steps(records) for name, task in self.tasks.items()}
+
+    def delayed(self) -> dict[str, Any]:
+        """Index the videos, and return `{task name: dask Delayed}`.
+
+        Each value computes to the task's records; `visualize()` draws its steps.
+        """
+        from ibl_dask.pipeline.graph import delayed_tasks
+        from ibl_dask.tasks.walk import walk
+
+        self.workspace.check_writable()
+        root = self.session.outputs
+        records = walk(self.first_steps(), root)
+        return delayed_tasks(self.steps(records), root, records)
+
+    def report_step(self, ran: Mapping[str, Any]) -> Step:
+        """Return the step that writes provenance and report, from what the driver saw."""
+        mark = fingerprint("report", 1, ran=ran)
+        arguments = {"workspace": self.workspace, "ran": ran}
+        return Step("report", "", self.session.reference, mark, do.report, arguments, resources=Resources(cpu=1))
+
+
+def make_pipeline(
+    session: Session | str | Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    output_root: str | Path | None = None,
+    work_dir: str | Path | None = None,
+    **options: Any,  # options of tasks, by name
+) -> Pipeline:
+    """Turn a session's description into tasks.
+
+    Parameters
+    ----------
+    session : Session or path
+        What to plan.
+    tasks : sequence of str, optional
+        Names of the tasks wanted; all by default.
+    output_root, work_dir : path, optional
+        See `Session` and `Workspace`.
+    options
+        Passed on to the camera tasks, for instance `chunk_pixels`.
+
+    Raises
+    ------
+    NotASession, DescriptionError
+        If there is nothing to plan from.
+    UsageError
+        If a task is asked for that the session does not have.
+    """
+    if not isinstance(session, Session):
+        session = Session(Path(session), None if output_root is None else Path(output_root))
+    folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
+    specs, notes = _specs(session)
+    if tasks is not None:
+        specs = _select(specs, tasks, session)
+    common = {"work_dir": folder}
+    built = {spec.name: _build(spec, session, common, options) for spec in specs}
+    return Pipeline(session, Workspace(session, folder), built, specs, notes)
+
+
+def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
+    description = session.description
+    labels = [camera.label for camera in description.cameras]
+    if not labels:
+        raise DescriptionError(
+            "this session's description names no camera",
+            where=str(session.path),
+            expected="cameras under `devices: cameras:`",
+            got="other devices: " + (", ".join(description.devices) or "none"),
+            do="add the cameras to the description, or leave this session out",
+        )
+    notes = []
+    specs = [VideoRegisterRaw(session, labels).spec("VideoRegisterRaw")]
+    timed = [label for label in labels if label in LABELS]
+    if len(timed) < len(labels):
+        others = ", ".join(label for label in labels if label not in LABELS)
+        notes.append(f"cameras {others} are registered only: no route to time them is known")
+    kind = None if description.sync is None else description.sync.kind
+    if kind != "nidq":
+        notes.append(f"no frame times: the main clock is {kind or 'not described'}, only nidq is supported so far")
+    elif timed:
+        specs.append(VideoSyncQcNidq(session, timed).spec("VideoSyncQC_nidq"))
+    return sort_specs(specs), tuple(notes)
+
+
+def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:
+    """Keep the tasks asked for, by name or by class."""
+    chosen = []
+    for name in wanted:
+        found = [spec for spec in specs if name in (spec.name, spec.executable.rsplit(".", 1)[-1])]
+        if not found:
+            raise UsageError(
+                f"this session has no task {name!r}",
+                where=str(session.path),
+                expected=", ".join(spec.name for spec in specs),
+                got=name,
+                do="ask for one of these",
+            )
+        chosen += found
+    names = {spec.name for spec in chosen}
+    return tuple(spec for spec in specs if spec.name in names)
+
+
+def _build(spec: TaskSpec, session: Session, common: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
+    module, name = spec.executable.rsplit(".", 1)
+    cls = getattr(import_module(module), name)
+    extra = options if issubclass(cls, VideoTask) and cls is not VideoRegisterRaw else {}
+    task: Task = cls(session, **{**spec.arguments, **common, **extra})
+    return task

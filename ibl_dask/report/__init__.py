@@ -1,0 +1,1 @@
+"""What people look at, made from values: figures, one HTML file per session, terminal tables, notebook views."""

@@ -1,0 +1,115 @@
+"""Where everything of a session lands."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibl_dask.errors import NotWritable
+
+if TYPE_CHECKING:
+    from ibl_dask.model.chunk import Chunk
+    from ibl_dask.model.session import Session
+
+SCRATCH_VARIABLE = "IBL_DASK_SCRATCH"
+WORK_FOLDER = ".ibl_dask"
+_SHARD_FRAMES = 1_000_000
+
+
+def default_work_dir(session: Session) -> Path:
+    """Return `$IBL_DASK_SCRATCH`, else a folder beside the subjects that receive results."""
+    scratch = os.environ.get(SCRATCH_VARIABLE)
+    if scratch:
+        return Path(scratch).expanduser().absolute()
+    return session.outputs.parents[2] / WORK_FOLDER
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Paths of one session: results beside its data (or under the output root), scratch in the work folder."""
+
+    session: Session
+    """The session."""
+    work_dir: Path
+    """Scratch and journals of the run."""
+
+    @property
+    def scratch(self) -> Path:
+        """Return the scratch folder of this session; removed when its results are in place."""
+        digest = hashlib.sha256(f"{self.session.path}\n{self.session.outputs}".encode()).hexdigest()[:8]
+        return self.work_dir / "scratch" / f"{self.session.reference.replace('/', '_')}-{digest}"
+
+    def index_file(self, camera: str) -> Path:
+        """Return the cached frame index of a camera's video."""
+        return self.scratch / f"{camera}-index.npz"
+
+    def chunk_file(self, camera: str, chunk: Chunk) -> Path:
+        """Return the result of the frame pass over a chunk."""
+        shard = f"{chunk.start // _SHARD_FRAMES:04d}"
+        return self.scratch / f"{camera}-chunks" / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+
+    def qc_part(self, camera: str) -> Path:
+        """Return the checks of one camera, before they are put together."""
+        return self.scratch / f"{camera}-qc.json"
+
+    def times_file(self, camera: str) -> Path:
+        """Return the ALF file of frame times."""
+        return self.session.outputs / "alf" / f"_ibl_{camera}Camera.times.npy"
+
+    def timing_file(self, camera: str) -> Path:
+        """Return what is known about how the times were obtained."""
+        return self.session.own / f"{camera}Camera.timing.npz"
+
+    def frames_store(self, camera: str) -> Path:
+        """Return the per-frame store."""
+        return self.session.own / f"{camera}Camera.frames.zarr"
+
+    def marker(self, step: str) -> Path:
+        """Return the done-marker of a step."""
+        return self.session.own / "done" / f"{step}.json"
+
+    @property
+    def qc_file(self) -> Path:
+        """Return the checks of the session."""
+        return self.session.own / "qc.json"
+
+    @property
+    def provenance_file(self) -> Path:
+        """Return what was made from what."""
+        return self.session.own / "provenance.json"
+
+    @property
+    def report_file(self) -> Path:
+        """Return the report."""
+        return self.session.own / "report.html"
+
+    def check_writable(self) -> None:
+        """Try to make the folders that results go to.
+
+        Raises
+        ------
+        NotWritable
+            If results cannot be written.
+        """
+        for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                writable = os.access(folder, os.W_OK | os.X_OK)
+            except OSError:
+                writable = False
+            if not writable:
+                raise NotWritable(
+                    "results of this session cannot be written",
+                    where=str(folder),
+                    expected="a folder that may be written to",
+                    got="a read-only folder, or one of somebody else",
+                    do="send results elsewhere with --output-root (and scratch with --work-dir)",
+                )
+
+    def clean(self) -> None:
+        """Remove the scratch of this session."""
+        shutil.rmtree(self.scratch, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""The named tasks: signature, resources, and the steps they are made of."""

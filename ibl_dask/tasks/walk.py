@@ -1,0 +1,110 @@
+"""Running steps: one of them anywhere, or all of them one after another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ibl_dask.errors import IblDaskError
+from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
+from ibl_dask.store.marker import read_marker, write_marker
+
+_log = logging.getLogger(__name__)
+
+
+def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecord:
+    """Run one step, or find that it is done already; never raise.
+
+    Parameters
+    ----------
+    step : Step
+        What to run.
+    records : sequence of StepRecord
+        Records of the steps it needs.
+    root : Path
+        Folder that its outputs are named from in the marker.
+
+    Returns
+    -------
+    StepRecord
+        How it went. An error becomes part of the record, so that what does not depend on it goes on.
+    """
+    started = time.time()
+    clock = time.perf_counter()
+
+    def record(status: StepStatus, value: Mapping[str, object], failure: Failure | None = None) -> StepRecord:
+        worker = f"{socket.gethostname()}:{os.getpid()}"
+        return StepRecord(step.key, status, dict(value), failure, started, time.perf_counter() - clock, worker)
+
+    broken = [r for r in records if not r.is_ok]
+    fatal = next((r for r in broken if r.key[0].split("-")[0] not in step.tolerates), None)
+    if fatal is not None:
+        return record("skipped", {}, fatal.failure)
+    try:
+        if step.marker is not None:
+            value = read_marker(step.marker, step.fingerprint, root)
+            if value is not None:
+                return record("kept", value)
+        value = dict(step.function(records={r.key: r for r in records}, **step.arguments))
+        # Without something it wanted, the result is the best there is now, but not the last word.
+        if step.marker is not None and not broken:
+            write_marker(step.marker, step.fingerprint, root, step.outputs, value)
+    except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
+        failure = describe(error)
+        _log.error("%s of %s failed: %s", step.key[0], step.session, failure.message)
+        return record("failed", {}, failure)
+    return record("kept" if value.pop("kept", False) else "done", value)
+
+
+def describe(error: Exception) -> Failure:
+    """Turn an error into plain text; what nobody foresaw keeps its traceback."""
+    if isinstance(error, IblDaskError):
+        return Failure(type(error).__name__, error.category, str(error))
+    category = "output" if isinstance(error, OSError) else "bug"
+    text = f"{type(error).__name__}: {error}"
+    return Failure(type(error).__name__, category, text, "".join(traceback.format_exception(error)))
+
+
+def walk(
+    steps: Iterable[Step],
+    root: Path,
+    listen: Callable[[StepRecord], None] = lambda record: None,
+    before: Mapping[Key, StepRecord] | None = None,
+) -> dict[Key, StepRecord]:
+    """Run steps one after another, in an order in which each finds what it needs.
+
+    Parameters
+    ----------
+    steps
+        What to run.
+    root
+        See `run_step`.
+    listen
+        Called with each record.
+    before
+        Records of steps that ran already.
+    """
+    records: dict[Key, StepRecord] = dict(before or {})
+    for step in in_order(steps):
+        records[step.key] = run_step(step, [records[need] for need in step.needs if need in records], root)
+        listen(records[step.key])
+    return records
+
+
+def in_order(steps: Iterable[Step]) -> list[Step]:
+    """Order steps so that each comes after what it needs; two steps with one key are one."""
+    left = {step.key: step for step in steps}
+    out: list[Step] = []
+    while left:
+        ready = [step for step in left.values() if not any(need in left for need in step.needs)]
+        if not ready:
+            raise RuntimeError(f"steps wait for each other in a circle: {sorted(key[0] for key in left)}")
+        out.extend(ready)
+        for step in ready:
+            del left[step.key]
+    return out
