@@ -14,7 +14,7 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks import steps as do
+from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task, VideoTask
 from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
 
@@ -62,7 +62,7 @@ class Pipeline:
         """Return the step that writes provenance and report, from what the driver saw."""
         mark = fingerprint("report", 1, ran=ran)
         arguments = {"workspace": self.workspace, "ran": ran}
-        return Step("report", "", self.session.reference, mark, do.report, arguments, resources=Resources(cpu=1))
+        return Step("report", "", self.session.reference, mark, report, arguments, resources=Resources(cpu=1))
 
 
 def make_pipeline(

@@ -230,7 +230,13 @@ class Driver:
                 "workers": sorted(row["workers"]),
                 "seconds": round(row["seconds"], 3),
             }
+        videos = {
+            key[0].removeprefix("index-"): dict(record.value)
+            for key, record in driven.outcome.records.items()
+            if key[0].startswith("index-") and record.is_ok
+        }
         return {
+            "videos": videos,
             "run": self.run.name,
             "host": socket.gethostname(),
             "n_workers": self.run.n_workers,

@@ -17,7 +17,7 @@ from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import Dataset, Signature
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
-from ibl_dask.tasks import steps as do
+from ibl_dask.tasks.steps import checks, frames, index, inputs, times
 from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.walk import walk
 from ibl_dask.video.plan import CHUNK_PIXELS, chunk_frames, plan_chunks
@@ -50,7 +50,7 @@ class VideoRegisterRaw(VideoTask):
                 camera=camera.label,
                 session=self.session.reference,
                 fingerprint=fingerprint("register", 1, camera=camera.label, files=self._identities(camera)),
-                function=do.register,
+                function=inputs.register_camera,
                 arguments={"workspace": self.workspace, "camera": camera},
                 resources=self.resources,
             )
@@ -58,7 +58,7 @@ class VideoRegisterRaw(VideoTask):
         ]
 
     def _identities(self, camera: Camera) -> list[Any]:
-        return [alf.identity(path) for path in do.camera_file_paths(self.workspace, camera).values()]
+        return [alf.identity(path) for path in inputs.camera_file_paths(self.workspace, camera).values()]
 
 
 class VideoSyncQcNidq(VideoTask):
@@ -90,9 +90,9 @@ class VideoSyncQcNidq(VideoTask):
         self.reducers = reducers
 
     @property
-    def sync_files(self) -> do.SyncFiles:
+    def sync_files(self) -> inputs.SyncFiles:
         """Return where the main clock's fronts are."""
-        return do.SyncFiles(self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx")
+        return inputs.SyncFiles(self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx")
 
     @property
     def signature(self) -> Signature:
@@ -117,7 +117,7 @@ class VideoSyncQcNidq(VideoTask):
 
     def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
         out: list[Step] = []
-        checks: list[Step] = []
+        judged: list[Step] = []
         for camera in self.described:
             indexing = self._index_step(camera)
             record = records[indexing.key]
@@ -128,23 +128,23 @@ class VideoSyncQcNidq(VideoTask):
                 camera=camera.label,
                 session=self.session.reference,
                 fingerprint=mark,
-                function=do.check,
+                function=checks.check_camera,
                 arguments={"workspace": self.workspace, "camera": camera, "sync": self.sync_files},
                 needs=(indexing.key, *(s.key for s in steps if s.kind in ("times", "frames"))),
                 tolerates=("index", "times", "frames"),
                 resources=self.resources,
             )
             out += [*steps, check]
-            checks.append(check)
+            judged.append(check)
         labels = tuple(self.cameras)
         publish = Step(
             kind="publish",
             camera="",
             session=self.session.reference,
-            fingerprint=fingerprint("publish", 1, parents=[step.fingerprint for step in checks], cameras=labels),
-            function=do.publish_qc,
+            fingerprint=fingerprint("publish", 1, parents=[step.fingerprint for step in judged], cameras=labels),
+            function=checks.publish_qc,
             arguments={"workspace": self.workspace, "cameras": labels},
-            needs=tuple(step.key for step in checks),
+            needs=tuple(step.key for step in judged),
             tolerates=("qc",),
             resources=self.resources,
         )
@@ -194,7 +194,7 @@ class VideoSyncQcNidq(VideoTask):
         """Return the chunks of a camera, all its reducers, and the names of those that still must be computed."""
         value = record.value
         size = chunk_frames(value["width"], value["height"], self.chunk_pixels)
-        keyframes = do.load_index(self.workspace.index_file(camera.label)).keyframes
+        keyframes = index.load_index(self.workspace.index_file(camera.label)).keyframes
         chunks = plan_chunks(keyframes, value["frames"], size)
         reducers = tuple(self.reducers(camera.label, value["frames"], value["width"], value["height"]))
         stored = stored_fingerprints(self.workspace.frames_store(camera.label), value["identity"])
@@ -202,13 +202,13 @@ class VideoSyncQcNidq(VideoTask):
         return chunks, reducers, fresh
 
     def _index_step(self, camera: Camera) -> Step:
-        video = do.find_video(self.workspace, camera)
+        video = inputs.find_video(self.workspace, camera)
         return Step(
             kind="index",
             camera=camera.label,
             session=self.session.reference,
             fingerprint=fingerprint("index", 1, camera=camera.label, video=alf.identity(video)),
-            function=do.index,
+            function=index.index_camera,
             arguments={"workspace": self.workspace, "camera": camera},
             resources=self.resources,
         )
@@ -221,7 +221,7 @@ class VideoSyncQcNidq(VideoTask):
         timing = step(
             kind="times",
             fingerprint=fingerprint("times", 1, camera=label, video=video, inputs=self._timing_inputs(camera)),
-            function=do.times,
+            function=times.time_camera,
             arguments={"workspace": self.workspace, "camera": camera, "sync": self.sync_files},
             needs=(indexing.key,),
             marker=self.workspace.marker(f"times-{label}"),
@@ -233,7 +233,7 @@ class VideoSyncQcNidq(VideoTask):
             step(
                 kind="framepass",
                 fingerprint=fingerprint("framepass", 1, video=video, chunk=[c.start, c.stop], reducers=marks),
-                function=do.frame_pass,
+                function=frames.pass_chunk,
                 arguments={
                     "workspace": self.workspace,
                     "camera": label,
@@ -249,7 +249,7 @@ class VideoSyncQcNidq(VideoTask):
         merge = step(
             kind="frames",
             fingerprint=fingerprint("frames", 1, video=video, reducers=marks, parents=[timing.fingerprint]),
-            function=do.frames,
+            function=frames.merge_chunks,
             arguments={
                 "workspace": self.workspace,
                 "camera": label,
@@ -265,5 +265,5 @@ class VideoSyncQcNidq(VideoTask):
         return [timing, *passes, merge]
 
     def _timing_inputs(self, camera: Camera) -> dict[str, Any]:
-        paths = do.camera_file_paths(self.workspace, camera) | do.sync_paths(self.workspace, self.sync_files)
+        paths = inputs.camera_file_paths(self.workspace, camera) | inputs.sync_paths(self.workspace, self.sync_files)
         return {name: alf.identity(path) for name, path in paths.items()} | {"sync_label": camera.sync_label}

@@ -1,0 +1,20 @@
+"""Synthetic sessions of an ephys rig in its raw formats, with frame numbers in the pixels and the truth beside."""
+
+from ibl_dask.synth.burn import burn_frame_number, read_frame_number
+from ibl_dask.synth.movie import loop_clip, write_video
+from ibl_dask.synth.scene import FULL_SIZE, Scene, SceneState
+from ibl_dask.synth.session import write_session
+from ibl_dask.synth.truth import CameraTruth, Truth
+
+__all__ = [
+    "FULL_SIZE",
+    "CameraTruth",
+    "Scene",
+    "SceneState",
+    "Truth",
+    "burn_frame_number",
+    "loop_clip",
+    "read_frame_number",
+    "write_session",
+    "write_video",
+]

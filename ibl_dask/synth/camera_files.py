@@ -1,0 +1,146 @@
+"""The small binary and text files a camera's workflow writes beside its video, written and read for themselves.
+
+Reading here exists so that a session can be built around files of a real rig; it takes good files only.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ibl_dask.errors import UsageError
+from ibl_dask.synth.clocks import iso_wall_clock, unwrap_timer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+KINDS = {"frame_data": "frameData.bin", "timestamps": "timestamps.ssv", "gpio": "GPIO.bin", "frame_counter": "frame_counter.bin"}  # fmt: skip  # noqa: E501
+"""What a file may be called in `camera_files`, and how its name on disk ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRecords:
+    """What a camera's workflow wrote down, one entry per frame of the video."""
+
+    pc_ticks: NDArray[np.int64]
+    """Clock of the acquisition PC, .NET ticks UTC."""
+    timer: NDArray[np.uint32]
+    """Cycle timer of the camera."""
+    counter: NDArray[np.int64]
+    """Frame counter of the camera, since it was switched on."""
+    pins: NDArray[np.uint32]
+    """GPIO word."""
+
+
+def camera_file(folder: Path, label: str, kind: str) -> Path:
+    """Return where a file of a camera belongs."""
+    return folder / f"_iblrig_{label}Camera.{KINDS[kind]}"
+
+
+def write_frame_data(folder: Path, label: str, records: CameraRecords) -> None:
+    """Write `frameData.bin`: four float64 per frame, as Bonsai's MatrixWriter leaves them."""
+    columns = [records.pc_ticks, records.timer, records.counter, records.pins]
+    np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1).tofile(
+        camera_file(folder, label, "frame_data")
+    )
+
+
+def write_separate_files(
+    folder: Path, label: str, records: CameraRecords, *, camera_first: bool = False, utc_offset_h: int = -4
+) -> None:
+    """Write `timestamps.ssv`, `GPIO.bin` and `frame_counter.bin`, the layout before frameData.
+
+    Parameters
+    ----------
+    folder, label
+        Where to, and the camera.
+    records
+        What to write.
+    camera_first
+        Camera clock before wall clock, the order of training rigs.
+    utc_offset_h
+        Time zone of the wall clock.
+    """
+    lines = []
+    for ticks, timer in zip(records.pc_ticks.tolist(), records.timer.tolist(), strict=True):
+        pair = [iso_wall_clock(ticks, utc_offset_h), str(timer)]
+        lines.append(" ".join(reversed(pair) if camera_first else pair) + " \n")
+    camera_file(folder, label, "timestamps").write_text("".join(lines), encoding="ascii", newline="\n")
+    records.pins.astype(np.float64).tofile(camera_file(folder, label, "gpio"))
+    records.counter.astype(np.float64).tofile(camera_file(folder, label, "frame_counter"))
+
+
+@dataclass(frozen=True, slots=True)
+class BorrowedRecords:
+    """What files of a real camera say that matters for the pulses around them."""
+
+    seconds: Floats
+    """Camera clock, seconds since the first frame."""
+    counts: NDArray[np.int64]
+    """Frame counter since the first frame; frames without an entry follow by ones."""
+    high: NDArray[np.bool_]
+    """Pin 4; frames without an entry keep the last state."""
+
+
+def borrow_records(files: Mapping[str, Path]) -> BorrowedRecords:
+    """Read camera files of a real rig.
+
+    Parameters
+    ----------
+    files
+        `frame_data`, or `timestamps` with `gpio` and `frame_counter` where there are any.
+
+    Raises
+    ------
+    UsageError
+        If there is no clock, or clock or counter do not run forwards.
+    """
+    unknown = sorted(set(files) - set(KINDS))
+    if unknown or not {"frame_data", "timestamps"} & set(files):
+        raise UsageError(
+            "these camera files cannot be used",
+            expected="frame_data, or timestamps and perhaps gpio and frame_counter",
+            got=", ".join(files) or "none",
+        )
+    if "frame_data" in files:
+        table = np.fromfile(files["frame_data"], dtype=np.float64).reshape(-1, 4).astype(np.int64)
+        timer, counter, pins = table[:, 1], table[:, 2], table[:, 3]
+    else:
+        timer = _read_ssv_timer(files["timestamps"])
+        counter, pins = (_read_words(files.get(kind)) for kind in ("frame_counter", "gpio"))
+    seconds = unwrap_timer(timer.astype(np.uint32))
+    n = seconds.size
+    counts = np.concatenate([counter, _last(counter) + np.arange(1, n + 1)])[:n]
+    high = np.concatenate([pins, np.full(n, _last(pins))])[:n] >> 28 & 1 == 1
+    if n < 2 or np.any(np.diff(seconds) <= 0) or np.any(np.diff(counts) <= 0):
+        where = ", ".join(str(path) for path in files.values())
+        raise UsageError("clock or counter of these camera files do not run forwards", where)
+    return BorrowedRecords(seconds, counts - counts[0], high)
+
+
+def copy_files(folder: Path, label: str, files: Mapping[str, Path]) -> None:
+    """Copy camera files of a real rig to where a session has them."""
+    for kind, path in files.items():
+        shutil.copyfile(path, camera_file(folder, label, kind))
+
+
+def _read_ssv_timer(path: Path) -> NDArray[np.int64]:
+    fields = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+    column = 1 if fields and fields[0][1].isdigit() else 0
+    return np.array([int(field[column]) for field in fields], dtype=np.int64)
+
+
+def _read_words(path: Path | None) -> NDArray[np.int64]:
+    return np.empty(0, np.int64) if path is None else np.fromfile(path, dtype=np.float64).astype(np.int64)
+
+
+def _last(values: NDArray[np.int64]) -> int:
+    return int(values[-1]) if values.size else 0

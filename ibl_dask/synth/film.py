@@ -1,0 +1,138 @@
+"""From plans to videos: what each frame shows, and how it is encoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibl_dask.errors import UsageError
+from ibl_dask.synth.burn import burn_frame_number
+from ibl_dask.synth.movie import write_video
+from ibl_dask.synth.scene import Scene, SceneState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from ibl_dask.synth.truth import CameraTruth
+    from ibl_dask.synth.wheel import Behaviour
+
+Frames = Iterable[NDArray[np.uint8]]
+"""Grey frames `(y, x)`."""
+Progress = Callable[[str, int, int], None]
+"""Called as `(camera, frames written, frames in all)`."""
+
+_REPORT_EVERY_FRAMES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStyle:
+    """How the videos are encoded."""
+
+    raw_avi: bool = False
+    """MPEG-4 part 2 in AVI, as the rig writes it, instead of H.264 in MP4."""
+    codec: str | None = None
+    """Encoder; None for the usual one of the container."""
+    options: Mapping[str, str] | None = None
+    """Options of the encoder on top of the defaults."""
+    gop: int = 250
+    """Greatest distance of keyframes, frames."""
+    b_frames: int = 0
+    """Greatest number of consecutive B-frames."""
+
+    @property
+    def suffix(self) -> str:
+        """Return the suffix of the videos."""
+        return ".raw.avi" if self.raw_avi else ".raw.mp4"
+
+    @property
+    def encoder(self) -> str:
+        """Return the name of the encoder."""
+        return self.codec or ("mpeg4" if self.raw_avi else "libx264")
+
+    @property
+    def encoder_options(self) -> Mapping[str, str]:
+        """Return the options given, on top of fast ones."""
+        fast = {"preset": "ultrafast", "crf": "23"} if self.encoder == "libx264" else {}
+        return {**fast, **(self.options or {})}
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """The frames of one camera, as they are made."""
+
+    camera: CameraTruth
+    """What the camera did."""
+    behaviour: Behaviour
+    """What the mouse did."""
+    footage: Frames | None
+    """Frames to use; None to draw them."""
+    seed: int
+    """Chooses fur, tyre and noise."""
+    burn: bool
+    """Whether frame numbers are burnt in."""
+    on_progress: Progress | None
+    """Hears about frames written."""
+
+    @property
+    def cost(self) -> int:
+        """Return what there is to encode, pixels."""
+        return self.camera.n_frames * self.camera.width * self.camera.height
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the frames of the video."""
+        total = self.camera.n_frames
+        source = iter(self._drawn() if self.footage is None else self.footage)
+        for number in range(total):
+            frame = next(source, None)
+            if frame is None:
+                raise UsageError(
+                    f"the footage of camera {self.camera.label} ends early",
+                    expected=f"{total:,} frames",
+                    got=f"{number:,}",
+                    do="give more, or loop it with `loop_clip`",
+                )
+            if self.burn:
+                frame = burn_frame_number(frame if frame.flags.writeable else frame.copy(), number)
+            yield frame
+            if self.on_progress and ((number + 1) % _REPORT_EVERY_FRAMES == 0 or number + 1 == total):
+                self.on_progress(self.camera.label, number + 1, total)
+
+    def _drawn(self) -> Iterator[NDArray[np.uint8]]:
+        camera = self.camera
+        scene = Scene(camera.label, camera.width, camera.height, self.seed)
+        times = camera.frame_times_s
+        wheel, tongue = self.behaviour.wheel_at(times), self.behaviour.tongue_at(times)
+        busy = 0.25 + 0.75 * np.clip(self.behaviour.speed_at(times) / 4, 0, 1)
+        whisk = busy * np.sin(2 * math.pi * 6 * times)
+        pupil = 0.5 + 0.3 * np.sin(2 * math.pi * times / 11)
+        moving = zip(wheel.tolist(), tongue.tolist(), whisk.tolist(), pupil.tolist(), strict=True)
+        for number, state in enumerate(moving):
+            yield scene.draw(number, SceneState(*state))
+
+
+def write_videos(folder: Path, movies: Iterable[Movie], style: VideoStyle, workers: int) -> None:
+    """Write all videos, the costliest first."""
+
+    def write(movie: Movie) -> None:
+        camera = movie.camera
+        write_video(
+            folder / f"_iblrig_{camera.label}Camera{style.suffix}",
+            movie.frames(),
+            camera.width,
+            camera.height,
+            camera.fps,
+            style.encoder,
+            options=style.encoder_options,
+            gop=style.gop,
+            b_frames=style.b_frames,
+        )
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        list(pool.map(write, sorted(movies, key=lambda movie: -movie.cost)))

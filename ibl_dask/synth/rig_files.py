@@ -1,0 +1,101 @@
+"""The files of a rig that belong to no camera: sync, wheel and description."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, TypedDict
+
+import numpy as np
+import yaml
+
+from ibl_dask.synth.clocks import sample_on_daq
+from ibl_dask.synth.wheel import COUNTS_PER_TURN, encoder_edges, quadrature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ibl_dask.synth.truth import CameraTruth, Truth
+    from ibl_dask.synth.wheel import Behaviour
+
+CHANNELS = {"left": 0, "right": 1, "body": 2, "rotary_encoder_0": 5, "rotary_encoder_1": 6, "audio": 7}
+"""Sync channels used, as in the default map of a nidq."""
+
+VIDEO_FOLDER = "raw_video_data"
+SYNC_FOLDER = "raw_ephys_data"
+
+_PULSE_WIDTH = 0.3
+
+
+def write_sync(folder: Path, truth: Truth, behaviour: Behaviour) -> None:
+    """Write the triplet of times, channels and polarities, all float64, in order of time."""
+    times: list[NDArray[np.float64]] = []
+    channels: list[NDArray[np.int64]] = []
+    polarities: list[NDArray[np.int64]] = []
+    for label, camera in truth.cameras.items():
+        rises = camera.pulse_times_s
+        times += [rises, rises + _PULSE_WIDTH / camera.fps]
+        channels += [np.full(2 * rises.size, CHANNELS[label])]
+        polarities += [np.repeat(np.array([1, -1]), rises.size)]
+    sounds = truth.ttl_times_s
+    times += [sounds]
+    channels += [np.full(sounds.size, CHANNELS["audio"])]
+    polarities += [np.where(np.arange(sounds.size) % 2 == 0, 1, -1)]
+    turns, counts = encoder_edges(behaviour)
+    encoder, polarity = quadrature(counts)
+    times += [turns]
+    channels += [CHANNELS["rotary_encoder_0"] + encoder]
+    polarities += [polarity]
+    seen = sample_on_daq(np.concatenate(times))
+    order = np.lexsort((np.arange(seen.size), seen))
+    folder.mkdir(exist_ok=True)
+    columns = {"times": seen, "channels": np.concatenate(channels), "polarities": np.concatenate(polarities)}
+    for name, column in columns.items():
+        np.save(folder / f"_spikeglx_sync.{name}.npy", column.astype(np.float64)[order])
+
+
+def write_wheel(folder: Path, behaviour: Behaviour) -> None:
+    """Write the wheel as extraction leaves it: one entry per change of the encoder."""
+    turns, counts = encoder_edges(behaviour)
+    seen, last = np.unique(sample_on_daq(turns)[::-1], return_index=True)
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "_ibl_wheel.timestamps.npy", seen)
+    np.save(folder / "_ibl_wheel.position.npy", counts[::-1][last] * (2 * math.pi / COUNTS_PER_TURN))
+
+
+class _CameraEntry(TypedDict):
+    collection: str
+    sync_label: str
+    fps: int
+    width: int
+    height: int
+
+
+def write_description(folder: Path, cameras: Mapping[str, CameraTruth]) -> None:
+    """Write the experiment description of a rig with these cameras and a probe."""
+    entries: dict[str, _CameraEntry] = {
+        label: {
+            "collection": VIDEO_FOLDER,
+            "sync_label": "audio",
+            "fps": round(camera.fps),
+            "width": camera.width,
+            "height": camera.height,
+        }
+        for label, camera in cameras.items()
+    }
+    content = {
+        "version": "1.0.0",
+        "sync": {"nidq": {"collection": SYNC_FOLDER, "extension": "bin", "acquisition_software": "spikeglx"}},
+        "devices": {
+            "cameras": entries,
+            "neuropixel": {"probe00": {"collection": f"{SYNC_FOLDER}/probe00", "sync_label": "imec_sync"}},
+        },
+        "tasks": [
+            {"_iblrig_tasks_ephysChoiceWorld": {"collection": "raw_task_data_00", "sync_label": "bpod"}},
+            {"_iblrig_tasks_passiveChoiceWorld": {"collection": "raw_task_data_01", "sync_label": "bpod"}},
+        ],
+    }
+    text = yaml.safe_dump(content, sort_keys=False)
+    (folder / "_ibl_experiment.description.yaml").write_text(text, encoding="utf-8")

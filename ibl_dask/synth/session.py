@@ -1,0 +1,216 @@
+"""Whole sessions of an ephys rig, in the formats of its acquisition software, with the truth beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from ibl_dask.errors import UsageError
+from ibl_dask.model.session import Session
+from ibl_dask.synth.camera_files import (
+    CameraRecords,
+    borrow_records,
+    copy_files,
+    write_frame_data,
+    write_separate_files,
+)
+from ibl_dask.synth.clocks import CameraTimer, pc_ticks, pin_words
+from ibl_dask.synth.film import Movie, VideoStyle, write_videos
+from ibl_dask.synth.plan import (
+    NOMINAL_FPS,
+    CameraFaults,
+    borrowed_edges,
+    camera_rng,
+    frame_size,
+    plan_borrowed,
+    plan_camera,
+    quiet_window,
+)
+from ibl_dask.synth.rig_files import SYNC_FOLDER, VIDEO_FOLDER, write_description, write_sync, write_wheel
+from ibl_dask.synth.truth import CameraTruth, Truth
+from ibl_dask.synth.wheel import Behaviour, behave, sound_edges, trial_times
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from ibl_dask.synth.camera_files import BorrowedRecords
+    from ibl_dask.synth.film import Frames, Progress
+
+_Value = TypeVar("_Value", int, float)
+
+
+def write_session(
+    folder: Path,
+    *,
+    duration_s: float = 20.0,
+    cameras: Sequence[str] = ("left", "right", "body"),
+    seed: int = 0,
+    scale: float = 1.0,
+    raw_avi: bool = False,
+    codec: str | None = None,
+    video_options: Mapping[str, str] | None = None,
+    gop: int = 250,
+    b_frames: int = 0,
+    ssv_cameras: Sequence[str] = (),
+    camera_first: bool = False,
+    n_dropped: int | Mapping[str, int] = 0,
+    surplus_start_s: float | Mapping[str, float] = 0.0,
+    surplus_end_s: float | Mapping[str, float] = 0.0,
+    missing_start_frames: int | Mapping[str, int] = 0,
+    missing_end_frames: int | Mapping[str, int] = 0,
+    footage: Mapping[str, Frames] | None = None,
+    camera_files: Mapping[str, Mapping[str, Path]] | None = None,
+    burn: bool = True,
+    on_progress: Progress | None = None,
+    workers: int = 2,
+) -> Truth:
+    """Write a session of the ephys rig and return what really happened in it.
+
+    Settings that take a number also take a mapping from camera to number; cameras it leaves out get none.
+
+    Parameters
+    ----------
+    folder
+        Session folder, ending in `subject/YYYY-MM-DD/NNN`; made if need be.
+    duration_s
+        Length of the videos.
+    cameras
+        Which of left, right and body.
+    seed
+        Chooses everything that varies; equal arguments give equal sessions.
+    scale
+        Scales the frames.
+    raw_avi, codec, video_options, gop, b_frames
+        See `VideoStyle`.
+    ssv_cameras
+        Cameras with `timestamps.ssv`, `GPIO.bin` and `frame_counter.bin` instead of `frameData.bin`.
+    camera_first
+        Camera clock before wall clock in `timestamps.ssv`, the order of training rigs.
+    n_dropped, surplus_start_s, surplus_end_s, missing_start_frames, missing_end_frames
+        See `CameraFaults`.
+    footage
+        Frames `(y, x)` to use instead of drawn ones, at least as many as the video needs; the first gives the size.
+    camera_files
+        Files of a real rig to put beside a camera's video, by kind: `frame_data`, or `timestamps`, `gpio` and
+        `frame_counter`. The video gets as many frames as their clock has entries, and pulses and audio TTL follow
+        them. Only one camera's files may carry changes of pin 4: there is one audio TTL.
+    burn
+        Burn frame numbers into the pixels.
+    on_progress
+        Called as `(camera, frames written, frames in all)` now and then, from the threads that write.
+    workers
+        Videos written at a time, each by a thread; OpenCV and the encoders release the interpreter.
+
+    Raises
+    ------
+    UsageError
+        If arguments contradict each other or footage is too short.
+    NotASession
+        If the folder's name is not that of a session.
+    """
+    _check_cameras(cameras)
+    folder.mkdir(parents=True, exist_ok=True)
+    date = Session(folder).date
+    files = {label: kinds for label, kinds in (camera_files or {}).items() if label in cameras}
+    borrowed = {label: borrow_records(kinds) for label, kinds in files.items()}
+    pictures, sizes = _open_footage(footage or {}, cameras, scale)
+    rngs = {label: camera_rng(seed, label) for label in cameras}
+    planned: dict[str, CameraTruth] = {}
+    for label in cameras:
+        faults = CameraFaults(
+            _for_camera(n_dropped, label, 0),
+            _for_camera(surplus_start_s, label, 0.0),
+            _for_camera(surplus_end_s, label, 0.0),
+            _for_camera(missing_start_frames, label, 0),
+            _for_camera(missing_end_frames, label, 0),
+        )
+        if label in borrowed:
+            planned[label] = plan_borrowed(label, borrowed[label], sizes[label], faults, rngs[label])
+        else:
+            n_frames = round(duration_s * NOMINAL_FPS[label])
+            planned[label] = plan_camera(label, n_frames, sizes[label], faults, rngs[label])
+    behaviour, edges = _behave(planned, borrowed, np.random.default_rng(seed))
+    truth = Truth(planned, behaviour.times_s, behaviour.wheel_rad, edges)
+    write_description(folder, planned)
+    write_sync(folder / SYNC_FOLDER, truth, behaviour)
+    write_wheel(folder / "alf", behaviour)
+    videos = folder / VIDEO_FOLDER
+    videos.mkdir(exist_ok=True)
+    zero = datetime.fromisoformat(date).replace(hour=14, tzinfo=UTC)
+    for label, camera in planned.items():
+        if label in files:
+            copy_files(videos, label, files[label])
+        elif label in ssv_cameras:
+            records = _records(camera, edges, zero, rngs[label])
+            write_separate_files(videos, label, records, camera_first=camera_first)
+        else:
+            write_frame_data(videos, label, _records(camera, edges, zero, rngs[label]))
+    movies = [Movie(c, behaviour, pictures.get(label), seed, burn, on_progress) for label, c in planned.items()]
+    write_videos(videos, movies, VideoStyle(raw_avi, codec, video_options, gop, b_frames), workers)
+    truth.save(folder)
+    return truth
+
+
+def _check_cameras(cameras: Sequence[str]) -> None:
+    unknown = sorted(set(cameras) - set(NOMINAL_FPS))
+    if unknown or not cameras:
+        expected = "some of " + ", ".join(NOMINAL_FPS)
+        raise UsageError("the rig has no such camera", expected=expected, got=", ".join(unknown) or "none")
+
+
+def _for_camera(value: _Value | Mapping[str, _Value], label: str, absent: _Value) -> _Value:
+    return value.get(label, absent) if isinstance(value, Mapping) else value
+
+
+def _open_footage(
+    footage: Mapping[str, Frames], cameras: Sequence[str], scale: float
+) -> tuple[dict[str, Frames], dict[str, tuple[int, int]]]:
+    """Return the footage, and (width, height) of each camera."""
+    sizes = {label: frame_size(label, scale) for label in cameras}
+    opened: dict[str, Frames] = {}
+    for label in set(footage) & set(cameras):
+        source = iter(footage[label])
+        first = next(source, None)
+        if first is None:
+            raise UsageError(f"the footage of camera {label} has no frame")
+        sizes[label] = (first.shape[1], first.shape[0])
+        opened[label] = chain([first], source)
+    return opened, sizes
+
+
+def _behave(
+    cameras: Mapping[str, CameraTruth], borrowed: Mapping[str, BorrowedRecords], rng: np.random.Generator
+) -> tuple[Behaviour, NDArray[np.float64]]:
+    """Return what the mouse did and the edges of the audio TTL; recorded pins, where there are any, decide."""
+    duration_s = max(float(camera.exposure_times_s[-1]) for camera in cameras.values()) + 1.0
+    recorded = {label: borrowed_edges(cameras[label].frame_times_s, borrowed[label].high) for label in borrowed}
+    telling = [label for label, edges in recorded.items() if edges.size]
+    if len(telling) > 1:
+        raise UsageError(
+            "pin 4 changes in the files of several cameras, but there is one audio TTL",
+            got=", ".join(telling),
+            do="leave out the gpio file of all but one",
+        )
+    if telling:
+        edges = recorded[telling[0]]
+        return behave(duration_s, edges[::2], rng), edges
+    window = quiet_window(cameras.values())
+    behaviour = behave(duration_s, trial_times(window, rng), rng)
+    return behaviour, sound_edges(behaviour, window[1], rng)
+
+
+def _records(
+    camera: CameraTruth, edges: NDArray[np.float64], zero: datetime, rng: np.random.Generator
+) -> CameraRecords:
+    times = camera.frame_times_s
+    timer = CameraTimer(float(rng.uniform(0, 128)), float(rng.uniform(-80, 80)))
+    ticks = pc_ticks(times, zero, float(rng.uniform(-30, 30)), rng)
+    start = int(rng.integers(100_000, 20_000_000))
+    return CameraRecords(ticks, timer.read(times), start + camera.frame_exposures, pin_words(times, edges))

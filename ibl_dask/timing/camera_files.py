@@ -1,0 +1,341 @@
+"""What the camera's own computer wrote down about each frame.
+
+Two generations of files say the same things. The present one is a single table (`frameData.bin`: wall
+clock, camera clock, frame counter, pins); the older one is up to three files (`timestamps.ssv`, `GPIO.bin`,
+`frame_counter.bin`). Either way the result is `CameraFiles`: one row per frame, clocks in seconds from the
+first frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ibl_dask.errors import MissingFile, TruncatedFile, UnequalLengths, UnusableFile
+from ibl_dask.timing.timestamps_ssv import read_registers
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    FloatArray = NDArray[np.float64]
+    IntArray = NDArray[np.int64]
+    BoolArray = NDArray[np.bool_]
+
+CYCLE_S = 128.0
+"""The camera clock starts again at zero after this long, s."""
+_CYCLES_PER_S = 8000
+_TICKS_PER_S = 1e7
+_RECORD_BYTES = 32
+_UINT32 = 2**32
+_PIN_UNIT = 2**28
+_FPS_UNKNOWN = 30.0
+"""Frame rate taken for "one second of frames" where no clock tells, Hz: that of the slowest camera."""
+_COPY_AGAIN = "copy the file again from the acquisition computer"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CameraFiles:
+    """What a camera noted about each of its frames."""
+
+    n_frames: int
+    """Frames that every file describes."""
+    camera_time_s: FloatArray | None = None
+    """Camera clock without its 128 s cycle, s since the first frame, 125 us steps (frame,)."""
+    pc_time_s: FloatArray | None = None
+    """Wall clock of the acquisition computer, s since the first frame (frame,)."""
+    count: IntArray | None = None
+    """Frames the camera has exposed before this one, 0 at the first; a leap is a dropped frame (frame,)."""
+    pins: BoolArray | None = None
+    """State of pins 1 to 4 (frame, 4)."""
+    sources: tuple[str, ...] = ()
+    """Names of the files."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the result should know."""
+
+    @property
+    def period_s(self) -> float | None:
+        """Return the usual time between frames, by the camera's (else the computer's) clock; None without."""
+        for clock in (self.camera_time_s, self.pc_time_s):
+            if clock is not None and clock.size > 1:
+                period = float(np.median(np.diff(clock)))
+                if period > 0:
+                    return period
+        return None
+
+
+def read_camera_files(
+    frame_data: Path | None = None,
+    timestamps: Path | None = None,
+    gpio: Path | None = None,
+    counter: Path | None = None,
+) -> CameraFiles:
+    """Read whatever a camera left behind; `frame_data` says it all and takes precedence.
+
+    Parameters
+    ----------
+    frame_data, timestamps, gpio, counter : Path, optional
+        None where the session has no such file. A pin or counter file that is absent or empty counts as
+        None too, since a camera is timed without them.
+
+    Raises
+    ------
+    MissingFile
+        If no path is given, or the clock file of a path is not there.
+    TruncatedFile, UnusableFile
+        If a file cannot be read.
+    UnequalLengths
+        If the files differ by more than a second or half a percent of frames, whichever is more.
+    """
+    if frame_data is not None:
+        return read_frame_data(frame_data)
+    if timestamps is None and gpio is None and counter is None:
+        raise MissingFile(
+            "the camera left no file about its frames",
+            expected="frameData.bin, or timestamps.ssv with GPIO.bin and frame_counter.bin",
+            got="none of them",
+            do="copy the raw video folder again from the acquisition computer",
+        )
+    notes: list[str] = []
+    clocks = _read_clocks(timestamps, notes) if timestamps is not None else (None, None)
+    pins = _pins(_float64(gpio), gpio.name, notes) if gpio is not None and _holds_data(gpio, notes) else None
+    count = _counts(_float64(counter), counter, notes) if counter is not None and _holds_data(counter, notes) else None
+    lengths = {
+        path.name: len(part)
+        for path, part in ((timestamps, clocks[1]), (gpio, pins), (counter, count))
+        if path is not None and part is not None
+    }
+    files = CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), tuple(notes))
+    return _to_one_length(files, lengths)
+
+
+def read_frame_data(path: Path) -> CameraFiles:
+    """Read the table of four doubles per frame: wall clock, camera clock, frame counter, pins.
+
+    Raises
+    ------
+    MissingFile, TruncatedFile, UnusableFile
+        If the file is absent or empty, ends inside a record, or its counter does not grow.
+    """
+    table = _float64(path, columns=4)
+    if not len(table):
+        raise UnusableFile("the file is empty", str(path), "32 bytes per frame", "0 bytes", _COPY_AGAIN)
+    notes: list[str] = []
+    ticks, cycles, counts, pins = table.T
+    pc_time_s = None
+    if _all_finite(ticks, "the computer's clock", path.name, notes):
+        pc_time_s = (ticks - ticks[0]) / _TICKS_PER_S
+    camera_time_s = None
+    if _all_uint32(cycles, "the camera's clock", path.name, notes):
+        camera_time_s = _unwrap(_cycle_seconds(cycles.astype(np.int64)), pc_time_s, notes)
+    return CameraFiles(
+        len(table),
+        camera_time_s,
+        pc_time_s,
+        _counts(counts, path, notes),
+        _pins(pins, path.name, notes),
+        (path.name,),
+        tuple(notes),
+    )
+
+
+def read_timestamps_ssv(path: Path) -> tuple[FloatArray, FloatArray]:
+    """Read wall clock and camera clock, one line per frame, in whichever order the rig wrote them.
+
+    Returns
+    -------
+    tuple
+        Wall clock and camera clock, both in s since the first frame.
+
+    Raises
+    ------
+    MissingFile, UnusableFile
+        If the file is absent or empty, or a line does not hold exactly one time and one camera clock.
+    """
+    return _read_clocks(path, [])
+
+
+def read_gpio(path: Path) -> BoolArray:
+    """Read the state of pins 1 to 4 (frame, 4).
+
+    Raises
+    ------
+    MissingFile, TruncatedFile, UnusableFile
+        If the file is absent, ends inside a record, or holds no pin states.
+    """
+    notes: list[str] = []
+    pins = _pins(_float64(path), path.name, notes)
+    if pins is None:
+        raise UnusableFile(notes[-1], str(path), "whole numbers k * 2^28, k = 0 to 15", "others", _COPY_AGAIN)
+    return pins
+
+
+def read_frame_counter(path: Path) -> IntArray:
+    """Read the camera's frame counter, 0 at the first frame.
+
+    Raises
+    ------
+    MissingFile, TruncatedFile, UnusableFile
+        If the file is absent, ends inside a record, holds no whole numbers, or the counter does not grow.
+    """
+    notes: list[str] = []
+    count = _counts(_float64(path), path, notes)
+    if count is None:
+        raise UnusableFile(notes[-1], str(path), "whole numbers", "others", _COPY_AGAIN)
+    return count
+
+
+# -- binary files ------------------------------------------------------------------------------------------
+
+
+def _float64(path: Path, columns: int = 1) -> FloatArray:
+    """Read little-endian doubles, refusing a file that ends inside a record."""
+    record = 8 * columns
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise MissingFile("a camera file is not there", str(path), do=_COPY_AGAIN) from error
+    whole, rest = divmod(size, record)
+    if rest:
+        raise TruncatedFile(
+            f"the file ends inside a record: {whole:,} whole records and {rest} bytes left over",
+            where=str(path),
+            expected=f"a multiple of {record} bytes",
+            got=f"{size:,} bytes",
+            do=f"{_COPY_AGAIN}; if the original is cut as well, "
+            f"`truncate -s {whole * record} {path.name}` keeps the whole records",
+        )
+    values = np.fromfile(path, dtype="<f8").astype(np.float64, copy=False)
+    return values.reshape(-1, columns) if columns > 1 else values
+
+
+def _holds_data(path: Path, notes: list[str]) -> bool:
+    if path.is_file() and path.stat().st_size:
+        return True
+    notes.append(f"{path.name} is {'empty' if path.is_file() else 'absent'} and was left out")
+    return False
+
+
+def _all_finite(values: FloatArray, what: str, name: str, notes: list[str]) -> bool:
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        notes.append(f"{name}: {what} is not a number at {_frames(bad)} and was left out")
+    return not bad.size
+
+
+def _all_uint32(values: FloatArray, what: str, name: str, notes: list[str]) -> bool:
+    if not _all_finite(values, what, name, notes):
+        return False
+    bad = np.flatnonzero((values < 0) | (values >= _UINT32) | (values != np.floor(values)))
+    if bad.size:
+        notes.append(f"{name}: {what} is not a 32-bit whole number at {_frames(bad)} and was left out")
+    return not bad.size
+
+
+def _frames(frames: NDArray[np.intp]) -> str:
+    more = f" and {frames.size - 1:,} more" if frames.size > 1 else ""
+    return f"frame {int(frames[0]):,}{more}"
+
+
+def _pins(values: FloatArray, name: str, notes: list[str]) -> BoolArray | None:
+    """Unpack the top four bits of each value, pin 1 first."""
+    if not _all_uint32(values, "the pin state", name, notes):
+        return None
+    state = values.astype(np.int64)
+    odd = np.flatnonzero(state % _PIN_UNIT)
+    if odd.size:
+        notes.append(f"{name}: the pin state is not a multiple of 2^28 at {_frames(odd)}; the top 4 bits were read")
+    pins: BoolArray = ((state[:, None] >> np.array([31, 30, 29, 28])) & 1).astype(np.bool_)
+    return pins
+
+
+def _counts(values: FloatArray, path: Path, notes: list[str]) -> IntArray | None:
+    if not _all_finite(values, "the frame counter", path.name, notes):
+        return None
+    fractional = np.flatnonzero((values != np.floor(values)) | (np.abs(values) > 2.0**53))
+    if fractional.size:
+        notes.append(f"{path.name}: the frame counter is no whole number at {_frames(fractional)} and was left out")
+        return None
+    count = values.astype(np.int64)
+    back = np.flatnonzero(np.diff(count) <= 0)
+    if back.size:
+        frame = int(back[0]) + 1
+        raise UnusableFile(
+            f"the frame counter does not grow at frame {frame:,} ({back.size:,} such frames)",
+            where=str(path),
+            expected="a counter that is larger at every frame",
+            got=f"{count[frame - 1]} and then {count[frame]}",
+            do=f"{_COPY_AGAIN}; if the original is the same, the camera was started anew or did not report "
+            "its counter, and this recording cannot be timed by its counter",
+        )
+    return count - count[0] if count.size else count
+
+
+# -- clocks ------------------------------------------------------------------------------------------------
+
+
+def _read_clocks(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
+    wall_ns, register = read_registers(path)
+    pc_time_s = (wall_ns - wall_ns[0]) / 1e9
+    return pc_time_s, _unwrap(_cycle_seconds(register), pc_time_s, notes)
+
+
+def _cycle_seconds(register: IntArray) -> FloatArray:
+    """Turn the 32-bit clock into seconds: 7 bits of seconds, 13 bits of 125 us cycles, 12 bits not used."""
+    return (register >> 25) + ((register >> 12) & 0x1FFF) / _CYCLES_PER_S
+
+
+def _unwrap(time_s: FloatArray, pc_time_s: FloatArray | None, notes: list[str]) -> FloatArray:
+    """Undo the 128 s cycle and start at zero.
+
+    A wrap is a fall of more than half a cycle, so that frames a little out of order stay where they are.
+    Over a pause of more than half a cycle the falls no longer tell how many cycles went by; there the wall
+    clock does.
+    """
+    if not time_s.size:
+        return time_s
+    steps = np.diff(time_s)
+    wraps = (steps < -CYCLE_S / 2).astype(np.float64)
+    if pc_time_s is not None:
+        pc_steps = np.diff(pc_time_s)
+        pauses = np.flatnonzero(pc_steps > CYCLE_S / 2)
+        wraps[pauses] = np.maximum(np.round((pc_steps[pauses] - steps[pauses]) / CYCLE_S), 0)
+        notes.extend(
+            f"no frame for {pc_steps[frame]:.1f} s of the wall clock after frame {int(frame):,}"
+            for frame in pauses[:10]
+        )
+    unwrapped: FloatArray = time_s - time_s[0]
+    unwrapped[1:] += CYCLE_S * np.cumsum(wraps)
+    return unwrapped
+
+
+# -- lengths -----------------------------------------------------------------------------------------------
+
+
+def _to_one_length(files: CameraFiles, lengths: dict[str, int]) -> CameraFiles:
+    """Cut the files of one camera to the shortest, or refuse where they are too far apart."""
+    if not lengths:
+        return files
+    shortest, longest = min(lengths.values()), max(lengths.values())
+    told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
+    fps = 1 / (files.period_s or 1 / _FPS_UNKNOWN)
+    if longest - shortest > max(round(fps), int(0.005 * longest)):
+        raise UnequalLengths(
+            "the files of one camera describe different numbers of frames",
+            where=", ".join(lengths),
+            expected=f"lengths within {max(round(fps), int(0.005 * longest)):,} frames of each other",
+            got=told,
+            do="copy the files again; if the originals differ as well, move aside those that belong to "
+            "another recording (pins and counter can be done without)",
+        )
+    notes = files.notes
+    if longest > shortest:
+        notes = (*notes, f"the camera's files differ in length and were cut to {shortest:,} frames: {told}")
+    cut: dict[str, Any] = {  # Any: the values are arrays of several kinds
+        name: value[:shortest] if (value := getattr(files, name)) is not None else None
+        for name in ("camera_time_s", "pc_time_s", "count", "pins")
+    }
+    return replace(files, n_frames=shortest, notes=notes, **cut)

@@ -1,0 +1,210 @@
+"""Camera pulses out of the fronts of a camera's line: one pulse per exposure, at its rise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ibl_dask.errors import NoPulses
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from ibl_dask.timing.nidq import Fronts
+
+_LOCAL_PULSES = 200
+"""Pulses at an end from which the period beyond that end is taken."""
+_REGULAR = 0.25
+"""Intervals within this fraction of the median are single periods."""
+_DOUBLE = 0.5
+"""A pulse sooner than this fraction of the period after another cannot be an exposure."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pulses:
+    """One time per exposure."""
+
+    times_s: NDArray[np.float64]
+    """When the exposure began, s on the main clock, strictly increasing (pulse,)."""
+    measured: NDArray[np.bool_]
+    """False where the pulse was put in by reasoning (pulse,)."""
+    notes: tuple[str, ...] = ()
+    """What was mended."""
+    n_inserted: int = 0
+    """Pulses put in by reasoning."""
+
+    def __len__(self) -> int:
+        return self.times_s.size
+
+    @property
+    def period_s(self) -> float:
+        """Return the usual time between pulses, s: never rounded, not even to the sampling of the clock."""
+        return typical_period_s(self.times_s)
+
+    def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the time of pulses by number; beyond either end they go on at the local period."""
+        last = len(self) - 1
+        times = self.times_s[np.clip(index, 0, last)]
+        before, after = index < 0, index > last
+        if before.any():
+            times[before] = self.times_s[0] + index[before] * typical_period_s(self.times_s[: _LOCAL_PULSES + 1])
+        if after.any():
+            period = typical_period_s(self.times_s[-_LOCAL_PULSES - 1 :])
+            times[after] = self.times_s[-1] + (index[after] - last) * period
+        return times
+
+    def number_at(self, times_s: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the number of the first pulse at or after each time, negative before the first pulse.
+
+        A line that changed within (pulse k-1, pulse k] is first seen on frame k, so this is the pulse whose
+        frame shows the change. Counting in pulses instead of seconds makes jitter and clock drift vanish.
+        """
+        numbers = np.searchsorted(self.times_s, times_s, side="left").astype(np.int64)
+        before, after = times_s <= self.times_s[0], times_s > self.times_s[-1]
+        if before.any():
+            period = typical_period_s(self.times_s[: _LOCAL_PULSES + 1])
+            numbers[before] = np.ceil((times_s[before] - self.times_s[0]) / period).astype(np.int64)
+        if after.any():
+            period = typical_period_s(self.times_s[-_LOCAL_PULSES - 1 :])
+            beyond = np.ceil((times_s[after] - self.times_s[-1]) / period)
+            numbers[after] = len(self) - 1 + beyond.astype(np.int64)
+        return numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A place where one or more pulses may be missing."""
+
+    after: int
+    """Number of the last pulse before it."""
+    n_periods: int
+    """Its length in periods, to the nearest whole number, at least 2."""
+    duration_s: float
+    """Its length, s."""
+
+
+def typical_period_s(times_s: NDArray[np.float64]) -> float:
+    """Return the mean of the intervals near their median, s.
+
+    The median alone is quantised to the sampling of the sync (33 us of 16.7 ms, or 7 s an hour); the mean
+    of all is bent by every gap. NaN for fewer than two times.
+    """
+    if times_s.size < 2:
+        return float("nan")
+    intervals = np.diff(times_s)
+    median = float(np.partition(intervals, (intervals.size - 1) // 2)[(intervals.size - 1) // 2])
+    return float(intervals[np.abs(intervals - median) <= _REGULAR * median].mean())
+
+
+def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mapping[int, int] | None = None) -> Pulses:
+    """Return one pulse per rise, and one for each rise that the falls show to be missing.
+
+    Parameters
+    ----------
+    fronts
+        Rises and falls of the camera's line.
+    where
+        Camera and session, for messages.
+    fronts_per_channel
+        Fronts on every channel of the sync: shows a reader of the message where the camera may really be
+        wired.
+
+    Raises
+    ------
+    NoPulses
+        If the line rises fewer than two times.
+    """
+    order = np.argsort(fronts.times_s, kind="stable")
+    times, up = fronts.times_s[order], fronts.polarities[order] > 0
+    rises, falls = times[up], times[~up]
+    distinct = np.unique(rises)
+    if distinct.size < 2:
+        raise _no_pulses(rises.size, falls.size, where, fronts_per_channel)
+    notes = []
+    inserted, unmendable = _missed_rises(times, up)
+    if inserted.size:
+        notes.append(f"{inserted.size:,} rises were missed by the sync and placed from the falls that followed them")
+    missed_falls = int(np.count_nonzero(up[1:] & up[:-1]))
+    if missed_falls:
+        notes.append(f"{missed_falls:,} falls were missed by the sync (of no consequence)")
+    if unmendable:
+        notes.append(f"{unmendable:,} falls follow a fall too closely to stand for a pulse and were left out")
+    if not up[0]:
+        notes.append("the line starts with a fall: the sync began within a pulse")
+    pulses = np.concatenate([distinct, inserted])
+    measured = np.concatenate([np.ones(distinct.size, np.bool_), np.zeros(inserted.size, np.bool_)])
+    pulses, first = np.unique(pulses, return_index=True)
+    return Pulses(pulses, measured[first], tuple(notes), int(np.count_nonzero(~measured[first])))
+
+
+def find_gaps(pulses: Pulses) -> tuple[Gap, ...]:
+    """Return the places where the interval between pulses is nearer to two periods or more than to one."""
+    period = pulses.period_s
+    intervals = np.diff(pulses.times_s)
+    n_periods = np.round(intervals / period)
+    return tuple(Gap(int(at), int(n_periods[at]), float(intervals[at])) for at in np.flatnonzero(n_periods >= 2))
+
+
+def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...]) -> Pulses:
+    """Put evenly spaced pulses into gaps."""
+    if not gaps:
+        return pulses
+    pieces = [
+        np.linspace(pulses.times_s[gap.after], pulses.times_s[gap.after + 1], gap.n_periods + 1)[1:-1] for gap in gaps
+    ]
+    at = np.repeat([gap.after + 1 for gap in gaps], [piece.size for piece in pieces])
+    new = np.concatenate(pieces)
+    note = f"{new.size:,} pulses were missed by the sync in {len(gaps):,} gaps and placed evenly in them"
+    return replace(
+        pulses,
+        times_s=np.insert(pulses.times_s, at, new),
+        measured=np.insert(pulses.measured, at, False),
+        notes=(*pulses.notes, note),
+        n_inserted=pulses.n_inserted + new.size,
+    )
+
+
+def drop_doubles(pulses: Pulses) -> Pulses:
+    """Leave out pulses less than half a period after another: glitches, since no camera exposes that fast."""
+    too_soon = np.concatenate(([False], np.diff(pulses.times_s) < _DOUBLE * pulses.period_s))
+    n_doubles = int(np.count_nonzero(too_soon))
+    if not n_doubles:
+        return pulses
+    measured = pulses.measured[~too_soon]
+    return Pulses(
+        pulses.times_s[~too_soon],
+        measured,
+        (*pulses.notes, f"{n_doubles:,} pulses came within half a period of another and were left out"),
+        int(np.count_nonzero(~measured)),
+    )
+
+
+def _missed_rises(times: NDArray[np.float64], up: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
+    """Return when the line must have risen between two falls, and how many such falls are too close."""
+    pulse = up[:-1] & ~up[1:]
+    twice = np.flatnonzero(~up[:-1] & ~up[1:])
+    if not twice.size or not pulse.any():
+        return np.empty(0), int(twice.size)
+    width = float(np.median(np.diff(times)[pulse]))
+    rises = times[twice + 1] - width
+    possible = rises > times[twice]
+    return rises[possible], int(np.count_nonzero(~possible))
+
+
+def _no_pulses(n_rises: int, n_falls: int, where: str, fronts_per_channel: Mapping[int, int] | None) -> NoPulses:
+    got = f"{n_rises:,} rises and {n_falls:,} falls"
+    if fronts_per_channel is not None:
+        told = ", ".join(f"{channel}: {number:,}" for channel, number in sorted(fronts_per_channel.items()))
+        got += f"; fronts per channel: {told or 'none on any'}"
+    return NoPulses(
+        "the sync holds no pulses of this camera",
+        where,
+        expected="one rise per exposure on the camera's channel, at least two",
+        got=got,
+        do="see which channel carries about twice as many fronts as the video has frames, and name it in the "
+        "rig's wiring.json; where none does, the camera was not wired to the sync",
+    )
