@@ -1,3 +1,54 @@
-"""Video preprocessing of International Brain Laboratory sessions as Dask graphs of keyframe-aligned chunks."""
+"""Video preprocessing of International Brain Laboratory sessions as Dask graphs of keyframe-aligned chunks.
+
+>>> import ibl_dask as ibd
+>>> sorted(name for name in dir(ibd) if name[0].isupper())  # doctest: +NORMALIZE_WHITESPACE
+['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoRegisterRaw', 'VideoSyncQcNidq']
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ibl_dask.api import (
+        Camera,
+        Outcome,
+        Pipeline,
+        Run,
+        Session,
+        Status,
+        VideoRegisterRaw,
+        VideoSyncQcNidq,
+        connect,
+        make_pipeline,
+        run,
+    )
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Camera",
+    "Outcome",
+    "Pipeline",
+    "Run",
+    "Session",
+    "Status",
+    "VideoRegisterRaw",
+    "VideoSyncQcNidq",
+    "connect",
+    "make_pipeline",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:  # whatever the name stands for
+    """Load what is asked for, so that importing the package costs nothing."""
+    if name in __all__:
+        from ibl_dask import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -11,10 +11,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import ibl_dask
 from ibl_dask.errors import InputError
 from ibl_dask.model import events
 from ibl_dask.model.session import Session
@@ -323,8 +323,8 @@ def run(
         result = Run(name, journal.path, outcomes, n_workers)
         driver = Driver(executor, journal, result, listeners)
         paths = tuple(str(outcome.path) for outcome in outcomes)
-        version, host, pid = ibl_dask.__version__, socket.gethostname(), os.getpid()
-        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, version, time.time()))
+        made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
+        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time()))
         try:
             driver.drive(plan)
         except KeyboardInterrupt:
@@ -335,6 +335,22 @@ def run(
             bad = len(outcomes) - good
             driver.emit(events.RunFinished(name, good, bad, result.seconds, time.time(), result.interrupted))
     return result
+
+
+def rows(run: Run) -> list[dict[str, Any]]:
+    """Return one plain row per session, for tables."""
+    return [
+        {
+            "session": "/".join(outcome.path.parts[-3:]),
+            "tasks": {name: str(status) for name, status in outcome.tasks.items()},
+            "qc": dict(outcome.qc),
+            "chunks_done": outcome.count("framepass", "done"),
+            "chunks_kept": outcome.count("framepass", "kept"),
+            "failures": [failure.message for failure in outcome.failures],
+            "report": "" if outcome.report is None else str(outcome.report),
+        }
+        for outcome in run.sessions
+    ]
 
 
 def _journal_folder(

@@ -1,0 +1,190 @@
+"""What `import ibl_dask` offers: plain values with views for notebooks, and the verbs on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibl_dask.deploy.local import connect
+from ibl_dask.errors import MissingFile
+from ibl_dask.model import description, session
+from ibl_dask.model.outcome import Outcome
+from ibl_dask.model.status import Status
+from ibl_dask.pipeline import plan
+from ibl_dask.pipeline import run as driver
+from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.steps.index import COPY_VIDEO
+from ibl_dask.tasks.steps.inputs import find_video
+from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
+from ibl_dask.video.index import FrameIndex, index_video
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = [
+    "Camera",
+    "Outcome",
+    "Pipeline",
+    "Run",
+    "Session",
+    "Status",
+    "VideoRegisterRaw",
+    "VideoSyncQcNidq",
+    "connect",
+    "make_pipeline",
+    "run",
+]
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera of a session: its video, and what was made of it."""
+
+    settings: description.Camera
+    """What the rig was set to."""
+    workspace: Workspace
+    """Where its files are."""
+
+    @property
+    def label(self) -> str:
+        """Return left, right, body or belly."""
+        return self.settings.label
+
+    @property
+    def video(self) -> Path:
+        """Return its video.
+
+        Raises
+        ------
+        MissingFile
+            If there is none.
+        """
+        found = find_video(self.workspace, self.settings)
+        if found is None:
+            raise MissingFile(
+                f"the {self.label} camera has no video",
+                where=str(self.workspace.session.path / self.settings.collection),
+                expected=f"_iblrig_{self.label}Camera.raw.mp4 or .avi",
+                got="neither",
+                do=COPY_VIDEO,
+            )
+        return found
+
+    @cached_property
+    def index(self) -> FrameIndex:
+        """Return every frame's presentation time and the keyframes, without decoding."""
+        return index_video(self.video)
+
+    @property
+    def times_s(self) -> NDArray[np.float64] | None:
+        """Return the frame times on the main clock; None before they were made. (frame,)"""
+        path = self.workspace.times_file(self.label)
+        return np.asarray(np.load(path), np.float64) if path.exists() else None
+
+    def frames(self) -> xr.DataArray:
+        """Return its frames as a lazy array (frame, y, x), with a coordinate `time` once there are times."""
+        from ibl_dask.video.array import open_frames
+
+        return open_frames(self.video, self.index, self.times_s)
+
+    def measurements(self) -> xr.Dataset:
+        """Return its per-frame numbers: brightness, motion energy, sharpness, ...
+
+        Raises
+        ------
+        MissingFile
+            If they were not made yet.
+        """
+        import xarray as xr
+
+        from ibl_dask.store.atomic import recover_folder
+
+        path = self.workspace.frames_store(self.label)
+        if not recover_folder(path):
+            raise MissingFile(
+                f"the {self.label} camera was not measured yet",
+                where=str(path),
+                expected="a per-frame store",
+                got="nothing",
+                do="run VideoSyncQcNidq on this session",
+            )
+        opened: xr.Dataset = xr.open_zarr(path)
+        return opened
+
+
+@dataclass(frozen=True)
+class Session(session.Session):
+    """One recording of one subject; see `ibl_dask.model.session.Session` for its parameters."""
+
+    @cached_property
+    def cameras(self) -> dict[str, Camera]:
+        """Return its cameras by label."""
+        workspace = Workspace(self, default_work_dir(self))
+        return {
+            camera.label: Camera(self.description.camera(camera.label), workspace)
+            for camera in self.description.cameras
+        }
+
+    def _repr_html_(self) -> str:
+        from ibl_dask.report.notebook import session_html
+
+        rows = []
+        for label, camera in self.cameras.items():
+            video = find_video(camera.workspace, camera.settings)
+            timed = camera.workspace.times_file(label).exists()
+            rows.append({"camera": label, "video": video.name if video else "none", "timed": "yes" if timed else "no"})
+        return session_html(self.reference, str(self.path), rows)
+
+
+class Pipeline(plan.Pipeline):
+    """The tasks of one session; see `ibl_dask.pipeline.plan.Pipeline`."""
+
+    def _repr_html_(self) -> str:
+        from ibl_dask.report.notebook import pipeline_html
+
+        return pipeline_html(self.session.reference, self.specs, self.notes)
+
+
+class Run(driver.Run):
+    """How a run went; see `ibl_dask.pipeline.run.Run`."""
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML page with the outcome of every session, and links to their reports."""
+        from ibl_dask.report.notebook import run_page
+        from ibl_dask.store.atomic import write_text
+
+        target = Path(path).expanduser().absolute()
+        write_text(target, run_page(self.name, driver.rows(self)))
+        return target
+
+    def _repr_html_(self) -> str:
+        from ibl_dask.report.notebook import run_html
+
+        return run_html(driver.rows(self))
+
+
+def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
+    """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline`."""
+    made = plan.make_pipeline(session, **options)
+    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes)
+
+
+def run(
+    sessions: list[session.Session | str | Path] | session.Session | str | Path, *, client: Any = None, **options: Any
+) -> Run:
+    """Run the tasks of some sessions; see `ibl_dask.pipeline.run.run`.
+
+    Without a client, workers are started on this machine for the duration of the run.
+    """
+    many = sessions if isinstance(sessions, list) else [sessions]
+    if client is not None:
+        made = driver.run(many, client=client, **options)
+    else:
+        with connect() as own:
+            made = driver.run(many, client=own, **options)
+    return Run(**{name: getattr(made, name) for name in made.__dataclass_fields__})

@@ -1,0 +1,126 @@
+"""The `ibl-dask` program: every command is imported when it is called, so that help is instant."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ibl_dask.errors import IblDaskError
+
+app = typer.Typer(
+    name="ibl-dask",
+    help="Video preprocessing of International Brain Laboratory sessions.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Sessions = Annotated[
+    list[str], typer.Argument(help="Session folders, folders that hold sessions, or text files of paths.")
+]
+OutputRoot = Annotated[
+    Path | None, typer.Option("--output-root", help="Write results under this folder instead of into the sessions.")
+]
+WorkDir = Annotated[
+    Path | None, typer.Option("--work-dir", help="Scratch and journals [$IBL_DASK_SCRATCH, else beside the subjects].")
+]
+ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Site profile, such as cluster/laptop.yaml.")]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Worker processes; 0 runs the steps here, one after another.")
+]
+Tasks = Annotated[str | None, typer.Option("--tasks", help="Names of the tasks wanted, with commas between.")]
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path | None, typer.Argument(help="Where to make the session [./ibl_dask_demo].")] = None,
+    duration: Annotated[float, typer.Option(help="Length of the session, s.")] = 15.0,
+    workers: Workers = None,
+) -> None:
+    """Make a realistic session, run the main job on it, and say where the report is."""
+    from ibl_dask.cli.demo import run_demo
+
+    raise typer.Exit(run_demo(folder or Path("ibl_dask_demo"), duration, workers))
+
+
+@app.command()
+def plan(
+    sessions: Sessions,
+    tasks: Tasks = None,
+    output_root: OutputRoot = None,
+    work_dir: WorkDir = None,
+    profile: ProfileFile = None,
+) -> None:
+    """Say what would run and why: tasks, frames, chunks, core-hours. Nothing is written."""
+    from ibl_dask.cli.plan import show_plan
+
+    raise typer.Exit(show_plan(sessions, _names(tasks), output_root, work_dir, profile))
+
+
+@app.command()
+def run(
+    sessions: Sessions,
+    tasks: Tasks = None,
+    output_root: OutputRoot = None,
+    work_dir: WorkDir = None,
+    profile: ProfileFile = None,
+    workers: Workers = None,
+) -> None:
+    """Run the tasks of some sessions. Running again continues where it stopped."""
+    from ibl_dask.cli.run import run_sessions
+
+    raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers))
+
+
+@app.command()
+def status(
+    work_dir: WorkDir = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only sessions that did not succeed.")] = False,
+) -> None:
+    """Say how the latest run went, or how far it is, from its journal."""
+    from ibl_dask.cli.status import show_status
+
+    raise typer.Exit(show_status(work_dir, failed))
+
+
+@app.command()
+def qc(sessions: Sessions, output_root: OutputRoot = None) -> None:
+    """Show the outcome of every check, failing ones first."""
+    from ibl_dask.cli.qc import show_qc
+
+    raise typer.Exit(show_qc(sessions, output_root))
+
+
+@app.command()
+def report(
+    sessions: Sessions,
+    output_root: OutputRoot = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write; beside the results by default.")] = None,
+) -> None:
+    """Write the report of a session anew and say where it is."""
+    from ibl_dask.cli.report import write_reports
+
+    raise typer.Exit(write_reports(sessions, output_root, out))
+
+
+def _names(tasks: str | None) -> list[str] | None:
+    return None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
+
+
+def main() -> None:
+    """Run the program; an error that a user can mend is a message, not a traceback."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    # What goes wrong in a step is told once, by the command; the log would tell it again.
+    logging.getLogger("ibl_dask").setLevel(logging.CRITICAL)
+    try:
+        app()
+    except IblDaskError as error:
+        from ibl_dask.cli.console import show_error
+
+        show_error(error)
+        sys.exit(2)

@@ -1,0 +1,30 @@
+"""The terminal: where lines go, and how an error reads."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+from ibl_dask.errors import IblDaskError
+
+out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+
+def show_error(error: IblDaskError) -> None:
+    """Print an error, its five parts on lines of their own."""
+    err.print(f"error: {error.what}", style="bold red", markup=False)
+    for name, text in (
+        ("where", error.where),
+        ("expected", error.expected),
+        ("got", error.got),
+        ("what to do", error.do),
+    ):
+        if text:
+            err.print(f"  {name}: {text}", markup=False)
+
+
+def show_failure(message: str) -> None:
+    """Print the message of a failure that a run reports."""
+    out.print(f"  - {message}", markup=False)

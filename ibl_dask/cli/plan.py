@@ -1,0 +1,65 @@
+"""`ibl-dask plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.errors import IblDaskError
+from ibl_dask.pipeline.forecast import CameraForecast, forecast
+from ibl_dask.pipeline.plan import make_pipeline
+
+
+def show_plan(
+    sessions: Sequence[str],
+    tasks: Sequence[str] | None,
+    output_root: Path | None,
+    work_dir: Path | None,
+    profile: Path | None,
+) -> int:
+    """Print what would run; return 1 where a session cannot be planned."""
+    from ibl_dask.deploy.profile import read_profile
+
+    site = read_profile(profile)
+    code = 0
+    core_s = 0.0
+    for path in find_sessions(sessions):
+        try:
+            pipeline = make_pipeline(path, tasks=tasks, output_root=output_root, work_dir=work_dir or site.scratch)
+            cameras = forecast(pipeline)
+        except IblDaskError as error:
+            show_error(error)
+            code = 1
+            continue
+        out.print(f"{pipeline.session.reference}: {', '.join(pipeline.tasks)}", markup=False)
+        for note in pipeline.notes:
+            out.print(f"  note: {note}", markup=False)
+        out.print(_table(cameras))
+        for camera in cameras:
+            if camera.problem:
+                out.print(f"  {camera.label}: {camera.problem}", markup=False)
+                code = 1
+        core_s += sum(camera.core_s for camera in cameras)
+    out.print(
+        f"about {core_s / 3600:.2f} core-hours, 0 GPU-hours; "
+        f"{core_s / site.workers / 3600:.2f} h on {site.workers} workers ({site.name})"
+    )
+    return code
+
+
+def _table(cameras: Sequence[CameraForecast]) -> Table:
+    table = Table("camera", "video", "frames", "chunks", "to decode", "why", box=None, padding=(0, 2))
+    for camera in cameras:
+        table.add_row(
+            camera.label,
+            camera.video,
+            f"{camera.n_frames:,}",
+            str(camera.n_chunks),
+            str(camera.n_chunks_left),
+            camera.why,
+        )
+    return table

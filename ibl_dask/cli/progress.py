@@ -1,0 +1,103 @@
+"""What a person sees while a run goes on: a live view on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Protocol
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from ibl_dask.cli.console import out
+from ibl_dask.model import events
+
+
+class View(Protocol):
+    """Listens to a run."""
+
+    def __enter__(self) -> View: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def __call__(self, event: events.Event) -> None:
+        """Take one event."""
+
+
+def make_view() -> View:
+    """Return the view that suits where the output goes."""
+    return _Bars() if out.is_terminal else _Lines()
+
+
+def _session(path: str) -> str:
+    return "/".join(path.rstrip("/").split("/")[-3:])
+
+
+class _Bars:
+    """One bar per session and kind of step."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
+        )
+        self._rows: dict[tuple[str, str], TaskID] = {}
+
+    def __enter__(self) -> _Bars:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.SessionPlanned):
+            for name, n in event.steps.items():
+                text = f"{_session(event.session)}  {name}"
+                self._rows[event.session, name] = self._progress.add_task(text, total=n)
+        elif isinstance(event, events.StepFinished):
+            row = self._rows.get((event.session, event.record.key[0]))
+            if row is not None:
+                self._progress.advance(row)
+        elif isinstance(event, events.SessionFinished):
+            for (session, _), row in list(self._rows.items()):
+                if session == event.session:
+                    self._progress.remove_task(row)
+                    del self._rows[session, _]
+            self._progress.console.print(_ended(event), markup=False)
+
+
+class _Lines:
+    """A line when something begins or ends, and at most one every few seconds between."""
+
+    def __init__(self, every_s: float = 10.0) -> None:
+        self._every_s = every_s
+        self._said_s = time.monotonic()
+        self._planned: Counter[str] = Counter()
+        self._done: Counter[str] = Counter()
+
+    def __enter__(self) -> _Lines:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def __call__(self, event: events.Event) -> None:
+        if isinstance(event, events.SessionPlanned):
+            self._planned[event.session] += sum(event.steps.values())
+            steps = ", ".join(f"{n} x {name}" for name, n in sorted(event.steps.items()))
+            out.print(f"{_session(event.session)}: {steps}", markup=False)
+        elif isinstance(event, events.StepFinished):
+            self._done[event.session] += 1
+            if event.record.status == "failed":
+                out.print(f"{_session(event.session)}: {event.record.key[0]} failed", markup=False)
+            if time.monotonic() - self._said_s > self._every_s:
+                self._said_s = time.monotonic()
+                done, planned = self._done[event.session], self._planned[event.session]
+                out.print(f"{_session(event.session)}: {done} of {planned} steps", markup=False)
+        elif isinstance(event, events.SessionFinished):
+            out.print(_ended(event), markup=False)
+
+
+def _ended(event: events.SessionFinished) -> str:
+    outcome = "done" if event.is_success else "NOT done"
+    qc = ", ".join(f"{camera} {result}" for camera, result in event.qc.items())
+    return f"{_session(event.session)}: {outcome}" + (f"; checks: {qc}" if qc else "")

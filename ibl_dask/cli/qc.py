@@ -1,0 +1,41 @@
+"""`ibl-dask qc`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.errors import IblDaskError, MissingFile
+from ibl_dask.model.session import Session
+from ibl_dask.report.terminal import qc_table
+from ibl_dask.store.workspace import Workspace, default_work_dir
+
+
+def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
+    """Print the checks of some sessions; return 1 where one has none."""
+    code = 0
+    for path in find_sessions(sessions):
+        try:
+            out.print(qc_table(_read(Session(path, output_root))))
+        except IblDaskError as error:
+            show_error(error)
+            code = 1
+    return code
+
+
+def _read(session: Session) -> dict[str, object]:
+    path = Workspace(session, default_work_dir(session)).qc_file
+    try:
+        content: dict[str, object] = json.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise MissingFile(
+            "this session was not checked yet",
+            where=str(path),
+            expected="a record of checks",
+            got="nothing",
+            do=f"run: ibl-dask run {session.path}",
+        ) from error
+    return content

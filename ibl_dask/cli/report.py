@@ -1,0 +1,44 @@
+"""`ibl-dask report`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.errors import IblDaskError, MissingFile, UsageError
+from ibl_dask.model.session import Session
+from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.steps.report import made_with, read_provenance, write_report
+
+
+def write_reports(sessions: Sequence[str], output_root: Path | None, target: Path | None) -> int:
+    """Write reports and print their paths; return 1 where one could not be written."""
+    paths = find_sessions(sessions)
+    if target is not None and len(paths) > 1:
+        raise UsageError("--out takes one session", expected="one session", got=f"{len(paths)} sessions")
+    code = 0
+    for path in paths:
+        try:
+            session = Session(path, output_root)
+            workspace = Workspace(session, default_work_dir(session))
+            out.print(str(_write(workspace, target or workspace.report_file)), markup=False)
+        except IblDaskError as error:
+            show_error(error)
+            code = 1
+    return code
+
+
+def _write(workspace: Workspace, target: Path) -> Path:
+    provenance = read_provenance(workspace)
+    if not provenance:
+        raise MissingFile(
+            "there is nothing to report on yet",
+            where=str(workspace.provenance_file),
+            expected="the provenance of a run",
+            got="nothing",
+            do=f"run: ibl-dask run {workspace.session.path}",
+        )
+    write_report(workspace, provenance["ran"], provenance.get("made", made_with()), target)
+    return target

@@ -1,0 +1,92 @@
+"""`ibl-dask status`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.cli.console import out
+from ibl_dask.errors import MissingFile
+from ibl_dask.report.terminal import status_table
+from ibl_dask.store.journal import find_journals, read_journal
+from ibl_dask.store.workspace import SCRATCH_VARIABLE, WORK_FOLDER
+
+
+def show_status(work_dir: Path | None, failed_only: bool) -> int:
+    """Print the state of the latest run; return 0 where it ended and every session succeeded."""
+    folder = work_dir or _nearest()
+    journals = find_journals(folder)
+    if not journals:
+        raise MissingFile(
+            "no run has left a journal here",
+            where=str(folder),
+            expected="a file events-<run>.jsonl",
+            got="none",
+            do="name the folder of the run with --work-dir, or call this from the folder that holds the subjects",
+        )
+    rows, header = summarise(read_journal(journals[0]))
+    good = bool(rows) and header["ended"] and all(row["state"] == "done" for row in rows)
+    out.print(f"run {header['run']} on {header['host']}, process {header['pid']}: {header['text']}", markup=False)
+    out.print(status_table([row for row in rows if not failed_only or row["state"] == "failed"]))
+    return 0 if good else 1
+
+
+def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return a row per session, and what is known of the run as a whole."""
+    header: dict[str, Any] = {"run": "?", "host": "?", "pid": "?", "ended": False, "text": "under way, or killed"}
+    rows: dict[str, dict[str, Any]] = {}
+    for event in journal:
+        name = event["event"]
+        if name == "RunStarted":
+            header |= {key: event[key] for key in ("run", "host", "pid")}
+            rows = {path: _row(path) for path in event["sessions"]}
+        elif name == "RunFinished":
+            stopped = "interrupted" if event["interrupted"] else "ended"
+            header |= {"ended": True, "text": f"{stopped} after {event['seconds']:.0f} s"}
+        elif name == "SessionPlanned":
+            row = rows[event["session"]]
+            row["planned"] += sum(event["steps"].values())
+            row["state"] = "running"
+        elif name == "StepFinished":
+            row = rows[event["session"]]
+            row["done"] += 1
+            row["kept"] += event["record"]["status"] == "kept"
+        elif name == "TaskFinished":
+            rows[event["session"]]["tasks"][event["task"]] = event["status"]
+            rows[event["session"]]["failures"] += [failure["message"] for failure in event["failures"]]
+        elif name == "SessionFinished":
+            row = rows[event["session"]]
+            row["state"] = "done" if event["is_success"] else "failed"
+            row["qc"] = event["qc"]
+            if event["failure"]:
+                row["failures"].append(event["failure"]["message"])
+    return list(rows.values()), header
+
+
+def _row(path: str) -> dict[str, Any]:
+    name = "/".join(path.rstrip("/").split("/")[-3:])
+    return {
+        "session": name,
+        "state": "waiting",
+        "planned": 0,
+        "done": 0,
+        "kept": 0,
+        "tasks": {},
+        "qc": {},
+        "failures": [],
+    }
+
+
+def _nearest() -> Path:
+    """Return the scratch folder of the environment, else the nearest work folder at or above this one."""
+    scratch = os.environ.get(SCRATCH_VARIABLE)
+    if scratch:
+        return Path(scratch).expanduser()
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        for candidate in (folder / WORK_FOLDER, folder / "Subjects" / WORK_FOLDER):
+            if candidate.is_dir():
+                return candidate
+    return here / WORK_FOLDER

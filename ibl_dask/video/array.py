@@ -1,0 +1,70 @@
+"""Frames of a video as a lazy array: nothing is decoded before it is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ibl_dask.model.chunk import Chunk
+from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.plan import chunk_frames, plan_chunks
+from ibl_dask.video.reader import FrameReader
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+VIEW_PIXELS = 100_000_000
+"""Pixels of one chunk of the view: about 100 MB."""
+
+
+def open_frames(
+    path: Path,
+    index: FrameIndex | None = None,
+    times_s: NDArray[np.float64] | None = None,
+    chunk_pixels: int = VIEW_PIXELS,
+) -> xr.DataArray:
+    """Return the luma of a video as a lazy array with dimensions (frame, y, x).
+
+    Dask chunks are keyframe-aligned, so each is decoded once, by whoever computes it.
+
+    Parameters
+    ----------
+    path : Path
+        The video.
+    index : FrameIndex, optional
+        Its index; made where not given.
+    times_s : (frame,) float, optional
+        Frame times; they become the coordinate `time`.
+    chunk_pixels : int
+        Pixels of one Dask chunk.
+    """
+    import dask.array as da
+    import xarray as xr
+    from dask import delayed
+
+    index = index_video(path) if index is None else index
+    shape = (index.height, index.width)
+    chunks = plan_chunks(index.keyframes, len(index), chunk_frames(index.width, index.height, chunk_pixels))
+    read = delayed(_read, pure=True)
+    blocks = [
+        da.from_delayed(read(str(path), chunk, index.identity()), (len(chunk), *shape), np.uint8) for chunk in chunks
+    ]
+    coordinates: dict[str, Any] = {"frame": np.arange(len(index))}
+    if times_s is not None and len(times_s) == len(index):
+        coordinates["time"] = ("frame", times_s, {"long_name": "frame time on the main clock, s from its start"})
+    return xr.DataArray(
+        da.concatenate(blocks),
+        dims=("frame", "y", "x"),
+        coords=coordinates,
+        name="luma",
+        attrs={"units": "1", "long_name": "luma as stored, 0 to 255", "video": path.name, "fps": index.fps},
+    )
+
+
+def _read(path: str, chunk: Chunk, identity: dict[str, Any]) -> NDArray[np.uint8]:
+    """Decode one chunk; the identity makes the key of this task change with the file."""
+    with FrameReader(Path(path)) as reader:
+        return reader.read(chunk.start, chunk.stop)
