@@ -1,0 +1,69 @@
+"""Long arrays reduced to as many columns as a figure has, without losing what stands out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_COLUMNS = 1200
+"""Columns of the widest figure."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Envelope:
+    """Extremes and median of the values that fall into each column; columns without values are left out."""
+
+    column: NDArray[np.int64]
+    """Number of the column, increasing. (column,)"""
+    low: NDArray[np.float64]
+    """Smallest value. (column,)"""
+    median: NDArray[np.float64]
+    """Median. (column,)"""
+    high: NDArray[np.float64]
+    """Largest value. (column,)"""
+
+
+def envelope(
+    x: NDArray[np.float64], y: NDArray[np.float64], low: float, high: float, n_columns: int = MAX_COLUMNS
+) -> Envelope:
+    """Reduce values to columns.
+
+    Parameters
+    ----------
+    x : ndarray
+        Where each value lies, not decreasing. (n,)
+    y : ndarray
+        Values; those that are not finite are left out. (n,)
+    low, high : float
+        Left edge of the first column, right edge of the last.
+    n_columns : int
+        Number of columns, all of one width.
+
+    Returns
+    -------
+    Envelope
+        A single value that stands out of 540,000 is the extreme of its column.
+    """
+    known = np.isfinite(y) & (x >= low) & (x <= high)
+    x, y = x[known], y[known].astype(np.float64)
+    starts = np.searchsorted(x, np.linspace(low, high, n_columns + 1)[:-1], side="left")
+    stops = np.append(starts[1:], len(x))
+    column = np.flatnonzero(stops > starts)
+    if not len(column):
+        nothing = np.empty(0)
+        return Envelope(column, nothing, nothing, nothing)
+    first = starts[column]
+    median = np.array([np.median(y[a:b]) for a, b in zip(first, stops[column], strict=True)])
+    return Envelope(column, np.minimum.reduceat(y, first), median, np.maximum.reduceat(y, first))
+
+
+def columns_with(x: NDArray[np.float64], low: float, high: float, n_columns: int = MAX_COLUMNS) -> NDArray[np.int64]:
+    """Return the columns into which at least one of some places falls, increasing. (column,)."""
+    inside = x[(x >= low) & (x <= high)]
+    found = np.floor((inside - low) / (high - low) * n_columns).astype(np.int64)
+    return np.unique(np.minimum(found, n_columns - 1))

@@ -1,0 +1,123 @@
+"""Small HTML for notebooks and one page for a run, from plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibl_dask.report.messages import take_apart
+from ibl_dask.report.palette import look_of
+
+if TYPE_CHECKING:
+    from ibl_dask.model.task import TaskSpec
+
+_CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border-bottom:1px solid rgba(128,128,128,.25)"
+_PILL = "border-radius:999px;padding:0 8px;font-size:85%;font-weight:600;white-space:nowrap"
+_QUIET = "opacity:.7"
+_PAGE = (
+    "<!doctype html>\n"
+    '<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{title}</title>'
+    "<style>body{{font:15px/1.5 Inter,'Segoe UI','Helvetica Neue',Arial,sans-serif;max-width:1260px;"
+    "margin:44px auto;padding:0 40px;font-variant-numeric:tabular-nums}}table{{width:100%}}</style></head>"
+    "<body><h1>{title}</h1>{body}</body></html>\n"
+)
+
+
+def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, Any]]) -> str:
+    """Return a session: its name, folder and one row per camera, whose keys are the heads of the columns."""
+    rows = list(cameras)
+    heads = list(dict.fromkeys(str(key) for row in rows for key in row))
+    cells = [[_say(row.get(head, "")) for head in heads] for row in rows]
+    body = _tabulate(heads, cells) if rows else _quiet("no camera is described")
+    return _block(f"<b>Session {escape(reference)}</b> {_quiet(path)}", body)
+
+
+def pipeline_html(reference: str, specs: Sequence[TaskSpec], notes: Iterable[str] = ()) -> str:
+    """Return the tasks of a session: which, on which cameras, after which, with what they occupy."""
+    cells = [
+        [f"<b>{escape(s.name)}</b>", _cameras(s), _say(", ".join(s.parents)), _occupies(s), _say(s.priority)]
+        for s in specs
+    ]
+    heads = ["task", "cameras", "after", "occupies", "priority"]
+    body = _tabulate(heads, cells) if cells else _quiet("no task runs on this session")
+    body += "".join(f"<div>{_quiet(note)}</div>" for note in notes)
+    return _block(f"<b>Pipeline of {escape(reference)}</b>", body)
+
+
+def run_html(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return how the sessions of a run ended; rows as those of `ibl_dask.report.terminal.outcome_table`."""
+    cells = [_run_row(row) for row in rows]
+    heads = ["session", "tasks", "checks", "chunks", "what went wrong", "report"]
+    return _block("", _tabulate(heads, cells) if cells else _quiet("no session was run"))
+
+
+def run_page(name: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return one whole page on a run, with links to the reports of its sessions."""
+    return _PAGE.format(title=f"Run {escape(name)}", body=run_html(rows))
+
+
+def _run_row(row: Mapping[str, Any]) -> list[str]:
+    done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
+    chunks = f"{done + kept:,}" + (f", {kept:,} kept" if kept else "") if done + kept else ""
+    return [
+        f"<b>{_say(row.get('session', ''))}</b>",
+        _judged(row.get("tasks")),
+        _judged(row.get("qc")),
+        chunks,
+        "".join(_failure(message) for message in dict.fromkeys(row.get("failures") or ())),
+        _link(str(row.get("report") or "")),
+    ]
+
+
+def _failure(message: object) -> str:
+    told = take_apart(message)
+    do = f"<div>→ {_say(told.do)}</div>" if told.do else ""
+    where = dict(told.parts).get("Where", "")
+    return f"<div>{_say(told.what)}</div>" + (f"<div>{_quiet(where)}</div>" if where else "") + do
+
+
+def _link(path: str) -> str:
+    if not Path(path).is_absolute():
+        return _say(path)
+    return f'<a href="{escape(Path(path).as_uri())}" title="{escape(path)}">open</a>'
+
+
+def _judged(words: Mapping[str, object] | None) -> str:
+    return "".join(f"<div>{_say(name)} {_pill(word)}</div>" for name, word in (words or {}).items())
+
+
+def _cameras(spec: TaskSpec) -> str:
+    cameras = spec.arguments.get("cameras") or ()
+    return _say(cameras if isinstance(cameras, str) else ", ".join(str(camera) for camera in cameras))
+
+
+def _occupies(spec: TaskSpec) -> str:
+    needs = spec.resources
+    gpu = f", {needs.gpu} GPU" if needs.gpu else ""
+    return _say(f"{needs.cpu} {'core' if needs.cpu == 1 else 'cores'}{gpu}, {needs.memory_gb:g} GB")
+
+
+def _pill(word: object) -> str:
+    look = look_of(word)
+    return f'<span style="{_PILL};{look.css}">{look.glyph} {_say(word)}</span>'
+
+
+def _quiet(text: str) -> str:
+    return f'<span style="{_QUIET}">{escape(text)}</span>'
+
+
+def _say(value: object) -> str:
+    return escape(str(value))
+
+
+def _tabulate(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; heads are text, cells are HTML."""
+    head = "".join(f'<th style="{_CELL};font-weight:500;{_QUIET}">{escape(name)}</th>' for name in heads)
+    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in row) + "</tr>" for row in rows)
+    return f'<table style="border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+
+
+def _block(head: str, body: str) -> str:
+    return f'<div style="line-height:1.5">{head}{body}</div>'

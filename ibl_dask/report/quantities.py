@@ -1,0 +1,69 @@
+"""Numbers as people write them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+MISSING = "—"
+"""Stands where there is nothing to say."""
+
+
+def say_count(value: object) -> str:
+    """Write a whole number with separators.
+
+    >>> say_count(540000), say_count(None)
+    ('540,000', '—')
+    """
+    return f"{int(value):,}" if isinstance(value, int | float) else MISSING
+
+
+def say_number(value: object, unit: str = "") -> str:
+    """Write a number with up to five digits, and its unit.
+
+    >>> say_number(59.94005994, "Hz")
+    '59.94 Hz'
+    """
+    return f"{value:.5g} {unit}".rstrip() if isinstance(value, int | float) else MISSING
+
+
+def say_duration(seconds: object) -> str:
+    """Write a duration in the two units that matter.
+
+    >>> [say_duration(s) for s in (0.25, 41.2, 75, 5400)]
+    ['0.25 s', '41 s', '1 min 15 s', '1 h 30 min']
+    """
+    if not isinstance(seconds, int | float):
+        return MISSING
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def say_clock(seconds: float, step_s: float = 1.0) -> str:
+    """Write a time as minutes and seconds; with a fraction where the step is under a second.
+
+    >>> say_clock(754.6), say_clock(-3), say_clock(1.25, 0.05), say_clock(3661)
+    ('12:35', '-0:03', '0:01.25', '61:01')
+    """
+    digits = 0 if step_s >= 1 else 1 if step_s >= 0.1 else 2 if step_s >= 0.01 else 3
+    shown = round(abs(seconds), digits)
+    minutes, rest = divmod(shown, 60)
+    width = digits + 3 if digits else 2
+    sign = "-" if seconds < 0 and shown > 0 else ""
+    return f"{sign}{minutes:.0f}:{rest:0{width}.{digits}f}"
+
+
+def say_moment(unix_s: object) -> str:
+    """Write a Unix time as a date and time in UTC.
+
+    >>> say_moment(0)
+    '1970-01-01 00:00:00 UTC'
+    """
+    if not isinstance(unix_s, int | float):
+        return MISSING
+    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,0 +1,138 @@
+"""Tables for a terminal, from plain values."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from ibl_dask.report.findings import Finding, read_findings, worst_first
+from ibl_dask.report.messages import say_briefly, take_apart
+from ibl_dask.report.palette import look_of
+
+_SUCCESSES = ("Complete", "Empty")
+_STATE_STYLES = {"done": "green", "failed": "bold red", "running": "cyan", "waiting": "dim"}
+
+
+def qc_table(record: Mapping[str, Any]) -> Table:
+    """Return the checks of a session, failing ones first.
+
+    Parameters
+    ----------
+    record : mapping
+        Content of `qc.json`.
+    """
+    cameras = record.get("cameras") or {}
+    found = worst_first(f for label, content in cameras.items() for f in read_findings(str(label), content))
+    table = _table(Text(f"{record.get('session') or 'session'}: ") + _judge(record.get("outcome") or "NOT_SET"))
+    for name in ("outcome", "camera", "check"):
+        table.add_column(name, no_wrap=True)
+    for name in ("measured", "threshold"):
+        table.add_column(name, overflow="fold")
+    for finding in found:
+        cells = (Text(finding.camera), Text(finding.check or "all"), _measured(finding), Text(finding.threshold))
+        table.add_row(_judge(finding.outcome), *cells)
+    if not found:
+        table.caption = "no camera was checked"
+    return table
+
+
+def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
+    """Return how the sessions of a run ended, those that failed first.
+
+    Parameters
+    ----------
+    sessions : iterable of mappings
+        `session`, `tasks` {name: status}, `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures`
+        (messages), `report` (path); all but the first may be missing.
+    """
+    rows = sorted(sessions, key=_is_good)
+    n_bad = sum(not _is_good(row) for row in rows)
+    many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
+    table = _table(Text(f"{many}, {n_bad:,} failed" if n_bad else f"{many}, all well"))
+    table.add_column("session", overflow="fold")
+    for name in ("tasks", "checks"):
+        table.add_column(name)
+    for name in ("chunks", "kept"):
+        table.add_column(name, justify="right")
+    table.add_column("what went wrong", overflow="fold", ratio=1)
+    for row in rows:
+        done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
+        chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
+        wrong = Text(say_briefly(row.get("failures") or ()))
+        table.add_row(
+            Text(str(row.get("session", ""))), _tasks(row.get("tasks")), _checks(row.get("qc")), *chunks, wrong
+        )
+    return table
+
+
+def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
+    """Return where the sessions of a run are.
+
+    Parameters
+    ----------
+    rows : iterable of mappings
+        `session`, `state` (waiting, running, done, failed), `planned`, `done` and `kept` (steps), `tasks`
+        {name: status}, `qc` {camera: outcome}, `failures` (messages); all but the first may be missing.
+    """
+    rows = tuple(rows)
+    table = _table(None)
+    table.add_column("session", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("steps", "kept"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("tasks", "checks"):
+        table.add_column(name)
+    table.add_column("what went wrong", overflow="fold", ratio=1)
+    for row in rows:
+        state = str(row.get("state") or "waiting")
+        planned, done, kept = (int(row.get(key) or 0) for key in ("planned", "done", "kept"))
+        table.add_row(
+            Text(str(row.get("session", ""))),
+            Text(state, style=_STATE_STYLES.get(state, "")),
+            f"{done:,} of {planned:,}" if planned else "",
+            f"{kept:,}" if kept else "",
+            _tasks(row.get("tasks")),
+            _checks(row.get("qc")),
+            Text("\n".join(take_apart(message).what for message in dict.fromkeys(row.get("failures") or ()))),
+        )
+    states = Counter(str(row.get("state") or "waiting") for row in rows)
+    table.caption = ", ".join(f"{n:,} {state}" for state, n in states.items()) or "no session"
+    return table
+
+
+def _table(title: Text | None) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", caption_justify="left", header_style="dim")
+
+
+def _judge(word: object) -> Text:
+    look = look_of(word)
+    return Text(f"{look.glyph} {word}", style=look.style)
+
+
+def _measured(finding: Finding) -> Text:
+    told = take_apart(finding.message)
+    lines = [finding.measured or finding.numbers, told.what, f"→ {told.do}" if told.do else ""]
+    return Text("\n".join(line for line in lines if line))
+
+
+def _is_good(row: Mapping[str, Any]) -> bool:
+    tasks = row.get("tasks") or {}
+    return bool(tasks) and not row.get("failures") and all(str(s) in _SUCCESSES for s in tasks.values())
+
+
+def _tasks(tasks: Mapping[str, object] | None) -> Text:
+    """Say how many tasks are complete, and name those that are not."""
+    tasks = tasks or {}
+    bad = {name: status for name, status in tasks.items() if str(status) not in _SUCCESSES}
+    lines = [Text(f"{len(tasks) - len(bad)} of {len(tasks)} complete")] if tasks else []
+    lines += [Text(f"{name} ") + Text(str(status), style=look_of(status).style) for name, status in bad.items()]
+    return Text("\n").join(lines)
+
+
+def _checks(qc: Mapping[str, object] | None) -> Text:
+    lines = [Text(f"{camera} ") + _judge(outcome) for camera, outcome in (qc or {}).items()]
+    return Text("\n").join(lines)

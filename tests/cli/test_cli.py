@@ -1,0 +1,249 @@
+"""What the user of the command line sees; every command runs in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
+
+
+def call(*arguments, cwd=None, **environment):
+    """Run the program; return exit code and everything it printed."""
+    process = subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        check=False,
+    )
+    text = process.stdout + process.stderr
+    assert "Traceback" not in text, text
+    return process.returncode, text
+
+
+def run(folder, *arguments):
+    return call("run", folder, "--workers", "0", *arguments)
+
+
+def raw(folder, camera, part):
+    return folder / "raw_video_data" / f"_iblrig_{camera}Camera.{part}"
+
+
+def times_of(folder):
+    return {path.name for path in (folder / "alf").glob("_ibl_*Camera.times.npy")}
+
+
+ALL_TIMES = {f"_ibl_{label}Camera.times.npy" for label in ("left", "right", "body")}
+
+
+def test_run_says_how_it_went_and_where_the_report_is(session_folder):
+    code, text = run(session_folder)
+    assert code == 0, text
+    assert times_of(session_folder) == ALL_TIMES
+    report = session_folder / "ibl_dask" / "report.html"
+    assert f"report: {report}" in text
+    assert report.stat().st_size > 10_000
+
+
+def test_run_on_workers_prints_the_dashboard(session_folder):
+    code, text = call("run", session_folder, "--workers", "1")
+    assert code == 0, text
+    assert "dashboard: http://" in text
+    assert "ssh -N -L" in text
+
+
+def test_plan_says_what_would_run_and_writes_nothing(session_folder):
+    before = sorted(session_folder.parents[3].rglob("*"))
+    code, text = call("plan", session_folder)
+    assert code == 0, text
+    assert "VideoRegisterRaw, VideoSyncQC_nidq" in text
+    assert "480" in text
+    assert "core-hours" in text
+    assert sorted(session_folder.parents[3].rglob("*")) == before
+
+
+def test_plan_after_a_run_says_that_all_is_measured(session_folder):
+    run(session_folder)
+    code, text = call("plan", session_folder)
+    assert code == 0
+    assert text.count("measured already") == 3
+
+
+def test_status_reads_the_journal(session_folder):
+    run(session_folder)
+    code, text = call("status", "--work-dir", session_folder.parents[2] / ".ibl_dask")
+    assert code == 0, text
+    assert "SW_001/2023-05-01/001" in text
+    assert "ended after" in text
+    code, text = call("status", cwd=session_folder.parents[3])
+    assert code == 0, text
+
+
+def test_status_of_a_failed_run_is_not_zero(session_folder):
+    raw(session_folder, "right", "raw.mp4").unlink()
+    run(session_folder)
+    code, text = call("status", "--failed", cwd=session_folder.parents[3])
+    assert code == 1
+    assert "SW_001/2023-05-01/001" in text
+
+
+def test_qc_shows_every_check(session_folder):
+    run(session_folder)
+    code, text = call("qc", session_folder)
+    assert code == 0
+    for name in ("brightness", "framerate", "pin_state", "dropped_frames", "timestamps", "focus"):
+        assert name in text
+
+
+def test_report_is_written_anew(session_folder, tmp_path):
+    run(session_folder)
+    code, text = call("report", session_folder, "--out", tmp_path / "mine.html")
+    assert code == 0, text
+    assert (tmp_path / "mine.html").read_text().count("SW_001/2023-05-01/001") >= 1
+
+
+def test_a_folder_and_a_list_of_sessions_are_understood(session_folder, tmp_path):
+    code, text = call("plan", session_folder.parents[3])
+    assert code == 0, text
+    listed = tmp_path / "sessions.txt"
+    listed.write_text(f"# mine\n{session_folder}  # the first\n\n")
+    code, text = call("plan", listed)
+    assert code == 0, text
+    assert "SW_001/2023-05-01/001" in text
+
+
+def says(text, *parts):
+    for part in parts:
+        assert part in text, f"{part!r} not in:\n{text}"
+
+
+class TestBadInput:
+    """Each says what, where, expected, got and what to do; the exit code is not zero."""
+
+    def test_a_path_that_is_no_session(self, tmp_path):
+        (tmp_path / "some_folder").mkdir()
+        code, text = run(tmp_path / "some_folder")
+        assert code != 0
+        says(text, "holds no session", str(tmp_path), "expected: ", "got: ", "what to do: ")
+
+    def test_a_path_that_does_not_exist(self, tmp_path):
+        code, text = run(tmp_path / "SW_001" / "2023-05-01" / "001")
+        assert code != 0
+        says(text, "does not exist", "Expected: ", "Got: ", "What to do: ")
+
+    def test_a_name_that_is_no_path(self):
+        code, text = run("ZFM-01234")
+        assert code != 0
+        says(text, "no session", "expected: ", "got: ", "what to do: ")
+
+    def test_no_description(self, session_folder):
+        (session_folder / "_ibl_experiment.description.yaml").unlink()
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "no experiment description", str(session_folder), "Expected: ", "Got: ", "What to do: ")
+        assert not (session_folder / "alf" / "_ibl_leftCamera.times.npy").exists()
+
+    def test_a_declared_camera_without_a_file(self, session_folder):
+        raw(session_folder, "right", "raw.mp4").unlink()
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "_iblrig_rightCamera.raw.mp4", "Where: ", "Expected: ", "Got: ", "What to do: ")
+        assert times_of(session_folder) == ALL_TIMES - {"_ibl_rightCamera.times.npy"}
+
+    def test_mp4_without_moov(self, session_folder):
+        video = raw(session_folder, "right", "raw.mp4")
+        content = video.read_bytes()
+        video.write_bytes(content[: content.rindex(b"moov") - 4])
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "cannot be opened as a video", str(video), "moov", "Expected: ", "Got: ", "What to do: ")
+        assert times_of(session_folder) == ALL_TIMES - {"_ibl_rightCamera.times.npy"}
+
+    def test_an_empty_file(self, session_folder):
+        raw(session_folder, "left", "raw.mp4").write_bytes(b"")
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "is empty", "_iblrig_leftCamera.raw.mp4", "0 bytes", "Expected: ", "What to do: ")
+        assert times_of(session_folder) == ALL_TIMES - {"_ibl_leftCamera.times.npy"}
+
+    def test_sync_files_of_unequal_length(self, session_folder):
+        import numpy as np
+
+        path = session_folder / "raw_ephys_data" / "_spikeglx_sync.polarities.npy"
+        np.save(path, np.load(path)[:-3])
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "_spikeglx_sync", "Where: ", "Expected: ", "Got: ", "What to do: ")
+        assert times_of(session_folder) == set()
+        # What needs no sync is done all the same.
+        qc = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
+        assert qc["extended_qc"]["_videoLeft_brightness"] == "PASS"
+
+    def test_no_pulses_on_the_camera_s_channel(self, session_folder):
+        import numpy as np
+
+        path = session_folder / "raw_ephys_data" / "_spikeglx_sync.channels.npy"
+        channels = np.load(path)
+        channels[channels == 1] = 14
+        np.save(path, channels)
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "right camera", "Expected: ", "Got: ", "14", "What to do: ")
+        assert times_of(session_folder) == ALL_TIMES - {"_ibl_rightCamera.times.npy"}
+
+    def test_frame_data_with_a_cut_last_record(self, session_folder):
+        path = raw(session_folder, "left", "frameData.bin")
+        path.write_bytes(path.read_bytes()[:-7])
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, str(path), "25 bytes", "Expected: ", "Got: ", "What to do: ")
+        assert times_of(session_folder) == ALL_TIMES - {"_ibl_leftCamera.times.npy"}
+
+    def test_camera_files_of_unequal_length(self, session_folder):
+        path = raw(session_folder, "body", "GPIO.bin")
+        path.write_bytes(path.read_bytes()[: 8 * 100])
+        code, text = run(session_folder)
+        assert code != 0
+        says(text, "body", "100", "240", "Expected: ", "Got: ", "What to do: ")
+        assert times_of(session_folder) == ALL_TIMES - {"_ibl_bodyCamera.times.npy"}
+
+    def test_a_task_that_does_not_exist(self, session_folder):
+        code, text = run(session_folder, "--tasks", "VideoCompess")
+        assert code != 0
+        says(text, "VideoCompess", "VideoRegisterRaw", "What to do: ")
+
+    def test_a_profile_with_an_unknown_key(self, session_folder, tmp_path):
+        (tmp_path / "site.yaml").write_text("name: mine\nwrokers: 3\n")
+        code, text = run(session_folder, "--profile", tmp_path / "site.yaml")
+        assert code != 0
+        says(text, "wrokers", "expected: ", "what to do: ")
+
+    @pytest.mark.skipif(not Path("/proc/1").exists(), reason="needs a folder that refuses even the administrator")
+    def test_a_read_only_place_for_results(self, session_folder):
+        code, text = run(session_folder, "--output-root", "/proc/ibl_dask")
+        assert code != 0
+        says(text, "cannot be written", "/proc", "--output-root", "What to do: ")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, ibl_dask; print(*(m for m in ('av', 'cv2', 'dask', 'numpy', 'xarray') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; sys.argv = ['ibl-dask', '--help']\nimport atexit\n"
+        "atexit.register(lambda: print('HEAVY', *(m for m in ('av', 'cv2', 'dask', 'xarray') if m in sys.modules)))\n"
+        "from ibl_dask.cli.app import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].split() == ["HEAVY"]
+    for name in ("demo", "plan", "run", "status", "qc", "report"):
+        assert f"  {name}" in done.stdout

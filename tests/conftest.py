@@ -1,0 +1,56 @@
+"""What many tests share: where real recordings are, and sessions made by the synthesiser."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """Return the folder of real recordings."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real recordings at {DATA}; set IBL_DASK_TEST_DATA")
+    return DATA
+
+
+@pytest.fixture(autouse=True)
+def _own_scratch(monkeypatch):
+    """Keep the caller's scratch out of the tests."""
+    monkeypatch.delenv("IBL_DASK_SCRATCH", raising=False)
+
+
+SESSION = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
+
+
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory) -> Path:
+    """Write one small session of the ephys rig: three cameras, 8 s, an eighth of the pixels."""
+    from ibl_dask.synth.session import write_session
+
+    folder = tmp_path_factory.mktemp("template") / SESSION
+    folder.mkdir(parents=True)
+    write_session(folder, duration_s=8, scale=0.25, gop=40, b_frames=2, ssv_cameras=("body",))
+    return folder
+
+
+@pytest.fixture
+def session_folder(_template, tmp_path) -> Path:
+    """Return a copy of the small session that a test may do anything with."""
+    folder = tmp_path / SESSION
+    shutil.copytree(_template, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def client():
+    """Return a client to two worker processes on this machine."""
+    from ibl_dask.deploy.local import connect
+    from ibl_dask.deploy.profile import Profile
+
+    with connect(Profile(workers=2, dashboard_port=0)) as client:
+        yield client

@@ -1,0 +1,59 @@
+"""A driver that is killed loses at most the chunks under way."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from published import SMALL_CHUNKS, assert_same, passes, results
+
+from ibl_dask.pipeline.run import run
+
+DRIVER = """
+import sys
+from pathlib import Path
+from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.profile import Profile
+from ibl_dask.pipeline.run import run
+
+if __name__ == "__main__":
+    with connect(Profile(workers=2, dashboard_port=0)) as client:
+        run([Path(sys.argv[1])], client=client, work_dir=Path(sys.argv[2]), chunk_pixels=int(sys.argv[3]))
+"""
+
+
+def chunk_files(work):
+    return [path for path in work.rglob("*-chunks/*/*.npz") if not path.name.startswith(".")]
+
+
+def kill_after(session, work, n_chunks):
+    """Start a driver and kill it once some chunks are on disk; return how many were then."""
+    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(session), str(work), str(SMALL_CHUNKS)])
+    deadline = time.monotonic() + 120
+    while len(chunk_files(work)) < n_chunks and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # Workers notice that their parent is gone, and leave.
+    time.sleep(2)
+    return len(chunk_files(work))
+
+
+@pytest.mark.parametrize("n_chunks", [1, 5])
+def test_running_again_decodes_only_what_was_not_finished(session_folder, tmp_path, n_chunks):
+    expected_at = tmp_path / "expected"
+    undisturbed = run([session_folder], output_root=expected_at, chunk_pixels=SMALL_CHUNKS)
+    n_all = len(passes(undisturbed.sessions[0], "done"))
+
+    work = tmp_path / "work"
+    n_finished = kill_after(session_folder, work, n_chunks)
+    assert n_chunks <= n_finished < n_all
+
+    again = run([session_folder], work_dir=work, chunk_pixels=SMALL_CHUNKS)
+    assert again.exit_code == 0, [f.message for f in again.sessions[0].failures]
+    kept, done = passes(again.sessions[0], "kept"), passes(again.sessions[0], "done")
+    assert len(kept) == n_finished - (n_all - len(kept) - len(done))
+    assert len(done) < n_all
+    assert_same(results(session_folder), results(expected_at / session_folder.relative_to(tmp_path)))
+    assert not [path for path in session_folder.rglob("*") if path.name.endswith(".tmp")]

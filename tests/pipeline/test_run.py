@@ -1,0 +1,222 @@
+"""The main job, end to end on synthesised sessions."""
+
+import json
+import os
+import signal
+import time
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from published import CAMERAS, SMALL_CHUNKS, assert_same, passes, results
+
+from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.profile import Profile
+from ibl_dask.model.events import StepFinished
+from ibl_dask.pipeline.run import run
+from ibl_dask.store.journal import read_journal
+from ibl_dask.synth.truth import Truth
+from ibl_dask.video.reducers import Sharpness
+from ibl_dask.video.regions import camera_reducers
+
+
+def softer(label, n_frames, width, height):
+    """Return the usual reducers, but sharpness every 20 frames."""
+    usual = camera_reducers(label, n_frames, width, height)
+    return tuple(Sharpness(stride=20) if isinstance(r, Sharpness) else r for r in usual)
+
+
+def test_every_frame_gets_the_time_it_was_exposed_at(session_folder):
+    result = run([session_folder])
+    assert result.exit_code == 0, [f.message for f in result.sessions[0].failures]
+    truth = Truth.read(session_folder)
+    for label in CAMERAS:
+        times = np.load(session_folder / "alf" / f"_ibl_{label}Camera.times.npy")
+        expected = truth.cameras[label].frame_times_s
+        assert len(times) == len(expected)
+        np.testing.assert_allclose(times, expected, atol=1 / 30_000)
+
+
+def test_dask_and_a_plain_loop_give_the_same_bytes(session_folder, tmp_path, client):
+    by_hand, by_dask = tmp_path / "by_hand", tmp_path / "by_dask"
+    assert run([session_folder], output_root=by_hand).exit_code == 0
+    assert run([session_folder], output_root=by_dask, client=client, chunk_pixels=SMALL_CHUNKS).exit_code == 0
+    relative = session_folder.relative_to(tmp_path)
+    assert_same(results(by_dask / relative), results(by_hand / relative))
+
+
+def test_with_an_output_root_the_session_is_not_touched(session_folder, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in session_folder.rglob("*")}
+    assert run([session_folder], output_root=tmp_path / "out", work_dir=tmp_path / "work").exit_code == 0
+    assert {path: path.stat().st_mtime_ns for path in session_folder.rglob("*")} == before
+
+
+def test_running_again_decodes_nothing_and_changes_nothing(session_folder, client):
+    run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS)
+    first = results(session_folder)
+    again = run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS)
+    assert again.exit_code == 0
+    assert not [r for r in again.sessions[0].records.values() if r.key[0].startswith("framepass")]
+    assert_same(results(session_folder), first)
+
+
+@pytest.mark.parametrize("cluster", ["the same live cluster", "a new cluster"])
+def test_a_changed_parameter_recomputes_that_reducer_alone(session_folder, client, cluster):
+    run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS)
+    before = results(session_folder)
+    options = {"chunk_pixels": SMALL_CHUNKS, "reducers": softer}
+    if cluster == "the same live cluster":
+        changed = run([session_folder], client=client, **options)
+    else:
+        with connect(Profile(workers=1, dashboard_port=0)) as other:
+            changed = run([session_folder], client=other, **options)
+    assert changed.exit_code == 0
+    done = passes(changed.sessions[0], "done")
+    assert len(done) > 10
+    assert {tuple(r.value["reducers"]) for r in done} == {("sharpness",)}
+    after = results(session_folder)
+    for name, value in before.items():
+        if "sharpness" in name:
+            assert np.array_equal(after[name], value[::2]), name
+        else:
+            assert after[name].tobytes() == value.tobytes(), name
+
+
+def test_changed_sync_files_change_the_times_and_nothing_else(session_folder):
+    run([session_folder])
+    before = results(session_folder)
+    path = session_folder / "raw_ephys_data" / "_spikeglx_sync.times.npy"
+    np.save(path, np.load(path) + 10)
+    again = run([session_folder])
+    assert again.exit_code == 0
+    assert not passes(again.sessions[0], "done")
+    after = results(session_folder)
+    for name, value in before.items():
+        if name.endswith((".times", ".time")):
+            np.testing.assert_allclose(after[name], value + 10)
+        elif name != "qc":
+            assert after[name].tobytes() == value.tobytes(), name
+
+
+def test_a_lost_output_is_made_again(session_folder):
+    run([session_folder])
+    before = results(session_folder)
+    (session_folder / "alf" / "_ibl_leftCamera.times.npy").unlink()
+    assert run([session_folder]).exit_code == 0
+    assert_same(results(session_folder), before)
+
+
+def test_a_killed_worker_costs_nothing_but_its_chunk(session_folder, tmp_path):
+    expected_at = tmp_path / "expected"
+    run([session_folder], output_root=expected_at)
+    killed = []
+
+    def kill_one(event):
+        if not killed and isinstance(event, StepFinished) and event.record.key[0].startswith("framepass"):
+            killed.append(int(event.record.worker.rsplit(":", 1)[1]))
+            os.kill(killed[0], signal.SIGKILL)
+
+    with connect(Profile(workers=2, dashboard_port=0)) as client:
+        result = run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS, listeners=[kill_one])
+    assert killed
+    assert result.exit_code == 0, [f.message for f in result.sessions[0].failures]
+    workers = {r.worker for r in passes(result.sessions[0], "done")}
+    assert len(workers) >= 2
+    assert_same(results(session_folder), results(expected_at / session_folder.relative_to(tmp_path)))
+
+
+def test_a_broken_session_does_not_stop_the_others(session_folder, tmp_path):
+    broken = tmp_path / "lab" / "Subjects" / "SW_002" / "2023-05-01" / "001"
+    broken.mkdir(parents=True)
+    absent = tmp_path / "lab" / "Subjects" / "SW_003" / "2023-05-01" / "001"
+    result = run([broken, absent, session_folder])
+    assert result.exit_code == 1
+    assert [outcome.is_success for outcome in result.sessions] == [False, False, True]
+    assert "no experiment description" in result.sessions[0].failures[0].message
+    assert "does not exist" in result.sessions[1].failures[0].message
+
+
+def test_a_failed_camera_does_not_stop_the_others(session_folder):
+    (session_folder / "raw_video_data" / "_iblrig_rightCamera.raw.mp4").write_bytes(b"")
+    result = run([session_folder])
+    assert result.exit_code == 1
+    assert (session_folder / "alf" / "_ibl_leftCamera.times.npy").exists()
+    assert not (session_folder / "alf" / "_ibl_rightCamera.times.npy").exists()
+    assert result.sessions[0].qc["right"] == "CRITICAL"
+    assert result.sessions[0].qc["left"] != "CRITICAL"
+    assert result.sessions[0].report is not None
+
+
+def test_a_camera_without_times_is_measured_all_the_same(session_folder):
+    path = session_folder / "raw_video_data" / "_iblrig_leftCamera.frameData.bin"
+    path.write_bytes(path.read_bytes()[:-5])
+    result = run([session_folder])
+    assert result.exit_code == 1
+    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+        assert np.isfinite(dataset.brightness).all()
+        assert "time" not in dataset.coords
+    qc = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
+    assert qc["extended_qc"]["_videoLeft_timestamps"] == "CRITICAL"
+    assert qc["extended_qc"]["_videoLeft_brightness"] == "PASS"
+    path.write_bytes(path.read_bytes() + bytes(0))
+
+
+def test_times_that_come_later_reach_the_per_frame_store(session_folder):
+    path = session_folder / "raw_video_data" / "_iblrig_leftCamera.frameData.bin"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    run([session_folder])
+    path.write_bytes(whole)
+    again = run([session_folder])
+    assert again.exit_code == 0
+    assert not passes(again.sessions[0], "done")
+    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+        times = np.load(session_folder / "alf" / "_ibl_leftCamera.times.npy")
+        np.testing.assert_array_equal(dataset.time, times)
+
+
+def test_scratch_is_removed_after_success_and_the_journal_tells_the_run(session_folder, tmp_path):
+    result = run([session_folder], work_dir=tmp_path / "work")
+    assert not [path for path in (tmp_path / "work").rglob("*") if path.suffix == ".npz"]
+    names = [event["event"] for event in read_journal(result.journal)]
+    assert names[0] == "RunStarted"
+    assert names[-1] == "RunFinished"
+    assert names.count("TaskFinished") == 2
+    assert names.count("SessionFinished") == 1
+
+
+def test_a_session_that_another_run_holds_is_refused_and_its_owner_named(session_folder):
+    lock = session_folder / "ibl_dask" / "lock.json"
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"host": "another-host", "pid": 4321, "job": "777", "since": time.time()}))
+    result = run([session_folder])
+    assert result.exit_code == 1
+    message = result.sessions[0].failures[0].message
+    assert "4321" in message
+    assert "another-host" in message
+    assert "777" in message
+    assert lock.exists()
+    lock.unlink()
+    assert run([session_folder]).exit_code == 0
+    assert not lock.exists()
+
+
+def test_only_the_tasks_asked_for_run(session_folder):
+    result = run([session_folder], tasks=["VideoRegisterRaw"])
+    assert list(result.sessions[0].tasks) == ["VideoRegisterRaw"]
+    assert not (session_folder / "alf" / "_ibl_leftCamera.times.npy").exists()
+
+
+def test_outputs_are_read_by_the_field_s_own_library(session_folder):
+    import one.alf.io as alfio
+
+    run([session_folder])
+    camera = alfio.load_object(session_folder / "alf", "leftCamera", namespace="ibl")
+    assert len(camera["times"]) == len(Truth.read(session_folder).cameras["left"].frame_times_s)
+
+
+def test_nothing_half_written_or_temporary_is_left(session_folder, client):
+    run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS)
+    left = [path for path in session_folder.parents[3].rglob("*") if ".tmp" in path.name or ".previous" in path.name]
+    assert left == []

@@ -1,0 +1,32 @@
+"""What a run publishes, for comparing one run with another."""
+
+import json
+
+import numpy as np
+import xarray as xr
+
+CAMERAS = ("left", "right", "body")
+SMALL_CHUNKS = 80 * 320 * 256
+
+
+def results(folder):
+    """Return every number that a run publishes for a session."""
+    out = {}
+    for label in CAMERAS:
+        out[f"{label}.times"] = np.load(folder / "alf" / f"_ibl_{label}Camera.times.npy")
+        with xr.open_zarr(folder / "ibl_dask" / f"{label}Camera.frames.zarr") as dataset:
+            out |= {f"{label}.{name}": v.to_numpy() for name, v in dataset.variables.items()}
+    qc = json.loads((folder / "ibl_dask" / "qc.json").read_text())
+    out["qc"] = np.array(json.dumps(qc["extended_qc"], sort_keys=True))
+    return out
+
+
+def assert_same(got, expected):
+    assert got.keys() == expected.keys()
+    for name, value in expected.items():
+        assert got[name].dtype == value.dtype, name
+        assert got[name].tobytes() == value.tobytes(), name
+
+
+def passes(outcome, status):
+    return [r for r in outcome.records.values() if r.key[0].startswith("framepass") and r.status == status]
