@@ -143,14 +143,18 @@ def table(label: str, n_frames: int, repeat: int, folder: Path) -> str:
     if reference is not None:
         total = reference["motion_s"] + reference["samples_s"]
         ours = f"ours is {total / s['workers']:.1f} times as fast on 2 workers, {total / s['pass']:.1f} on 1"
-        rows.append(["reference, its products", f"{n_frames / total:.0f}", f"{n_frames / total / rate['ffmpeg']:.2f}; {ours}"])
+        rows.append(
+            ["reference, its products", f"{n_frames / total:.0f}", f"{n_frames / total / rate['ffmpeg']:.2f}; {ours}"]
+        )
     lines = [f"### {label}: {width}x{height}, {n_frames:,} frames, H.264, median of {repeat}", ""]
     lines += ["| | frames/s | times ffmpeg |", "| --- | ---: | --- |", *("| " + " | ".join(row) + " |" for row in rows)]
     if reference is None:
         lines.append("\nThe reference was not measured: IBL_DASK_PEER_PYTHON is not set.")
     each = ", ".join(f"{r.name} {1e6 * (s[r.name] - s['decode']) / n_frames:.0f}" for r in reducers)
-    lines.append(f"\nMicroseconds per frame beyond decoding ({1e6 * s['decode'] / n_frames:.0f}): {each}; "
-                 f"all {1e6 * (s['pass'] - s['decode']) / n_frames:.0f}.")
+    lines.append(
+        f"\nMicroseconds per frame beyond decoding ({1e6 * s['decode'] / n_frames:.0f}): {each}; "
+        f"all {1e6 * (s['pass'] - s['decode']) / n_frames:.0f}."
+    )
     lines.append(f"\nPeak resident memory of a process that passes over the video: {peak_mb(video, label)} MB.")
     return "\n".join(lines)
 

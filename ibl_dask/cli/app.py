@@ -112,11 +112,16 @@ def _names(tasks: str | None) -> list[str] | None:
     return None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
 
 
+def _set_up_logging() -> None:
+    """Show warnings of libraries; what a step or a worker says is told by the commands, once and in full."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.name.split(".")[0] not in ("ibl_dask", "distributed"))
+
+
 def main() -> None:
     """Run the program; an error that a user can mend is a message, not a traceback."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    # What goes wrong in a step is told once, by the command; the log would tell it again.
-    logging.getLogger("ibl_dask").setLevel(logging.CRITICAL)
+    _set_up_logging()
     try:
         app()
     except IblDaskError as error:

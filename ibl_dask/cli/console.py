@@ -7,6 +7,7 @@ import sys
 from rich.console import Console
 
 from ibl_dask.errors import IblDaskError
+from ibl_dask.report.messages import take_apart
 
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
@@ -25,6 +26,9 @@ def show_error(error: IblDaskError) -> None:
             err.print(f"  {name}: {text}", markup=False)
 
 
-def show_failure(message: str) -> None:
-    """Print the message of a failure that a run reports."""
-    out.print(f"  - {message}", markup=False)
+def show_failure(session: str, message: str) -> None:
+    """Print a failure that a run reports, its parts on lines of their own."""
+    told = take_apart(message)
+    out.print(f"{session}: {told.what}", style="bold", markup=False)
+    for name, text in told.parts:
+        out.print(f"  {name.lower()}: {text}", markup=False)

@@ -83,8 +83,7 @@ class _Lines:
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.SessionPlanned):
             self._planned[event.session] += sum(event.steps.values())
-            steps = ", ".join(f"{n} x {name}" for name, n in sorted(event.steps.items()))
-            out.print(f"{_session(event.session)}: {steps}", markup=False)
+            out.print(f"{_session(event.session)}: {_planned(event)}", markup=False)
         elif isinstance(event, events.StepFinished):
             self._done[event.session] += 1
             if event.record.status == "failed":
@@ -95,6 +94,13 @@ class _Lines:
                 out.print(f"{_session(event.session)}: {done} of {planned} steps", markup=False)
         elif isinstance(event, events.SessionFinished):
             out.print(_ended(event), markup=False)
+
+
+def _planned(event: events.SessionPlanned) -> str:
+    n_chunks = sum(n for name, n in event.steps.items() if name.startswith("framepass"))
+    text = f"{sum(event.steps.values())} steps"
+    kinds = sorted({name.split("-")[0] for name in event.steps} - {"framepass"})
+    return f"{text} ({', '.join(kinds)})" + (f", of these {n_chunks} chunks of video to decode" if n_chunks else "")
 
 
 def _ended(event: events.SessionFinished) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from ibl_dask.cli.console import out
+from ibl_dask.cli.console import out, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.pipeline.run import Run, rows, run
@@ -48,7 +48,7 @@ def say_how_it_went(result: Run) -> None:
     out.print(outcome_table(table))
     for row in table:
         for failure in row["failures"]:
-            out.print(f"{row['session']}: {failure}", markup=False)
+            show_failure(row["session"], failure)
         if row["chunks_kept"]:
             out.print(
                 f"{row['session']}: {row['chunks_kept']} chunks kept from an earlier run, "

@@ -184,6 +184,21 @@ class _CameraDoor(_Loose):
     compressed: bool | None = None
 
 
+class _CamerasDoor(_Loose):
+    cameras: dict[str, _CameraDoor] = Field(default_factory=dict)
+
+    @field_validator("cameras", mode="before")
+    @classmethod
+    def _cameras(cls, value: object) -> object:
+        """Take keys in either case, as the acquisition software writes them."""
+        if not isinstance(value, dict):
+            return value or {}
+        return {
+            str(label): {str(k).lower(): v for k, v in body.items()} if isinstance(body, dict) else body or {}
+            for label, body in value.items()
+        }
+
+
 class _SyncDoor(_Loose):
     collection: str | None = None
     extension: str | None = None
@@ -244,9 +259,7 @@ class _Door(_Loose):
 
     def frozen(self) -> ExperimentDescription:
         cameras = []
-        for label, body in sorted((self.devices.get("cameras") or {}).items()):
-            # The acquisition software writes the keys in either case.
-            door = _CameraDoor.model_validate({str(k).lower(): v for k, v in (body or {}).items()})
+        for label, door in sorted(_CamerasDoor.model_validate(self.devices).cameras.items()):
             described = "sync_label" in door.model_fields_set
             cameras.append(
                 Camera(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -27,8 +27,19 @@ def fingerprint(kind: str, version: int, **parts: object) -> str:
         Parameters, identities of the inputs and fingerprints of the parents: anything that JSON can hold.
         Paths, worker counts and profiles do not belong here, or the same work elsewhere would count as new.
     """
-    text = json.dumps([kind, version, parts], sort_keys=True, separators=(",", ":"), default=list)
+    text = json.dumps([kind, version, parts], sort_keys=True, separators=(",", ":"), default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: object) -> object:
+    """Return what JSON holds in place of a value that it does not hold."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Set):
+        return sorted(value)  # the order of a set of strings differs from process to process
+    if isinstance(value, Iterable):
+        return list(value)
+    raise TypeError(f"a fingerprint cannot hold a {type(value).__name__}")
 
 
 @dataclass(frozen=True, slots=True)

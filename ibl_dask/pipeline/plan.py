@@ -19,7 +19,7 @@ from ibl_dask.tasks.task import Task, VideoTask
 from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Pipeline:
     """The tasks of one session."""
 
@@ -33,6 +33,9 @@ class Pipeline:
     """The same as plain data."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+
+    def __repr__(self) -> str:
+        return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
 
     def first_steps(self) -> list[Step]:
         """Return the steps that must run before the others can be planned."""

@@ -49,7 +49,7 @@ class SessionOutcome:
     """Camera -> overall outcome of its checks."""
     report: Path | None = None
     """The report."""
-    records: dict[Key, StepRecord] = field(default_factory=dict)
+    records: dict[Key, StepRecord] = field(default_factory=dict, repr=False)
     """Records of all steps."""
     finished: bool = False
     """Whether it was driven to its end, good or bad."""

@@ -151,7 +151,10 @@ def check_framerate(evidence: CameraEvidence) -> CheckResult | None:
     """Compare the median frame interval with the rate that the rig was set to."""
     if evidence.times_s is None or evidence.camera.fps is None or len(evidence.times_s) < 2:
         return None
-    rate = float(1 / np.median(np.diff(evidence.times_s)))
+    interval_s = float(np.median(np.diff(evidence.times_s)))
+    if not interval_s > 0:
+        return _result("framerate", Outcome.FAIL, None, message=f"the median frame interval is {interval_s:g} s")
+    rate = 1 / interval_s
     near = abs(rate - evidence.camera.fps) < FRAMERATE_TOLERANCE_HZ
     return _result(
         "framerate",
@@ -204,13 +207,13 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | None:
     The reference passes times that were invented; here any that was not measured is at least a WARNING. Without
     times it records nothing; here that is CRITICAL.
     """
-    if evidence.times_s is None:
+    if evidence.times_s is None or len(evidence.times_s) == 0:
         return _result("timestamps", Outcome.CRITICAL, message=evidence.no_times or "there are no frame times")
     times = evidence.times_s
     good = len(times) == evidence.n_frames and np.isfinite(times).all() and (np.diff(times) > 0).all()
     outcome = Outcome.PASS if good else Outcome.FAIL
-    if good and (evidence.n_not_measured or evidence.timing_notes):
-        outcome = Outcome.WARNING if evidence.n_not_measured else outcome
+    if good and evidence.n_not_measured:
+        outcome = Outcome.WARNING
     return _result(
         "timestamps",
         outcome,
@@ -223,6 +226,8 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | None:
 @check
 def check_decoding(evidence: CameraEvidence) -> CheckResult | None:
     """Ask for every frame of the video to decode undamaged; the reference reads damaged frames as black."""
+    if evidence.n_decode_errors is None:
+        return None
     return _result(
         "decoding",
         Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,

@@ -48,5 +48,5 @@ class CameraEvidence:
     """Variance of the Laplacian in each focus region. (focus sample, region)"""
     sample_high_frequency: NDArray[np.float64] | None = None
     """Mean of the frame without low frequencies. (focus sample,)"""
-    n_decode_errors: int = 0
-    """Frames that do not decode."""
+    n_decode_errors: int | None = None
+    """Frames that do not decode; None where nobody tried."""

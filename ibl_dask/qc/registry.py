@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ibl_dask.errors import UsageError
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 
@@ -35,10 +36,18 @@ def name_of(function: Check) -> str:
 def run_checks(evidence: CameraEvidence, select: tuple[str, ...] | None = None) -> tuple[CheckResult, ...]:
     """Run every check (or the selected ones) in alphabetical order.
 
-    A check that lacks what it needs is NOT_SET, and says what is missing.
+    A check that lacks what it needs is NOT_SET, and says so.
+
+    Raises
+    ------
+    UsageError
+        If a selected check is not there.
     """
     import ibl_dask.qc.camera  # noqa: F401  # registers the camera checks
 
+    unknown = sorted(set(select or ()) - _CHECKS.keys())
+    if unknown:
+        raise UsageError("no such check", expected="some of " + ", ".join(sorted(_CHECKS)), got=", ".join(unknown))
     results = []
     for name in sorted(_CHECKS if select is None else select):
         result = _CHECKS[name](evidence)

@@ -48,7 +48,8 @@ class Scale:
             found = _log_ticks(self.low, self.high, n_wanted)
             if len(found) >= 2:
                 return found
-        return _round_ticks(self.low, self.high, n_wanted)
+        found = _round_ticks(self.low, self.high, n_wanted)
+        return found if len(found) >= 2 else _round_ticks(self.low, self.high, 2 * n_wanted)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +118,7 @@ def label_values(values: list[float]) -> list[str]:
             digits = max(0, -math.floor(math.log10(abs(gaps[0])) + 1e-9))
             if digits <= 6:
                 return [f"{v:,.{digits}f}" for v in values]
-    return [f"{v:.6g}" for v in values]
+    return [f"{v:,.6g}" for v in values]
 
 
 def _round_ticks(low: float, high: float, n_wanted: int) -> list[float]:

@@ -141,7 +141,9 @@ def plot_lanes(
         lanes.append(("not decoded", "undecoded", undecoded))
     if not lanes or not len(axis.at):
         return None
+    told = " · ".join(f"{name} {say_count(int(here.sum()))}" for name, _, here in lanes)
     pitch, body = 15, drawing.write_text(LEFT_PX, 15, "Where times come from, and decode errors", "title")
+    body += drawing.write_text(LEFT_PX + PLOT_PX, 15, told, "note", "end")
     for i, (name, kind, here) in enumerate(lanes):
         body += _lane(HEAD_PX + i * pitch, name, kind, here[: len(axis.at)], axis)
     return Panel(body, HEAD_PX + pitch * len(lanes) + 8)
@@ -174,7 +176,7 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
     intervals_ms = intervals_ms[np.isfinite(intervals_ms)]
     if not len(intervals_ms):
         return ""
-    width, height = 520.0, 150.0
+    width, height = 480.0, 170.0
     median = float(np.median(intervals_ms))
     limit = 4 * median if median > 0 else np.inf
     n_long = int((intervals_ms > limit).sum())
@@ -191,9 +193,7 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
     told = f"{say_count(len(intervals_ms))} intervals · median {say_number(median, 'ms')}"
     if n_long:
         told += f" · {say_count(n_long)} over {say_number(limit, 'ms')}, in the last bar"
-    head = drawing.write_text(LEFT_PX, 15, "How often, log counts", "title")
-    head += drawing.write_text(LEFT_PX + width, 15, told, "note", "end")
-    body = _side(up) + head + body
+    body = _side(up) + drawing.write_text(LEFT_PX, 15, told, "note") + body
     return drawing.frame_drawing(
         LEFT_PX + width + 16, HEAD_PX + height + 42, body, "Histogram of inter-frame intervals"
     )
@@ -215,9 +215,9 @@ def _panel(title: str, told: str, up: Scale, body: str) -> Panel:
     return Panel(_side(up, PLOT_PX) + head + body, HEAD_PX + up.size_px + 14)
 
 
-def _side(up: Scale, rule_px: float = 520.0) -> str:
+def _side(up: Scale, rule_px: float = 480.0) -> str:
     """Draw the values beside a panel, and a thin line at each."""
-    values, body = up.ticks(3), ""
+    values, body = up.ticks(4), ""
     for value, text in zip(values, label_values(values), strict=True):
         y = HEAD_PX + up.size_px - up.place_one(value)
         body += drawing.draw_rule(LEFT_PX, y, LEFT_PX + rule_px, y, "grid")
@@ -233,7 +233,7 @@ def _curve(x: NDArray[np.float64], y: NDArray[np.float64], across: Scale, up: Sc
         return drawing.move(LEFT_PX, HEAD_PX, line)
     found = envelope(x, y, across.low, across.high, PLOT_PX)
     breaks = np.flatnonzero(np.diff(found.column) > 2) + 1
-    at, down = found.column + 0.5, up.size_px
+    at, down = found.column.astype(np.float64) + 0.5, up.size_px
     area = drawing.draw_area(at, down - up.place(found.high), down - up.place(found.low), breaks, "area")
     line = drawing.draw_line(at, down - up.place(found.median), breaks, "line")
     return drawing.move(LEFT_PX, HEAD_PX, area + line)
@@ -291,8 +291,8 @@ def _summary(x: NDArray[np.float64], y: NDArray[np.float64], unit: str, axis: Fr
     """Say the extremes, where they are, and the median."""
     lowest, highest = int(np.nanargmin(y)), int(np.nanargmax(y))
     parts: Sequence[tuple[str, int]] = (("min", lowest), ("max", highest))
-    said = [f"{word} {say_number(float(y[i]))} at {_place(float(x[i]), axis)}" for word, i in parts]
-    middle = f"median {say_number(float(np.nanmedian(y)), unit)}"
+    said = [f"{word} {float(y[i]):.4g} at {_place(float(x[i]), axis)}" for word, i in parts]
+    middle = f"median {float(np.nanmedian(y)):.4g} {unit}".rstrip()
     return " · ".join((said[0], middle, said[1]))
 
 

@@ -110,7 +110,7 @@ def render_session(content: SessionContent) -> str:
             steps=_steps(steps),
             status_names=_STATUS_NAMES,
             run_facts=_run_facts(content.ran, steps),
-            made_at=content.made.get("time") or "",
+            made_at=say_moment(content.made["time"]) if content.made.get("time") else "",
             versions={name: value for name, value in content.made.items() if name != "time"},
         )
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-_PART = re.compile(r"\s+(Where|Expected|Got|What to do): ")
+_PARTS = ("Where", "Expected", "Got", "What to do")
+"""In the order in which an error of ours says them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +30,21 @@ def take_apart(message: object) -> Told:
     >>> take_apart("no pulses. Where: left camera. What to do: check the cable.")
     Told(what='no pulses.', parts=(('Where', 'left camera'), ('What to do', 'check the cable')))
     """
-    what, *rest = _PART.split(str(message or "").strip())
-    parts: dict[str, str] = {}
-    for name, text in zip(rest[::2], rest[1::2], strict=True):
-        parts[name] = f"{parts[name]} {name}: {text}" if name in parts else text
-    return Told(what, tuple((name, text.removesuffix(".")) for name, text in parts.items()))
+    text, found = str(message or "").strip(), []
+    start = 0
+    for name in _PARTS:
+        at = text.find(f" {name}: ", start)
+        if at >= 0:
+            start = at + len(name) + 3
+            found.append((name, at, start))
+    if not found:
+        return Told(text)
+    ends = [at for _, at, _ in found[1:]] + [len(text)]
+    parts = tuple((name, text[a:end].strip().removesuffix(".")) for (name, _, a), end in zip(found, ends, strict=True))
+    return Told(text[: found[0][1]].strip(), parts)
 
 
 def say_briefly(messages: Iterable[object]) -> str:
     """Return what went wrong and what to do, one message a line, each once."""
-    lines = []
-    for told in map(take_apart, dict.fromkeys(messages)):
-        lines.append(f"{told.what}\n  → {told.do}" if told.do else told.what)
-    return "\n".join(lines)
+    told = map(take_apart, dict.fromkeys(messages))
+    return "\n".join(f"{one.what}\n  → {one.do}" if one.do else one.what for one in told)

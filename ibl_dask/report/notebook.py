@@ -62,7 +62,7 @@ def _run_row(row: Mapping[str, Any]) -> list[str]:
     done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
     chunks = f"{done + kept:,}" + (f", {kept:,} kept" if kept else "") if done + kept else ""
     return [
-        f"<b>{_say(row.get('session', ''))}</b>",
+        f'<b style="white-space:nowrap">{_say(row.get("session", ""))}</b>',
         _judged(row.get("tasks")),
         _judged(row.get("qc")),
         chunks,
@@ -85,7 +85,9 @@ def _link(path: str) -> str:
 
 
 def _judged(words: Mapping[str, object] | None) -> str:
-    return "".join(f"<div>{_say(name)} {_pill(word)}</div>" for name, word in (words or {}).items())
+    return "".join(
+        f'<div style="white-space:nowrap">{_say(name)} {_pill(word)}</div>' for name, word in (words or {}).items()
+    )
 
 
 def _cameras(spec: TaskSpec) -> str:

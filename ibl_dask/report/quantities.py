@@ -29,8 +29,8 @@ def say_number(value: object, unit: str = "") -> str:
 def say_duration(seconds: object) -> str:
     """Write a duration in the two units that matter.
 
-    >>> [say_duration(s) for s in (0.25, 41.2, 75, 5400)]
-    ['0.25 s', '41 s', '1 min 15 s', '1 h 30 min']
+    >>> [say_duration(s) for s in (0.25, 41.2, 75, 5400, 7200)]
+    ['0.25 s', '41 s', '1 min 15 s', '1 h 30 min', '2 h']
     """
     if not isinstance(seconds, int | float):
         return MISSING
@@ -39,9 +39,11 @@ def say_duration(seconds: object) -> str:
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    large, small, names = (whole // 60, whole % 60, "min s")
+    if whole >= 3600:
+        large, small, names = (whole // 3600, whole % 3600 // 60, "h min")
+    unit, subunit = names.split()
+    return f"{large} {unit}" + (f" {small} {subunit}" if small else "")
 
 
 def say_clock(seconds: float, step_s: float = 1.0) -> str:
@@ -58,12 +60,17 @@ def say_clock(seconds: float, step_s: float = 1.0) -> str:
     return f"{sign}{minutes:.0f}:{rest:0{width}.{digits}f}"
 
 
-def say_moment(unix_s: object) -> str:
-    """Write a Unix time as a date and time in UTC.
+def say_moment(when: object) -> str:
+    """Write a Unix time, or an ISO text with its offset, as a date and time in UTC; another text as it is.
 
-    >>> say_moment(0)
-    '1970-01-01 00:00:00 UTC'
+    >>> say_moment(0), say_moment("2023-05-02T10:14:31+02:00"), say_moment("yesterday")
+    ('1970-01-01 00:00:00 UTC', '2023-05-02 08:14:31 UTC', 'yesterday')
     """
-    if not isinstance(unix_s, int | float):
-        return MISSING
-    return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    if isinstance(when, int | float):
+        moment = datetime.fromtimestamp(when, UTC)
+    else:
+        try:
+            moment = datetime.fromisoformat(str(when))
+        except ValueError:
+            return str(when)
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -105,7 +106,15 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
 
 
 def _table(title: Text | None) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", caption_justify="left", header_style="dim")
+    return Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        caption_justify="left",
+        header_style="dim",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+    )
 
 
 def _judge(word: object) -> Text:

@@ -31,15 +31,15 @@ def find(session: Session, collection: str, pattern: str) -> Path | None:
     collection : str
         Folder relative to the session; not looked into below its first level.
     pattern : str
-        File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext`.
+        File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext` where that is not there.
     """
     regex = _regex(pattern)
     for root in session.roots:
         folder = root / collection
         if folder.is_dir():
-            found = sorted(path for path in folder.iterdir() if regex.fullmatch(path.name))
+            found = [path for path in folder.iterdir() if regex.fullmatch(path.name)]
             if found:
-                return found[0]
+                return min(found, key=lambda path: (re.search(rf"\.{_UUID}", path.name) is not None, path.name))
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
 from typing import TYPE_CHECKING, Any
@@ -51,11 +52,13 @@ def read_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[
     FormatTooNew
         If it has another version.
     """
+    data = io.BytesIO(path.read_bytes())
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with np.load(data, allow_pickle=False) as content:
             header = json.loads(content[_FACTS].tobytes())
+            written_kind, written_version, facts = header["kind"], header["version"], header["facts"]
             arrays = {name: content[name] for name in content.files if name != _FACTS}
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise CorruptOutput(
             "this file is damaged",
             where=str(path),
@@ -63,14 +66,14 @@ def read_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[
             got=str(error),
             do="remove it and run again: it is made anew",
         ) from error
-    if header["kind"] != kind:
-        raise CorruptOutput("this file is of another kind", where=str(path), expected=kind, got=header["kind"])
-    if header["version"] != version:
+    if written_kind != kind:
+        raise CorruptOutput("this file is of another kind", where=str(path), expected=kind, got=str(written_kind))
+    if written_version != version:
         raise FormatTooNew(
             f"this {kind} file has another layout",
             where=str(path),
             expected=f"version {version}",
-            got=f"version {header['version']}",
+            got=f"version {written_version}",
             do="run again with --overwrite, or read it with the version of ibl_dask that wrote it",
         )
-    return arrays, header["facts"]
+    return arrays, facts

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ibl_dask.errors import NotWritable
 
@@ -17,6 +17,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that results or scratch can be written to.
+
+    Raises
+    ------
+    NotWritable
+        If it cannot be made, or not be written to.
+    """
+    reason = "a read-only folder, or one of somebody else"
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        writable = os.access(path, os.W_OK | os.X_OK)
+    except OSError as error:
+        writable, reason = False, error.strerror or str(error)
+    if not writable:
+        raise NotWritable(
+            "results cannot be written here",
+            where=str(path),
+            expected="a folder that may be written to",
+            got=reason,
+            do="send results elsewhere with --output-root, and scratch and journals with --work-dir",
+        )
 
 
 def temporary_name(path: Path) -> Path:
@@ -42,7 +66,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise _explained(error, path) from error
+        _raise_explained(error, path)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -76,11 +100,11 @@ def writing_folder(path: Path) -> Iterator[Path]:
         if aside.exists():
             shutil.rmtree(aside)
     except OSError as error:
-        if not isinstance(error, NotWritable):
-            raise _explained(error, path) from error
-        raise
+        _raise_explained(error, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            recover_folder(path)
 
 
 def recover_folder(path: Path) -> bool:
@@ -105,23 +129,21 @@ def _sync_folder(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _explained(error: OSError, path: Path) -> OSError:
-    if isinstance(error, NotWritable):
-        return error
+def _raise_explained(error: OSError, path: Path) -> NoReturn:
     if error.errno in _REFUSED:
-        return NotWritable(
+        raise NotWritable(
             "this result cannot be written",
             where=str(path),
             expected="a folder that may be written to",
             got=error.strerror or str(error),
             do="ask for write permission, or send results elsewhere with --output-root",
-        )
+        ) from error
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NotWritable(
+        raise NotWritable(
             "the disk is full",
             where=str(path),
             expected="room for the result",
             got=error.strerror or str(error),
             do="free some room and run again: finished chunks are kept",
-        )
-    return error
+        ) from error
+    raise error

@@ -10,6 +10,8 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.store.atomic import make_folder
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -22,9 +24,13 @@ class Journal:
     """Append events to `events-<run>.jsonl`."""
 
     def __init__(self, folder: Path, run: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.path = folder / f"events-{run}.jsonl"
-        self._file = self.path.open("ab")
+        self._file = self.path.open("ab+")
+        if self._file.tell():
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")  # a torn line must not swallow the next one
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event."""
@@ -46,13 +52,13 @@ class Journal:
 
 
 def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a run; a torn last line is dropped."""
+    """Yield the events of a run; a torn line is dropped."""
     for line in path.read_bytes().split(b"\n"):
         if line:
             try:
                 event = json.loads(line)
-            except json.JSONDecodeError:
-                return
+            except ValueError:  # not JSON, or the zeros that a power cut leaves
+                continue
             yield event
 
 

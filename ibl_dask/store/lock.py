@@ -8,9 +8,11 @@ import os
 import socket
 import threading
 import time
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import SessionLocked
+from ibl_dask.store.atomic import temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +32,7 @@ def holding(path: Path) -> Iterator[None]:
     SessionLocked
         If another driver holds it.
     """
-    _acquire(path)
+    owner = _acquire(path)
     stop = threading.Event()
     beat = threading.Thread(target=_beat, args=(path, stop), daemon=True, name="session-lock")
     beat.start()
@@ -39,24 +41,25 @@ def holding(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         beat.join()
-        path.unlink(missing_ok=True)
+        if _owner(path) == owner:  # another host may have taken it over while this one slept
+            path.unlink(missing_ok=True)
 
 
-def _acquire(path: Path) -> None:
+def _acquire(path: Path) -> dict[str, Any]:  # as `_owner` reads it back
     path.parent.mkdir(parents=True, exist_ok=True)
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "since": time.time()}
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "since": time.time(), "token": token_hex(8)}
     for _ in range(2):
         try:
             handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
             if not _is_stale(path):
                 break
-            path.unlink(missing_ok=True)
+            _remove_stale(path)
         else:
             with os.fdopen(handle, "w") as file:
                 json.dump(owner, file)
-            return
+            return owner
     holder = _owner(path)
     raise SessionLocked(
         "another run holds this session",
@@ -66,6 +69,17 @@ def _acquire(path: Path) -> None:
         + (f", job {holder['job']}" if holder.get("job") else ""),
         do="wait for that run or stop it; if it is surely gone, remove the lock file",
     )
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove a lock that belongs to nobody, unless somebody else did so before and holds a new one."""
+    aside = temporary_name(path)
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(aside)
+        if not _is_stale(aside):
+            with contextlib.suppress(OSError):
+                os.link(aside, path)
+        aside.unlink()
 
 
 def _is_stale(path: Path) -> bool:
@@ -92,7 +106,7 @@ def _is_alive(pid: int) -> bool:
 def _owner(path: Path) -> dict[str, Any]:  # whatever JSON holds
     try:
         content = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+    except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -28,7 +28,9 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
     """
     try:
         content = json.loads(path.read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(content, dict):
         return None
     if content.get("version") != MARKER_VERSION or content.get("fingerprint") != fingerprint:
         return None

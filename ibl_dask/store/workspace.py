@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibl_dask.errors import NotWritable
+from ibl_dask.store.atomic import make_folder
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
@@ -96,19 +96,7 @@ class Workspace:
             If results cannot be written.
         """
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                writable = os.access(folder, os.W_OK | os.X_OK)
-            except OSError:
-                writable = False
-            if not writable:
-                raise NotWritable(
-                    "results of this session cannot be written",
-                    where=str(folder),
-                    expected="a folder that may be written to",
-                    got="a read-only folder, or one of somebody else",
-                    do="send results elsewhere with --output-root (and scratch with --work-dir)",
-                )
+            make_folder(folder)
 
     def clean(self) -> None:
         """Remove the scratch of this session."""

@@ -56,7 +56,7 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
             write_marker(step.marker, step.fingerprint, root, step.outputs, value)
     except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
         failure = describe(error)
-        _log.error("%s of %s failed: %s", step.key[0], step.session, failure.message)
+        _log.info("%s of %s failed: %s", step.key[0], step.session, failure.message)
         return record("failed", {}, failure)
     return record("kept" if value.pop("kept", False) else "done", value)
 

@@ -134,7 +134,7 @@ class TestBadInput:
     def test_a_path_that_does_not_exist(self, tmp_path):
         code, text = run(tmp_path / "SW_001" / "2023-05-01" / "001")
         assert code != 0
-        says(text, "does not exist", "Expected: ", "Got: ", "What to do: ")
+        says(text, "does not exist", "expected: ", "got: ", "what to do: ")
 
     def test_a_name_that_is_no_path(self):
         code, text = run("ZFM-01234")
@@ -145,14 +145,14 @@ class TestBadInput:
         (session_folder / "_ibl_experiment.description.yaml").unlink()
         code, text = run(session_folder)
         assert code != 0
-        says(text, "no experiment description", str(session_folder), "Expected: ", "Got: ", "What to do: ")
+        says(text, "no experiment description", str(session_folder), "expected: ", "got: ", "what to do: ")
         assert not (session_folder / "alf" / "_ibl_leftCamera.times.npy").exists()
 
     def test_a_declared_camera_without_a_file(self, session_folder):
         raw(session_folder, "right", "raw.mp4").unlink()
         code, text = run(session_folder)
         assert code != 0
-        says(text, "_iblrig_rightCamera.raw.mp4", "Where: ", "Expected: ", "Got: ", "What to do: ")
+        says(text, "_iblrig_rightCamera.raw.mp4", "where: ", "expected: ", "got: ", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_rightCamera.times.npy"}
 
     def test_mp4_without_moov(self, session_folder):
@@ -161,14 +161,14 @@ class TestBadInput:
         video.write_bytes(content[: content.rindex(b"moov") - 4])
         code, text = run(session_folder)
         assert code != 0
-        says(text, "cannot be opened as a video", str(video), "moov", "Expected: ", "Got: ", "What to do: ")
+        says(text, "cannot be opened as a video", str(video), "moov", "expected: ", "got: ", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_rightCamera.times.npy"}
 
     def test_an_empty_file(self, session_folder):
         raw(session_folder, "left", "raw.mp4").write_bytes(b"")
         code, text = run(session_folder)
         assert code != 0
-        says(text, "is empty", "_iblrig_leftCamera.raw.mp4", "0 bytes", "Expected: ", "What to do: ")
+        says(text, "is empty", "_iblrig_leftCamera.raw.mp4", "0 bytes", "expected: ", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_leftCamera.times.npy"}
 
     def test_sync_files_of_unequal_length(self, session_folder):
@@ -178,7 +178,7 @@ class TestBadInput:
         np.save(path, np.load(path)[:-3])
         code, text = run(session_folder)
         assert code != 0
-        says(text, "_spikeglx_sync", "Where: ", "Expected: ", "Got: ", "What to do: ")
+        says(text, "_spikeglx_sync", "where: ", "expected: ", "got: ", "what to do: ")
         assert times_of(session_folder) == set()
         # What needs no sync is done all the same.
         qc = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
@@ -193,7 +193,7 @@ class TestBadInput:
         np.save(path, channels)
         code, text = run(session_folder)
         assert code != 0
-        says(text, "right camera", "Expected: ", "Got: ", "14", "What to do: ")
+        says(text, "right camera", "expected: ", "got: ", "14", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_rightCamera.times.npy"}
 
     def test_frame_data_with_a_cut_last_record(self, session_folder):
@@ -201,7 +201,7 @@ class TestBadInput:
         path.write_bytes(path.read_bytes()[:-7])
         code, text = run(session_folder)
         assert code != 0
-        says(text, str(path), "25 bytes", "Expected: ", "Got: ", "What to do: ")
+        says(text, str(path), "25 bytes", "expected: ", "got: ", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_leftCamera.times.npy"}
 
     def test_camera_files_of_unequal_length(self, session_folder):
@@ -209,13 +209,13 @@ class TestBadInput:
         path.write_bytes(path.read_bytes()[: 8 * 100])
         code, text = run(session_folder)
         assert code != 0
-        says(text, "body", "100", "240", "Expected: ", "Got: ", "What to do: ")
+        says(text, "body", "100", "240", "expected: ", "got: ", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_bodyCamera.times.npy"}
 
     def test_a_task_that_does_not_exist(self, session_folder):
         code, text = run(session_folder, "--tasks", "VideoCompess")
         assert code != 0
-        says(text, "VideoCompess", "VideoRegisterRaw", "What to do: ")
+        says(text, "VideoCompess", "VideoRegisterRaw", "what to do: ")
 
     def test_a_profile_with_an_unknown_key(self, session_folder, tmp_path):
         (tmp_path / "site.yaml").write_text("name: mine\nwrokers: 3\n")
@@ -227,7 +227,7 @@ class TestBadInput:
     def test_a_read_only_place_for_results(self, session_folder):
         code, text = run(session_folder, "--output-root", "/proc/ibl_dask")
         assert code != 0
-        says(text, "cannot be written", "/proc", "--output-root", "What to do: ")
+        says(text, "cannot be written", "/proc", "--output-root", "what to do: ")
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
-
 from published import CAMERAS, SMALL_CHUNKS, assert_same, passes, results
 
 from ibl_dask.deploy.local import connect

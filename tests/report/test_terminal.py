@@ -1,0 +1,98 @@
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from ibl_dask.report.terminal import outcome_table, qc_table, status_table
+
+MESSAGE = "no pulses. Where: left camera. Expected: some. Got: none. What to do: check the cable."
+BAD = {
+    "session": "b/2020-01-01/001",
+    "tasks": {"VideoRegisterRaw": "Complete", "VideoSyncQcNidq": "Errored"},
+    "qc": {"left": "CRITICAL", "right": "PASS"},
+    "chunks_done": 30,
+    "chunks_kept": 12,
+    "failures": [MESSAGE, MESSAGE],
+    "report": "/r/report.html",
+}
+GOOD = {"session": "a/2020-01-01/001", "tasks": {"VideoRegisterRaw": "Complete"}, "qc": {}, "failures": []}
+
+
+def show(table, width=200) -> str:
+    console = Console(file=StringIO(), width=width)
+    console.print(table)
+    return console.file.getvalue()
+
+
+@pytest.fixture
+def record():
+    def check(outcome, **words):
+        return {"outcome": outcome, "numbers": [], "measured": "", "threshold": "", "message": "", **words}
+
+    return {
+        "session": "a/2020-01-01/001",
+        "outcome": "CRITICAL",
+        "cameras": {
+            "left": {"outcome": "FAIL", "checks": {"brightness": check("PASS"), "focus": check("FAIL")}},
+            "right": {"outcome": "CRITICAL", "checks": {}, "failure": MESSAGE},
+            "body": {"outcome": "WARNING", "checks": {"pin_state": check("WARNING", numbers=[3, None])}},
+        },
+    }
+
+
+def test_failing_checks_come_first(record):
+    lines = show(qc_table(record)).splitlines()
+    places = [next(i for i, line in enumerate(lines) if word in line) for word in ("right", "focus", "pin_", "bright")]
+    assert places == sorted(places)
+
+
+def test_a_camera_that_could_not_be_checked_says_what_to_do(record):
+    text = show(qc_table(record))
+    assert "no pulses." in text
+    assert "→ check the cable" in text
+
+
+def test_numbers_stand_in_where_nothing_is_said(record):
+    assert "3, none" in show(qc_table(record))
+
+
+@pytest.mark.parametrize("record", [{}, {"session": "x", "outcome": "NOT_SET", "cameras": {}}])
+def test_a_record_without_cameras_is_a_table(record):
+    assert "no camera was checked" in show(qc_table(record))
+
+
+def test_markup_in_values_is_not_obeyed(record):
+    record["cameras"]["left"]["checks"]["focus"]["measured"] = "[bold]x[/] [/nothing]"
+    assert "[bold]x[/] [/nothing]" in show(qc_table(record))
+    assert "[/nothing]" in show(outcome_table([{**BAD, "failures": ["[/nothing]"]}]))
+    assert "[/nothing]" in show(status_table([{"session": "[/nothing]"}]))
+
+
+def test_sessions_that_failed_come_first_and_each_failure_once():
+    text = show(outcome_table([GOOD, BAD]))
+    assert text.index("b/2020-01-01/001") < text.index("a/2020-01-01/001")
+    assert text.count("no pulses.") == 1
+    assert "→ check the cable" in text
+    assert "2 sessions, 1 failed" in text
+    assert "VideoSyncQcNidq Errored" in text
+    assert "42" in text
+    assert "12" in text
+
+
+def test_rows_may_hold_little():
+    assert "1 session, 1 failed" in show(outcome_table([{"session": "x"}]))
+    assert "0 sessions, all well" in show(outcome_table([]))
+    assert "1 waiting" in show(status_table([{"session": "x"}]))
+    assert "no session" in show(status_table([]))
+
+
+def test_status_tells_states_and_steps():
+    row = {**BAD, "state": "running", "planned": 1200, "done": 7, "kept": 2}
+    text = show(status_table([row, {**row, "state": "done"}]))
+    assert "7 of 1,200" in text
+    assert "1 running, 1 done" in text
+
+
+def test_tables_fit_a_narrow_terminal(record):
+    for table in (qc_table(record), outcome_table([BAD, GOOD]), status_table([BAD])):
+        assert max(map(len, show(table, 80).splitlines())) <= 80
