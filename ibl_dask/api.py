@@ -20,6 +20,7 @@ from ibl_dask.pipeline import run as driver
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
+from ibl_dask.tasks.steps.times import load_times
 from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
 from ibl_dask.video.index import FrameIndex, index_video
 
@@ -83,8 +84,7 @@ class Camera:
     @property
     def times_s(self) -> NDArray[np.float64] | None:
         """Return the frame times on the main clock; None before they were made. (frame,)"""
-        path = self.workspace.times_file(self.label)
-        return np.asarray(np.load(path), np.float64) if path.exists() else None
+        return load_times(self.workspace, self.label)
 
     def frames(self) -> xr.DataArray:
         """Return its frames as a lazy array (frame, y, x), with a coordinate `time` once there are times."""
@@ -136,7 +136,7 @@ class Session(session.Session):
         rows = []
         for label, camera in self.cameras.items():
             video = find_video(camera.workspace, camera.settings)
-            timed = camera.workspace.times_file(label).exists()
+            timed = camera.workspace.published_times(label) is not None
             rows.append({"camera": label, "video": video.name if video else "none", "timed": "yes" if timed else "no"})
         return session_html(self.reference, str(self.path), rows)
 

@@ -70,11 +70,14 @@ def run(
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
     workers: Workers = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace published ALF files that changed; else a revision is made.")
+    ] = False,
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers))
+    raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite))
 
 
 @app.command()

@@ -19,13 +19,15 @@ def run_sessions(
     work_dir: Path | None,
     profile: Path | None,
     workers: int | None,
+    overwrite: bool = False,
 ) -> int:
     """Run sessions and say how it went; return the exit code."""
     from ibl_dask.deploy.profile import read_profile
 
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
-    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=work_dir or site.scratch)
+    folder = work_dir or site.scratch
+    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite)
     if workers == 0:
         with make_view() as view:
             result = wanted(listeners=[view])

@@ -129,7 +129,8 @@ class Step:
     fingerprint: str
     """See `fingerprint`."""
     function: Callable[..., Mapping[str, Any]]
-    """Called as `function(records=..., **arguments)`; returns counts and short facts."""
+    """Called as `function(records=..., **arguments)`; returns counts and short facts, and under `outputs` the paths of
+    what it leaves behind."""
     arguments: Mapping[str, Any]
     """Paths, a chunk, options. Never frames."""
     needs: tuple[Key, ...] = ()
@@ -138,8 +139,6 @@ class Step:
     """Kinds of steps it needs that may have failed: it runs all the same, and reads so in their records."""
     marker: Path | None = None
     """File that says the step is done; None where its output says so itself, or it is always run."""
-    outputs: tuple[Path, ...] = ()
-    """Files or folders it leaves behind."""
     resources: Resources = Resources()
     """What it occupies."""
     chunk: int = 0

@@ -74,6 +74,7 @@ def make_pipeline(
     tasks: Sequence[str] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
+    overwrite: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> Pipeline:
     """Turn a session's description into tasks.
@@ -84,7 +85,7 @@ def make_pipeline(
         What to plan.
     tasks : sequence of str, optional
         Names of the tasks wanted; all by default.
-    output_root, work_dir : path, optional
+    output_root, work_dir, overwrite
         See `Session` and `Workspace`.
     options
         Passed on to the camera tasks, for instance `chunk_pixels`.
@@ -102,9 +103,9 @@ def make_pipeline(
     specs, notes = _specs(session)
     if tasks is not None:
         specs = _select(specs, tasks, session)
-    common = {"work_dir": folder}
+    common = {"work_dir": folder, "overwrite": overwrite}
     built = {spec.name: _build(spec, session, common, options) for spec in specs}
-    return Pipeline(session, Workspace(session, folder), built, specs, notes)
+    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes)
 
 
 def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:

@@ -286,6 +286,7 @@ def run(
     tasks: Sequence[str] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
+    overwrite: bool = False,
     listeners: Sequence[Listener] = (),
     **options: Any,  # options of tasks, by name
 ) -> Run:
@@ -297,7 +298,7 @@ def run(
         What to run, in order: the first is finished first.
     client : distributed.Client, optional
         Where steps run; in this process, one after another, where not given.
-    tasks, output_root, work_dir, options
+    tasks, output_root, work_dir, overwrite, options
         See `make_pipeline`.
     listeners : sequence of callables
         Called with every event.
@@ -315,7 +316,9 @@ def run(
 
     def plan(path: Path) -> Pipeline:
         session = by_path.get(path, path)
-        return make_pipeline(session, tasks=tasks, output_root=output_root, work_dir=work_dir, **options)
+        return make_pipeline(
+            session, tasks=tasks, output_root=output_root, work_dir=work_dir, overwrite=overwrite, **options
+        )
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+from datetime import UTC, datetime
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,10 +82,47 @@ def identity(path: Path | None) -> dict[str, Any] | None:
     return {"name": path.name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
-def write_npy(path: Path, array: NDArray[Any]) -> None:
-    """Write an ALF `.npy` file."""
-    with writing(path) as file:
-        np.save(file, array, allow_pickle=False)
+def latest(path: Path) -> Path | None:
+    """Return the newest revision of an ALF file, the file itself where it has none, None where neither exists."""
+    revisions = sorted(folder / path.name for folder in path.parent.glob("#*#") if (folder / path.name).exists())
+    if revisions:
+        return revisions[-1]
+    return path if path.exists() else None
+
+
+def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Path:
+    """Write an ALF `.npy` file without destroying what an earlier run, or another program, published.
+
+    Parameters
+    ----------
+    path : Path
+        Where it belongs.
+    array : ndarray
+        Its content.
+    overwrite : bool
+        Replace the newest revision instead of making another.
+
+    Returns
+    -------
+    Path
+        Where it is: at `path` if nothing was there, in a new revision folder `#YYYY-MM-DD#` if something else was, and
+        where it was if it was there already.
+    """
+    content = io.BytesIO()
+    np.save(content, array, allow_pickle=False)
+    present = latest(path)
+    if present is not None and present.read_bytes() == content.getvalue():
+        return present
+    target = path if present is None else present if overwrite else _new_revision(path)
+    with writing(target) as file:
+        file.write(content.getvalue())
+    return target
+
+
+def _new_revision(path: Path) -> Path:
+    today = datetime.now(UTC).date().isoformat()
+    names = (f"#{today}{letter}#" for letter in ("", *ascii_lowercase))
+    return next(target for name in names if not (target := path.parent / name / path.name).exists())
 
 
 def _regex(pattern: str) -> re.Pattern[str]:

@@ -35,7 +35,7 @@ def write_arrays(
     arrays, facts
         What to keep; facts are anything that JSON holds.
     """
-    header = json.dumps({"kind": kind, "version": version, "facts": facts}, sort_keys=True)
+    header = json.dumps({"kind": kind, "version": version, "arrays": sorted(arrays), "facts": facts}, sort_keys=True)
     with writing(path) as file:
         np.savez(file, **{_FACTS: np.frombuffer(header.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]  # the stubs take one keyword for another
 
@@ -57,7 +57,7 @@ def read_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[
         with np.load(data, allow_pickle=False) as content:
             header = json.loads(content[_FACTS].tobytes())
             written_kind, written_version, facts = header["kind"], header["version"], header["facts"]
-            arrays = {name: content[name] for name in content.files if name != _FACTS}
+            arrays = {name: content[name] for name in header["arrays"]}
     except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as error:
         raise CorruptOutput(
             "this file is damaged",

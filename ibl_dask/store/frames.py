@@ -108,7 +108,7 @@ def stored_fingerprints(path: Path, video: Mapping[str, Any]) -> dict[str, str]:
         return {}
     try:
         attributes = zarr.open_group(path, mode="r").attrs.asdict()
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # nothing, or nothing that Zarr can read
         return {}
     if attributes.get("ibl_dask_frames_version") != FRAMES_VERSION or attributes.get("video") != dict(video):
         return {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import socket
@@ -12,7 +13,6 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import SessionLocked
-from ibl_dask.store.atomic import temporary_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,13 +73,15 @@ def _acquire(path: Path) -> dict[str, Any]:  # as `_owner` reads it back
 
 def _remove_stale(path: Path) -> None:
     """Remove a lock that belongs to nobody, unless somebody else did so before and holds a new one."""
-    aside = temporary_name(path)
-    with contextlib.suppress(FileNotFoundError):
-        path.rename(aside)
-        if not _is_stale(aside):
-            with contextlib.suppress(OSError):
-                os.link(aside, path)
-        aside.unlink()
+    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # a file system without locks: the window is small
+        if os.fstat(file.fileno()).st_ino == path.stat().st_ino and _is_stale(path):
+            path.unlink()
 
 
 def _is_stale(path: Path) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibl_dask.store.alf import latest
 from ibl_dask.store.atomic import make_folder
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Workspace:
     """The session."""
     work_dir: Path
     """Scratch and journals of the run."""
+    overwrite: bool = False
+    """Replace published ALF files that would change, instead of making a new revision."""
 
     @property
     def scratch(self) -> Path:
@@ -57,8 +60,12 @@ class Workspace:
         return self.scratch / f"{camera}-qc.json"
 
     def times_file(self, camera: str) -> Path:
-        """Return the ALF file of frame times."""
+        """Return where the ALF file of frame times belongs."""
         return self.session.outputs / "alf" / f"_ibl_{camera}Camera.times.npy"
+
+    def published_times(self, camera: str) -> Path | None:
+        """Return the newest revision of the frame times; None where there are none."""
+        return latest(self.times_file(camera))
 
     def timing_file(self, camera: str) -> Path:
         """Return what is known about how the times were obtained."""

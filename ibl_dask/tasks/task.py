@@ -30,6 +30,8 @@ class Task:
         The session folder, or a `Session`.
     output_root, work_dir : path, optional
         Where results and scratch go; see `Session` and `Workspace`.
+    overwrite : bool
+        Replace published ALF files that would change, instead of making a new revision.
     kwargs
         What a subclass takes; kept in `kwargs`.
     """
@@ -44,6 +46,7 @@ class Task:
         *,
         output_root: str | Path | None = None,
         work_dir: str | Path | None = None,
+        overwrite: bool = False,
         **kwargs: Any,  # whatever a lab's subclass takes
     ) -> None:
         if isinstance(session_path, Session):
@@ -51,7 +54,7 @@ class Task:
         else:
             self.session = Session(Path(session_path), None if output_root is None else Path(output_root))
         folder = default_work_dir(self.session) if work_dir is None else Path(work_dir).expanduser().absolute()
-        self.workspace = Workspace(self.session, folder)
+        self.workspace = Workspace(self.session, folder, overwrite)
         self.kwargs = kwargs
         self.records: dict[Key, StepRecord] = {}
         self.outputs: list[Path] | None = None
@@ -116,7 +119,8 @@ class Task:
         found = self._found_outputs()
         failed = [r for r in self.records.values() if not r.is_ok]
         missing = [d.pattern for d, path in found if path is None and d.required]
-        self.outputs = [path for _, path in found if path is not None]
+        made = [Path(path) for r in self.records.values() for path in r.value.get("outputs", ())]
+        self.outputs = list(dict.fromkeys([*made, *(path for _, path in found if path is not None)]))
         if failed or missing:
             self.state = Status.ERRORED
         elif any(r.value.get("decode_errors") for r in self.records.values()):

@@ -169,7 +169,7 @@ class VideoSyncQcNidq(VideoTask):
         wanted = [step for step in self.steps(first) if step.kind == "times"]
         walk(wanted, outputs, self._listen, first)
         timed = [step.camera for step in wanted if self.records[step.key].is_ok]
-        files = [self.workspace.times_file(label) for label in timed]
+        files = [path for label in timed if (path := self.workspace.published_times(label)) is not None]
         return [np.load(path) for path in files], files
 
     def run_qc(self, camera_data: object = None, update: bool = True) -> dict[str, Any]:
@@ -225,7 +225,6 @@ class VideoSyncQcNidq(VideoTask):
             arguments={"workspace": self.workspace, "camera": camera, "sync": self.sync_files},
             needs=(indexing.key,),
             marker=self.workspace.marker(f"times-{label}"),
-            outputs=(self.workspace.times_file(label), self.workspace.timing_file(label)),
         )
         marks = {r.name: r.fingerprint() for r in reducers}
         new = tuple(r for r in reducers if r.name in fresh)
@@ -260,7 +259,6 @@ class VideoSyncQcNidq(VideoTask):
             needs=(timing.key, *(p.key for p in passes)),
             tolerates=("times",),
             marker=self.workspace.marker(f"frames-{label}"),
-            outputs=(self.workspace.frames_store(label),),
         )
         return [timing, *passes, merge]
 

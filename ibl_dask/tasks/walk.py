@@ -53,7 +53,8 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
         value = dict(step.function(records={r.key: r for r in records}, **step.arguments))
         # Without something it wanted, the result is the best there is now, but not the last word.
         if step.marker is not None and not broken:
-            write_marker(step.marker, step.fingerprint, root, step.outputs, value)
+            outputs = [Path(path) for path in value.get("outputs", ())]
+            write_marker(step.marker, step.fingerprint, root, outputs, value)
     except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
         failure = describe(error)
         _log.info("%s of %s failed: %s", step.key[0], step.session, failure.message)

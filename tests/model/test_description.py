@@ -146,7 +146,14 @@ def test_extractors_may_be_one_name_or_several(read, text: str, names: tuple[str
 
 @pytest.mark.parametrize("spell", [str.upper, str.lower, str.title])
 def test_camera_keys_may_be_in_either_case(read, spell) -> None:
-    keys = {"fps": 25, "width": 320, "height": 240, "collection": "raw_x", "sync_label": "frame2ttl", "compressed": True}
+    keys = {
+        "fps": 25,
+        "width": 320,
+        "height": 240,
+        "collection": "raw_x",
+        "sync_label": "frame2ttl",
+        "compressed": True,
+    }
     text = yaml.safe_dump(
         {"sync": {"nidq": {}}, "devices": {"cameras": {"left": {spell(k): v for k, v in keys.items()}}}}
     )
@@ -165,7 +172,8 @@ def test_collection_and_compressed_belong_to_each_camera(read) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "label"), [("{sync_label: null}", None), ("{}", "audio"), ("null", "audio"), ("{sync_label: bpod}", "bpod")]
+    ("body", "label"),
+    [("{sync_label: null}", None), ("{}", "audio"), ("null", "audio"), ("{sync_label: bpod}", "bpod")],
 )
 def test_null_sync_label_means_no_channel_and_silence_means_audio(read, body: str, label: str | None) -> None:
     assert read(f"devices: {{cameras: {{left: {body}}}}}").camera("left").sync_label == label

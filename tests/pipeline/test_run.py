@@ -4,10 +4,12 @@ import json
 import os
 import signal
 import time
+import uuid
 
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from published import CAMERAS, SMALL_CHUNKS, assert_same, passes, results
 
 from ibl_dask.deploy.local import connect
@@ -83,11 +85,11 @@ def test_a_changed_parameter_recomputes_that_reducer_alone(session_folder, clien
 
 
 def test_changed_sync_files_change_the_times_and_nothing_else(session_folder):
-    run([session_folder])
+    run([session_folder], overwrite=True)
     before = results(session_folder)
     path = session_folder / "raw_ephys_data" / "_spikeglx_sync.times.npy"
     np.save(path, np.load(path) + 10)
-    again = run([session_folder])
+    again = run([session_folder], overwrite=True)
     assert again.exit_code == 0
     assert not passes(again.sessions[0], "done")
     after = results(session_folder)
@@ -96,6 +98,48 @@ def test_changed_sync_files_change_the_times_and_nothing_else(session_folder):
             np.testing.assert_allclose(after[name], value + 10)
         elif name != "qc":
             assert after[name].tobytes() == value.tobytes(), name
+
+
+def test_times_that_would_change_become_a_revision_and_the_old_ones_stay(session_folder):
+    run([session_folder])
+    path = session_folder / "alf" / "_ibl_leftCamera.times.npy"
+    old = np.load(path)
+    sync = session_folder / "raw_ephys_data" / "_spikeglx_sync.times.npy"
+    np.save(sync, np.load(sync) + 10)
+    assert run([session_folder]).exit_code == 0
+    (revision,) = session_folder.glob("alf/#*#/_ibl_leftCamera.times.npy")
+    np.testing.assert_array_equal(np.load(path), old)
+    np.testing.assert_allclose(np.load(revision), old + 10)
+    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+        np.testing.assert_allclose(dataset.time, old + 10)
+    assert run([session_folder]).exit_code == 0
+    assert len(list(session_folder.glob("alf/#*#/_ibl_leftCamera.times.npy"))) == 1
+
+
+def test_times_of_another_program_are_not_overwritten(session_folder):
+    path = session_folder / "alf" / "_ibl_leftCamera.times.npy"
+    path.parent.mkdir(exist_ok=True)
+    np.save(path, np.arange(7.0))
+    assert run([session_folder]).exit_code == 0
+    np.testing.assert_array_equal(np.load(path), np.arange(7.0))
+    assert len(list(session_folder.glob("alf/#*#/_ibl_leftCamera.times.npy"))) == 1
+
+
+def test_files_with_a_dataset_uuid_are_found(session_folder):
+    for path in [*(session_folder / "raw_video_data").iterdir(), *(session_folder / "raw_ephys_data").iterdir()]:
+        path.rename(path.with_name(f"{path.stem}.{uuid.uuid4()}{path.suffix}"))
+    assert run([session_folder]).exit_code == 0
+
+
+def test_a_camera_may_name_its_own_collection(session_folder):
+    description = session_folder / "_ibl_experiment.description.yaml"
+    content = yaml.safe_load(description.read_text())
+    content["devices"]["cameras"]["right"]["collection"] = "raw_video_data_two"
+    description.write_text(yaml.safe_dump(content))
+    (session_folder / "raw_video_data_two").mkdir()
+    for path in (session_folder / "raw_video_data").glob("*rightCamera*"):
+        path.rename(session_folder / "raw_video_data_two" / path.name)
+    assert run([session_folder]).exit_code == 0
 
 
 def test_a_lost_output_is_made_again(session_folder):

@@ -54,9 +54,7 @@ def test_file_with_a_dataset_uuid_is_found_under_its_plain_name(session: Session
 
 
 @given(unique=st.uuids())
-def test_plain_name_wins_over_a_copy_with_a_uuid(
-    tmp_path_factory: pytest.TempPathFactory, unique: uuid.UUID
-) -> None:
+def test_plain_name_wins_over_a_copy_with_a_uuid(tmp_path_factory: pytest.TempPathFactory, unique: uuid.UUID) -> None:
     folder = tmp_path_factory.mktemp("s") / "SW_001" / "2023-05-01" / "001"
     for name in ("x.bin", "x.avi", "x.npy"):
         copy = folder / "raw" / f"{name[:-4]}.{unique}{name[-4:]}"
@@ -97,7 +95,10 @@ def test_brackets_and_dots_in_a_pattern_mean_themselves(session: Session) -> Non
 
 
 def test_deeper_folders_are_not_searched(session: Session) -> None:
-    touch(session.path / "alf" / "old" / "wheel.position.npy", session.path / "alf" / "#2024-01-01#" / "wheel.position.npy")
+    touch(
+        session.path / "alf" / "old" / "wheel.position.npy",
+        session.path / "alf" / "#2024-01-01#" / "wheel.position.npy",
+    )
     assert alf.find(session, "alf", "wheel.position.npy") is None
     assert alf.find(session, "", "wheel.position.npy") is None
     assert alf.find(session, "alf", "*wheel.position.npy") is None

@@ -18,6 +18,7 @@ from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.index import load_index
 from ibl_dask.tasks.steps.inputs import Facts, Records, SyncFiles, camera_file_paths
+from ibl_dask.tasks.steps.times import load_times
 
 
 def check_camera(*, records: Records, workspace: Workspace, camera: Camera, sync: SyncFiles) -> Facts:
@@ -52,7 +53,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera) -> CameraE
         width=frame_index.width,
         height=frame_index.height,
         header_fps=frame_index.fps,
-        times_s=np.load(workspace.times_file(camera.label)) if timed.is_ok else None,
+        times_s=load_times(workspace, camera.label) if timed.is_ok else None,
         no_times=timed.failure.message if timed.failure else "",
         n_not_measured=int(timed.value.get("n_not_measured", 0)),
         timing_notes=tuple(timed.value.get("notes", ())),

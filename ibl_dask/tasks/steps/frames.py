@@ -17,7 +17,7 @@ from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.index import load_index
 from ibl_dask.tasks.steps.inputs import Facts, Records
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.steps.times import load_times, load_timing
 from ibl_dask.video.index import FrameIndex
 from ibl_dask.video.reducers import Reducer
 
@@ -132,6 +132,7 @@ def merge_chunks(
         "pass_seconds": round(sum(r.seconds for r in passes), 3),
         "workers": sorted({r.worker for r in passes if r.status == "done"}),
         "reducers": list(fresh),
+        "outputs": [str(store_path)],
     }
 
 
@@ -217,9 +218,9 @@ def _add_times(
     timed = [r for r in records.values() if r.key[0].startswith("times-")]
     if not timed or not timed[0].is_ok:
         return
-    values = np.load(workspace.times_file(camera))
+    values = load_times(workspace, camera)
     quality = load_timing(workspace.timing_file(camera))[0]["quality"]
-    if len(values) != n_frames:
+    if values is None or len(values) != n_frames:
         return
     attributes = {"long_name": "frame time on the main clock, s from its start"}
     coordinates["time"] = Column(("frame",), values, attributes)

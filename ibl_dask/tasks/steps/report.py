@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.description import Camera
 from ibl_dask.report.content import CameraContent, SessionContent
@@ -19,7 +17,7 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths, find_video
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.steps.times import load_times, load_timing
 
 PROVENANCE_VERSION = 1
 _MADE_WITH = ("ibl_dask", "av", "numpy", "opencv-python-headless", "dask", "distributed", "zarr", "xarray")
@@ -92,10 +90,10 @@ def _timing(workspace: Workspace, label: str, store: FramesStore | None) -> dict
     """Return times and how they were obtained, if they belong to the video that was measured."""
     try:
         found, facts = load_timing(workspace.timing_file(label))
-        times = np.load(workspace.times_file(label))
     except (FileNotFoundError, IblDaskError):
         return {}
-    if store is not None and "time" not in store.coordinates:
+    times = load_times(workspace, label)
+    if times is None or (store is not None and "time" not in store.coordinates):
         return {}
     return {
         "timing": facts,

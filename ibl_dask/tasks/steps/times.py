@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ibl_dask.model.description import Camera
@@ -62,8 +63,14 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
         },
         facts,
     )
-    alf.write_npy(workspace.times_file(camera.label), result.times_s)
-    return {"frames": n_frames, **facts}
+    path = alf.publish_npy(workspace.times_file(camera.label), result.times_s, workspace.overwrite)
+    return {"frames": n_frames, **facts, "outputs": [str(path), str(workspace.timing_file(camera.label))]}
+
+
+def load_times(workspace: Workspace, camera: str) -> NDArray[np.float64] | None:
+    """Return the published frame times of a camera; None where there are none. (frame,)"""
+    path = workspace.published_times(camera)
+    return None if path is None else np.asarray(np.load(path), np.float64)
 
 
 def load_timing(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
