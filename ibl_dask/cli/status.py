@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.cli.console import out
+from ibl_dask.cli.console import out, show_failure
 from ibl_dask.errors import MissingFile
 from ibl_dask.report.terminal import status_table
 from ibl_dask.store.journal import find_journals, read_journal
@@ -29,7 +29,11 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
     rows, header = summarise(read_journal(journals[0]))
     good = bool(rows) and header["ended"] and all(row["state"] == "done" for row in rows)
     out.print(f"run {header['run']} on {header['host']}, process {header['pid']}: {header['text']}", markup=False)
-    out.print(status_table([row for row in rows if not failed_only or row["state"] == "failed"]))
+    shown = [row for row in rows if not failed_only or row["state"] == "failed"]
+    out.print(status_table(shown))
+    for row in shown:
+        for message in dict.fromkeys(row["failures"]):
+            show_failure(row["session"], message)
     return 0 if good else 1
 
 

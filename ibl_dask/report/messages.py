@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 _PARTS = ("Where", "Expected", "Got", "What to do")
@@ -42,9 +41,3 @@ def take_apart(message: object) -> Told:
     ends = [at for _, at, _ in found[1:]] + [len(text)]
     parts = tuple((name, text[a:end].strip().removesuffix(".")) for (name, _, a), end in zip(found, ends, strict=True))
     return Told(text[: found[0][1]].strip(), parts)
-
-
-def say_briefly(messages: Iterable[object]) -> str:
-    """Return what went wrong and what to do, one message a line, each once."""
-    told = map(take_apart, dict.fromkeys(messages))
-    return "\n".join(f"{one.what}\n  → {one.do}" if one.do else one.what for one in told)

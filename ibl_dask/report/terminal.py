@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibl_dask.report.findings import Finding, read_findings, worst_first
-from ibl_dask.report.messages import say_briefly, take_apart
+from ibl_dask.report.messages import take_apart
 from ibl_dask.report.palette import look_of
 
 _SUCCESSES = ("Complete", "Empty")
@@ -48,25 +48,22 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     ----------
     sessions : iterable of mappings
         `session`, `tasks` {name: status}, `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures`
-        (messages), `report` (path); all but the first may be missing.
+        (messages); all but the first may be missing. What went wrong is for the caller to tell, in full.
     """
     rows = sorted(sessions, key=_is_good)
     n_bad = sum(not _is_good(row) for row in rows)
     many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
     table = _table(Text(f"{many}, {n_bad:,} failed" if n_bad else f"{many}, all well"))
-    table.add_column("session", overflow="fold")
+    table.add_column("session", no_wrap=True)
     for name in ("tasks", "checks"):
         table.add_column(name)
     for name in ("chunks", "kept"):
         table.add_column(name, justify="right")
-    table.add_column("what went wrong", overflow="fold", ratio=1)
     for row in rows:
         done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
-        wrong = Text(say_briefly(row.get("failures") or ()))
-        table.add_row(
-            Text(str(row.get("session", ""))), _tasks(row.get("tasks")), _checks(row.get("qc")), *chunks, wrong
-        )
+        name = Text(str(row.get("session", "")))
+        table.add_row(name, _tasks(row.get("tasks")), _checks(row.get("qc")), *chunks)
     return table
 
 
@@ -81,13 +78,12 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     """
     rows = tuple(rows)
     table = _table(None)
-    table.add_column("session", overflow="fold")
+    table.add_column("session", no_wrap=True)
     table.add_column("state", no_wrap=True)
     for name in ("steps", "kept"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("tasks", "checks"):
         table.add_column(name)
-    table.add_column("what went wrong", overflow="fold", ratio=1)
     for row in rows:
         state = str(row.get("state") or "waiting")
         planned, done, kept = (int(row.get(key) or 0) for key in ("planned", "done", "kept"))
@@ -98,7 +94,6 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             f"{kept:,}" if kept else "",
             _tasks(row.get("tasks")),
             _checks(row.get("qc")),
-            Text("\n".join(take_apart(message).what for message in dict.fromkeys(row.get("failures") or ()))),
         )
     states = Counter(str(row.get("state") or "waiting") for row in rows)
     table.caption = ", ".join(f"{n:,} {state}" for state, n in states.items()) or "no session"

@@ -64,15 +64,13 @@ def test_a_record_without_cameras_is_a_table(record):
 def test_markup_in_values_is_not_obeyed(record):
     record["cameras"]["left"]["checks"]["focus"]["measured"] = "[bold]x[/] [/nothing]"
     assert "[bold]x[/] [/nothing]" in show(qc_table(record))
-    assert "[/nothing]" in show(outcome_table([{**BAD, "failures": ["[/nothing]"]}]))
+    assert "[/nothing]" in show(outcome_table([{**BAD, "session": "[/nothing]"}]))
     assert "[/nothing]" in show(status_table([{"session": "[/nothing]"}]))
 
 
-def test_sessions_that_failed_come_first_and_each_failure_once():
+def test_sessions_that_failed_come_first():
     text = show(outcome_table([GOOD, BAD]))
     assert text.index("b/2020-01-01/001") < text.index("a/2020-01-01/001")
-    assert text.count("no pulses.") == 1
-    assert "→ check the cable" in text
     assert "2 sessions, 1 failed" in text
     assert "VideoSyncQcNidq Errored" in text
     assert "42" in text

@@ -4,7 +4,7 @@ import pytest
 
 from ibl_dask.errors import MissingFile
 from ibl_dask.report import axes, findings, messages, quantities
-from ibl_dask.report.messages import say_briefly, take_apart
+from ibl_dask.report.messages import take_apart
 from ibl_dask.report.palette import look_of
 
 
@@ -29,11 +29,6 @@ def test_a_message_of_ours_comes_apart_into_what_it_was_made_of():
 def test_another_message_is_all_what():
     assert take_apart("ZeroDivisionError: division by zero").parts == ()
     assert take_apart(None).what == ""
-
-
-def test_the_same_failure_is_said_once():
-    message = "no pulses. What to do: check the cable."
-    assert say_briefly([message, message, "other"]) == "no pulses.\n  → check the cable\nother"
 
 
 def test_an_unknown_word_looks_neutral():

@@ -134,7 +134,7 @@ def test_other_version_is_refused_by_name_and_holds_no_fingerprints(path: Path, 
     assert stored_fingerprints(path, VIDEO) == {}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
 def test_damaged_store_holds_no_fingerprints(path: Path, text: str) -> None:
     (path / "zarr.json").write_text(text)
     assert stored_fingerprints(path, VIDEO) == {}

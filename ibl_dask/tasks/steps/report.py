@@ -70,6 +70,9 @@ def gather(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]
 
 def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
     label = camera.label
+    if "videos" in ran and label not in ran["videos"]:
+        # What an earlier run made of another video would only mislead.
+        return CameraContent(label=label, qc=record)
     try:
         store = read_frames(workspace.frames_store(label))
     except IblDaskError:
