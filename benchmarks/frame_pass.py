@@ -73,7 +73,7 @@ from ibl_dask.video.regions import camera_reducers
 path, label = Path(sys.argv[1]), sys.argv[2]
 index = index_video(path)
 reducers = camera_reducers(label, len(index), index.width, index.height)
-for chunk in plan_chunks(index.keyframes, len(index), chunk_frames(index.width, index.height)):
+for chunk in plan_chunks(index.keyframes, len(index), chunk_frames(len(index), index.width, index.height)):
     run_pass(path, index, chunk, reducers)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -54,7 +54,7 @@ def _camera(pipeline: Pipeline, task: VideoSyncQcNidq, label: str) -> CameraFore
         index = index_video(video)
     except IblDaskError as error:
         return CameraForecast(label, video.name, problem=str(error), why="cannot run")
-    size = chunk_frames(index.width, index.height, task.chunk_pixels)
+    size = chunk_frames(len(index), index.width, index.height, task.chunk_pixels)
     chunks = plan_chunks(index.keyframes, len(index), size)
     reducers = task.reducers(label, len(index), index.width, index.height)
     stored = stored_fingerprints(pipeline.workspace.frames_store(label), index.identity())

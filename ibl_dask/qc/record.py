@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ibl_dask.model.outcome import CheckResult, Outcome
+from ibl_dask.model.outcome import CheckResult, Number, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -17,8 +18,15 @@ QC_VERSION = 1
 def camera_record(results: Iterable[CheckResult]) -> dict[str, Any]:
     """Return the record of one camera: overall outcome and every check."""
     results = tuple(results)
-    checks = {r.name: {**asdict(r), "outcome": r.outcome.name, "numbers": list(r.numbers)} for r in results}
+    checks = {
+        r.name: {**asdict(r), "outcome": r.outcome.name, "numbers": [_finite(n) for n in r.numbers]} for r in results
+    }
     return {"outcome": Outcome.worst(r.outcome for r in results).name, "checks": checks}
+
+
+def _finite(number: Number) -> Number:
+    """Return None for what JSON has no word for."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def failed_camera_record(reason: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from datetime import UTC, datetime
+from itertools import chain, count
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,8 @@ def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Pat
 
 def _new_revision(path: Path) -> Path:
     today = datetime.now(UTC).date().isoformat()
-    names = (f"#{today}{letter}#" for letter in ("", *ascii_lowercase))
+    letters = (f"{'z' * (n // 26)}{ascii_lowercase[n % 26]}" for n in count())  # they sort in the order of counting
+    names = (f"#{today}{letter}#" for letter in chain([""], letters))
     return next(target for name in names if not (target := path.parent / name / path.name).exists())
 
 

@@ -20,7 +20,7 @@ from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.steps import checks, frames, index, inputs, times
 from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.walk import walk
-from ibl_dask.video.plan import CHUNK_PIXELS, chunk_frames, plan_chunks
+from ibl_dask.video.plan import chunk_frames, plan_chunks
 from ibl_dask.video.reducers import Reducer
 from ibl_dask.video.regions import camera_reducers
 
@@ -66,8 +66,8 @@ class VideoSyncQcNidq(VideoTask):
 
     Parameters
     ----------
-    chunk_pixels : int
-        Pixels that one step decodes; see `ibl_dask.video.plan`.
+    chunk_pixels : int, optional
+        Pixels that one step decodes; by default those of the table in `ibl_dask.video.plan`.
     reducers : callable, optional
         `(label, n_frames, width, height) -> reducers` of a frame pass; the camera's usual ones by default.
     """
@@ -80,7 +80,7 @@ class VideoSyncQcNidq(VideoTask):
         session_path: str | Path | Session,
         cameras: Sequence[str] | str | None = None,
         *,
-        chunk_pixels: int = CHUNK_PIXELS,
+        chunk_pixels: int | None = None,
         reducers: Any = camera_reducers,  # any callable of that form
         **kwargs: Any,  # see VideoTask
     ) -> None:
@@ -193,7 +193,7 @@ class VideoSyncQcNidq(VideoTask):
     ) -> tuple[tuple[Chunk, ...], tuple[Reducer, ...], tuple[str, ...]]:
         """Return the chunks of a camera, all its reducers, and the names of those that still must be computed."""
         value = record.value
-        size = chunk_frames(value["width"], value["height"], self.chunk_pixels)
+        size = chunk_frames(value["frames"], value["width"], value["height"], self.chunk_pixels)
         keyframes = index.load_index(self.workspace.index_file(camera.label)).keyframes
         chunks = plan_chunks(keyframes, value["frames"], size)
         reducers = tuple(self.reducers(camera.label, value["frames"], value["width"], value["height"]))

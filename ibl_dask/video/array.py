@@ -47,7 +47,8 @@ def open_frames(
 
     index = index_video(path) if index is None else index
     shape = (index.height, index.width)
-    chunks = plan_chunks(index.keyframes, len(index), chunk_frames(index.width, index.height, chunk_pixels))
+    size = chunk_frames(len(index), index.width, index.height, chunk_pixels)
+    chunks = plan_chunks(index.keyframes, len(index), size)
     read = delayed(_read, pure=True)
     blocks = [
         da.from_delayed(read(str(path), chunk, index.identity()), (len(chunk), *shape), np.uint8) for chunk in chunks

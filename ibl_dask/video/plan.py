@@ -13,18 +13,33 @@ from ibl_dask.model.chunk import Chunk
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-CHUNK_PIXELS = 2_500_000_000
-"""Pixels decoded by one task: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 8 s of one core.
+LARGEST_PIXELS = 2_500_000_000
+"""Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
+SMALLEST_PIXELS = 400_000_000
+"""Pixels below which splitting a short video further costs more than it gains: about 1 s of one core."""
+WANTED_CHUNKS = 16
+"""Chunks that a short video is split into, sizes permitting, so that several cores share it."""
 
-A fixed table and never a measured speed, or resuming on another node would discard finished chunks."""
 
+def chunk_frames(n_frames: int, width: int, height: int, pixels: int | None = None) -> int:
+    """Return how many frames one task should decode.
 
-def chunk_frames(width: int, height: int, pixels: int = CHUNK_PIXELS) -> int:
-    """Return how many frames of a size one task should decode.
+    The size follows from the video alone and never from a measured speed or the number of workers, or resuming on
+    another node would discard finished chunks.
 
-    >>> chunk_frames(1280, 1024)
-    1907
+    Parameters
+    ----------
+    n_frames, width, height
+        The video.
+    pixels
+        Pixels per chunk, instead of those of the table above.
+
+    >>> chunk_frames(216_000, 1280, 1024), chunk_frames(900, 1280, 1024)
+    (1907, 305)
     """
+    if pixels is None:
+        share = n_frames * width * height // WANTED_CHUNKS
+        pixels = max(SMALLEST_PIXELS, min(LARGEST_PIXELS, share))
     return max(1, pixels // (width * height))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from pathlib import Path
 
@@ -148,21 +149,61 @@ def test_identity_tells_versions_apart_and_not_places(tmp_path: Path) -> None:
 @given(st.lists(st.floats(), max_size=30))
 def test_array_is_written_as_one_reads_it(tmp_path_factory: pytest.TempPathFactory, values: list[float]) -> None:
     folder = tmp_path_factory.mktemp("alf")
-    alf.write_npy(folder / "_ibl_leftCamera.times.npy", np.array(values))
+    path = folder / "_ibl_leftCamera.times.npy"
+    assert alf.publish_npy(path, np.array(values)) == path
     loaded = alfio.load_object(folder, "leftCamera")["times"]
     np.testing.assert_array_equal(loaded, np.array(values))
-    assert [p.name for p in folder.iterdir()] == ["_ibl_leftCamera.times.npy"]
+    assert [p.name for p in folder.iterdir()] == [path.name]
+
+
+def test_same_content_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "_ibl_leftCamera.times.npy"
+    alf.publish_npy(path, np.arange(3))
+    before = alf.identity(path)
+    assert alf.publish_npy(path, np.arange(3)) == path
+    assert alf.identity(path) == before
+    assert alf.publish_npy(path, np.arange(4)) == alf.publish_npy(path, np.arange(4)) != path
+
+
+def test_other_content_makes_a_new_revision_and_destroys_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "_ibl_leftCamera.times.npy"
+    assert alf.latest(path) is None
+    places = []
+    for n in range(60):
+        places.append(alf.publish_npy(path, np.arange(n)))
+        assert alf.latest(path) == places[-1]
+    assert len(set(places)) == 60
+    assert [len(np.load(place)) for place in places] == list(range(60))
+    assert re.fullmatch(r"#\d{4}-\d\d-\d\d#", places[1].parent.name)
+
+
+def test_revision_of_an_earlier_day_is_older_than_todays(tmp_path: Path) -> None:
+    path = tmp_path / "alf" / "x.times.npy"
+    earlier = path.parent / "#2023-01-02#" / path.name
+    touch(path, earlier)
+    assert alf.latest(path) == earlier
+    made = alf.publish_npy(path, np.arange(2))
+    assert alf.latest(path) == made != earlier
+
+
+def test_overwriting_replaces_the_newest_revision(tmp_path: Path) -> None:
+    path = tmp_path / "_ibl_leftCamera.times.npy"
+    alf.publish_npy(path, np.arange(1))
+    revision = alf.publish_npy(path, np.arange(2))
+    assert alf.publish_npy(path, np.arange(3), overwrite=True) == revision
+    assert [len(np.load(p)) for p in (path, revision)] == [1, 3]
+    assert alf.publish_npy(tmp_path / "new.times.npy", np.arange(3), overwrite=True).exists()
 
 
 def test_object_arrays_are_refused_and_the_old_file_stays(tmp_path: Path) -> None:
-    path = tmp_path / "x.npy"
-    alf.write_npy(path, np.arange(3))
+    path = tmp_path / "x.times.npy"
+    alf.publish_npy(path, np.arange(3))
     with pytest.raises(ValueError, match="Object arrays"):
-        alf.write_npy(path, np.array([{}], object))
+        alf.publish_npy(path, np.array([{}], object))
     assert np.load(path).tolist() == [0, 1, 2]
 
 
 def test_full_disk_says_so(tmp_path: Path, full_disk: None) -> None:
     with pytest.raises(NotWritable, match="the disk is full"):
-        alf.write_npy(tmp_path / "x.npy", np.zeros(100_000))
+        alf.publish_npy(tmp_path / "x.times.npy", np.zeros(100_000))
     assert list(tmp_path.iterdir()) == []

@@ -283,13 +283,14 @@ def test_nothing_to_recover_is_no_folder(tmp_path: Path) -> None:
 def test_full_disk_while_a_folder_is_filled_keeps_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "x.zarr"
     fill(path, "old")
-    with (
-        pytest.raises(NotWritable, match="the disk is full"),
-        writing_folder(path) as folder,
-        (folder / "a").open("wb", buffering=0) as file,
-        Path("/dev/full").open("wb", buffering=0) as full,
-    ):
-        os.dup2(full.fileno(), file.fileno())
-        file.write(b"x")
+
+    def write() -> None:
+        with writing_folder(path) as folder, (folder / "a").open("wb", buffering=0) as file:
+            with Path("/dev/full").open("wb") as full:
+                os.dup2(full.fileno(), file.fileno())
+            file.write(b"x")
+
+    with pytest.raises(NotWritable, match="the disk is full"):
+        write()
     assert content(path) == "old"
     assert names(tmp_path) == ["x.zarr"]
