@@ -33,13 +33,13 @@ def _session(path: str) -> str:
 
 
 class _Bars:
-    """One bar per session and kind of step."""
+    """One bar for all steps of a session, and one for each camera whose video is decoded."""
 
     def __init__(self) -> None:
         self._progress = Progress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
         )
-        self._rows: dict[tuple[str, str], TaskID] = {}
+        self._rows: dict[str, dict[str, TaskID]] = {}
 
     def __enter__(self) -> _Bars:
         self._progress.start()
@@ -50,19 +50,27 @@ class _Bars:
 
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.SessionPlanned):
-            for name, n in event.steps.items():
-                text = f"{_session(event.session)}  {name}"
-                self._rows[event.session, name] = self._progress.add_task(text, total=n)
+            self._plan(event)
         elif isinstance(event, events.StepFinished):
-            row = self._rows.get((event.session, event.record.key[0]))
-            if row is not None:
-                self._progress.advance(row)
+            rows = self._rows.get(event.session, {})
+            for name in ("", event.record.key[0]):
+                if name in rows:
+                    self._progress.advance(rows[name])
         elif isinstance(event, events.SessionFinished):
-            for (session, _), row in list(self._rows.items()):
-                if session == event.session:
-                    self._progress.remove_task(row)
-                    del self._rows[session, _]
+            for row in self._rows.pop(event.session, {}).values():
+                self._progress.remove_task(row)
             self._progress.console.print(_ended(event), markup=False)
+
+    def _plan(self, event: events.SessionPlanned) -> None:
+        rows = self._rows.setdefault(event.session, {})
+        if "" not in rows:
+            rows[""] = self._progress.add_task(f"{_session(event.session)}  steps", total=0)
+        planned = self._progress.tasks[self._progress.task_ids.index(rows[""])].total or 0
+        self._progress.update(rows[""], total=planned + sum(event.steps.values()))
+        for name, n in event.steps.items():
+            if name.startswith("framepass-"):
+                text = f"{_session(event.session)}  {name.removeprefix('framepass-')}, chunks"
+                rows[name] = self._progress.add_task(text, total=n)
 
 
 class _Lines:

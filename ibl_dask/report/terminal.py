@@ -62,8 +62,8 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     for row in rows:
         done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
-        name = Text(str(row.get("session", "")))
-        table.add_row(name, _tasks(row.get("tasks")), _checks(row.get("qc")), *chunks)
+        session = Text(str(row.get("session", "")))
+        table.add_row(session, _tasks(row.get("tasks")), _checks(row.get("qc")), *chunks)
     return table
 
 
