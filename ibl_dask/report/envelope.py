@@ -62,8 +62,14 @@ def envelope(
     return Envelope(column, np.minimum.reduceat(y, first), median, np.maximum.reduceat(y, first))
 
 
-def columns_with(x: NDArray[np.float64], low: float, high: float, n_columns: int = MAX_COLUMNS) -> NDArray[np.int64]:
-    """Return the columns into which at least one of some places falls, increasing. (column,)."""
-    inside = x[(x >= low) & (x <= high)]
-    found = np.floor((inside - low) / (high - low) * n_columns).astype(np.int64)
-    return np.unique(np.minimum(found, n_columns - 1))
+def columns_covered(
+    start: NDArray[np.float64], stop: NDArray[np.float64], low: float, high: float, n_columns: int = MAX_COLUMNS
+) -> NDArray[np.int64]:
+    """Return the columns that at least one of some spans touches, increasing. (column,)."""
+    per_unit = n_columns / (high - low)
+    first = np.clip(np.floor((start - low) * per_unit), 0, n_columns - 1).astype(np.int64)
+    last = np.clip(np.ceil((stop - low) * per_unit), first + 1, n_columns).astype(np.int64)
+    depth = np.zeros(n_columns + 1, np.int64)
+    np.add.at(depth, first, 1)
+    np.add.at(depth, last, -1)
+    return np.flatnonzero(np.cumsum(depth[:-1]) > 0)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ibl_dask.report import drawing
 from ibl_dask.report.axes import FrameAxis, Scale, label_values, range_of
-from ibl_dask.report.envelope import columns_with, envelope
+from ibl_dask.report.envelope import columns_covered, envelope
 from ibl_dask.report.quantities import say_clock, say_count, say_number
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def plot_lanes(
 ) -> Panel | None:
     """Draw which frames have a measured, interpolated or extrapolated time, and which do not decode.
 
-    A lane is marked at every pixel column that holds at least one such frame.
+    A lane is marked at every pixel column that at least one such frame touches.
     """
     lanes: list[tuple[str, str, NDArray[np.bool_]]] = []
     if time_quality is not None:
@@ -267,7 +267,9 @@ def _lane(top: float, name: str, kind: str, here: NDArray[np.bool_], axis: Frame
     across = axis.scale(PLOT_PX)
     body = drawing.write_text(LEFT_PX - 8, top + 9, name, "tick", "end")
     body += drawing.draw_box(LEFT_PX, top, PLOT_PX, 10, "lane")
-    columns = columns_with(axis.at[: len(here)][here], across.low, across.high, PLOT_PX)
+    # A frame lasts until the next one begins.
+    begins, ends = axis.at[: len(here)], np.append(axis.at[1 : len(here)], across.high)
+    columns = columns_covered(begins[here], ends[here], across.low, across.high, PLOT_PX)
     if len(columns):
         cuts = np.flatnonzero(np.diff(columns) > 1)
         first = columns[np.append(0, cuts + 1)]

@@ -5,7 +5,7 @@ import pytest
 
 from ibl_dask.report import figures
 from ibl_dask.report.axes import FrameAxis, Scale, lay_out_frames
-from ibl_dask.report.envelope import MAX_COLUMNS, columns_with, envelope
+from ibl_dask.report.envelope import MAX_COLUMNS, columns_covered, envelope
 
 N_LONG = 540_000
 
@@ -44,13 +44,22 @@ def test_columns_without_values_are_left_out():
     x = np.concatenate([np.arange(0, 100.0), np.arange(900, 1000.0)])
     found = envelope(x, x, 0.0, 1000.0, 10)
     assert found.column.tolist() == [0, 9]
-    assert columns_with(x, 0.0, 1000.0, 10).tolist() == [0, 9]
 
 
 def test_the_last_place_belongs_to_the_last_column():
     x = np.array([0.0, 10.0])
     assert envelope(x, x, 0.0, 10.0, 5).column.tolist() == [0, 4]
-    assert columns_with(x, 0.0, 10.0, 5).tolist() == [0, 4]
+
+
+def test_spans_cover_every_column_that_they_touch():
+    start, stop = np.array([0.0, 50.0, 99.9]), np.array([1.0, 75.0, 100.0])
+    assert columns_covered(start, stop, 0.0, 100.0, 10).tolist() == [0, 5, 6, 7, 9]
+    assert columns_covered(start[:0], stop[:0], 0.0, 100.0, 10).tolist() == []
+
+
+def test_few_frames_that_follow_each_other_cover_the_whole_lane():
+    at = np.arange(7.0)
+    assert columns_covered(at, at + 1, 0.0, 7.0, 1000).tolist() == list(range(1000))
 
 
 def test_a_spike_reaches_the_top_of_the_drawn_panel():
