@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ibl_dask.errors import NoPulses
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.inputs import Facts, Records, SyncFiles, camera_file_paths, sync_paths
+from ibl_dask.timing.align import frame_times
+from ibl_dask.timing.camera_files import read_camera_files
+from ibl_dask.timing.nidq import Fronts, Sync, channel_map, read_sync
 
 TIMING_VERSION = 1
 
 
 def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync: SyncFiles) -> Facts:
     """Give every frame a time on the main clock, and say how it was obtained."""
-    from ibl_dask.timing.align import frame_times
-    from ibl_dask.timing.camera_files import read_camera_files
-    from ibl_dask.timing.nidq import channel_map, read_sync
-
     n_frames = next(int(r.value["frames"]) for r in records.values() if "frames" in r.value)
     where = f"{camera.label} camera of {workspace.session.reference}"
     triplet = []
@@ -30,9 +31,8 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
         triplet.append(alf.require(workspace.session, sync.collection, f"_{sync.namespace}_sync.{part}.npy", do))
     fronts = read_sync(*triplet)
     channels = channel_map(sync_paths(workspace, sync)["wiring"])
-    pulses = fronts.fronts(channels[f"{camera.label}_camera"])
-    ttl_channel = channels.get(camera.sync_label or "")
-    ttl = None if ttl_channel is None else fronts.fronts(ttl_channel)
+    pulses = fronts.fronts(_camera_channel(channels, camera, where))
+    ttl, notes = _sync_line(fronts, channels, camera)
     found = camera_file_paths(workspace, camera)
     files = read_camera_files(**found) if any(found.values()) else None
     result = frame_times(n_frames, pulses, ttl, files, where=where, fronts_per_channel=fronts.counts())
@@ -48,7 +48,8 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
         "n_not_measured": int((result.quality != 0).sum()),
         "period_s": result.period_s,
         "drift_ppm": result.drift_ppm,
-        "notes": list(result.notes),
+        "notes": [*result.notes, *notes],
+        "hint": result.outcome_hint.name,
         "flagged": bool(result.flagged),
         "n_ttl_rises": None if ttl is None else len(ttl.rises_s),
     }
@@ -65,6 +66,28 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
     )
     path = alf.publish_npy(workspace.times_file(camera.label), result.times_s, workspace.overwrite)
     return {"frames": n_frames, **facts, "outputs": [str(path), str(workspace.timing_file(camera.label))]}
+
+
+def _camera_channel(channels: Mapping[str, int], camera: Camera, where: str) -> int:
+    name = f"{camera.label}_camera"
+    if name not in channels:
+        raise NoPulses(
+            "the wiring names no channel for this camera",
+            where=where,
+            expected=f"{name} among the channels",
+            got=", ".join(sorted(channels)),
+            do="say in the wiring file (*.wiring.json beside the recording) which pin carries its pulses",
+        )
+    return channels[name]
+
+
+def _sync_line(fronts: Sync, channels: Mapping[str, int], camera: Camera) -> tuple[Fronts | None, list[str]]:
+    """Return the line that is also wired to the camera's pin, and what there is to say if there is none."""
+    if camera.sync_label is None:
+        return None, []
+    if camera.sync_label not in channels:
+        return None, [f"the wiring names no channel {camera.sync_label!r}, so pin changes cannot be matched"]
+    return fronts.fronts(channels[camera.sync_label]), []
 
 
 def load_times(workspace: Workspace, camera: str) -> NDArray[np.float64] | None:
