@@ -102,10 +102,11 @@ class Camera:
         """
         import xarray as xr
 
-        from ibl_dask.store.atomic import recover_folder
+        from ibl_dask.store.atomic import readable_folder
 
         path = self.workspace.frames_store(self.label)
-        if not recover_folder(path):
+        found = readable_folder(path)
+        if found is None:
             raise MissingFile(
                 f"the {self.label} camera was not measured yet",
                 where=str(path),
@@ -113,7 +114,7 @@ class Camera:
                 got="nothing",
                 do="run VideoSyncQcNidq on this session",
             )
-        opened: xr.Dataset = xr.open_zarr(path)
+        opened: xr.Dataset = xr.open_zarr(found)
         return opened
 
 

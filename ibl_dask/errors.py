@@ -49,12 +49,16 @@ class IblDaskError(Exception):
     """Who can mend it: `input` (the data), `output` (the disk), `run` (the cluster), `usage` (the call)."""
 
     def __init__(self, what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> None:
-        super().__init__(what, where, expected, got, do)
+        # One argument: built-in classes such as OSError give meaning to the number of theirs.
+        super().__init__(what)
         self.what = what
         self.where = where
         self.expected = expected
         self.got = got
         self.do = do
+
+    def __reduce__(self) -> tuple[type[IblDaskError], tuple[str, ...]]:
+        return type(self), (self.what, self.where, self.expected, self.got, self.do)
 
     def __str__(self) -> str:
         """Say everything on one paragraph, leaving out what was not given."""

@@ -22,6 +22,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
+from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import holding
 from ibl_dask.store.workspace import WORK_FOLDER, default_work_dir
@@ -160,6 +161,8 @@ class Driver:
                 workspace = driven.pipeline.workspace
                 workspace.check_writable()
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
+                for folder in (workspace.session.own, workspace.session.outputs / "alf", workspace.scratch):
+                    sweep_temporaries(folder)
                 self._active[driven.pipeline.session.reference] = driven
                 self._submit(driven, driven.pipeline.first_steps())
             except Exception as error:  # noqa: BLE001  # one session must not stop the others

@@ -35,7 +35,7 @@ def _of_size(difference: int) -> Outcome:
 
 
 @check
-def check_brightness(evidence: CameraEvidence) -> CheckResult | None:
+def check_brightness(evidence: CameraEvidence) -> CheckResult | str:
     """Judge the mean of the QC region in the sampled frames.
 
     Notes
@@ -43,7 +43,7 @@ def check_brightness(evidence: CameraEvidence) -> CheckResult | None:
     The shares are of the frames that were sampled and decoded; the reference divides by the number it wanted.
     """
     if evidence.sample_brightness is None:
-        return None
+        return "no frame was sampled"
     values = evidence.sample_brightness[~np.isnan(evidence.sample_brightness)]
     if len(values) == 0:
         return _result("brightness", Outcome.FAIL, message="no sampled frame decodes")
@@ -63,10 +63,10 @@ def check_brightness(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_camera_times(evidence: CameraEvidence) -> CheckResult | None:
+def check_camera_times(evidence: CameraEvidence) -> CheckResult | str:
     """Compare the number of entries of the camera's own clock with the number of frames."""
     if evidence.n_camera_times is None:
-        return None
+        return "the camera has no clock file"
     difference = evidence.n_camera_times - evidence.n_frames
     return _result(
         "camera_times",
@@ -78,10 +78,10 @@ def check_camera_times(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | None:
+def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
     """Judge the frames that the camera counted and the video lacks."""
     if evidence.count is None:
-        return None
+        return "the camera has no frame counter"
     steps = np.diff(evidence.count)
     if (steps <= 0).any():
         return _result(
@@ -104,7 +104,7 @@ def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_file_headers(evidence: CameraEvidence) -> CheckResult | None:
+def check_file_headers(evidence: CameraEvidence) -> CheckResult | str:
     """Compare the frame rate in the video's header with what the rig was set to.
 
     Notes
@@ -112,7 +112,7 @@ def check_file_headers(evidence: CameraEvidence) -> CheckResult | None:
     The reference cuts the header's rate to an integer and asks for equality, so that 59.94 Hz fails at 60.
     """
     if evidence.camera.fps is None:
-        return None
+        return "the rate that the rig was set to is not known"
     difference = abs(evidence.header_fps - evidence.camera.fps)
     return _result(
         "file_headers",
@@ -123,7 +123,7 @@ def check_file_headers(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_focus(evidence: CameraEvidence) -> CheckResult | None:
+def check_focus(evidence: CameraEvidence) -> CheckResult | str:
     """Judge the focus of some sampled frames: by edges in the focus regions, or by high frequencies.
 
     Notes
@@ -131,7 +131,7 @@ def check_focus(evidence: CameraEvidence) -> CheckResult | None:
     The regions are the reference's fixed ones (face and paws, holder), not a face found by template.
     """
     if evidence.sample_laplacian is None or evidence.sample_high_frequency is None:
-        return None
+        return "no frame was sampled"
     decoded = ~np.isnan(evidence.sample_high_frequency)
     if not decoded.any():
         return _result("focus", Outcome.FAIL, message="no sampled frame decodes")
@@ -147,10 +147,10 @@ def check_focus(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_framerate(evidence: CameraEvidence) -> CheckResult | None:
+def check_framerate(evidence: CameraEvidence) -> CheckResult | str:
     """Compare the median frame interval with the rate that the rig was set to."""
     if evidence.times_s is None or evidence.camera.fps is None or len(evidence.times_s) < 2:
-        return None
+        return "there are no frame times, or the rate that the rig was set to is not known"
     interval_s = float(np.median(np.diff(evidence.times_s)))
     if not interval_s > 0:
         return _result("framerate", Outcome.FAIL, None, message=f"the median frame interval is {interval_s:g} s")
@@ -166,10 +166,10 @@ def check_framerate(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_pin_state(evidence: CameraEvidence) -> CheckResult | None:
+def check_pin_state(evidence: CameraEvidence) -> CheckResult | str:
     """Compare what the camera's pin saw with the TTLs that the main clock saw."""
     if evidence.pin_state is None or evidence.n_ttl_rises is None:
-        return None
+        return "the camera has no pin states, or there is no sync line to compare them with"
     difference = len(evidence.pin_state) - evidence.n_frames
     n_rises = int((np.diff(evidence.pin_state.astype(np.int8)) == 1).sum())
     missed = evidence.n_ttl_rises - n_rises
@@ -185,10 +185,10 @@ def check_pin_state(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_resolution(evidence: CameraEvidence) -> CheckResult | None:
+def check_resolution(evidence: CameraEvidence) -> CheckResult | str:
     """Compare the frame size with what the rig was set to."""
     if evidence.camera.width is None or evidence.camera.height is None:
-        return None
+        return "the frame size that the rig was set to is not known"
     same = (evidence.width, evidence.height) == (evidence.camera.width, evidence.camera.height)
     return _result(
         "resolution",
@@ -199,7 +199,7 @@ def check_resolution(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_timestamps(evidence: CameraEvidence) -> CheckResult | None:
+def check_timestamps(evidence: CameraEvidence) -> CheckResult | str:
     """Ask for one finite time per frame, strictly increasing, and all of them measured.
 
     Notes
@@ -214,6 +214,7 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | None:
     outcome = Outcome.PASS if good else Outcome.FAIL
     if good and evidence.n_not_measured:
         outcome = Outcome.WARNING
+    outcome = max(outcome, evidence.timing_outcome)
     return _result(
         "timestamps",
         outcome,
@@ -224,10 +225,10 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | None:
 
 
 @check
-def check_decoding(evidence: CameraEvidence) -> CheckResult | None:
+def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
     """Ask for every frame of the video to decode undamaged; the reference reads damaged frames as black."""
     if evidence.n_decode_errors is None:
-        return None
+        return "the video was not decoded"
     return _result(
         "decoding",
         Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,

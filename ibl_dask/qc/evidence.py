@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ibl_dask.model.outcome import Outcome
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -32,6 +34,8 @@ class CameraEvidence:
     """Why there are no times."""
     n_not_measured: int = 0
     """Frames whose time is interpolated or extrapolated."""
+    timing_outcome: Outcome = Outcome.NOT_SET
+    """What the alignment thinks of its own result, where that is not the best."""
     timing_notes: tuple[str, ...] = ()
     """What the alignment has to say."""
     n_camera_times: int | None = None

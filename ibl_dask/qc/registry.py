@@ -1,6 +1,7 @@
 """Checks by name.
 
-A check is a function of `CameraEvidence` that returns a `CheckResult`, or None where what it needs is not there::
+A check is a function of `CameraEvidence` that returns a `CheckResult`, or the reason as text where what it
+needs is not there::
 
     @check
     def check_colour(evidence): ...
@@ -16,7 +17,7 @@ from ibl_dask.errors import UsageError
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 
-Check = Callable[[CameraEvidence], CheckResult | None]
+Check = Callable[[CameraEvidence], CheckResult | str]
 
 _CHECKS: dict[str, Check] = {}
 
@@ -48,10 +49,12 @@ def run_checks(evidence: CameraEvidence, select: tuple[str, ...] | None = None) 
     unknown = sorted(set(select or ()) - _CHECKS.keys())
     if unknown:
         raise UsageError("no such check", expected="some of " + ", ".join(sorted(_CHECKS)), got=", ".join(unknown))
-    results = []
-    for name in sorted(_CHECKS if select is None else select):
+    return tuple(_run(name, evidence) for name in sorted(_CHECKS if select is None else select))
+
+
+def _run(name: str, evidence: CameraEvidence) -> CheckResult:
+    try:
         result = _CHECKS[name](evidence)
-        results.append(
-            CheckResult(name, Outcome.NOT_SET, message="what it needs is missing") if result is None else result
-        )
-    return tuple(results)
+    except Exception as error:  # noqa: BLE001  # one check, perhaps of a lab's own, must not take the others with it
+        return CheckResult(name, Outcome.CRITICAL, message=f"the check itself failed: {type(error).__name__}: {error}")
+    return CheckResult(name, Outcome.NOT_SET, message=result) if isinstance(result, str) else result

@@ -66,7 +66,8 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
                 if names
                 else "an empty folder"
             )
-        raise MissingFile("this file is not there", where=str(folder / pattern), expected=pattern, got=got, do=do)
+        where = " or ".join(str(root / collection / pattern) for root in reversed(session.roots))
+        raise MissingFile("this file is not there", where=where, expected=pattern, got=got, do=do)
     return found
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
@@ -16,6 +18,8 @@ from ibl_dask.errors import NotWritable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_TEMPORARY = re.compile(r"\..*\.(?P<host>[^/]+)-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
+_ABANDONED_S = 86_400.0
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -46,6 +50,36 @@ def make_folder(path: Path) -> None:
 def temporary_name(path: Path) -> Path:
     """Return a name beside a path that no other process uses and no ALF pattern matches."""
     return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove what killed writers left below a folder; return how many. Only for the one who holds the session."""
+    n_removed = 0
+    for path in folder.rglob(".*.tmp"):
+        named = _TEMPORARY.fullmatch(path.name)
+        if named is None or not _is_abandoned(path, named["host"], int(named["pid"])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        n_removed += 1
+    return n_removed
+
+
+def _is_abandoned(path: Path, host: str, pid: int) -> bool:
+    """Return whether its writer is gone: known on this host, guessed from its age on another."""
+    if host != socket.gethostname():
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - path.stat().st_mtime > _ABANDONED_S
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -83,7 +117,7 @@ def writing_folder(path: Path) -> Iterator[Path]:
     """Fill a folder that appears under its name only once it is whole.
 
     An older folder of that name is set aside by a rename and removed after the new one is in place; a reader that
-    finds only the folder set aside puts it back (`recover_folder`).
+    comes between reads the one set aside (`readable_folder`), and the next writer clears up (`recover_folder`).
     """
     temporary = temporary_name(path)
     try:
@@ -105,6 +139,11 @@ def writing_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
             recover_folder(path)
+
+
+def readable_folder(path: Path) -> Path | None:
+    """Return where a folder can be read, also between the two renames of a swap; None where there is none."""
+    return next((folder for folder in (path, _aside(path)) if folder.exists()), None)
 
 
 def recover_folder(path: Path) -> bool:

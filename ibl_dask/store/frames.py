@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ibl_dask.errors import FormatTooNew
-from ibl_dask.store.atomic import recover_folder, writing_folder
+from ibl_dask.errors import CorruptOutput, FormatTooNew
+from ibl_dask.store.atomic import readable_folder, writing_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,9 +77,25 @@ def read_frames(path: Path) -> FramesStore | None:
     ------
     FormatTooNew
         If it was written with another layout.
+    CorruptOutput
+        If it cannot be read.
     """
-    if not recover_folder(path):
+    found = readable_folder(path)
+    if found is None:
         return None
+    try:
+        return _read(found)
+    except (ValueError, KeyError, TypeError, RuntimeError, FileNotFoundError) as error:
+        raise CorruptOutput(
+            "this per-frame store is damaged",
+            where=str(path),
+            expected="a Zarr group with every array whole",
+            got=f"{type(error).__name__}: {error}",
+            do="move it away and run again: it is made anew",
+        ) from error
+
+
+def _read(path: Path) -> FramesStore:
     import xarray as xr
 
     with xr.open_zarr(path, chunks=None) as dataset:
@@ -104,10 +120,11 @@ def stored_fingerprints(path: Path, video: Mapping[str, Any]) -> dict[str, str]:
     """Return which reducers' values a store holds for a video, and their fingerprints; empty where it holds none."""
     import zarr
 
-    if not recover_folder(path):
+    found = readable_folder(path)
+    if found is None:
         return {}
     try:
-        attributes = zarr.open_group(path, mode="r").attrs.asdict()
+        attributes = zarr.open_group(found, mode="r").attrs.asdict()
     except (FileNotFoundError, ValueError, TypeError, AttributeError):  # nothing, or nothing that Zarr can read
         return {}
     if attributes.get("ibl_dask_frames_version") != FRAMES_VERSION or attributes.get("video") != dict(video):

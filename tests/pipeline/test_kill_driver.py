@@ -40,6 +40,7 @@ def kill_after(session, work, n_chunks):
     return len(chunk_files(work))
 
 
+@pytest.mark.chaos
 @pytest.mark.parametrize("n_chunks", [1, 5])
 def test_running_again_decodes_only_what_was_not_finished(session_folder, tmp_path, n_chunks):
     expected_at = tmp_path / "expected"

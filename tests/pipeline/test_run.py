@@ -150,6 +150,7 @@ def test_a_lost_output_is_made_again(session_folder):
     assert_same(results(session_folder), before)
 
 
+@pytest.mark.chaos
 def test_a_killed_worker_costs_nothing_but_its_chunk(session_folder, tmp_path):
     expected_at = tmp_path / "expected"
     run([session_folder], output_root=expected_at)

@@ -113,12 +113,24 @@ def test_check_of_a_lab_is_registered_by_decorator_and_runs(good: CameraEvidence
 @pytest.mark.usefixtures("own_registry")
 def test_check_of_a_lab_that_has_nothing_to_say_is_not_set(good: CameraEvidence) -> None:
     @check
-    def check_colour(evidence: CameraEvidence) -> CheckResult | None:
-        return None
+    def check_colour(evidence: CameraEvidence) -> CheckResult | str:
+        return "no colour camera"
 
     (result,) = run_checks(good, ("colour",))
     assert (result.name, result.outcome) == ("colour", Outcome.NOT_SET)
-    assert result.message
+    assert result.message == "no colour camera"
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_check_of_a_lab_that_breaks_does_not_take_the_others_with_it(good: CameraEvidence) -> None:
+    @check
+    def check_colour(evidence: CameraEvidence) -> CheckResult | str:
+        raise ZeroDivisionError("no colour")
+
+    results = {result.name: result for result in run_checks(good)}
+    assert results["colour"].outcome == Outcome.CRITICAL
+    assert "no colour" in results["colour"].message
+    assert results["brightness"].outcome == Outcome.PASS
 
 
 def test_checks_of_a_test_do_not_stay(good: CameraEvidence) -> None:

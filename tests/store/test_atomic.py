@@ -14,7 +14,15 @@ import pytest
 from one.alf import spec
 
 from ibl_dask.errors import CorruptOutput, NotWritable
-from ibl_dask.store.atomic import recover_folder, temporary_name, write_text, writing, writing_folder
+from ibl_dask.store.atomic import (
+    readable_folder,
+    recover_folder,
+    sweep_temporaries,
+    temporary_name,
+    write_text,
+    writing,
+    writing_folder,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -294,3 +302,27 @@ def test_full_disk_while_a_folder_is_filled_keeps_the_old_one(tmp_path: Path) ->
         write()
     assert content(path) == "old"
     assert names(tmp_path) == ["x.zarr"]
+
+
+def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True
+    )
+    ours = temporary_name(tmp_path / "mine.npy")
+    left = ours.with_name(ours.name.replace(f"-{os.getpid()}-", f"-{int(gone.stdout)}-"))
+    elsewhere = tmp_path / ".other.npy.another-host-17-0123abcd.tmp"
+    for path in (ours, elsewhere, tmp_path / ".hidden.tmp", tmp_path / "kept.npy"):
+        path.write_bytes(b"x")
+    left.mkdir()
+    assert sweep_temporaries(tmp_path) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {ours.name, elsewhere.name, ".hidden.tmp", "kept.npy"}
+
+
+def test_a_folder_is_readable_between_the_two_renames_of_a_swap(tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    assert readable_folder(path) is None
+    aside = tmp_path / ".x.zarr.previous"
+    aside.mkdir()
+    assert readable_folder(path) == aside
+    path.mkdir()
+    assert readable_folder(path) == path

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from ibl_dask.errors import FormatTooNew
+from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.store.frames import Column, FramesStore, read_frames, stored_fingerprints, write_frames
 
 N = 50
@@ -140,12 +140,16 @@ def test_damaged_store_holds_no_fingerprints(path: Path, text: str) -> None:
     assert stored_fingerprints(path, VIDEO) == {}
 
 
-def test_interrupted_swap_is_recovered_on_reading(path: Path) -> None:
+def test_a_store_is_read_between_the_two_renames_of_a_swap(path: Path) -> None:
     path.rename(path.with_name(f".{path.name}.previous"))
     assert stored_fingerprints(path, VIDEO) == MARKS
-    path.rename(path.with_name(f".{path.name}.previous"))
     assert read_frames(path) is not None
-    assert path.is_dir()
+
+
+def test_a_damaged_store_is_refused_by_name(path: Path) -> None:
+    (path / "zarr.json").write_text("{")
+    with pytest.raises(CorruptOutput, match="damaged"):
+        read_frames(path)
 
 
 def test_writing_again_leaves_nothing_of_the_old_store(path: Path) -> None:

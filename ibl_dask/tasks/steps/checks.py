@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ibl_dask.errors import InputError
 from ibl_dask.model.description import Camera
+from ibl_dask.model.outcome import Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.record import camera_record, failed_camera_record, session_record
 from ibl_dask.qc.registry import run_checks
@@ -56,12 +57,13 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera) -> CameraE
         times_s=load_times(workspace, camera.label) if timed.is_ok else None,
         no_times=timed.failure.message if timed.failure else "",
         n_not_measured=int(timed.value.get("n_not_measured", 0)),
+        timing_outcome=Outcome[timed.value.get("hint", "NOT_SET")],
         timing_notes=tuple(timed.value.get("notes", ())),
         n_camera_times=None if files is None else files.n_frames,
         count=None if files is None else files.count,
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],
         n_ttl_rises=timed.value.get("n_ttl_rises"),
-        n_decode_errors=0 if store is None else int(store.columns["decode_error"].values.sum()),
+        n_decode_errors=None if store is None else int(store.columns["decode_error"].values.sum()),
         **samples,
     )
 
