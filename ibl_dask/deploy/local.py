@@ -54,6 +54,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
             memory_limit=f"{profile.memory_gb}GB",
             dashboard_address=f":{profile.dashboard_port}",
             silence_logs=logging.ERROR,
+            preload=["ibl_dask.deploy.worker"],
         )
     with cluster, Client(cluster) as client:
         yield client

@@ -90,8 +90,8 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """Return 0 only where every task is complete or legitimately empty."""
-        return 0 if self.is_success else 1
+        """Return 0 only where every task is complete or legitimately empty; 130 where somebody stopped it."""
+        return 130 if self.interrupted else 0 if self.is_success else 1
 
 
 class _Driven:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -201,12 +200,10 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
 
 def picture(luma: NDArray[np.uint8]) -> str:
     """Return a grey picture as the text of a data URI (JPEG). `luma` is (y, x)."""
-    from matplotlib.image import imsave
+    import cv2
 
-    buffer = io.BytesIO()
-    options = {"quality": 80}
-    imsave(buffer, luma, cmap="gray", vmin=0, vmax=255, format="jpg", pil_kwargs=options)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    _, content = cv2.imencode(".jpg", luma, [cv2.IMWRITE_JPEG_QUALITY, 80])
+    return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
 
 
 def _panel(title: str, told: str, up: Scale, body: str) -> Panel:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ibl_dask.errors import NotWritable
+from ibl_dask.store.processes import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,13 +74,7 @@ def _is_abandoned(path: Path, host: str, pid: int) -> bool:
         with contextlib.suppress(FileNotFoundError):
             return time.time() - path.stat().st_mtime > _ABANDONED_S
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
+    return not is_alive(pid)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import SessionLocked
+from ibl_dask.store.processes import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,18 +92,8 @@ def _is_stale(path: Path) -> bool:
         return True
     owner = _owner(path)
     if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int):
-        return not _is_alive(owner["pid"])
+        return not is_alive(owner["pid"])
     return age_s > STALE_S
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _owner(path: Path) -> dict[str, Any]:  # whatever JSON holds

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -228,6 +230,25 @@ class TestBadInput:
         code, text = run(session_folder, "--output-root", "/proc/ibl_dask")
         assert code != 0
         says(text, "cannot be written", "/proc", "--output-root", "what to do: ")
+
+
+def test_ctrl_c_stops_quietly_and_running_again_continues(session_folder):
+    """A terminal sends the signal to every process of the run."""
+    command = [*PROGRAM, "run", str(session_folder), "--workers", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 60
+    while not list(session_folder.parents[2].rglob("*-chunks/*/*.npz")) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)
+    text, _ = process.communicate(timeout=60)
+    assert "Traceback" not in text, text
+    assert process.returncode == 130, text
+    assert "run the same command again" in text
+    code, text = run(session_folder)
+    assert code == 0, text
+    assert "kept from an earlier run" in text
 
 
 def test_importing_the_package_loads_nothing_heavy():
