@@ -8,6 +8,20 @@ import xarray as xr
 CAMERAS = ("left", "right", "body")
 SMALL_CHUNKS = 80 * 320 * 256
 
+DRIVER = """
+import sys
+from pathlib import Path
+from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.profile import Profile
+from ibl_dask.pipeline.run import run
+
+if __name__ == "__main__":
+    with connect(Profile(workers=2, dashboard_port=0)) as client:
+        result = run([Path(sys.argv[1])], client=client, work_dir=Path(sys.argv[2]), chunk_pixels=int(sys.argv[3]))
+    sys.exit(result.exit_code)
+"""
+"""A program that runs a session on two workers: session, work folder, pixels per chunk."""
+
 
 def results(folder):
     """Return every number that a run publishes for a session."""

@@ -25,7 +25,7 @@ from ibl_dask.pipeline.plan import Pipeline, make_pipeline
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import holding
-from ibl_dask.store.workspace import WORK_FOLDER, default_work_dir
+from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
 from ibl_dask.tasks.walk import describe
 
 _log = logging.getLogger(__name__)
@@ -161,8 +161,7 @@ class Driver:
                 workspace = driven.pipeline.workspace
                 workspace.check_writable()
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
-                for folder in (workspace.session.own, workspace.session.outputs / "alf", workspace.scratch):
-                    sweep_temporaries(folder)
+                _sweep(workspace)
                 self._active[driven.pipeline.session.reference] = driven
                 self._submit(driven, driven.pipeline.first_steps())
             except Exception as error:  # noqa: BLE001  # one session must not stop the others
@@ -260,6 +259,7 @@ class Driver:
         published = next((r for r in outcome.records.values() if r.key[0] == "publish" and r.is_ok), None)
         outcome.qc = dict(published.value["cameras"]) if published is not None else {}
         outcome.finished = True
+        _sweep(workspace)
         if outcome.is_success:
             workspace.clean()
         self._emit_session(outcome, None)
@@ -341,6 +341,12 @@ def run(
             bad = len(outcomes) - good
             driver.emit(events.RunFinished(name, good, bad, result.seconds, time.time(), result.interrupted))
     return result
+
+
+def _sweep(workspace: Workspace) -> None:
+    """Remove what killed writers of this session left behind; its lock is held."""
+    for folder in (workspace.session.own, workspace.session.outputs / "alf", workspace.scratch):
+        sweep_temporaries(folder)
 
 
 def rows(run: Run) -> list[dict[str, Any]]:

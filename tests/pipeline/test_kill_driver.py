@@ -6,21 +6,9 @@ import sys
 import time
 
 import pytest
-from published import SMALL_CHUNKS, assert_same, passes, results
+from published import DRIVER, SMALL_CHUNKS, assert_same, passes, results
 
 from ibl_dask.pipeline.run import run
-
-DRIVER = """
-import sys
-from pathlib import Path
-from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
-from ibl_dask.pipeline.run import run
-
-if __name__ == "__main__":
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
-        run([Path(sys.argv[1])], client=client, work_dir=Path(sys.argv[2]), chunk_pixels=int(sys.argv[3]))
-"""
 
 
 def chunk_files(work):

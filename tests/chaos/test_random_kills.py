@@ -1,0 +1,64 @@
+"""Whatever is killed, whenever: after running again every output is the same, and nothing else is left.
+
+`IBL_DASK_CHAOS_KILLS` says how many moments are tried (3 by default, 30 in the long form of the gate); the seed of a
+moment is its number, so that one which fails can be tried again by name.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from published import DRIVER, SMALL_CHUNKS, assert_same, results
+
+from ibl_dask.pipeline.run import run
+
+N_KILLS = int(os.environ.get("IBL_DASK_CHAOS_KILLS", "3"))
+
+
+def start(session, work):
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(session), str(work), str(SMALL_CHUNKS)])
+
+
+def kill_something(process, rng):
+    """Kill the driver, or one of its workers; return whether it was the driver."""
+    try:
+        below = [p for p in psutil.Process(process.pid).children(recursive=True) if "python" in p.name()]
+        victims = [process.pid, *(p.pid for p in below)]
+    except psutil.NoSuchProcess:
+        return False
+    victim = rng.choice(victims)
+    try:
+        os.kill(victim, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return victim == process.pid
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("seed", range(N_KILLS))
+def test_outputs_are_the_same_after_a_kill_at_a_random_moment(session_folder, tmp_path, seed):
+    rng = random.Random(seed)
+    expected_at, work = tmp_path / "expected", tmp_path / "work"
+    assert run([session_folder], output_root=expected_at, chunk_pixels=SMALL_CHUNKS).exit_code == 0
+
+    process = start(session_folder, work)
+    time.sleep(rng.uniform(1.0, 9.0))
+    driver_died = kill_something(process, rng)
+    code = process.wait(timeout=240)
+    if not driver_died:
+        assert code == 0
+    # Workers whose driver is gone notice it and leave.
+    time.sleep(2)
+    assert run([session_folder], work_dir=work, chunk_pixels=SMALL_CHUNKS).exit_code == 0
+
+    assert_same(results(session_folder), results(expected_at / session_folder.relative_to(tmp_path)))
+    left = [
+        p.name for p in session_folder.rglob("*") if p.name.endswith((".tmp", ".previous")) or p.name == "lock.json"
+    ]
+    assert left == []
+    assert [p.name for p in work.rglob("*.npz")] == []
