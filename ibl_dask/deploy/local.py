@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.deploy.profile import Profile, read_profile
+from ibl_dask.errors import RunError
 
+_log = logging.getLogger(__name__)
+
+START_ATTEMPTS = 3
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 
 
@@ -35,7 +39,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
     if not isinstance(profile, Profile):
         profile = read_profile(None if profile is None else Path(profile), workers)
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     settings = {
         "distributed.nanny.environ": {**_ONE_THREAD, "MALLOC_TRIM_THRESHOLD_": "65536"},
@@ -46,18 +50,37 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
     with dask.config.set(settings), warnings.catch_warnings():
         # Somebody else's dashboard on this machine is no problem of this run.
         warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
-        cluster = LocalCluster(
-            n_workers=profile.workers,
-            threads_per_worker=1,
-            processes=True,
-            resources={"CPU": 1},
-            memory_limit=f"{profile.memory_gb}GB",
-            dashboard_address=f":{profile.dashboard_port}",
-            silence_logs=logging.ERROR,
-            preload=["ibl_dask.deploy.worker"],
-        )
+        cluster = _start(profile)
     with cluster, Client(cluster) as client:
         yield client
+
+
+def _start(profile: Profile) -> Any:  # distributed has no types
+    """Start the workers; one that dies while it starts takes the whole start with it, so try again."""
+    from distributed import LocalCluster
+
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return LocalCluster(
+                n_workers=profile.workers,
+                threads_per_worker=1,
+                processes=True,
+                resources={"CPU": 1},
+                memory_limit=f"{profile.memory_gb}GB",
+                dashboard_address=f":{profile.dashboard_port}",
+                silence_logs=logging.ERROR,
+                preload=["ibl_dask.deploy.worker"],
+            )
+        except RuntimeError as error:
+            _log.info("workers did not start (attempt %d): %s", attempt, error)
+            last = error
+    raise RunError(
+        "the workers could not be started",
+        where=f"this machine, profile {profile.name}",
+        expected=f"{profile.workers} processes of up to {profile.memory_gb:g} GB",
+        got=f"{START_ATTEMPTS} attempts that ended with: {last}",
+        do="look for a lack of memory or processes on this machine; fewer --workers, or --workers 0 for none",
+    ) from last
 
 
 def tunnel_line(client: Any) -> str:  # distributed has no types

@@ -1,0 +1,70 @@
+import distributed
+import pytest
+
+from ibl_dask.deploy.local import connect, tunnel_line
+from ibl_dask.deploy.profile import Profile, available_cores, read_profile
+from ibl_dask.errors import MissingFile, RunError, UsageError
+
+SMALL = Profile(workers=1, dashboard_port=0)
+
+
+def failing(monkeypatch, n_times):
+    """Let the first starts fail as they do when a worker is killed while it starts."""
+    starts = []
+
+    def start(*args, **kwargs):
+        starts.append(kwargs)
+        if len(starts) <= n_times:
+            raise RuntimeError("Nanny failed to start.")
+        return real(*args, **kwargs)
+
+    real = distributed.LocalCluster
+    monkeypatch.setattr(distributed, "LocalCluster", start)
+    return starts
+
+
+def test_a_worker_that_dies_while_it_starts_is_started_again(monkeypatch):
+    starts = failing(monkeypatch, 1)
+    with connect(SMALL) as client:
+        assert client.submit(sum, [1, 2]).result() == 3
+    assert len(starts) == 2
+
+
+def test_workers_that_never_start_are_an_error_that_says_what_to_do(monkeypatch):
+    failing(monkeypatch, 99)
+    with pytest.raises(RunError, match="could not be started") as caught, connect(SMALL):
+        pass
+    assert "--workers 0" in str(caught.value)
+
+
+def test_every_worker_is_one_thread_that_offers_one_cpu():
+    with connect(Profile(workers=2, dashboard_port=0)) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"].values()
+        assert [(w["nthreads"], w["resources"]) for w in workers] == [(1, {"CPU": 1})] * 2
+        assert tunnel_line(client).startswith("ssh -N -L ")
+
+
+def test_a_profile_is_read_and_the_number_of_workers_may_be_given(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("name: server\nworkers: 7\nmemory_gb: 3.5\n")
+    assert read_profile(path) == Profile("server", 7, 3.5)
+    assert read_profile(path, workers=2).workers == 2
+    assert read_profile(None).workers == available_cores()
+
+
+def test_the_shipped_profiles_are_understood(pytestconfig):
+    for path in sorted((pytestconfig.rootpath / "cluster").glob("*.yaml")):
+        assert read_profile(path).workers >= 1
+
+
+@pytest.mark.parametrize("text", ["workers: many", "workers: 0", "memory_gb: -1", "dashboard_port: 99999", "a: [1"])
+def test_a_profile_that_makes_no_sense_is_refused(tmp_path, text):
+    path = tmp_path / "site.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"site\.yaml"):
+        read_profile(path)
+
+
+def test_a_profile_that_is_not_there_is_a_missing_file(tmp_path):
+    with pytest.raises(MissingFile, match="does not exist"):
+        read_profile(tmp_path / "none.yaml")
