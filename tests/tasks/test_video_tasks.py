@@ -1,0 +1,104 @@
+"""Tasks called as the field's scripts call them."""
+
+import dask
+import numpy as np
+import pytest
+
+import ibl_dask as ibd
+from ibl_dask.errors import DescriptionError, MissingFile, UsageError
+from ibl_dask.synth.truth import Truth
+from ibl_dask.tasks.task import VideoTask
+
+
+def test_a_task_runs_by_itself_and_returns_its_status_code(session_folder):
+    task = ibd.VideoSyncQcNidq(session_folder, cameras=("left",))
+    assert task.run() == 0
+    assert task.status == 0
+    assert session_folder / "alf" / "_ibl_leftCamera.times.npy" in task.outputs
+    assert not (session_folder / "alf" / "_ibl_rightCamera.times.npy").exists()
+    assert "times-left" in task.log
+    assert task.assert_expected_outputs() == (True, [session_folder / "alf" / "_ibl_leftCamera.times.npy"])
+
+
+def test_a_task_that_fails_says_so_in_its_code_and_log(session_folder):
+    (session_folder / "raw_video_data" / "_iblrig_leftCamera.raw.mp4").unlink()
+    task = ibd.VideoSyncQcNidq(session_folder, cameras="left")
+    assert task.run() == -1
+    assert "_iblrig_leftCamera.raw.mp4" in task.log
+    assert task.assert_expected_outputs(raise_error=False) == (False, [])
+    with pytest.raises(MissingFile, match="did not leave its outputs"):
+        task.assert_expected_outputs()
+
+
+def test_extract_camera_gives_times_without_looking_at_a_pixel(session_folder):
+    times, files = ibd.VideoSyncQcNidq(session_folder, cameras=("left", "body")).extract_camera(save=True)
+    assert [path.name for path in files] == ["_ibl_leftCamera.times.npy", "_ibl_bodyCamera.times.npy"]
+    np.testing.assert_allclose(times[0], Truth.read(session_folder).cameras["left"].frame_times_s, atol=1 / 30_000)
+    assert not (session_folder / "ibl_dask" / "leftCamera.frames.zarr").exists()
+
+
+def test_run_qc_gives_the_checks_of_each_camera(session_folder):
+    qc = ibd.VideoSyncQcNidq(session_folder, cameras=("right",)).run_qc(update=False)
+    assert list(qc) == ["right"]
+    assert qc["right"]["checks"]["framerate"]["outcome"] == "PASS"
+
+
+def test_registering_insists_on_a_clock_of_the_camera(session_folder):
+    assert ibd.VideoRegisterRaw(session_folder).run() == 0
+    (session_folder / "raw_video_data" / "_iblrig_rightCamera.frameData.bin").unlink()
+    task = ibd.VideoRegisterRaw(session_folder)
+    assert task.run() == -1
+    assert "rightCamera.frameData.bin" in task.log
+
+
+def test_cameras_that_cannot_be_timed_or_are_not_there_are_refused_by_name(session_folder):
+    with pytest.raises(UsageError, match="ear"):
+        ibd.VideoSyncQcNidq(session_folder, cameras=("ear",))
+    with pytest.raises(DescriptionError, match="belly"):
+        ibd.VideoSyncQcNidq(session_folder, cameras=("belly",)).run()
+
+
+def test_a_lab_s_own_task_needs_nothing_but_its_steps(session_folder):
+    class CountCameras(VideoTask):
+        """Does nothing, which is legitimate."""
+
+    task = CountCameras(session_folder)
+    assert task.run() == 0
+    assert task.state == ibd.Status.EMPTY
+
+
+def test_delayed_gives_a_graph_per_task_that_computes_to_its_records(session_folder):
+    graph = ibd.make_pipeline(session_folder).delayed()
+    assert list(graph) == ["VideoRegisterRaw", "VideoSyncQC_nidq"]
+    with dask.config.set(scheduler="synchronous"):
+        (records,) = dask.compute(graph["VideoSyncQC_nidq"])
+    assert all(record.is_ok for record in records)
+    assert (session_folder / "alf" / "_ibl_bodyCamera.times.npy").exists()
+
+
+def test_keys_name_kind_and_camera_first(session_folder):
+    graph = ibd.make_pipeline(session_folder).delayed()
+    names = {key[0] for key in graph["VideoSyncQC_nidq"].dask if isinstance(key, tuple)}
+    assert {"framepass-left", "times-right", "frames-body", "qc-left", "publish"} <= names
+
+
+def test_a_session_offers_its_cameras_lazily(session_folder):
+    session = ibd.Session(session_folder)
+    assert list(session.cameras) == ["body", "left", "right"]
+    left = session.cameras["left"]
+    assert left.times_s is None
+    with pytest.raises(MissingFile, match="not measured yet"):
+        left.measurements()
+    assert "time" not in left.frames().coords
+    assert ibd.make_pipeline(session).tasks["VideoSyncQC_nidq"].run() == 0
+    assert len(left.times_s) == left.frames().sizes["frame"] == left.measurements().sizes["frame"]
+    assert "time" in left.frames().coords
+    assert "SW_001" in session._repr_html_()
+
+
+def test_a_run_of_the_package_writes_one_page_for_all_sessions(session_folder, tmp_path, client):
+    run = ibd.run(session_folder, client=client)
+    assert run.is_success
+    page = run.report(tmp_path / "run.html")
+    assert "SW_001/2023-05-01/001" in page.read_text()
+    assert "SW_001" in run._repr_html_()
