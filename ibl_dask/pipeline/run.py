@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ibl_dask.errors import InputError
+from ibl_dask.errors import InputError, UsageError
 from ibl_dask.model import events
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
@@ -118,6 +118,7 @@ class Driver:
         self.listeners = listeners
         self._active: dict[str, _Driven] = {}
         self._owner: dict[Key, _Driven] = {}
+        self._outputs: dict[Path, Path] = {}
 
     def emit(self, event: events.Event) -> None:
         """Write an event to the journal, then tell the listeners."""
@@ -159,6 +160,7 @@ class Driver:
                     return
                 queue.pop(0)
                 workspace = driven.pipeline.workspace
+                self._insist_on_own_outputs(workspace.session)
                 workspace.check_writable()
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
@@ -168,6 +170,17 @@ class Driver:
                 if queue and queue[0][1] is outcome:
                     queue.pop(0)
                 self._give_up(outcome, describe(error))
+
+    def _insist_on_own_outputs(self, session: Session) -> None:
+        first = self._outputs.setdefault(session.outputs, session.path)
+        if first != session.path:
+            raise UsageError(
+                "two sessions would write into one folder",
+                where=str(session.outputs),
+                expected="a folder for each session",
+                got=f"{first} and {session.path}",
+                do="give these sessions different --output-root folders, in two runs",
+            )
 
     def _submit(self, driven: _Driven, steps: Iterable[Step]) -> None:
         unique = {step.key: step for step in steps if step.key not in driven.outcome.records}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import time
 import uuid
@@ -179,6 +180,19 @@ def test_a_broken_session_does_not_stop_the_others(session_folder, tmp_path):
     assert [outcome.is_success for outcome in result.sessions] == [False, False, True]
     assert "no experiment description" in result.sessions[0].failures[0].message
     assert "does not exist" in result.sessions[1].failures[0].message
+
+
+def test_two_sessions_never_write_into_one_folder(session_folder, tmp_path):
+    """Outside a folder `Subjects`, only subject, date and number name a session below the output root."""
+    folders = [
+        tmp_path / "disk1" / "SW_001" / "2023-05-01" / "001",
+        tmp_path / "disk2" / "SW_001" / "2023-05-01" / "001",
+    ]
+    for folder in folders:
+        shutil.copytree(session_folder, folder)
+    result = run(folders, output_root=tmp_path / "out")
+    assert [outcome.is_success for outcome in result.sessions] == [True, False]
+    assert "one folder" in result.sessions[1].failures[0].message
 
 
 def test_a_failed_camera_does_not_stop_the_others(session_folder):
