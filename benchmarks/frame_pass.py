@@ -37,7 +37,7 @@ import imageio_ffmpeg
 from ibl_dask.deploy.local import connect
 from ibl_dask.deploy.profile import Profile
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run import Run, run
 from ibl_dask.synth.session import write_session
 from ibl_dask.video.framepass import run_pass
 from ibl_dask.video.index import index_video
@@ -192,10 +192,10 @@ def ffmpeg(video: Path) -> None:
     subprocess.run(command, check=True)
 
 
-def check(result: object) -> None:
+def check(result: Run) -> None:
     """Insist that a run succeeded, or its time means nothing."""
-    if result.exit_code:  # type: ignore[attr-defined]
-        raise SystemExit([failure.message for outcome in result.sessions for failure in outcome.failures])  # type: ignore[attr-defined]
+    if result.exit_code:
+        raise SystemExit([failure.message for outcome in result.sessions for failure in outcome.failures])
 
 
 def warm(client: object, session: Path, folder: Path) -> None:

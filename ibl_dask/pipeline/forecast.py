@@ -13,8 +13,9 @@ from ibl_dask.tasks.video import VideoSyncQcNidq
 from ibl_dask.video.index import index_video
 from ibl_dask.video.plan import chunk_frames, plan_chunks
 
-CORE_S_PER_PIXEL = 2.4e-9
-"""Decoding H.264 and all reducers: 3.1 ms for a frame of 1280x1024 (benchmarks/frame_pass.py)."""
+CORE_S_PER_PIXEL = 4.3e-9
+"""Decoding H.264 and all reducers: 5.7 ms for a frame of 1280x1024; 640x512 takes about half of that a pixel
+(benchmarks/results/frame_pass.md)."""
 
 
 @dataclass(frozen=True, slots=True)

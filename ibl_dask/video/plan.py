@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_PIXELS = 2_500_000_000
-"""Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
+"""Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 6 to 11 s of one core."""
 SMALLEST_PIXELS = 400_000_000
-"""Pixels below which splitting a short video further costs more than it gains: about 1 s of one core."""
+"""Pixels below which splitting a short video further costs more than it gains: 1 to 2 s of one core."""
 WANTED_CHUNKS = 16
 """Chunks that a short video is split into, sizes permitting, so that several cores share it."""
 
