@@ -1,25 +1,26 @@
-"""One decode of a video with all reducers, beside FFmpeg alone and beside the reference.
+"""One decode of a video with all reducers, beside FFmpeg alone, beside plain processes and beside the reference.
 
-    python benchmarks/frame_pass.py [--frames 5000] [--repeat 3] [--out benchmarks/results/frame_pass.md]
+    python benchmarks/frame_pass.py [--minutes 6] [--repeat 3] [--out benchmarks/results/frame_pass.md]
 
-All sides read the same files in the same run, one after another, and the table gives ratios: absolute numbers depend on
-the machine. The reference (ibllib 4.1.0) runs in its own environment, named by IBL_DASK_PEER_PYTHON; without it its
-rows are left out, and the table says so.
+All sides read the same files in the same run, one after another, and the tables give ratios: absolute numbers depend
+on the machine. Videos are made as the reference compresses them (libx264, preset slow, CRF 17, a keyframe every 250
+frames). The start of the cluster is not counted.
 
-What is compared:
-
-ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`: decoding and nothing else, on one core.
-frame pass       every reducer of the camera task, one process, one thread.
-two workers      the same through `ibl_dask.run` on two Dask workers: index, chunks, merge, checks, report; the start of
-                 the cluster is not counted.
-reference        its products only: motion energy of the wheel region of every frame
-                 (`get_video_frames_preload` in batches + `motion_energy`) and its 100 sampled frames.
+ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`, decoding and nothing else, on one core; and two at a time.
+pass             every frame decoded in one process; with no reducer, and with all reducers of the camera task.
+two workers      everything that `ibl_dask.run` does on two Dask workers: index, times, chunks, merge, checks, report.
+plain processes  the same steps in the same order on two plain processes, without Dask.
+reference        ibllib 4.1.0 in its own environment, named by IBL_DASK_PEER_PYTHON, for those products that both
+                 sides make: frame times from the sync fronts, the 100 sampled frames with brightness and focus, and
+                 motion energy of every frame in the same region. On 5,000 frames, where its share of fixed cost
+                 (100 random seeks) is largest, and ours too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import resource
@@ -28,69 +29,174 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
-import cv2
 import imageio_ffmpeg
+from films import CAMERAS, make_session
 
-from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect
 from ibl_dask.deploy.profile import Profile
-from ibl_dask.model.chunk import Chunk
+from ibl_dask.deploy.worker import import_all
+from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.run import Run, run
-from ibl_dask.synth.session import write_session
-from ibl_dask.video.framepass import run_pass
-from ibl_dask.video.index import index_video
-from ibl_dask.video.reader import FrameReader, luma
-from ibl_dask.video.regions import camera_reducers, wheel_region
+from ibl_dask.tasks.walk import in_order, run_step
+from ibl_dask.video.regions import wheel_region
 
-CAMERAS = {"left": (1280, 1024, 60), "right": (640, 512, 150)}
+REFERENCE_FRAMES = 5000
 
 REFERENCE = """
 import json, sys, time
+from pathlib import Path
 import numpy as np
+from iblutil.util import Bunch
 from brainbox.video import motion_energy
-from ibllib.io.video import get_video_frames_preload
-path, n, top, bottom, left, right = sys.argv[1], *map(int, sys.argv[2:])
-mask = np.s_[top:bottom, left:right, 0]
+from ibllib.io.extractors.camera import CameraTimestampsFPGA
+from ibllib.io.video import get_video_frames_preload, get_video_meta
+from ibllib.qc.camera import CameraQC
+
+session, path, label, window = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
+top, bottom, left, right = map(int, sys.argv[5:])
+seconds = {}
+
 clock = time.perf_counter()
-for start in range(0, n, 500):
-    frames = get_video_frames_preload(path, range(start, min(start + 502, n)), mask=mask, quiet=True)
+parts = ("times", "channels", "polarities")
+sync = Bunch({part: np.load(session / "raw_ephys_data" / f"_spikeglx_sync.{part}.npy") for part in parts})
+channels = {"left_camera": 0, "right_camera": 1, "body_camera": 2, "audio": 7}
+times = CameraTimestampsFPGA(label, session_path=session)._extract(sync=sync, chmap=channels, video_path=Path(path))
+seconds["times"] = time.perf_counter() - clock
+
+clock = time.perf_counter()
+qc = CameraQC.__new__(CameraQC)
+qc.label, qc._type, qc.n_samples, qc.one = label, "ephys", 100, None
+meta = get_video_meta(path)
+numbers = np.linspace(100, meta.length - 100, 100).astype(int)
+frames = get_video_frames_preload(path, numbers, mask=np.s_[:, :, 0], quiet=True)
+qc.data = Bunch(video=meta, frame_samples=frames)
+outcomes = [qc.check_brightness(), qc.check_focus(roi=None)]
+seconds["samples"] = time.perf_counter() - clock
+
+clock = time.perf_counter()
+mask = np.s_[top:bottom, left:right, 0]
+for start in range(0, meta.length, window):
+    stop = min(start + window + 2, meta.length)
+    frames = get_video_frames_preload(path, range(start, stop), mask=mask, quiet=True)
     if len(frames) > 2:
         motion_energy(frames, 2, normalize=False)
-motion_s = time.perf_counter() - clock
-clock = time.perf_counter()
-samples = get_video_frames_preload(path, np.linspace(100, n - 100, 100).astype(int), mask=np.s_[:, :, 0], quiet=True)
-samples.mean(axis=(1, 2))
-print(json.dumps({"motion_s": motion_s, "samples_s": time.perf_counter() - clock}))
+seconds["motion energy"] = time.perf_counter() - clock
+print("SECONDS" + json.dumps(seconds))
 """
 
-WORKER = """
-import resource, sys
+REFERENCE_WINDOW = {"left": 1000, "right": 5000}
+"""Frames that the reference holds at a time; its own windows of 5,000 need over 10 GB for this region on left."""
+
+PASS = """
+import sys, time
 from pathlib import Path
+from ibl_dask.deploy.worker import import_all
 from ibl_dask.video.framepass import run_pass
 from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import chunk_frames, plan_chunks
+from ibl_dask.video.plan import split_video
+from ibl_dask.video.regions import camera_reducers
+path, label, wanted = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+import_all()
+index = index_video(path)
+size = len(index), index.width, index.height
+reducers = camera_reducers(label, *size) if wanted == "all" else []
+clock = time.perf_counter()
+for chunk in split_video(index.keyframes, *size):
+    run_pass(path, index, chunk, reducers)
+print(time.perf_counter() - clock)
+"""
+
+REDUCERS = """
+import json, sys, time
+from pathlib import Path
+import cv2
+from ibl_dask.model.chunk import Chunk
+from ibl_dask.video.index import index_video
 from ibl_dask.video.reader import FrameReader, luma
 from ibl_dask.video.regions import camera_reducers
 path, label = Path(sys.argv[1]), sys.argv[2]
 index = index_video(path)
 reducers = camera_reducers(label, len(index), index.width, index.height)
-for chunk in plan_chunks(index.keyframes, len(index), chunk_frames(len(index), index.width, index.height)):
-    run_pass(path, index, chunk, reducers)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+cv2.setNumThreads(1)
+accumulators = [reducer.start(Chunk(0, len(index))) for reducer in reducers]
+spent = dict.fromkeys((reducer.name for reducer in reducers), 0.0)
+with FrameReader(path, index) as reader:
+    for number, frame in reader.frames(0, len(index)):
+        plane = luma(frame)
+        for reducer, accumulator in zip(reducers, accumulators, strict=True):
+            clock = time.perf_counter()
+            accumulator.add(number, plane, frame)
+            spent[reducer.name] += time.perf_counter() - clock
+print(json.dumps(spent))
 """
+
+
+class PlainProcesses:
+    """An executor of two plain processes: what is left when Dask is taken away."""
+
+    slots = 2
+
+    def __init__(self) -> None:
+        os.environ.update(WORKER_ENVIRONMENT)
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(2, mp_context=context, initializer=import_all)
+        list(self._pool.map(time.sleep, [2, 2]))
+        self._records: dict[Key, StepRecord] = {}
+        self._waiting: list[tuple[Step, Path]] = []
+        self._running: set[Future[StepRecord]] = set()
+
+    @property
+    def outstanding(self) -> int:
+        """Return the number of steps that were taken and not handed back."""
+        return len(self._waiting) + len(self._running)
+
+    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+        """Take steps."""
+        self._records.update(known)
+        self._waiting += [(step, root) for step in in_order(steps)]
+        self._start()
+
+    def _start(self) -> None:
+        ready = [entry for entry in self._waiting if all(need in self._records for need in entry[0].needs)]
+        self._waiting = [entry for entry in self._waiting if entry not in ready]
+        for step, root in ready:
+            records = [self._records[need] for need in step.needs]
+            self._running.add(self._pool.submit(run_step, step, records, root))
+
+    def completed(self) -> Iterator[StepRecord]:
+        """Yield records until nothing is outstanding."""
+        while self._running:
+            done, self._running = wait(self._running, return_when=FIRST_COMPLETED)
+            for future in done:
+                record = future.result()
+                self._records[record.key] = record
+                self._start()
+                yield record
+
+    def cancel(self) -> None:
+        """Drop what has not started."""
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """End the processes."""
+        self._pool.shutdown()
 
 
 def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=5000)
+    parser.add_argument("--minutes", type=float, default=6.0, help="length of the session")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--cameras", nargs="+", default=list(CAMERAS))
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sections = [table(label, options.frames, options.repeat, Path(folder)) for label in CAMERAS]
+        sections = [table(label, options.minutes, options.repeat, Path(folder)) for label in options.cameras]
     text = "\n\n".join([machine(), *sections]) + "\n"
     print(text)
     if options.out is not None:
@@ -104,78 +210,70 @@ def machine() -> str:
     return f"{time.strftime('%Y-%m-%d')}, {cores} cores ({platform.machine()}), Python {platform.python_version()}"
 
 
-def table(label: str, n_frames: int, repeat: int, folder: Path) -> str:
+def table(label: str, minutes: float, repeat: int, root: Path) -> str:
     """Measure one camera and return its table."""
     width, height, fps = CAMERAS[label]
-    session = folder / "Subjects" / f"SW_{label}" / "2023-05-01" / "001"
-    style = {"preset": "veryfast", "crf": "17"}
-    write_session(session, duration_s=n_frames / fps, cameras=(label,), video_options=style)
-    video = session / "raw_video_data" / f"_iblrig_{label}Camera.raw.mp4"
-    index = index_video(video)
-    reducers = camera_reducers(label, len(index), width, height)
-    whole = Chunk(0, len(index))
-
-    # In turn, so that a machine that slows down slows every side.
-    sides: dict[str, Callable[[], float]] = {
-        "ffmpeg": lambda: timed(lambda: ffmpeg(video)),
-        "decode": lambda: timed(lambda: run_pass(video, index, whole, [])),
-        "pass": lambda: timed(lambda: run_pass(video, index, whole, reducers)),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in [*sides, "workers"]}
+    n_frames = max(REFERENCE_FRAMES, round(minutes * 60 * fps / 1000) * 1000)
+    session, video = make_session(root, label, n_frames)
+    short, short_video = make_session(root, label, REFERENCE_FRAMES)
+    tenth, _ = make_session(root, label, max(1000, n_frames // 10000 * 1000))
+    plain = PlainProcesses()
     with connect(Profile(workers=2, dashboard_port=0)) as client:
-        warm(client, session, folder)
-        for turn in range(repeat):
+        timed_run(tenth, root, client=client)
+        peak_of_tenth = peak_mb(client)
+        # In turn, so that a machine that slows down slows every side.
+        sides: dict[str, Callable[[], float]] = {
+            "ffmpeg": lambda: timed(lambda: ffmpeg(video)),
+            "two ffmpeg": lambda: timed(lambda: two_ffmpeg(video)) / 2,
+            "decode": lambda: measure_pass(video, label, "none"),
+            "pass": lambda: measure_pass(video, label, "all"),
+            "workers": lambda: timed_run(session, root, client=client),
+            "plain": lambda: timed_run(session, root, executor=plain),
+            "short": lambda: timed_run(short, root, client=client),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in sides}
+        for _ in range(repeat):
             for name, side in sides.items():
                 seconds[name].append(side())
-            out = folder / f"out-{label}-{turn}"
-            seconds["workers"].append(timed(lambda out=out: check(run([session], client=client, output_root=out))))
+        peak = peak_mb(client)
+    plain.close()
     s = {name: statistics.median(values) for name, values in seconds.items()}
     rate = {name: n_frames / value for name, value in s.items()}
-    rows = [
-        ["ffmpeg -threads 1 -f null", f"{rate['ffmpeg']:.0f}", "1"],
-        ["frame pass, no reducer, 1 process", f"{rate['decode']:.0f}", f"{rate['decode'] / rate['ffmpeg']:.2f}"],
-        ["frame pass, all reducers, 1 process", f"{rate['pass']:.0f}", f"{rate['pass'] / rate['ffmpeg']:.2f}"],
-        [
-            "ibl_dask.run, all steps, 2 workers",
-            f"{rate['workers']:.0f}",
-            f"{rate['workers'] / rate['ffmpeg']:.2f} ({rate['workers'] / rate['ffmpeg'] / 2:.2f} of two ffmpeg)",
-        ],
+    over = {name: value / rate["ffmpeg"] for name, value in rate.items()}
+    half = over["workers"] / 2
+    dask = [100 * (w / p - 1) for w, p in zip(seconds["workers"], seconds["plain"], strict=True)]
+    lines = [
+        f"### {label}: {width}x{height}, {n_frames:,} frames, H.264, median of {repeat}",
+        "",
+        "| | frames/s | of one ffmpeg |",
+        "| --- | ---: | --- |",
+        f"| ffmpeg -threads 1 -f null | {rate['ffmpeg']:.0f} | 1 |",
+        f"| two of it at a time | {rate['two ffmpeg']:.0f} | {over['two ffmpeg']:.2f} |",
+        f"| pass, no reducer, 1 process | {rate['decode']:.0f} | {over['decode']:.2f} |",
+        f"| pass, all reducers, 1 process | {rate['pass']:.0f} | {over['pass']:.2f} |",
+        f"| ibl_dask.run, 2 workers | {rate['workers']:.0f} | {over['workers']:.2f}, {half:.2f} of twice |",
+        f"| the same steps, 2 plain processes | {rate['plain']:.0f} | {over['plain']:.2f} |",
+        "",
+        f"Core time of a run: {2 * s['workers']:.0f} s. Dask costs {statistics.median(dask):+.1f} % of the wall time "
+        f"(each turn: {', '.join(f'{percent:+.1f}' for percent in dask)}).",
+        "",
+        f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_frames // 10000 * 1000:,} frames, "
+        f"{peak} MB after {n_frames:,}.",
+        "",
+        say_reducers(video=short_video, label=label, decode_s=s["decode"] / n_frames),
+        "",
+        say_reference(short, short_video, label, s["short"]),
     ]
-    reference = measure_reference(video, len(index), label, width, height)
-    if reference is not None:
-        total = reference["motion_s"] + reference["samples_s"]
-        ours = f"ours is {total / s['workers']:.1f} times as fast on 2 workers, {total / s['pass']:.1f} on 1"
-        rows.append(
-            ["reference, its products", f"{n_frames / total:.0f}", f"{n_frames / total / rate['ffmpeg']:.2f}; {ours}"]
-        )
-    lines = [f"### {label}: {width}x{height}, {n_frames:,} frames, H.264, median of {repeat}", ""]
-    lines += ["| | frames/s | times ffmpeg |", "| --- | ---: | --- |", *("| " + " | ".join(row) + " |" for row in rows)]
-    if reference is None:
-        lines.append("\nThe reference was not measured: IBL_DASK_PEER_PYTHON is not set.")
-    spent = per_reducer(video, label)
-    each = ", ".join(f"{name} {1e6 * value / n_frames:.0f}" for name, value in spent.items())
-    lines.append(f"\nMicroseconds per frame: decoding {1e6 * s['decode'] / n_frames:.0f}; {each}.")
-    lines.append(f"\nPeak resident memory of a process that passes over the video: {peak_mb(video, label)} MB.")
     return "\n".join(lines)
 
 
-def per_reducer(video: Path, label: str) -> dict[str, float]:
-    """Return the seconds that each reducer takes of one pass, by a clock around each call."""
-    index = index_video(video)
-    reducers = camera_reducers(label, len(index), index.width, index.height)
-    cv2.setNumThreads(1)
-    accumulators = [reducer.start(Chunk(0, len(index))) for reducer in reducers]
-    spent = dict.fromkeys((reducer.name for reducer in reducers), 0.0)
-    with FrameReader(video, index) as reader:
-        for number, frame in reader.frames(0, len(index)):
-            if frame is None:
-                continue
-            plane = luma(frame)
-            for reducer, accumulator in zip(reducers, accumulators, strict=True):
-                clock = time.perf_counter()
-                accumulator.add(number, plane, frame)
-                spent[reducer.name] += time.perf_counter() - clock
-    return spent
+def peak_mb(client: Any) -> int:
+    """Return the peak resident memory of the workers so far, MB."""
+
+    def peak() -> int:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+    return max(client.run(peak).values())
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -185,11 +283,10 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - clock
 
 
-def ffmpeg(video: Path) -> None:
-    """Decode a video on one core and throw the frames away."""
-    program = imageio_ffmpeg.get_ffmpeg_exe()
-    command = [program, "-v", "error", "-threads", "1", "-i", str(video), "-threads", "1", "-f", "null", "-"]
-    subprocess.run(command, check=True)
+def timed_run(session: Path, root: Path, **who: object) -> float:
+    """Return how long a run into an empty folder takes, s."""
+    with tempfile.TemporaryDirectory(dir=root) as out:
+        return timed(lambda: check(run([session], output_root=out, **who)))
 
 
 def check(result: Run) -> None:
@@ -198,33 +295,74 @@ def check(result: Run) -> None:
         raise SystemExit([failure.message for outcome in result.sessions for failure in outcome.failures])
 
 
-def warm(client: object, session: Path, folder: Path) -> None:
-    """Let the workers import what they need before anything is timed."""
-    check(run([session], client=client, output_root=folder / "warm"))
+def ffmpeg(video: Path) -> None:
+    """Decode a video on one core and throw the frames away."""
+    start_ffmpeg(video).wait()
 
 
-def peak_mb(video: Path, label: str) -> int:
-    """Return the peak resident memory of one process that passes over all chunks, MB."""
-    done = subprocess.run([sys.executable, "-c", WORKER, str(video), label], capture_output=True, text=True, check=True)
-    return int(done.stdout)
+def two_ffmpeg(video: Path) -> None:
+    """Decode a video twice at a time, each on one core: what two cores can do."""
+    for process in [start_ffmpeg(video), start_ffmpeg(video)]:
+        process.wait()
 
 
-def measure_reference(video: Path, n_frames: int, label: str, width: int, height: int) -> dict[str, float] | None:
-    """Return the seconds that the reference takes for its products; None where it is not installed."""
+def start_ffmpeg(video: Path) -> subprocess.Popen[bytes]:
+    """Start decoding a video on one core."""
+    program = imageio_ffmpeg.get_ffmpeg_exe()
+    command = [program, "-v", "error", "-threads", "1", "-i", str(video), "-threads", "1", "-f", "null", "-"]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+
+
+def measure_pass(video: Path, label: str, wanted: str) -> float:
+    """Return how long a process takes to pass over all chunks, started as a worker is, s."""
+    done = subprocess.run(
+        [sys.executable, "-c", PASS, str(video), label, wanted],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | WORKER_ENVIRONMENT,
+    )
+    return float(done.stdout)
+
+
+def say_reducers(video: Path, label: str, decode_s: float) -> str:
+    """Say what each reducer takes of a pass, by a clock around each call."""
+    done = subprocess.run(
+        [sys.executable, "-c", REDUCERS, str(video), label],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | WORKER_ENVIRONMENT,
+    )
+    spent = json.loads(done.stdout)
+    each = ", ".join(f"{name} {1e6 * value / REFERENCE_FRAMES:.0f}" for name, value in spent.items())
+    return f"Microseconds per frame: decoding {1e6 * decode_s:.0f}; on {REFERENCE_FRAMES:,} frames {each}."
+
+
+def say_reference(session: Path, video: Path, label: str, ours_s: float) -> str:
+    """Say what the reference takes for its products on the short session, beside a whole run of ours."""
     python = os.environ.get("IBL_DASK_PEER_PYTHON")
     if not python:
-        return None
-    region = wheel_region(label, width, height)
-    numbers = [n_frames, region.top, region.bottom, region.left, region.right]
+        return "The reference was not measured: IBL_DASK_PEER_PYTHON is not set."
+    region = wheel_region(label, *CAMERAS[label][:2])
+    place = [region.top, region.bottom, region.left, region.right]
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(
-            [python, "-c", REFERENCE, str(video), *map(str, numbers)],
+            [python, "-c", REFERENCE, *map(str, [session, video, label, REFERENCE_WINDOW[label], *place])],
             capture_output=True,
             text=True,
-            check=True,
-            env={**os.environ, "HOME": home, "OMP_NUM_THREADS": "2"},
+            check=False,
+            env={**os.environ, "HOME": home, "MPLBACKEND": "Agg"},
         )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    seconds = json.loads(done.stdout.partition("SECONDS")[2])
+    total = sum(seconds.values())
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in seconds.items())
+    return (
+        f"Reference on {REFERENCE_FRAMES:,} frames: {total:.1f} s ({parts}); "
+        f"a whole run of ours on 2 workers: {ours_s:.2f} s, {total / ours_s:.1f} times as fast."
+    )
 
 
 if __name__ == "__main__":

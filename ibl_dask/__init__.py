@@ -2,7 +2,7 @@
 
 >>> import ibl_dask as ibd
 >>> sorted(name for name in dir(ibd) if name[0].isupper())  # doctest: +NORMALIZE_WHITESPACE
-['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoRegisterRaw', 'VideoSyncQcNidq']
+['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcNidq']
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Session,
         Status,
         VideoRegisterRaw,
+        VideoSyncQcBpod,
         VideoSyncQcNidq,
         connect,
         make_pipeline,
@@ -34,6 +35,7 @@ __all__ = [
     "Session",
     "Status",
     "VideoRegisterRaw",
+    "VideoSyncQcBpod",
     "VideoSyncQcNidq",
     "connect",
     "make_pipeline",

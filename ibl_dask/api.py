@@ -21,7 +21,7 @@ from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.steps.times import load_times
-from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
+from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcNidq
 from ibl_dask.video.index import FrameIndex, index_video
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ __all__ = [
     "Session",
     "Status",
     "VideoRegisterRaw",
+    "VideoSyncQcBpod",
     "VideoSyncQcNidq",
     "connect",
     "make_pipeline",

@@ -7,6 +7,7 @@
     |   |-- NotASession                    the path does not end in subject/YYYY-MM-DD/NNN
     |   |-- DescriptionError               the experiment description is absent or unusable
     |   |-- MissingFile (FileNotFoundError)  a file that the session should hold is not there
+    |   |-- NotReadable (PermissionError)  a file or folder that may not be read
     |   |-- UnreadableVideo                the container cannot be indexed, or frames have no times
     |   |-- DecodeFailed                   frames that the index promises do not come out of the decoder
     |   |-- TruncatedFile                  a binary file ends inside a record
@@ -15,7 +16,7 @@
     |   |-- NoPulses                       the sync holds no pulse of this camera
     |   `-- PulseCountMismatch             too many frames have no pulse
     |-- OutputError (OSError)              a result cannot be written, or what is there is not ours to touch
-    |   |-- NotWritable                    read-only folder, no permission
+    |   |-- NotWritable                    read-only folder, no permission, full disk
     |   |-- FormatTooNew                   written by a version with another layout
     |   `-- CorruptOutput                  an output of ours does not pass its own check
     |-- RunError (RuntimeError)            the run itself went wrong
@@ -94,6 +95,12 @@ class MissingFile(InputError, FileNotFoundError):
     __str__ = IblDaskError.__str__
 
 
+class NotReadable(InputError, PermissionError):
+    """A file or folder that may not be read."""
+
+    __str__ = IblDaskError.__str__
+
+
 class UnreadableVideo(InputError):
     """The container cannot be indexed, or its frames have no presentation times."""
 
@@ -130,7 +137,7 @@ class OutputError(IblDaskError, OSError):
 
 
 class NotWritable(OutputError):
-    """The folder is read-only, or permission is missing."""
+    """The folder is read-only, permission is missing, or the disk is full."""
 
 
 class FormatTooNew(OutputError):

@@ -127,8 +127,8 @@ def main() -> None:
     _set_up_logging()
     try:
         app()
-    except IblDaskError as error:
-        from ibl_dask.cli.console import show_error
+    except (IblDaskError, OSError) as error:
+        from ibl_dask.cli.console import show_error, told
 
-        show_error(error)
+        show_error(told(error))
         sys.exit(2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.console import out, show_error, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
 from ibl_dask.pipeline.forecast import CameraForecast, forecast
@@ -30,9 +30,10 @@ def show_plan(
     for path in find_sessions(sessions):
         try:
             pipeline = make_pipeline(path, tasks=tasks, output_root=output_root, work_dir=work_dir or site.scratch)
+            pipeline.workspace.insist_on_writable()
             cameras = forecast(pipeline)
-        except IblDaskError as error:
-            show_error(error)
+        except (IblDaskError, OSError) as error:
+            show_error(told(error))
             code = 1
             continue
         out.print(f"{pipeline.session.reference}: {', '.join(pipeline.tasks)}", markup=False)

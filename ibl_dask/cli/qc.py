@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from ibl_dask.errors import IblDaskError, MissingFile
 from ibl_dask.model.session import Session
 from ibl_dask.report.terminal import qc_table
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.steps.report import read_qc
 
 
 def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
@@ -27,15 +27,14 @@ def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
 
 
 def _read(session: Session) -> dict[str, object]:
-    path = Workspace(session, default_work_dir(session)).qc_file
-    try:
-        content: dict[str, object] = json.loads(path.read_text())
-    except FileNotFoundError as error:
+    workspace = Workspace(session, default_work_dir(session))
+    content = read_qc(workspace)
+    if content is None:
         raise MissingFile(
             "this session was not checked yet",
-            where=str(path),
+            where=str(workspace.qc_file),
             expected="a record of checks",
             got="nothing",
             do=f"run: ibl-dask run {session.path}",
-        ) from error
+        )
     return content

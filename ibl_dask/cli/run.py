@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from ibl_dask.cli.console import out, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.pipeline.run import Run, rows, run
+
+if TYPE_CHECKING:
+    from ibl_dask.deploy.profile import Profile
+
+_INTERRUPTED = "interrupted: run the same command again, finished chunks are kept"
 
 
 def run_sessions(
@@ -28,18 +36,40 @@ def run_sessions(
     site = read_profile(profile, workers or None)
     folder = work_dir or site.scratch
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite)
+    stop = _Stop()
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        result = _run(wanted, site, workers)
+    except KeyboardInterrupt:  # before the first step or after the last
+        out.print(_INTERRUPTED)
+        return stop.exit_code
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    say_how_it_went(result)
+    return stop.exit_code if result.interrupted else result.exit_code
+
+
+class _Stop:
+    """Makes of SIGTERM, which SLURM and `kill` send, what Ctrl-C is."""
+
+    exit_code = 128 + signal.SIGINT
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self.exit_code = 128 + number
+        raise KeyboardInterrupt
+
+
+def _run(wanted: Callable[..., Run], site: Profile, workers: int | None) -> Run:
     if workers == 0:
         with make_view() as view:
-            result = wanted(listeners=[view])
-    else:
-        from ibl_dask.deploy.local import connect, tunnel_line
+            return wanted(listeners=[view])
+    from ibl_dask.deploy.local import connect, tunnel_line
 
-        with connect(site) as client:
-            out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
-            with make_view() as view:
-                result = wanted(client=client, listeners=[view])
-    say_how_it_went(result)
-    return result.exit_code
+    with connect(site) as client:
+        out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
+        with make_view() as view:
+            return wanted(client=client, listeners=[view])
 
 
 def say_how_it_went(result: Run) -> None:
@@ -61,5 +91,7 @@ def say_how_it_went(result: Run) -> None:
         if row["report"]:
             out.print(f"report: {row['report']}", markup=False)
     if result.interrupted:
-        out.print("interrupted: run the same command again, finished chunks are kept")
+        out.print(_INTERRUPTED)
+    if result.journal_failure:
+        show_failure("journal", result.journal_failure)
     out.print(f"journal: {result.journal}", markup=False)

@@ -58,9 +58,13 @@ def find_sessions(arguments: Iterable[str]) -> list[Path]:
 
 
 def _sessions_below(folder: Path) -> Iterator[Path]:
-    for root, names, _ in os.walk(folder):
-        names[:] = sorted(name for name in names if not name.startswith("."))
+    """Walk through folders and links to folders, into each place once."""
+    been = set()
+    for root, names, _ in os.walk(folder, followlinks=True):
         here = Path(root)
-        if _SESSION.search(here.as_posix()):
+        place = os.path.realpath(here)
+        names[:] = sorted(name for name in names if not name.startswith(".") and place not in been)
+        if _SESSION.search(here.as_posix()) and place not in been:
             names.clear()
             yield here
+        been.add(place)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -29,6 +30,13 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
     rows, header = summarise(read_journal(journals[0]))
     good = bool(rows) and header["ended"] and all(row["state"] == "done" for row in rows)
     out.print(f"run {header['run']} on {header['host']}, process {header['pid']}: {header['text']}", markup=False)
+    n_lines = sum(map(bool, journals[0].read_bytes().split(b"\n")))
+    if n_lines > header["events"]:
+        out.print(
+            f"{n_lines - header['events']} of {n_lines} lines of {journals[0]} could not be read: "
+            "damaged, or written by another version",
+            markup=False,
+        )
     shown = [row for row in rows if not failed_only or row["state"] == "failed"]
     out.print(status_table(shown))
     for row in shown:
@@ -39,34 +47,46 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
 
 def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row per session, and what is known of the run as a whole."""
-    header: dict[str, Any] = {"run": "?", "host": "?", "pid": "?", "ended": False, "text": "under way, or killed"}
+    header: dict[str, Any] = {
+        "run": "?",
+        "host": "?",
+        "pid": "?",
+        "ended": False,
+        "text": "under way, or killed",
+        "events": 0,
+    }
     rows: dict[str, dict[str, Any]] = {}
     for event in journal:
-        name = event["event"]
-        if name == "RunStarted":
-            header |= {key: event[key] for key in ("run", "host", "pid")}
-            rows = {path: _row(path) for path in event["sessions"]}
-        elif name == "RunFinished":
-            stopped = "interrupted" if event["interrupted"] else "ended"
-            header |= {"ended": True, "text": f"{stopped} after {event['seconds']:.0f} s"}
-        elif name == "SessionPlanned":
-            row = rows[event["session"]]
+        with contextlib.suppress(KeyError, TypeError, AttributeError, ValueError):  # no event of ours
+            _take(event, header, rows)
+            header["events"] += 1
+    return list(rows.values()), header
+
+
+def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict[str, Any]]) -> None:
+    name = event["event"]
+    if name == "RunStarted":
+        header |= {key: event[key] for key in ("run", "host", "pid")}
+        rows.update({path: _row(path) for path in event["sessions"]})
+    elif name == "RunFinished":
+        stopped = "interrupted" if event["interrupted"] else "ended"
+        header |= {"ended": True, "text": f"{stopped} after {event['seconds']:.0f} s"}
+    else:
+        row = rows.setdefault(event["session"], _row(event["session"]))
+        if name == "SessionPlanned":
             row["planned"] += sum(event["steps"].values())
             row["state"] = "running"
         elif name == "StepFinished":
-            row = rows[event["session"]]
-            row["done"] += 1
             row["kept"] += event["record"]["status"] == "kept"
+            row["done"] += 1
         elif name == "TaskFinished":
-            rows[event["session"]]["tasks"][event["task"]] = event["status"]
-            rows[event["session"]]["failures"] += [failure["message"] for failure in event["failures"]]
+            row["tasks"][event["task"]] = event["status"]
+            row["failures"] += [failure["message"] for failure in event["failures"]]
         elif name == "SessionFinished":
-            row = rows[event["session"]]
             row["state"] = "done" if event["is_success"] else "failed"
             row["qc"] = event["qc"]
             if event["failure"]:
                 row["failures"].append(event["failure"]["message"])
-    return list(rows.values()), header
 
 
 def _row(path: str) -> dict[str, Any]:

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
+import threading
 from typing import Any
+
+_NEEDED = (
+    "ibl_dask.tasks.walk",
+    "ibl_dask.tasks.steps.index",
+    "ibl_dask.tasks.steps.frames",
+    "ibl_dask.video.framepass",
+    "ibl_dask.tasks.steps.times",
+    "ibl_dask.tasks.steps.checks",
+    "zarr",
+    "ibl_dask.tasks.steps.report",
+    "ibl_dask.report.html",
+)
+"""What steps import, in the order in which a run needs it."""
 
 
 def dask_setup(worker: Any) -> None:  # distributed has no types
-    """Leave Ctrl-C to the driver: a terminal sends it to every process, and the driver stops its workers itself."""
+    """Leave Ctrl-C to the driver, and import what steps need while the driver still plans.
+
+    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=import_all, name="imports", daemon=True).start()
+
+
+def import_all() -> None:
+    """Import what steps need."""
+    for name in _NEEDED:
+        importlib.import_module(name)

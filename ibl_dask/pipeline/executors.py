@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,6 +65,41 @@ class InProcess:
         self._queue.clear()
 
 
+@dataclass
+class _Batch:
+    """Steps of one session that were submitted together."""
+
+    steps: Mapping[Key, Step]
+    """All of them."""
+    root: Path
+    """See `run_step`."""
+    known: dict[Key, StepRecord]
+    """Records of those that ended, and of what they need."""
+    running: set[Key]
+    """Those that the cluster has."""
+    stuck: dict[Key, Failure] = field(default_factory=dict)
+    """Those that the cluster gave up, and what it said."""
+
+    def settle(self) -> list[StepRecord]:
+        """Once nothing runs any more: fail what the cluster lost, and run here what waited for that.
+
+        Dask gives up whatever depends on a lost step, but a step of ours reads the records of those that it needs, and
+        may do without one. What is left after a lost step is little: to put together and to judge what there is.
+        """
+        if self.running:
+            return []
+        records = []
+        for step in in_order(self.steps[key] for key in self.stuck):
+            if any(need in self.stuck for need in step.needs):
+                record = run_step(step, [self.known[need] for need in step.needs], self.root)
+            else:
+                record = StepRecord(step.key, "failed", failure=self.stuck[step.key])
+            self.known[step.key] = record
+            records.append(record)
+        self.stuck.clear()
+        return records
+
+
 class OnCluster:
     """Run steps on the workers of a Dask client."""
 
@@ -73,10 +109,12 @@ class OnCluster:
         self._client = client
         self._stream = as_completed(raise_errors=False)
         self._futures: dict[Key, Any] = {}
+        self._batches: dict[Key, _Batch] = {}
+        self._ready: list[StepRecord] = []
 
     @property
     def outstanding(self) -> int:
-        return len(self._futures)
+        return len(self._batches)
 
     @property
     def slots(self) -> int:
@@ -87,27 +125,41 @@ class OnCluster:
         nodes = delayed_steps(steps, root, known, priority)
         # Optimising would rename or fuse tasks and lose their annotations.
         futures = self._client.compute(list(nodes.values()), optimize_graph=False)
+        batch = _Batch({step.key: step for step in steps}, root, dict(known), set(nodes))
         for key, future in zip(nodes, futures, strict=True):
             self._futures[key] = future
+            self._batches[key] = batch
         self._stream.update(futures)
 
     def completed(self) -> Iterator[StepRecord]:
-        while self._futures:
-            future = next(self._stream)
-            key = future.key
-            if future.status == "finished":
-                record = future.result()
+        while self._batches:
+            if self._ready:
+                record = self._ready.pop(0)
+                del self._batches[record.key]
+                yield record
             else:
-                record = StepRecord(key, "failed", failure=_lost(future))
-            # Dropping the future lets the scheduler forget the step once nothing else needs it.
-            del self._futures[key]
-            future.release()
-            yield record
+                self._take(next(self._stream))
+
+    def _take(self, future: Any) -> None:  # distributed has no types
+        batch = self._batches[future.key]
+        batch.running.discard(future.key)
+        if future.status == "finished":
+            record = future.result()
+            batch.known[record.key] = record
+            self._ready.append(record)
+        else:
+            batch.stuck[future.key] = _lost(future)
+        self._ready += batch.settle()
+        # Dropping the future lets the scheduler forget the step once nothing else needs it.
+        del self._futures[future.key]
+        future.release()
 
     def cancel(self) -> None:
         if self._futures:
             self._client.cancel(list(self._futures.values()))
         self._futures.clear()
+        self._batches.clear()
+        self._ready.clear()
 
 
 def _lost(future: Any) -> Failure:  # distributed has no types

@@ -9,9 +9,9 @@ from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.steps.frames import chunk_is_done
 from ibl_dask.tasks.steps.inputs import find_video
-from ibl_dask.tasks.video import VideoSyncQcNidq
+from ibl_dask.tasks.video import VideoSyncQc
 from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import chunk_frames, plan_chunks
+from ibl_dask.video.plan import split_video
 
 CORE_S_PER_PIXEL = 4.3e-9
 """Decoding H.264 and all reducers: 5.7 ms for a frame of 1280x1024; 640x512 takes about half of that a pixel
@@ -42,11 +42,11 @@ class CameraForecast:
 
 def forecast(pipeline: Pipeline) -> list[CameraForecast]:
     """Say for each camera what a run would decode, and why."""
-    tasks = [task for task in pipeline.tasks.values() if isinstance(task, VideoSyncQcNidq)]
+    tasks = [task for task in pipeline.tasks.values() if isinstance(task, VideoSyncQc)]
     return [_camera(pipeline, task, label) for task in tasks for label in task.cameras]
 
 
-def _camera(pipeline: Pipeline, task: VideoSyncQcNidq, label: str) -> CameraForecast:
+def _camera(pipeline: Pipeline, task: VideoSyncQc, label: str) -> CameraForecast:
     camera = next(c for c in task.described if c.label == label)
     video = find_video(pipeline.workspace, camera)
     if video is None:
@@ -55,8 +55,7 @@ def _camera(pipeline: Pipeline, task: VideoSyncQcNidq, label: str) -> CameraFore
         index = index_video(video)
     except IblDaskError as error:
         return CameraForecast(label, video.name, problem=str(error), why="cannot run")
-    size = chunk_frames(len(index), index.width, index.height, task.chunk_pixels)
-    chunks = plan_chunks(index.keyframes, len(index), size)
+    chunks = split_video(index.keyframes, len(index), index.width, index.height, task.chunk_pixels)
     reducers = task.reducers(label, len(index), index.width, index.height)
     stored = stored_fingerprints(pipeline.workspace.frames_store(label), index.identity())
     fresh = [r for r in reducers if stored.get(r.name) != r.fingerprint()]

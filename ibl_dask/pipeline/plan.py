@@ -16,7 +16,7 @@ from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task, VideoTask
-from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcNidq
+from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcNidq, bpod_camera
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,11 +126,34 @@ def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
         others = ", ".join(label for label in labels if label not in LABELS)
         notes.append(f"cameras {others} are registered only: no route to time them is known")
     kind = None if description.sync is None else description.sync.kind
-    if kind != "nidq":
-        notes.append(f"no frame times: the main clock is {kind or 'not described'}, only nidq is supported so far")
-    elif timed:
+    if kind == "nidq" and timed:
         specs.append(VideoSyncQcNidq(session, timed).spec("VideoSyncQC_nidq"))
+    elif kind == "bpod" and timed:
+        notes += _bpod_specs(session, timed, specs)
+    elif kind not in ("nidq", "bpod"):
+        clock = kind or "not described"
+        notes.append(f"no frame times: the main clock is {clock}, only nidq and bpod are supported so far")
     return sort_specs(specs), tuple(notes)
+
+
+def _bpod_specs(session: Session, timed: Sequence[str], specs: list[TaskSpec]) -> list[str]:
+    """Add the task of the camera that a Bpod can time; return what there is to say about the others."""
+    label = bpod_camera(session.description)
+    if label is None:
+        return [
+            f"no frame times: the Bpod holds the pulses of one camera, and of {', '.join(timed)} the description does "
+            "not say which; set `sync_label: null` for those that are not wired to its port 1"
+        ]
+    task = VideoSyncQcBpod(session, [label])
+    specs.append(task.spec("VideoSyncQC_bpod"))
+    others = [other for other in timed if other != label]
+    notes = list(task.clock_notes)
+    if others:
+        notes.append(
+            f"cameras {', '.join(others)} are registered only: the Bpod holds the pulses of one camera, taken to be "
+            f"{label}"
+        )
+    return notes
 
 
 def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:

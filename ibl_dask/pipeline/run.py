@@ -82,6 +82,8 @@ class Run:
     """How long it took."""
     interrupted: bool = False
     """Whether somebody stopped it."""
+    journal_failure: str = ""
+    """Why the journal lacks events; empty where it does not."""
 
     @property
     def is_success(self) -> bool:
@@ -91,7 +93,7 @@ class Run:
     @property
     def exit_code(self) -> int:
         """Return 0 only where every task is complete or legitimately empty; 130 where somebody stopped it."""
-        return 130 if self.interrupted else 0 if self.is_success else 1
+        return 130 if self.interrupted else 0 if self.is_success and not self.journal_failure else 1
 
 
 class _Driven:
@@ -106,6 +108,7 @@ class _Driven:
         self.steps: dict[str, list[Step]] = {}
         self.phase: Literal["first", "rest", "report"] = "first"
         self.started_s = time.time()
+        self.clock = time.perf_counter()
 
 
 class Driver:
@@ -153,6 +156,7 @@ class Driver:
     def _admit_some(self, queue: list[tuple[int, SessionOutcome]], plan: Callable[[Path], Pipeline]) -> None:
         while queue and self._has_room():
             order, outcome = queue[0]
+            driven = None
             try:
                 driven = _Driven(order, outcome, plan(outcome.path))
                 if driven.pipeline.session.reference in self._active:
@@ -170,6 +174,8 @@ class Driver:
                 if queue and queue[0][1] is outcome:
                     queue.pop(0)
                 self._give_up(outcome, describe(error))
+                if driven is not None:
+                    self._release(driven)
 
     def _insist_on_own_outputs(self, session: Session) -> None:
         first = self._outputs.setdefault(session.outputs, session.path)
@@ -256,7 +262,7 @@ class Driver:
             "host": socket.gethostname(),
             "n_workers": self.run.n_workers,
             "started_s": driven.started_s,
-            "seconds": time.time() - driven.started_s,
+            "seconds": time.perf_counter() - driven.clock,
             "steps": steps,
             "tasks": {name: str(status) for name, status in driven.outcome.tasks.items()},
             "failures": [asdict(failure) for failure in driven.outcome.failures],
@@ -280,7 +286,8 @@ class Driver:
 
     def _release(self, driven: _Driven) -> None:
         driven.held.close()
-        self._active.pop(driven.pipeline.session.reference, None)
+        if self._active.get(driven.pipeline.session.reference) is driven:
+            del self._active[driven.pipeline.session.reference]
 
     def _give_up(self, outcome: SessionOutcome, failure: Failure) -> None:
         _log.error("%s: %s", outcome.path, failure.message)
@@ -299,6 +306,7 @@ def run(
     sessions: Sequence[Session | str | Path],
     *,
     client: Any = None,  # distributed has no types
+    executor: Executor | None = None,
     tasks: Sequence[str] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
@@ -314,6 +322,8 @@ def run(
         What to run, in order: the first is finished first.
     client : distributed.Client, optional
         Where steps run; in this process, one after another, where not given.
+    executor : Executor, optional
+        Who runs steps, instead of a client.
     tasks, output_root, work_dir, overwrite, options
         See `make_pipeline`.
     listeners : sequence of callables
@@ -327,8 +337,9 @@ def run(
     outcomes = [SessionOutcome(s.path if isinstance(s, Session) else Path(s).expanduser().absolute()) for s in sessions]
     by_path = {s.path: s for s in sessions if isinstance(s, Session)}
     folder = _journal_folder(outcomes, output_root, work_dir)
-    executor: Executor = InProcess() if client is None else OnCluster(client)
-    n_workers = 0 if client is None else len(client.scheduler_info(n_workers=-1)["workers"])
+    if executor is None:
+        executor = InProcess() if client is None else OnCluster(client)
+    n_workers = 0 if isinstance(executor, InProcess) else executor.slots
 
     def plan(path: Path) -> Pipeline:
         session = by_path.get(path, path)
@@ -353,6 +364,7 @@ def run(
             good = sum(outcome.is_success for outcome in outcomes)
             bad = len(outcomes) - good
             driver.emit(events.RunFinished(name, good, bad, result.seconds, time.time(), result.interrupted))
+            result.journal_failure = str(journal.failure or "")
     return result
 
 

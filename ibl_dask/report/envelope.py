@@ -57,9 +57,12 @@ def envelope(
     if not len(column):
         nothing = np.empty(0)
         return Envelope(column, nothing, nothing, nothing)
-    first = starts[column]
-    median = np.array([np.median(y[a:b]) for a, b in zip(first, stops[column], strict=True)])
-    return Envelope(column, np.minimum.reduceat(y, first), median, np.maximum.reduceat(y, first))
+    first, stop = starts[column], stops[column]
+    y = y[first[0] : stop[-1]]
+    first, count = first - first[0], stop - first
+    ordered = y[np.lexsort((y, np.repeat(column, count)))]
+    median = (ordered[first + (count - 1) // 2] + ordered[first + count // 2]) / 2
+    return Envelope(column, ordered[first], median, ordered[first + count - 1])
 
 
 def columns_covered(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -116,6 +117,7 @@ def render_session(content: SessionContent) -> str:
     )
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("ibl_dask.report", "templates"),
@@ -205,6 +207,8 @@ def _video_facts(camera: CameraContent) -> Facts:
     ]
     if hidden:
         facts.append(("frames the container hides", say_count(hidden)))
+    if video.get("absent"):
+        facts.append(("frames missing at the end: the file was cut short", say_count(video["absent"])))
     if video.get("video"):
         facts.append(("file", str(video["video"])))
     return tuple(facts)

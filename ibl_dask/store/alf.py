@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from datetime import UTC, datetime
 from itertools import chain, count
@@ -41,7 +42,8 @@ def find(session: Session, collection: str, pattern: str) -> Path | None:
     for root in session.roots:
         folder = root / collection
         if folder.is_dir():
-            found = [path for path in folder.iterdir() if regex.fullmatch(path.name)]
+            # A link that leads nowhere is no file.
+            found = [path for path in folder.iterdir() if regex.fullmatch(path.name) and os.path.exists(path)]  # noqa: PTH110  # `Path.exists` raises where it may not look
             if found:
                 return min(found, key=lambda path: (re.search(rf"\.{_UUID}", path.name) is not None, path.name))
     return None
@@ -60,6 +62,16 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
         folder = session.path / collection
         got = "no such folder"
         if folder.is_dir():
+            regex = _regex(pattern)
+            links = (path for path in folder.iterdir() if regex.fullmatch(path.name) and path.is_symlink())
+            if (link := next(links, None)) is not None:
+                raise MissingFile(
+                    "this file is a link that leads nowhere",
+                    where=str(link),
+                    expected="a link to a file that may be read",
+                    got=f"{link.name} -> {link.readlink()}",
+                    do=f"mount the disk that it leads to, or {do}",
+                )
             names = sorted(path.name for path in folder.iterdir())
             got = (
                 f"a folder with {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
@@ -108,15 +120,20 @@ def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Pat
     -------
     Path
         Where it is: at `path` if nothing was there, in a new revision folder `#YYYY-MM-DD#` if something else was, and
-        where it was if it was there already.
+        where it was if it was there already, or the first part of it.
     """
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
     present = latest(path)
     if present is not None and present.read_bytes() == content.getvalue():
         return present
-    target = path if present is None else present if overwrite else _new_revision(path)
-    with writing(target) as file:
+    if present is None:
+        target = path
+    elif overwrite or content.getvalue().startswith(present.read_bytes()):
+        target = present  # what is there is this very file cut short
+    else:
+        target = _new_revision(path)
+    with writing(target, len(content.getvalue())) as file:
         file.write(content.getvalue())
     return target
 

@@ -36,7 +36,7 @@ def write_arrays(
         What to keep; facts are anything that JSON holds.
     """
     header = json.dumps({"kind": kind, "version": version, "arrays": sorted(arrays), "facts": facts}, sort_keys=True)
-    with writing(path) as file:
+    with writing(path, len(header) + sum(values.nbytes for values in arrays.values())) as file:
         np.savez(file, **{_FACTS: np.frombuffer(header.encode(), np.uint8)}, **arrays)  # type: ignore[arg-type]  # the stubs take one keyword for another
 
 

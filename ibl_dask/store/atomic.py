@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -13,7 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
-from ibl_dask.errors import NotWritable
+from ibl_dask.errors import IblDaskError, NotWritable
+from ibl_dask.store.disk import explained, nearest_folder
 from ibl_dask.store.processes import is_alive
 
 if TYPE_CHECKING:
@@ -21,7 +21,21 @@ if TYPE_CHECKING:
 
 _TEMPORARY = re.compile(r"\..*\.(?P<host>[^/]+)-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 _ABANDONED_S = 86_400.0
-_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def insist_on_writable(path: Path) -> None:
+    """Check, without making anything, that a folder can be written to, or be made where there is none.
+
+    Raises
+    ------
+    NotWritable
+        If not.
+    """
+    place = nearest_folder(path)
+    if not place.is_dir():
+        raise _not_writable(path, "a link that leads nowhere" if place.is_symlink() else f"{place} is no folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise _not_writable(path, f"{place} is read-only, or belongs to somebody else")
 
 
 def make_folder(path: Path) -> None:
@@ -32,20 +46,21 @@ def make_folder(path: Path) -> None:
     NotWritable
         If it cannot be made, or not be written to.
     """
-    reason = "a read-only folder, or one of somebody else"
+    insist_on_writable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-        writable = os.access(path, os.W_OK | os.X_OK)
     except OSError as error:
-        writable, reason = False, error.strerror or str(error)
-    if not writable:
-        raise NotWritable(
-            "results cannot be written here",
-            where=str(path),
-            expected="a folder that may be written to",
-            got=reason,
-            do="send results elsewhere with --output-root, and scratch and journals with --work-dir",
-        )
+        raise _not_writable(path, error.strerror or str(error)) from error
+
+
+def _not_writable(path: Path, reason: str) -> NotWritable:
+    return NotWritable(
+        "results cannot be written here",
+        where=str(path),
+        expected="a folder that may be written to",
+        got=reason,
+        do="send results elsewhere with --output-root, and scratch and journals with --work-dir",
+    )
 
 
 def temporary_name(path: Path) -> Path:
@@ -78,8 +93,15 @@ def _is_abandoned(path: Path, host: str, pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, n_bytes: int = 0) -> Iterator[BinaryIO]:
     """Open a file that appears under its name only once it is whole and on disk.
+
+    Parameters
+    ----------
+    path : Path
+        Its name.
+    n_bytes : int
+        How large it will be, if known; for the message that there is no room for it.
 
     Raises
     ------
@@ -95,7 +117,7 @@ def writing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _raise_explained(error, path)
+        _raise_explained(error, path, n_bytes)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -103,12 +125,13 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one go."""
-    with writing(path) as file:
-        file.write(text.encode())
+    content = text.encode()
+    with writing(path, len(content)) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager
-def writing_folder(path: Path) -> Iterator[Path]:
+def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
     """Fill a folder that appears under its name only once it is whole.
 
     An older folder of that name is set aside by a rename and removed after the new one is in place; a reader that
@@ -121,15 +144,13 @@ def writing_folder(path: Path) -> Iterator[Path]:
         yield temporary
         _sync_folder(temporary)
         aside = _aside(path)
-        if path.exists():
-            if aside.exists():
-                shutil.rmtree(aside)
+        if os.path.lexists(path):
+            _remove(aside)
             path.rename(aside)
         temporary.rename(path)
-        if aside.exists():
-            shutil.rmtree(aside)
+        _remove(aside)
     except OSError as error:
-        _raise_explained(error, path)
+        _raise_explained(error, path, n_bytes)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -156,6 +177,14 @@ def _aside(path: Path) -> Path:
     return path.with_name(f".{path.name}.previous")
 
 
+def _remove(folder: Path) -> None:
+    """Remove a folder; of a link to one the link alone, never what it leads to."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
 def _sync_folder(folder: Path) -> None:
     for name in sorted(folder.rglob("*")):
         if name.is_file():
@@ -163,21 +192,8 @@ def _sync_folder(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _raise_explained(error: OSError, path: Path) -> NoReturn:
-    if error.errno in _REFUSED:
-        raise NotWritable(
-            "this result cannot be written",
-            where=str(path),
-            expected="a folder that may be written to",
-            got=error.strerror or str(error),
-            do="ask for write permission, or send results elsewhere with --output-root",
-        ) from error
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        raise NotWritable(
-            "the disk is full",
-            where=str(path),
-            expected="room for the result",
-            got=error.strerror or str(error),
-            do="free some room and run again: finished chunks are kept",
-        ) from error
-    raise error
+def _raise_explained(error: OSError, path: Path, n_bytes: int = 0) -> NoReturn:
+    told = explained(error, path, n_bytes)
+    if told is None or isinstance(error, IblDaskError):
+        raise error
+    raise told from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.store.atomic import readable_folder, writing_folder
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-FRAMES_VERSION = 1
+FRAMES_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +49,49 @@ class FramesStore:
 
 def write_frames(path: Path, content: FramesStore, session: str, camera: str) -> None:
     """Write the store beside its place and swap it in."""
-    import xarray as xr
+    import zarr
 
-    dataset = xr.Dataset(
-        {name: (c.dims, c.values, dict(c.attributes)) for name, c in content.columns.items()},
-        coords={name: (c.dims, c.values, dict(c.attributes)) for name, c in content.coordinates.items()},
-        attrs={
-            "ibl_dask_frames_version": FRAMES_VERSION,
-            "session": session,
-            "camera": camera,
-            "video": dict(content.video),
-            "fingerprints": dict(content.fingerprints),
-        },
-    )
-    encoding: dict[str, dict[str, Any]] = {
-        str(name): {"chunks": variable.shape, "_FillValue": None}
-        for name, variable in dataset.variables.items()
-        if variable.size
+    every = {**content.columns, **content.coordinates}
+    _check_sizes(every)
+    plain = [name for name, column in content.coordinates.items() if column.dims != (name,)]
+    attributes = {
+        "ibl_dask_frames_version": FRAMES_VERSION,
+        "session": session,
+        "camera": camera,
+        "video": dict(content.video),
+        "fingerprints": dict(content.fingerprints),
+        # A Zarr chunk that is not there reads as zeros, so that a lost file would pass for data.
+        "digests": {name: _digest(column.values) for name, column in every.items()},
+        # Where xarray looks for coordinates that are no dimension.
+        **({"coordinates": " ".join(sorted(plain))} if plain else {}),
     }
-    with writing_folder(path) as folder, warnings.catch_warnings():
+    n_bytes = sum(column.values.nbytes for column in every.values())
+    with writing_folder(path, n_bytes) as folder, warnings.catch_warnings():
         # Consolidated metadata make opening fast and silent; that Zarr v3 does not specify them yet is known.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", category=UserWarning)
-        dataset.to_zarr(folder, mode="w", zarr_format=3, consolidated=True, encoding=encoding)
+        group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
+        for name, column in every.items():
+            group.create_array(
+                name,
+                data=column.values,
+                chunks=tuple(max(1, n) for n in column.values.shape),
+                dimension_names=column.dims,
+                attributes=dict(column.attributes),
+            )
+        zarr.consolidate_metadata(folder)
+
+
+def _check_sizes(columns: Mapping[str, Column]) -> None:
+    sizes: dict[str, int] = {}
+    for name, column in columns.items():
+        for dim, size in zip(column.dims, column.values.shape, strict=True):
+            if sizes.setdefault(dim, size) != size:
+                raise ValueError(f"{name} has {size:,} along {dim}, where other arrays have {sizes[dim]:,}")
+
+
+def _digest(values: NDArray[Any]) -> str:
+    shape_and_type = f"{values.dtype.str}{values.shape}".encode()
+    return hashlib.sha256(shape_and_type + np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
 
 
 def read_frames(path: Path) -> FramesStore | None:
@@ -85,7 +109,7 @@ def read_frames(path: Path) -> FramesStore | None:
         return None
     try:
         return _read(found)
-    except (ValueError, KeyError, TypeError, RuntimeError, FileNotFoundError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, FileNotFoundError) as error:
         raise CorruptOutput(
             "this per-frame store is damaged",
             where=str(path),
@@ -96,38 +120,40 @@ def read_frames(path: Path) -> FramesStore | None:
 
 
 def _read(path: Path) -> FramesStore:
-    import xarray as xr
+    import zarr
 
-    with xr.open_zarr(path, chunks=None) as dataset:
-        version = dataset.attrs.get("ibl_dask_frames_version")
-        if version != FRAMES_VERSION:
-            raise FormatTooNew(
-                "this per-frame store has another layout",
-                where=str(path),
-                expected=f"version {FRAMES_VERSION}",
-                got=f"version {version}",
-                do="move it away and run again, or read it with the version of ibl_dask that wrote it",
-            )
-        columns = {
-            str(name): Column(tuple(map(str, v.dims)), v.to_numpy(), {k: str(x) for k, x in v.attrs.items()})
-            for name, v in dataset.variables.items()
-        }
-        coordinates = {name: columns.pop(name) for name in map(str, dataset.coords)}
-        return FramesStore(columns, coordinates, dict(dataset.attrs["fingerprints"]), dict(dataset.attrs["video"]))
+    group = zarr.open_group(path, mode="r")
+    attributes: dict[str, Any] = dict(group.attrs.asdict())
+    version = attributes.get("ibl_dask_frames_version")
+    if version != FRAMES_VERSION:
+        raise FormatTooNew(
+            "this per-frame store has another layout",
+            where=str(path),
+            expected=f"version {FRAMES_VERSION}",
+            got=f"version {version}",
+            do="move it away and run again, or read it with the version of ibl_dask that wrote it",
+        )
+    columns = {name: _column(group[name]) for name in attributes["digests"]}
+    lost = [name for name, column in columns.items() if _digest(column.values) != attributes["digests"][name]]
+    if lost:
+        raise ValueError(f"other values than were written in {', '.join(sorted(lost))}")
+    plain = attributes.get("coordinates", "").split()
+    coordinates = {name: columns.pop(name) for name in list(columns) if columns[name].dims == (name,) or name in plain}
+    return FramesStore(columns, coordinates, dict(attributes["fingerprints"]), dict(attributes["video"]))
+
+
+def _column(array: Any) -> Column:  # zarr.Array, whose types lead nowhere
+    dims = tuple(map(str, array.metadata.dimension_names))
+    return Column(dims, np.asarray(array[...]), {name: str(text) for name, text in array.attrs.asdict().items()})
 
 
 def stored_fingerprints(path: Path, video: Mapping[str, Any]) -> dict[str, str]:
-    """Return which reducers' values a store holds for a video, and their fingerprints; empty where it holds none."""
-    import zarr
+    """Return which reducers' values a store holds for a video, and their fingerprints.
 
-    found = readable_folder(path)
-    if found is None:
-        return {}
+    Empty where there is no store, or one that cannot be trusted: every array is read and compared with its digest.
+    """
     try:
-        attributes = zarr.open_group(found, mode="r").attrs.asdict()
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):  # nothing, or nothing that Zarr can read
+        store = read_frames(path)
+    except (CorruptOutput, FormatTooNew):
         return {}
-    if attributes.get("ibl_dask_frames_version") != FRAMES_VERSION or attributes.get("video") != dict(video):
-        return {}
-    marks = attributes["fingerprints"]
-    return {str(name): str(mark) for name, mark in marks.items()} if isinstance(marks, Mapping) else {}
+    return dict(store.fingerprints) if store is not None and store.video == dict(video) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-MARKER_VERSION = 1
+MARKER_VERSION = 2
 
 
 def write_marker(path: Path, fingerprint: str, root: Path, outputs: Iterable[Path], value: Mapping[str, Any]) -> None:
     """Say that a step is done; `root` is the folder that the outputs are named from."""
-    listed = {str(output.relative_to(root)): _size(output) for output in outputs}
+    listed = {str(output.relative_to(root)): _digest(output) for output in outputs}
     content = {"version": MARKER_VERSION, "fingerprint": fingerprint, "outputs": listed, "value": dict(value)}
     write_text(path, json.dumps(content, indent=1, sort_keys=True))
 
@@ -24,7 +25,7 @@ def write_marker(path: Path, fingerprint: str, root: Path, outputs: Iterable[Pat
 def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | None:
     """Return what the step returned when it was done; None where it is not done.
 
-    A marker of another fingerprint, or one whose outputs are gone or have another size, does not count.
+    A marker of another fingerprint, or one whose outputs are gone or have another content, does not count.
     """
     try:
         content = json.loads(path.read_text())
@@ -34,13 +35,21 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
         return None
     if content.get("version") != MARKER_VERSION or content.get("fingerprint") != fingerprint:
         return None
-    for name, size in content["outputs"].items():
-        output = root / name
-        if not recover_folder(output) or (size is not None and _size(output) != size):
+    outputs, value = content.get("outputs"), content.get("value")
+    if not isinstance(outputs, dict) or not isinstance(value, dict):
+        return None
+    for name, digest in outputs.items():
+        if not recover_folder(root / name) or _digest(root / name) != digest:
             return None
-    value = content["value"]
-    return value if isinstance(value, dict) else None
+    return value
 
 
-def _size(path: Path) -> int | None:
-    return None if path.is_dir() else path.stat().st_size
+def _digest(path: Path) -> str:
+    """Return what changes with any byte of a file, or any file of a folder."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    parts = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as content:
+            whole = hashlib.file_digest(content, "sha256").hexdigest()
+        parts.update(f"{file.relative_to(path)} {whole}\n".encode())
+    return parts.hexdigest()[:16]

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ibl_dask.errors import NotWritable
 from ibl_dask.store.alf import latest
-from ibl_dask.store.atomic import make_folder
+from ibl_dask.store.atomic import insist_on_writable, make_folder
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
@@ -94,14 +95,35 @@ class Workspace:
         """Return the report."""
         return self.session.own / "report.html"
 
-    def check_writable(self) -> None:
-        """Try to make the folders that results go to.
+    def insist_on_writable(self) -> None:
+        """Check that results can be written, without making anything.
 
         Raises
         ------
         NotWritable
-            If results cannot be written.
+            If not, or if they would land behind a link: what it leads to may be a data store, which is not ours.
         """
+        for folder in (self.session.outputs, self.session.outputs / "alf", self.session.own, self.marker("").parent):
+            if folder.is_symlink():
+                raise NotWritable(
+                    "results would be written through a link",
+                    where=str(folder),
+                    expected="a folder",
+                    got=f"a link to {folder.readlink()}",
+                    do="send results elsewhere with --output-root, or give the folder that the link leads to",
+                )
+        for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
+            insist_on_writable(folder)
+
+    def check_writable(self) -> None:
+        """Make the folders that results go to.
+
+        Raises
+        ------
+        NotWritable
+            See `insist_on_writable`; nothing was made then.
+        """
+        self.insist_on_writable()
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
             make_folder(folder)
 

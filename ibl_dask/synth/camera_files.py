@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibl_dask.errors import UsageError
-from ibl_dask.synth.clocks import iso_wall_clock, unwrap_timer
+from ibl_dask.synth.clocks import CameraTimer, iso_wall_clock, pc_ticks, pin_words, unwrap_timer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from ibl_dask.synth.truth import CameraTruth
 
     Floats = NDArray[np.float64]
 
@@ -38,6 +41,27 @@ class CameraRecords:
     """Frame counter of the camera, since it was switched on."""
     pins: NDArray[np.uint32]
     """GPIO word."""
+
+
+def camera_records(camera: CameraTruth, edges: Floats, zero: datetime, rng: np.random.Generator) -> CameraRecords:
+    """Return what a camera's workflow writes down about its frames.
+
+    Parameters
+    ----------
+    camera
+        What the camera did.
+    edges
+        Rises and falls of the line that is wired to pin 4, in turn, s on the main clock.
+    zero
+        Time of day at zero of the main clock.
+    rng
+        Chooses phases and drifts of the clocks.
+    """
+    times = camera.frame_times_s
+    timer = CameraTimer(float(rng.uniform(0, 128)), float(rng.uniform(-80, 80)))
+    ticks = pc_ticks(times, zero, float(rng.uniform(-30, 30)), rng)
+    start = int(rng.integers(100_000, 20_000_000))
+    return CameraRecords(ticks, timer.read(times), start + camera.frame_exposures, pin_words(times, edges))
 
 
 def camera_file(folder: Path, label: str, kind: str) -> Path:

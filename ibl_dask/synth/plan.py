@@ -75,7 +75,7 @@ def plan_camera(
     drift_ppm = float(rng.uniform(-_DRIFT_PPM, _DRIFT_PPM))
     clock = CameraClock(fps, float(rng.uniform(1.0, 1.6)), drift_ppm)
     exposures = clock.exposure_times(before + n_frames + faults.n_dropped + after, rng)
-    frames = before + _kept(n_frames, faults.n_dropped, rng)
+    frames = before + kept_exposures(n_frames, faults.n_dropped, rng)
     return _truth(label, fps, size, exposures, frames, faults)
 
 
@@ -132,8 +132,14 @@ def _surplus(faults: CameraFaults, fps: float, n_frames: int) -> tuple[int, int]
     return round(faults.surplus_start_s * fps), round(faults.surplus_end_s * fps)
 
 
-def _kept(n_frames: int, n_dropped: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return which exposures become frames, where some in the middle four fifths do not."""
+def kept_exposures(n_frames: int, n_dropped: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return which exposures become frames, where some in the middle four fifths do not.
+
+    Raises
+    ------
+    UsageError
+        If more are to be dropped than there are.
+    """
     total = n_frames + n_dropped
     edge = max(2, total // 10)
     inner = np.arange(edge, total - edge)

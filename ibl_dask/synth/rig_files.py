@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import yaml
@@ -65,7 +65,9 @@ def write_wheel(folder: Path, behaviour: Behaviour) -> None:
     np.save(folder / "_ibl_wheel.position.npy", counts[::-1][last] * (2 * math.pi / COUNTS_PER_TURN))
 
 
-class _CameraEntry(TypedDict):
+class CameraEntry(TypedDict):
+    """What a description says of a camera."""
+
     collection: str
     sync_label: str
     fps: int
@@ -73,23 +75,24 @@ class _CameraEntry(TypedDict):
     height: int
 
 
+def camera_entry(camera: CameraTruth) -> CameraEntry:
+    """Return what the description of a rig says of a camera."""
+    return {
+        "collection": VIDEO_FOLDER,
+        "sync_label": "audio",
+        "fps": round(camera.fps),
+        "width": camera.width,
+        "height": camera.height,
+    }
+
+
 def write_description(folder: Path, cameras: Mapping[str, CameraTruth]) -> None:
     """Write the experiment description of a rig with these cameras and a probe."""
-    entries: dict[str, _CameraEntry] = {
-        label: {
-            "collection": VIDEO_FOLDER,
-            "sync_label": "audio",
-            "fps": round(camera.fps),
-            "width": camera.width,
-            "height": camera.height,
-        }
-        for label, camera in cameras.items()
-    }
     content = {
         "version": "1.0.0",
         "sync": {"nidq": {"collection": SYNC_FOLDER, "extension": "bin", "acquisition_software": "spikeglx"}},
         "devices": {
-            "cameras": entries,
+            "cameras": {label: camera_entry(camera) for label, camera in cameras.items()},
             "neuropixel": {"probe00": {"collection": f"{SYNC_FOLDER}/probe00", "sync_label": "imec_sync"}},
         },
         "tasks": [
@@ -97,5 +100,10 @@ def write_description(folder: Path, cameras: Mapping[str, CameraTruth]) -> None:
             {"_iblrig_tasks_passiveChoiceWorld": {"collection": "raw_task_data_01", "sync_label": "bpod"}},
         ],
     }
+    write_yaml(folder, content)
+
+
+def write_yaml(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write an experiment description."""
     text = yaml.safe_dump(content, sort_keys=False)
     (folder / "_ibl_experiment.description.yaml").write_text(text, encoding="utf-8")

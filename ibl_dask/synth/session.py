@@ -12,13 +12,12 @@ import numpy as np
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.synth.camera_files import (
-    CameraRecords,
     borrow_records,
+    camera_records,
     copy_files,
     write_frame_data,
     write_separate_files,
 )
-from ibl_dask.synth.clocks import CameraTimer, pc_ticks, pin_words
 from ibl_dask.synth.film import Movie, VideoStyle, write_videos
 from ibl_dask.synth.plan import (
     NOMINAL_FPS,
@@ -148,10 +147,10 @@ def write_session(
         if label in files:
             copy_files(videos, label, files[label])
         elif label in ssv_cameras:
-            records = _records(camera, edges, zero, rngs[label])
+            records = camera_records(camera, edges, zero, rngs[label])
             write_separate_files(videos, label, records, camera_first=camera_first)
         else:
-            write_frame_data(videos, label, _records(camera, edges, zero, rngs[label]))
+            write_frame_data(videos, label, camera_records(camera, edges, zero, rngs[label]))
     movies = [Movie(c, behaviour, pictures.get(label), seed, burn, on_progress) for label, c in planned.items()]
     write_videos(videos, movies, VideoStyle(raw_avi, codec, video_options, gop, b_frames), workers)
     truth.save(folder)
@@ -204,13 +203,3 @@ def _behave(
     window = quiet_window(cameras.values())
     behaviour = behave(duration_s, trial_times(window, rng), rng)
     return behaviour, sound_edges(behaviour, window[1], rng)
-
-
-def _records(
-    camera: CameraTruth, edges: NDArray[np.float64], zero: datetime, rng: np.random.Generator
-) -> CameraRecords:
-    times = camera.frame_times_s
-    timer = CameraTimer(float(rng.uniform(0, 128)), float(rng.uniform(-80, 80)))
-    ticks = pc_ticks(times, zero, float(rng.uniform(-30, 30)), rng)
-    start = int(rng.integers(100_000, 20_000_000))
-    return CameraRecords(ticks, timer.read(times), start + camera.frame_exposures, pin_words(times, edges))

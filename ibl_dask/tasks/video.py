@@ -1,8 +1,9 @@
-"""Camera tasks: register raw files; time, measure and check cameras whose pulses a DAQ recorded."""
+"""Camera tasks: register raw files; time, measure and check cameras whose pulses a DAQ or a Bpod noted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,8 +11,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ibl_dask.errors import DescriptionError, UsageError
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.description import Camera
+from ibl_dask.model.description import LABELS, Camera, ExperimentDescription
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import Dataset, Signature
@@ -20,11 +22,26 @@ from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.steps import checks, frames, index, inputs, times
 from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.walk import walk
-from ibl_dask.video.plan import chunk_frames, plan_chunks
+from ibl_dask.timing.bpod import ROUTE, TRIALS_FILE
+from ibl_dask.video.plan import split_video
 from ibl_dask.video.reducers import Reducer
 from ibl_dask.video.regions import camera_reducers
 
 _RAW_PARTS = ("timestamps.ssv", "GPIO.bin", "frame_counter.bin", "frameData.bin")
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How a camera is timed."""
+
+    function: Callable[..., inputs.Facts]
+    """The step's function; also takes records, workspace and camera."""
+    arguments: Mapping[str, Any]
+    """What else it takes."""
+    files: Mapping[str, Path | None]
+    """Files of the main clock that the result depends on."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Other things that it depends on; JSON."""
 
 
 class VideoRegisterRaw(VideoTask):
@@ -61,8 +78,8 @@ class VideoRegisterRaw(VideoTask):
         return [alf.identity(path) for path in inputs.camera_file_paths(self.workspace, camera).values()]
 
 
-class VideoSyncQcNidq(VideoTask):
-    """Frame times, per-frame numbers and checks of cameras whose pulses are on a NI-DAQ.
+class VideoSyncQc(VideoTask):
+    """Frame times, per-frame numbers and checks of cameras; subclasses say which clock the times are on.
 
     Parameters
     ----------
@@ -90,25 +107,23 @@ class VideoSyncQcNidq(VideoTask):
         self.reducers = reducers
 
     @property
-    def sync_files(self) -> inputs.SyncFiles:
-        """Return where the main clock's fronts are."""
-        return inputs.SyncFiles(self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx")
+    def clock_inputs(self) -> tuple[Dataset, ...]:
+        """Return the files of the main clock."""
+        raise NotImplementedError
+
+    def timing(self, camera: Camera) -> Timing:
+        """Return how a camera is timed."""
+        raise NotImplementedError
 
     @property
     def signature(self) -> Signature:
-        sync = self.sync_files
-        inputs = [
+        raw = [
             Dataset(f"_iblrig_{c.label}Camera.{part}", c.collection, required=part == "raw.mp4")
             for c in self.described
             for part in ("raw.mp4", *_RAW_PARTS)
         ]
-        inputs += [
-            Dataset(f"_{sync.namespace}_sync.{part}.npy", sync.collection)
-            for part in ("times", "channels", "polarities")
-        ]
-        inputs.append(Dataset(f"_{sync.namespace}_*.wiring.json", sync.collection, required=False))
         return Signature(
-            inputs=tuple(inputs),
+            inputs=(*raw, *self.clock_inputs),
             outputs=tuple(Dataset(f"_ibl_{c.label}Camera.times.npy", "alf") for c in self.described),
         )
 
@@ -129,7 +144,7 @@ class VideoSyncQcNidq(VideoTask):
                 session=self.session.reference,
                 fingerprint=mark,
                 function=checks.check_camera,
-                arguments={"workspace": self.workspace, "camera": camera, "sync": self.sync_files},
+                arguments={"workspace": self.workspace, "camera": camera},
                 needs=(indexing.key, *(s.key for s in steps if s.kind in ("times", "frames"))),
                 tolerates=("index", "times", "frames"),
                 resources=self.resources,
@@ -193,9 +208,8 @@ class VideoSyncQcNidq(VideoTask):
     ) -> tuple[tuple[Chunk, ...], tuple[Reducer, ...], tuple[str, ...]]:
         """Return the chunks of a camera, all its reducers, and the names of those that still must be computed."""
         value = record.value
-        size = chunk_frames(value["frames"], value["width"], value["height"], self.chunk_pixels)
         keyframes = index.load_index(self.workspace.index_file(camera.label)).keyframes
-        chunks = plan_chunks(keyframes, value["frames"], size)
+        chunks = split_video(keyframes, value["frames"], value["width"], value["height"], self.chunk_pixels)
         reducers = tuple(self.reducers(camera.label, value["frames"], value["width"], value["height"]))
         stored = stored_fingerprints(self.workspace.frames_store(camera.label), value["identity"])
         fresh = tuple(r.name for r in reducers if stored.get(r.name) != r.fingerprint())
@@ -218,11 +232,12 @@ class VideoSyncQcNidq(VideoTask):
         chunks, reducers, fresh = self.plan_camera(camera, record)
         video = record.value["identity"]
         step = partial(Step, camera=label, session=self.session.reference, resources=self.resources)
+        how = self.timing(camera)
         timing = step(
             kind="times",
-            fingerprint=fingerprint("times", 1, camera=label, video=video, inputs=self._timing_inputs(camera)),
-            function=times.time_camera,
-            arguments={"workspace": self.workspace, "camera": camera, "sync": self.sync_files},
+            fingerprint=fingerprint("times", 1, camera=label, video=video, inputs=self._timing_inputs(camera, how)),
+            function=how.function,
+            arguments={"workspace": self.workspace, "camera": camera, **how.arguments},
             needs=(indexing.key,),
             marker=self.workspace.marker(f"times-{label}"),
         )
@@ -262,6 +277,154 @@ class VideoSyncQcNidq(VideoTask):
         )
         return [timing, *passes, merge]
 
-    def _timing_inputs(self, camera: Camera) -> dict[str, Any]:
-        paths = inputs.camera_file_paths(self.workspace, camera) | inputs.sync_paths(self.workspace, self.sync_files)
-        return {name: alf.identity(path) for name, path in paths.items()} | {"sync_label": camera.sync_label}
+    def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
+        paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
+        named = {name: alf.identity(path) for name, path in paths.items()}
+        return {**named, **how.settings, "sync_label": camera.sync_label}
+
+
+class VideoSyncQcNidq(VideoSyncQc):
+    """Frame times, per-frame numbers and checks of cameras whose pulses are on a NI-DAQ.
+
+    Parameters
+    ----------
+    kwargs
+        See `VideoSyncQc`.
+    """
+
+    @property
+    def sync_files(self) -> inputs.SyncFiles:
+        """Return where the main clock's fronts are."""
+        return inputs.SyncFiles(self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx")
+
+    @property
+    def clock_inputs(self) -> tuple[Dataset, ...]:
+        sync = self.sync_files
+        triplet = [
+            Dataset(f"_{sync.namespace}_sync.{part}.npy", sync.collection)
+            for part in ("times", "channels", "polarities")
+        ]
+        return (*triplet, Dataset(f"_{sync.namespace}_*.wiring.json", sync.collection, required=False))
+
+    def timing(self, camera: Camera) -> Timing:
+        sync = self.sync_files
+        return Timing(times.time_camera, {"sync": sync}, inputs.sync_paths(self.workspace, sync))
+
+
+class VideoSyncQcBpod(VideoSyncQc):
+    """Frame times, per-frame numbers and checks of the one camera whose pulses are on a Bpod.
+
+    Parameters
+    ----------
+    cameras : str or sequence of one str, optional
+        The camera that is wired to port 1; by default see `bpod_camera`.
+    collection : str, optional
+        Folder of the trials. By default that of the description's sync, or the first of its protocols that has any:
+        each protocol of a session has a Bpod clock of its own, and times are on one.
+    longest_extrapolation_s : float
+        Frames that may lie before the first and after the last trial together, s; see `ibl_dask.timing.bpod.ROUTE`.
+    kwargs
+        See `VideoSyncQc`.
+
+    Raises
+    ------
+    UsageError
+        If several cameras are asked for: port 1 carries the pulses of one.
+    DescriptionError
+        If none is, and the description does not say which of several it is.
+    """
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        cameras: Sequence[str] | str | None = None,
+        *,
+        collection: str | None = None,
+        longest_extrapolation_s: float = ROUTE.outside_s,
+        **kwargs: Any,  # see VideoSyncQc
+    ) -> None:
+        super().__init__(session_path, cameras if cameras is not None else (), **kwargs)
+        if cameras is None:
+            self.cameras = (self._wired_camera(),)
+        if len(self.cameras) != 1:
+            raise UsageError(
+                "a Bpod has the pulses of one camera",
+                where=str(self.session.path),
+                expected="the camera that is wired to port 1",
+                got=", ".join(self.cameras) or "no camera",
+                do="ask for one; the others cannot be timed by the Bpod",
+            )
+        self.collection = collection
+        self.longest_extrapolation_s = longest_extrapolation_s
+
+    def arguments(self) -> dict[str, Any]:
+        given: dict[str, Any] = {} if self.collection is None else {"collection": self.collection}
+        if self.longest_extrapolation_s != ROUTE.outside_s:
+            given["longest_extrapolation_s"] = self.longest_extrapolation_s
+        return {**super().arguments(), **given}
+
+    @property
+    def trials(self) -> inputs.BpodFiles:
+        """Return where the trials are."""
+        protocols = [p.collection for p in self.session.description.protocols if p.collection]
+        places = [self.collection] if self.collection else [self.sync_collection or "raw_behavior_data", *protocols]
+        held = (place for place in places if alf.find(self.session, place, TRIALS_FILE) is not None)
+        return inputs.BpodFiles(next(held, places[0]), TRIALS_FILE)
+
+    @property
+    def clock_notes(self) -> tuple[str, ...]:
+        """Return what there is to say about the clock of this session."""
+        collections = {p.collection for p in self.session.description.protocols if p.collection}
+        if len(collections) < 2:
+            return ()
+        return (
+            f"the session ran {len(collections)} protocols, each with a Bpod clock of its own: "
+            f"times are on that of {self.trials.collection}",
+        )
+
+    @property
+    def clock_inputs(self) -> tuple[Dataset, ...]:
+        return (Dataset(TRIALS_FILE, self.trials.collection),)
+
+    def timing(self, camera: Camera) -> Timing:
+        trials = self.trials
+        longest = self.longest_extrapolation_s
+        notes = self.clock_notes
+        return Timing(
+            times.time_camera_by_bpod,
+            {"bpod": trials, "longest_extrapolation_s": longest, "notes": notes},
+            {"trials": alf.find(self.session, trials.collection, trials.pattern)},
+            {"collection": trials.collection, "longest_extrapolation_s": longest, "notes": list(notes)},
+        )
+
+    def _wired_camera(self) -> str:
+        label = bpod_camera(self.session.description)
+        if label is None:
+            raise DescriptionError(
+                "the description does not say which camera is wired to the Bpod",
+                where=str(self.session.path),
+                expected="one camera, or one with a sync_label, or a left camera",
+                got=", ".join(c.label for c in self.session.description.cameras) or "no camera",
+                do="set `sync_label: null` for those that are not wired to port 1, or name the camera (`cameras`)",
+            )
+        return label
+
+
+def bpod_camera(description: ExperimentDescription) -> str | None:
+    """Return the camera whose pulses a Bpod can hold; None where that cannot be told.
+
+    Port 1 takes one camera. Where several are described it is the one with `sync_label: bpod`, or the only one with a
+    sync line at all, or the left one, which training rigs have.
+    """
+    cameras = [camera for camera in description.cameras if camera.label in LABELS]
+    for chosen in (
+        [camera for camera in cameras if camera.sync_label == "bpod"],
+        [camera for camera in cameras if camera.sync_label is not None],
+        cameras,
+    ):
+        labels = [camera.label for camera in chosen]
+        if len(labels) == 1:
+            return labels[0]
+        if "left" in labels:
+            return "left"
+    return None

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
+from ibl_dask.store.disk import explained
 from ibl_dask.store.marker import read_marker, write_marker
 
 _log = logging.getLogger(__name__)
@@ -64,6 +65,8 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
 
 def describe(error: Exception) -> Failure:
     """Turn an error into plain text; what nobody foresaw keeps its traceback."""
+    if isinstance(error, OSError):
+        error = explained(error) or error
     if isinstance(error, IblDaskError):
         return Failure(type(error).__name__, error.category, str(error))
     category = "output" if isinstance(error, OSError) else "bug"

@@ -86,6 +86,26 @@ class CameraTimes:
         return bool(self.quality.any())
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What holds for the pulses of a main clock."""
+
+    outside_s: float = _TOLERATED_S
+    """Frames that may lie before the first and after the last pulse together, s; 0.5 % of the frames where that is
+    more."""
+    gaps_are_filled: bool = False
+    """True where every pulse stands for an exposure already: none is a glitch, and no gap is left between them."""
+    do: str = (
+        "check that sync and video are of the same recording and complete, and that the camera's channel in the rig's "
+        "wiring.json is right"
+    )
+    """The next step for whoever reads that more frames lie outside."""
+
+
+DAQ = Route()
+"""A DAQ records from before the camera starts until after it stops, or nearly so."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Count:
     """The exposures before each frame of the video."""
@@ -152,21 +172,40 @@ def frame_times(
 
 
 def times_from_pulses(
-    n_frames: int, pulses: Pulses, ttl: Fronts | None, camera: CameraFiles | None, *, where: str
+    n_frames: int,
+    pulses: Pulses,
+    ttl: Fronts | None,
+    camera: CameraFiles | None,
+    *,
+    where: str,
+    route: Route = DAQ,
 ) -> CameraTimes:
     """Give every frame its time, from pulses that are already found (see `frame_times`).
 
     Pulses that somebody else put in, such as those bridging the time between trials, carry `measured` False;
     their frames come out as interpolated.
+
+    Parameters
+    ----------
+    n_frames, ttl, camera, where
+        See `frame_times`.
+    pulses
+        One per exposure, as far as they are known.
+    route
+        How many frames may lie outside the pulses, and whether the gaps between these are filled.
     """
     if n_frames < 1:
         raise UsageError("a video without frames has no times", where, "at least one frame", f"{n_frames}")
     if camera is not None and camera.n_frames == 0:
         camera = None
-    tolerated = max(round(_TOLERATED_S / pulses.period_s), int(_TOLERATED_SHARE * n_frames))
-    count = _count(n_frames, camera, tolerated, where)
-    placement = _place(pulses, ttl, camera, count)
-    return _times(placement, count, camera, tolerated, where)
+    count = _count(n_frames, camera, _frames_within(_TOLERATED_S, pulses, n_frames), where)
+    placement = _place(pulses, ttl, camera, count, route)
+    return _times(placement, count, camera, route, where)
+
+
+def _frames_within(seconds: float, pulses: Pulses, n_frames: int) -> int:
+    """Return the frames of some seconds, or 0.5 % of all where that is more."""
+    return max(round(seconds / pulses.period_s), int(_TOLERATED_SHARE * n_frames))
 
 
 # -- the camera's count ------------------------------------------------------------------------------------
@@ -200,10 +239,11 @@ def _count(n_frames: int, camera: CameraFiles | None, tolerated: int, where: str
 # -- where frame 0 is --------------------------------------------------------------------------------------
 
 
-def _place(pulses: Pulses, ttl: Fronts | None, camera: CameraFiles | None, count: _Count) -> _Placement:
+def _place(pulses: Pulses, ttl: Fronts | None, camera: CameraFiles | None, count: _Count, route: Route) -> _Placement:
     """Find the pulse of frame 0 by the sync line where the pin shows it, else by counting."""
-    clean = drop_doubles(pulses)
-    gaps = tuple(gap for gap in find_gaps(clean) if gap.n_periods <= count.needed)
+    clean = pulses if route.gaps_are_filled else drop_doubles(pulses)
+    found = () if route.gaps_are_filled else find_gaps(clean)
+    gaps = tuple(gap for gap in found if gap.n_periods <= count.needed)
     bridged = _gaps_the_camera_bridged(gaps, clean, camera, count)
     if camera is None:
         return _by_counts(clean, gaps, bridged, count, "the camera left no files")
@@ -299,13 +339,13 @@ def _holds_near(ordered: NDArray[np.float64], value: float, tolerance: float) ->
 # -- times -------------------------------------------------------------------------------------------------
 
 
-def _times(placement: _Placement, count: _Count, camera: CameraFiles | None, tolerated: int, where: str) -> CameraTimes:
+def _times(placement: _Placement, count: _Count, camera: CameraFiles | None, route: Route, where: str) -> CameraTimes:
     pulses, match = placement.pulses, placement.match
     index = placement.start + count.values
     n_before = int(np.count_nonzero(index < 0))
     n_after = int(np.count_nonzero(index >= len(pulses)))
-    if n_before + n_after > tolerated:
-        raise _too_few_pulses(placement, count, n_before, n_after, tolerated, where)
+    if n_before + n_after > _frames_within(route.outside_s, pulses, index.size):
+        raise _too_few_pulses(placement, count, n_before, n_after, route, where)
     times = pulses.at(index)
     quality = np.full(index.size, Quality.EXTRAPOLATED, dtype=np.uint8)
     inside = (index >= 0) & (index < len(pulses))
@@ -381,16 +421,16 @@ def _notes_on_quality(quality: NDArray[np.uint8], n_before: int, n_after: int) -
 
 
 def _too_few_pulses(
-    placement: _Placement, count: _Count, n_before: int, n_after: int, tolerated: int, where: str
+    placement: _Placement, count: _Count, n_before: int, n_after: int, route: Route, where: str
 ) -> PulseCountMismatch:
     method = "counts" if placement.match is None else "pins"
+    tolerated = _frames_within(route.outside_s, placement.pulses, count.values.size)
     return PulseCountMismatch(
         f"{n_before + n_after:,} frames have no pulse",
         where=where,
-        expected=f"at most {tolerated:,} frames (1 s or 0.5 %) outside the pulses",
+        expected=f"at most {tolerated:,} frames ({route.outside_s:g} s or {_TOLERATED_SHARE:.1%}) outside the pulses",
         got=f"{count.values.size:,} frames, {count.needed - count.values.size:,} dropped by the camera, "
         f"{len(placement.pulses):,} pulses of which {placement.pulses.n_inserted:,} were put in; "
         f"{n_before:,} frames before the first pulse and {n_after:,} after the last (method {method})",
-        do="check that sync and video are of the same recording and complete, and that the camera's channel in "
-        "the rig's wiring.json is right",
+        do=route.do,
     )

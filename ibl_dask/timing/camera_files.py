@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 CYCLE_S = 128.0
 """The camera clock starts again at zero after this long, s."""
 _CYCLES_PER_S = 8000
+_CLOCKS_AGREE_S, _CLOCKS_DRIFT = 2.0, 2e-4
+"""The computer notes a frame with this delay at most, s, and its clock runs off the camera's by this much at most."""
 _TICKS_PER_S = 1e7
 _RECORD_BYTES = 32
 _UINT32 = 2**32
@@ -293,7 +295,7 @@ def _unwrap(time_s: FloatArray, pc_time_s: FloatArray | None, notes: list[str]) 
 
     A wrap is a fall of more than half a cycle, so that frames a little out of order stay where they are.
     Over a pause of more than half a cycle the falls no longer tell how many cycles went by; there the wall
-    clock does.
+    clock does, unless it leaps by what fits no pause: then somebody set it.
     """
     if not time_s.size:
         return time_s
@@ -301,11 +303,20 @@ def _unwrap(time_s: FloatArray, pc_time_s: FloatArray | None, notes: list[str]) 
     wraps = (steps < -CYCLE_S / 2).astype(np.float64)
     if pc_time_s is not None:
         pc_steps = np.diff(pc_time_s)
-        pauses = np.flatnonzero(pc_steps > CYCLE_S / 2)
-        wraps[pauses] = np.maximum(np.round((pc_steps[pauses] - steps[pauses]) / CYCLE_S), 0)
+        cycles = np.round((pc_steps - steps) / CYCLE_S)
+        leaps = pc_steps - steps - CYCLE_S * cycles
+        was_set = (np.abs(leaps) > _CLOCKS_AGREE_S + _CLOCKS_DRIFT * np.abs(pc_steps)) | (pc_steps < -_CLOCKS_AGREE_S)
+        paused = (pc_steps > CYCLE_S / 2) & ~was_set
+        wraps[paused] = np.maximum(cycles[paused], 0)
         notes.extend(
             f"no frame for {pc_steps[frame]:.1f} s of the wall clock after frame {int(frame):,}"
-            for frame in pauses[:10]
+            for frame in np.flatnonzero(paused)[:10]
+        )
+        by_camera = steps + CYCLE_S * wraps
+        notes.extend(
+            f"the computer's clock leapt by {pc_steps[frame] - by_camera[frame]:+.1f} s after frame {int(frame):,} "
+            "(somebody set it, or the computer was busy); frame times do not depend on it"
+            for frame in np.flatnonzero(was_set)[:10]
         )
     unwrapped: FloatArray = time_s - time_s[0]
     unwrapped[1:] += CYCLE_S * np.cumsum(wraps)

@@ -51,9 +51,9 @@ class Pulses:
         times = self.times_s[np.clip(index, 0, last)]
         before, after = index < 0, index > last
         if before.any():
-            times[before] = self.times_s[0] + index[before] * typical_period_s(self.times_s[: _LOCAL_PULSES + 1])
+            times[before] = self.times_s[0] + index[before] * self._period_within(slice(_LOCAL_PULSES + 1))
         if after.any():
-            period = typical_period_s(self.times_s[-_LOCAL_PULSES - 1 :])
+            period = self._period_within(slice(-_LOCAL_PULSES - 1, None))
             times[after] = self.times_s[-1] + (index[after] - last) * period
         return times
 
@@ -66,13 +66,19 @@ class Pulses:
         numbers = np.searchsorted(self.times_s, times_s, side="left").astype(np.int64)
         before, after = times_s <= self.times_s[0], times_s > self.times_s[-1]
         if before.any():
-            period = typical_period_s(self.times_s[: _LOCAL_PULSES + 1])
+            period = self._period_within(slice(_LOCAL_PULSES + 1))
             numbers[before] = np.ceil((times_s[before] - self.times_s[0]) / period).astype(np.int64)
         if after.any():
-            period = typical_period_s(self.times_s[-_LOCAL_PULSES - 1 :])
+            period = self._period_within(slice(-_LOCAL_PULSES - 1, None))
             beyond = np.ceil((times_s[after] - self.times_s[-1]) / period)
             numbers[after] = len(self) - 1 + beyond.astype(np.int64)
         return numbers
+
+    def _period_within(self, part: slice) -> float:
+        """Return the usual period of some pulses, s, from those that were measured where there are enough."""
+        times, measured = self.times_s[part], self.measured[part]
+        intervals = np.diff(times)[measured[1:] & measured[:-1]]
+        return _typical(intervals) if intervals.size > 1 else typical_period_s(times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,10 @@ def typical_period_s(times_s: NDArray[np.float64]) -> float:
     The median alone is quantised to the sampling of the sync (33 us of 16.7 ms, or 7 s an hour); the mean
     of all is bent by every gap. NaN for fewer than two times.
     """
-    if times_s.size < 2:
-        return float("nan")
-    intervals = np.diff(times_s)
+    return _typical(np.diff(times_s)) if times_s.size > 1 else float("nan")
+
+
+def _typical(intervals: NDArray[np.float64]) -> float:
     median = float(np.partition(intervals, (intervals.size - 1) // 2)[(intervals.size - 1) // 2])
     return float(intervals[np.abs(intervals - median) <= _REGULAR * median].mean())
 
@@ -149,8 +156,8 @@ def find_gaps(pulses: Pulses) -> tuple[Gap, ...]:
     return tuple(Gap(int(at), int(n_periods[at]), float(intervals[at])) for at in np.flatnonzero(n_periods >= 2))
 
 
-def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...]) -> Pulses:
-    """Put evenly spaced pulses into gaps."""
+def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...], why: str = "missed by the sync") -> Pulses:
+    """Put evenly spaced pulses into gaps; `why` tells the reader of the notes what they were not noted by."""
     if not gaps:
         return pulses
     pieces = [
@@ -158,7 +165,7 @@ def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...]) -> Pulses:
     ]
     at = np.repeat([gap.after + 1 for gap in gaps], [piece.size for piece in pieces])
     new = np.concatenate(pieces)
-    note = f"{new.size:,} pulses were missed by the sync in {len(gaps):,} gaps and placed evenly in them"
+    note = f"{new.size:,} pulses were {why} in {len(gaps):,} gaps and placed evenly in them"
     return replace(
         pulses,
         times_s=np.insert(pulses.times_s, at, new),

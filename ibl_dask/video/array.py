@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.video.index import FrameIndex, index_video
-from ibl_dask.video.plan import chunk_frames, plan_chunks
+from ibl_dask.video.plan import split_video
 from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
@@ -47,8 +47,7 @@ def open_frames(
 
     index = index_video(path) if index is None else index
     shape = (index.height, index.width)
-    size = chunk_frames(len(index), index.width, index.height, chunk_pixels)
-    chunks = plan_chunks(index.keyframes, len(index), size)
+    chunks = split_video(index.keyframes, len(index), index.width, index.height, chunk_pixels)
     read = delayed(_read, pure=True)
     blocks = [
         da.from_delayed(read(str(path), chunk, index.identity()), (len(chunk), *shape), np.uint8) for chunk in chunks

@@ -57,12 +57,29 @@ def read_video_tables(path: Path) -> VideoTables | None:
     )
 
 
+def ends_whole(path: Path) -> bool:
+    """Return whether an MP4 is not cut within its media data or a fragment's tables."""
+    with path.open("rb") as file:
+        boxes = list(_top_boxes(file))
+        end = file.seek(0, 2)
+    return not boxes or boxes[-1][0] not in (b"mdat", b"moof") or boxes[-1][2] <= end
+
+
 def _find_moov(file: BinaryIO) -> bytes | None:
     """Hop from one top-level box to the next; the media data are never read."""
+    for number, (kind, start, stop) in enumerate(_top_boxes(file)):
+        if number == 0 and kind not in (b"ftyp", b"moov", b"free", b"skip", b"wide", b"mdat"):
+            return None
+        if kind == b"moov":
+            file.seek(start)
+            return file.read(stop - start)
+    return None
+
+
+def _top_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start of the content and end of every top-level box, the last one cut or not."""
     position = 0
-    file.seek(0, 2)
-    end = file.tell()
-    first = True
+    end = file.seek(0, 2)
     while position + 8 <= end:
         file.seek(position)
         head = file.read(16)
@@ -72,16 +89,10 @@ def _find_moov(file: BinaryIO) -> bytes | None:
             size, skip = struct.unpack(">Q", head[8:])[0], 16
         elif size == 0:
             size = end - position
-        if first and kind not in (b"ftyp", b"moov", b"free", b"skip", b"wide", b"mdat"):
-            return None
-        first = False
         if size < skip:
-            return None
-        if kind == b"moov":
-            file.seek(position + skip)
-            return file.read(size - skip)
+            return
+        yield kind, position + skip, position + size
         position += size
-    return None
 
 
 def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:

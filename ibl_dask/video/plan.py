@@ -14,37 +14,44 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_PIXELS = 2_500_000_000
-"""Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 6 to 11 s of one core."""
-SMALLEST_PIXELS = 400_000_000
-"""Pixels below which splitting a short video further costs more than it gains: 1 to 2 s of one core."""
-WANTED_CHUNKS = 16
-"""Chunks that a short video is split into, sizes permitting, so that several cores share it."""
+"""Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
+SMALLEST_PIXELS = 160_000_000
+"""Pixels below which splitting further costs more than it gains: 120 frames of 1280x1024, 490 of 640x512."""
+SHARE = 16
+"""A chunk takes one 16th of the frames that are left, between these sizes."""
 
 
-def chunk_frames(n_frames: int, width: int, height: int, pixels: int | None = None) -> int:
-    """Return how many frames one task should decode.
+def split_video(
+    keyframes: NDArray[np.int64], n_frames: int, width: int, height: int, pixels: int | None = None
+) -> tuple[Chunk, ...]:
+    """Split a video into the runs of frames that one task decodes each.
 
-    The size follows from the video alone and never from a measured speed or the number of workers, or resuming on
-    another node would discard finished chunks.
+    Runs are large first and small last, so that cores that share a video end at about the same time (guided
+    self-scheduling, Polychronopoulos and Kuck 1987). The plan follows from the video alone and never from a measured
+    speed or the number of workers, or resuming on another node would discard finished chunks.
 
     Parameters
     ----------
+    keyframes : (n,) int
+        Numbers of the frames from which decoding may start, increasing.
     n_frames, width, height
         The video.
     pixels
-        Pixels per chunk, instead of those of the table above.
+        Pixels per chunk, all alike, instead of the sizes above.
 
-    >>> chunk_frames(216_000, 1280, 1024), chunk_frames(900, 1280, 1024)
-    (1907, 305)
+    >>> chunks = split_video(np.arange(0, 216_000, 250), 216_000, 1280, 1024)
+    >>> len(chunks), len(chunks[0]), len(chunks[-1])
+    (142, 2000, 250)
     """
-    if pixels is None:
-        share = n_frames * width * height // WANTED_CHUNKS
-        pixels = max(SMALLEST_PIXELS, min(LARGEST_PIXELS, share))
-    return max(1, pixels // (width * height))
+    largest, smallest = (pixels, pixels) if pixels is not None else (LARGEST_PIXELS, SMALLEST_PIXELS)
+    area = width * height
+    return plan_chunks(keyframes, n_frames, max(1, largest // area), max(1, smallest // area))
 
 
-def plan_chunks(keyframes: NDArray[np.int64], n_frames: int, target_frames: int) -> tuple[Chunk, ...]:
-    """Split `[0, n_frames)` into runs that start on keyframes and hold about `target_frames` each.
+def plan_chunks(
+    keyframes: NDArray[np.int64], n_frames: int, target_frames: int, smallest_frames: int | None = None
+) -> tuple[Chunk, ...]:
+    """Split `[0, n_frames)` into runs that start on keyframes.
 
     A run ends at the keyframe nearest to the wanted length, so it may be longer or shorter than asked for; without
     keyframes to split at, the video is one chunk.
@@ -57,22 +64,27 @@ def plan_chunks(keyframes: NDArray[np.int64], n_frames: int, target_frames: int)
         Number of frames.
     target_frames : int
         Wanted length.
+    smallest_frames : int, optional
+        Wanted length near the end, where runs become shorter; `target_frames` throughout where not given.
     """
-    if target_frames < 1 or n_frames < 1:
+    smallest = target_frames if smallest_frames is None else min(smallest_frames, target_frames)
+    if smallest < 1 or n_frames < 1:
         raise UsageError(
             "a chunk plan needs at least one frame",
-            expected="n_frames >= 1 and target_frames >= 1",
-            got=f"{n_frames} and {target_frames}",
+            expected="n_frames >= 1 and chunks of >= 1 frames",
+            got=f"{n_frames} and {smallest}",
         )
     inner = keyframes[(keyframes > 0) & (keyframes < n_frames)]
     borders = [0]
-    while n_frames - borders[-1] > target_frames:
-        later = inner[inner > borders[-1]]
-        if len(later) == 0:
+    while True:
+        left = n_frames - borders[-1]
+        wanted = max(smallest, min(target_frames, left // SHARE))
+        later = inner[np.searchsorted(inner, borders[-1], side="right") :]
+        if left <= wanted or len(later) == 0:
             break
-        nearest = int(later[np.abs(later - borders[-1] - target_frames).argmin()])
+        nearest = int(later[np.abs(later - borders[-1] - wanted).argmin()])
         # A tail far shorter than a chunk is not worth a task of its own.
-        if n_frames - nearest < target_frames // 4:
+        if n_frames - nearest < wanted // 4:
             break
         borders.append(nearest)
     borders.append(n_frames)

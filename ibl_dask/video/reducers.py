@@ -197,7 +197,7 @@ class _MotionEnergyOfChunk(_Filling):
 class Sharpness(_Described):
     """Variance of the Laplacian of the half-resolution luma, every `stride` frames."""
 
-    stride: int = 10
+    stride: int = 50
     name: str = "sharpness"
     ahead: ClassVar[int] = 0
     frame_dim: ClassVar[str] = "sharpness_frame"

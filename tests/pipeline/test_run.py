@@ -24,9 +24,9 @@ from ibl_dask.video.regions import camera_reducers
 
 
 def softer(label, n_frames, width, height):
-    """Return the usual reducers, but sharpness every 20 frames."""
+    """Return the usual reducers, but sharpness every 100 frames."""
     usual = camera_reducers(label, n_frames, width, height)
-    return tuple(Sharpness(stride=20) if isinstance(r, Sharpness) else r for r in usual)
+    return tuple(Sharpness(stride=100) if isinstance(r, Sharpness) else r for r in usual)
 
 
 def test_every_frame_gets_the_time_it_was_exposed_at(session_folder):

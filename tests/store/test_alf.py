@@ -181,6 +181,7 @@ def test_revision_of_an_earlier_day_is_older_than_todays(tmp_path: Path) -> None
     path = tmp_path / "alf" / "x.times.npy"
     earlier = path.parent / "#2023-01-02#" / path.name
     touch(path, earlier)
+    earlier.write_bytes(b"of another program")
     assert alf.latest(path) == earlier
     made = alf.publish_npy(path, np.arange(2))
     assert alf.latest(path) == made != earlier

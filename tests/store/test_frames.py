@@ -122,7 +122,7 @@ def test_fingerprints_are_read_for_the_video_they_were_made_from(path: Path) -> 
     assert stored_fingerprints(path, {}) == {}
 
 
-@pytest.mark.parametrize("version", [0, 2, None])
+@pytest.mark.parametrize("version", [0, 1, 3, None])
 def test_other_version_is_refused_by_name_and_holds_no_fingerprints(path: Path, version: int | None) -> None:
     meta = json.loads((path / "zarr.json").read_text())
     meta["attributes"]["ibl_dask_frames_version"] = version
@@ -150,6 +150,16 @@ def test_a_damaged_store_is_refused_by_name(path: Path) -> None:
     (path / "zarr.json").write_text("{")
     with pytest.raises(CorruptOutput, match="damaged"):
         read_frames(path)
+
+
+@pytest.mark.parametrize("array", ["brightness", "time"])
+def test_a_lost_or_altered_chunk_is_noticed_although_zarr_reads_it_as_zeros(path: Path, array: str) -> None:
+    (chunk,) = [p for p in (path / array / "c").rglob("*") if p.is_file()]
+    chunk.unlink()
+    with pytest.raises(CorruptOutput, match="damaged") as caught:
+        read_frames(path)
+    assert array in str(caught.value)
+    assert stored_fingerprints(path, VIDEO) == {}
 
 
 def test_writing_again_leaves_nothing_of_the_old_store(path: Path) -> None:

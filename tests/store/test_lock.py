@@ -71,7 +71,7 @@ def test_lock_is_there_while_held_and_gone_afterwards(path: Path) -> None:
 def test_second_holder_is_refused_and_told_who_holds_it(path: Path, holder: subprocess.Popen[str]) -> None:
     with pytest.raises(SessionLocked) as caught, holding(path):
         pytest.fail("two hold the session")
-    assert caught.value.got == f"process {holder.pid} on {socket.gethostname()}, job 4711"
+    assert caught.value.got.startswith(f"process {holder.pid} on {socket.gethostname()}, job 4711, since 20")
     assert caught.value.where == str(path)
     assert caught.value.do
     assert path.exists()
@@ -114,10 +114,66 @@ def test_lock_of_another_host_holds_while_it_beats(path: Path) -> None:
         pytest.fail("took a live lock")
 
 
-def test_lock_of_another_host_without_a_beat_is_taken_over(path: Path) -> None:
-    write_owner(path, "node017", os.getpid(), age_s=STALE_S + 60)
+@pytest.mark.parametrize("age_s", [STALE_S + 60, -7200], ids=["old", "from the future, since a clock was set back"])
+def test_lock_of_another_host_without_a_beat_is_taken_over(
+    path: Path, monkeypatch: pytest.MonkeyPatch, age_s: float
+) -> None:
+    monkeypatch.setattr(lock, "WATCHED_S", 0.05)
+    write_owner(path, "node017", os.getpid(), age_s=age_s)
     with holding(path):
         assert json.loads(path.read_text())["host"] == socket.gethostname()
+
+
+@pytest.mark.parametrize("step_s", [3600, -3600], ids=["forward", "backward"])
+def test_lock_of_another_host_that_beats_holds_although_the_clock_was_set(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    monkeypatch.setattr(lock, "WATCHED_S", 5.0)
+    write_owner(path, "node017", dead_pid(), age_s=step_s)
+    done = threading.Event()
+
+    def beat() -> None:
+        stamp = time.time() - step_s
+        while not done.wait(0.1):
+            stamp += 0.1
+            os.utime(path, (stamp, stamp))
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    try:
+        with pytest.raises(SessionLocked, match="on node017"), holding(path):
+            pytest.fail("took a live lock")
+    finally:
+        done.set()
+        beating.join()
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_held_lock_beats_and_is_released_although_the_clock_is_set(
+    path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
+) -> None:
+    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
+    plain = time.time
+    with holding(path):
+        monkeypatch.setattr(time, "time", lambda: plain() + step_s)
+        os.utime(path, (0, 0))
+        deadline = time.monotonic() + 10
+        while path.stat().st_mtime < 1 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert path.stat().st_mtime > 1
+        with pytest.raises(SessionLocked), holding(path):
+            pytest.fail("held twice")
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]"])
+def test_lock_that_a_dead_writer_left_torn_is_taken_over(path: Path, content: bytes) -> None:
+    path.parent.mkdir()
+    path.write_bytes(content)
+    os.utime(path, (time.time() - 2 * lock.UNWRITTEN_S,) * 2)
+    with holding(path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not path.exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe"])

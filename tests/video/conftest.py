@@ -1,10 +1,12 @@
 """Videos of every kind the index and the reader must take, frame numbers burnt in."""
 
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zoo as animals
 
 from ibl_dask.synth.burn import burn_frame_number
 from ibl_dask.synth.movie import write_video
@@ -57,3 +59,29 @@ def video(request, videos) -> Path:
 def footage():
     """Return the generator of the frames of these videos."""
     return moving_frames
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory):
+    """Return a function from the name of an animal to a video of it, made once."""
+    folder = tmp_path_factory.mktemp("zoo")
+
+    @cache
+    def get(name):
+        animal = {**animals.ZOO, **animals.REFUSED}[name]
+        return animals.make(folder / f"{name}{animal.suffix}", animal, animals.drawn_frames())
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def real_zoo(tmp_path_factory, data_folder):
+    """Return the same for a real clip."""
+    folder = tmp_path_factory.mktemp("real")
+    frames = animals.clip_frames(data_folder / "video" / "openfield_mouse.mp4")
+
+    @cache
+    def get(name):
+        return animals.make(folder / f"{name}{animals.ZOO[name].suffix}", animals.ZOO[name], frames)
+
+    return get

@@ -1,11 +1,15 @@
 import av
 import numpy as np
 import pytest
+from zoo import read_in_chunks, same
 
 from ibl_dask.errors import MissingFile, UnreadableVideo
+from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video import index as module
 from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.plan import cut_evenly
+from ibl_dask.video.reader import luma
 
 
 def demuxed(path):
@@ -61,6 +65,26 @@ def test_frames_hidden_by_an_edit_list_are_not_frames(videos, tmp_path):
     assert index.n_hidden > 0
     assert len(index) == shown
     np.testing.assert_array_equal(index.pts, pts)
+
+
+def test_a_trimmed_file_lacks_nothing(videos, tmp_path):
+    """Both ends cut by stream copy: what an edit list leaves out was not lost."""
+    import subprocess
+
+    import imageio_ffmpeg
+
+    path = tmp_path / "trimmed.mp4"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", "-ss", "0.6", "-i", str(videos["h264_one_gop"])]
+    subprocess.run([*command, "-t", "0.5", "-c", "copy", str(path)], check=True)
+    index = index_video(path)
+    with av.open(str(path)) as container:
+        shown = [luma(frame).copy() for frame in container.decode(video=0)]
+    assert index.n_absent == 0
+    assert index.n_hidden > 0
+    for chunks in (cut_evenly(len(index), 5), cut_evenly(len(index), 1000)):
+        assert same(read_in_chunks(path, index, chunks), shown)
+    first = read_frame_number(shown[0])
+    assert [read_frame_number(image) for image in shown] == list(range(first, first + len(index)))
 
 
 def test_fragmented_mp4_is_indexed_whole(footage, tmp_path):

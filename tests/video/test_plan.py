@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.errors import UsageError
-from ibl_dask.video.plan import cut_evenly, plan_chunks
+from ibl_dask.video.plan import LARGEST_PIXELS, SMALLEST_PIXELS, cut_evenly, plan_chunks, split_video
 
 videos = st.integers(1, 5000).flatmap(
     lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), max_size=60).map(lambda keys: sorted({0, *keys})))
@@ -34,6 +34,31 @@ def test_a_video_of_one_group_of_pictures_is_one_chunk():
 def test_the_plan_does_not_depend_on_anything_but_index_and_size():
     keys = np.arange(0, 100_000, 250)
     assert plan_chunks(keys, 100_000, 1907) == plan_chunks(keys.copy(), 100_000, 1907)
+
+
+@given(
+    n_groups=st.integers(1, 3000),
+    gop=st.integers(1, 300),
+    size=st.sampled_from([(1280, 1024), (640, 512), (160, 128)]),
+)
+def test_a_video_is_split_into_runs_that_become_shorter_within_the_limits_of_a_task(n_groups, gop, size):
+    area = size[0] * size[1]
+    chunks = split_video(np.arange(0, n_groups * gop, gop), n_groups * gop, *size)
+    lengths = np.array([len(chunk) for chunk in chunks])
+    assert (np.diff(lengths[:-1]) <= gop).all()
+    assert lengths.max() * area <= LARGEST_PIXELS + gop * area
+    if len(chunks) > 1:
+        assert lengths[:-1].min() * area >= SMALLEST_PIXELS - gop * area
+        assert lengths[-1] * area <= 2 * (SMALLEST_PIXELS + gop * area)
+
+
+def test_cores_that_share_a_video_end_at_about_the_same_time():
+    for n_frames, size, rate in ((21_600, (1280, 1024), 200), (54_000, (640, 512), 1600)):
+        chunks = split_video(np.arange(0, n_frames, 250), n_frames, *size)
+        busy = [0.0, 0.0]
+        for chunk in chunks:
+            busy[busy.index(min(busy))] += len(chunk) / rate
+        assert max(busy) < 1.03 * sum(busy) / 2
 
 
 @given(n_frames=st.integers(1, 1000), size=st.integers(1, 1200))

@@ -49,8 +49,8 @@ def test_motion_energy_is_the_mean_absolute_difference_to_a_later_frame(movie, l
     assert np.isnan(got[-lag:]).all()
 
 
-def test_sharpness_stands_at_every_tenth_frame(movie):
-    got = values(movie, Sharpness())["sharpness"]
+def test_sharpness_stands_at_every_stride_th_frame(movie):
+    got = values(movie, Sharpness(stride=10))["sharpness"]
     assert len(got) == 10
     half = cv2.resize(movie[2][30].astype(np.uint8), (160, 128), interpolation=cv2.INTER_AREA)
     assert got[3] == pytest.approx(cv2.Laplacian(half, cv2.CV_64F).var(), rel=1e-5)

@@ -18,11 +18,11 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.index import load_index
-from ibl_dask.tasks.steps.inputs import Facts, Records, SyncFiles, camera_file_paths
+from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths
 from ibl_dask.tasks.steps.times import load_times
 
 
-def check_camera(*, records: Records, workspace: Workspace, camera: Camera, sync: SyncFiles) -> Facts:
+def check_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
     """Judge one camera and keep the outcome for the session's record."""
     indexed = next(r for r in records.values() if r.key[0].startswith("index-"))
     if indexed.is_ok:
@@ -64,8 +64,15 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera) -> CameraE
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],
         n_ttl_rises=timed.value.get("n_ttl_rises"),
         n_decode_errors=None if store is None else int(store.columns["decode_error"].values.sum()),
+        undecoded_runs=() if store is None else _runs(store.columns["decode_error"].values),
         **samples,
     )
+
+
+def _runs(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
+    """Return the first and last place of each run of places that are set."""
+    edges = np.diff(np.concatenate(([0], flags != 0, [0])).astype(np.int8))
+    return tuple(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
 
 
 def _samples(store: FramesStore | None, n_frames: int) -> dict[str, NDArray[np.float64]]:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput
+from ibl_dask.errors import CorruptOutput, FormatTooNew, MissingFile, UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.store import arrays
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
@@ -37,7 +39,8 @@ def pass_chunk(
     missing = [r for r in reducers if facts["fingerprints"].get(r.name) != wanted[r.name]]
     if not missing:
         return {"kept": True, "frames": len(chunk), "decoded": 0, "errors": int(content["decode_error"].sum())}
-    result = run_pass(video, frame_index, chunk, missing)
+    with _staying_the_same(video, frame_index):
+        result = run_pass(video, frame_index, chunk, missing)
     content = {
         name: values
         for name, values in content.items()
@@ -65,11 +68,46 @@ def pass_chunk(
     }
 
 
+@contextlib.contextmanager
+def _staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
+    """Refuse what was decoded from a video that is still being copied, or was taken away."""
+    _insist_on_indexed(video, frame_index)
+    try:
+        yield
+    finally:
+        _insist_on_indexed(video, frame_index)
+
+
+def _insist_on_indexed(video: Path, frame_index: FrameIndex) -> None:
+    try:
+        stat = video.stat()
+    except FileNotFoundError as error:
+        raise MissingFile(
+            "this video is gone since it was indexed",
+            where=str(video),
+            expected=f"{frame_index.size_bytes:,} bytes",
+            got="nothing",
+            do="bring it back (or mount its disk), then run again: finished chunks are kept",
+        ) from error
+    if (stat.st_size, stat.st_mtime_ns) != (frame_index.size_bytes, frame_index.mtime_ns):
+        raise UnreadableVideo(
+            "this video changed since it was indexed",
+            where=str(video),
+            expected=f"{frame_index.size_bytes:,} bytes, last written {_utc(frame_index.mtime_ns)}",
+            got=f"{stat.st_size:,} bytes, last written {_utc(stat.st_mtime_ns)}",
+            do="wait until its copy has finished, then run again: the index is made anew",
+        )
+
+
+def _utc(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _chunk_content(path: Path, video: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
     """Read a chunk's file; empty where there is none that can be used."""
     try:
         content, facts = arrays.read_arrays(path, "frame-pass", CHUNK_VERSION)
-    except (FileNotFoundError, CorruptOutput):
+    except (FileNotFoundError, CorruptOutput, FormatTooNew):
         return {}, {"fingerprints": {}}
     return (content, facts) if facts["video"] == video else ({}, {"fingerprints": {}})
 
@@ -98,7 +136,7 @@ def merge_chunks(
     """
     frame_index = load_index(workspace.index_file(camera))
     store_path = workspace.frames_store(camera)
-    old = read_frames(store_path)
+    old = _old_store(store_path, everything_fresh=all(reducer.name in fresh for reducer in reducers))
     columns: dict[str, Column] = {}
     coordinates: dict[str, Column] = {}
     for reducer in reducers:
@@ -134,6 +172,16 @@ def merge_chunks(
         "reducers": list(fresh),
         "outputs": [str(store_path)],
     }
+
+
+def _old_store(path: Path, *, everything_fresh: bool) -> FramesStore | None:
+    """Read the store as it is; a damaged one stands in nobody's way where nothing of it is needed."""
+    try:
+        return read_frames(path)
+    except CorruptOutput:
+        if everything_fresh:
+            return None
+        raise
 
 
 def _carry_over(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ibl_dask.errors import CorruptOutput
+from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
@@ -29,6 +29,7 @@ def index_camera(*, records: Records, workspace: Workspace, camera: Camera) -> F
         "video": str(video),
         "frames": len(found),
         "hidden": found.n_hidden,
+        "absent": found.n_absent,
         "keyframes": len(found.keyframes),
         "codec": found.codec,
         "width": found.width,
@@ -46,7 +47,7 @@ def load_index(path: Path) -> FrameIndex:
 def _cached_index(path: Path, video: Path) -> FrameIndex | None:
     try:
         found = load_index(path)
-    except (FileNotFoundError, CorruptOutput):
+    except (FileNotFoundError, CorruptOutput, FormatTooNew):
         return None
     stat = video.stat()
     return found if (found.size_bytes, found.mtime_ns) == (stat.st_size, stat.st_mtime_ns) else None

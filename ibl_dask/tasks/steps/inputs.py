@@ -28,6 +28,16 @@ class SyncFiles:
     """spikeglx or timeline: the first part of the file names."""
 
 
+@dataclass(frozen=True, slots=True)
+class BpodFiles:
+    """Where the trials of a session's Bpod are."""
+
+    collection: str
+    """Folder relative to the session."""
+    pattern: str
+    """Name of the file of trials."""
+
+
 def video_pattern(label: str, extension: str) -> str:
     """Return the name of a camera's raw video."""
     return f"_iblrig_{label}Camera.raw.{extension}"

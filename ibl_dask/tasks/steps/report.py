@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import IblDaskError
+from ibl_dask.errors import CorruptOutput, IblDaskError
 from ibl_dask.model.description import Camera
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
@@ -48,18 +49,40 @@ def read_provenance(workspace: Workspace) -> dict[str, Any]:
     """Return what a finished session says of its making; empty where it says nothing."""
     try:
         content = json.loads(workspace.provenance_file.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def read_qc(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the checks of a session; None where it was not checked yet.
+
+    Raises
+    ------
+    CorruptOutput
+        If the record is damaged.
+    """
+    try:
+        content = json.loads(workspace.qc_file.read_text())
+        if not isinstance(content["cameras"], dict):
+            raise TypeError("no cameras")
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptOutput(
+            "this record of checks is damaged",
+            where=str(workspace.qc_file),
+            expected="JSON with the checks of each camera",
+            got=f"{type(error).__name__}: {error}",
+            do=f"run again, it is made anew: ibl-dask run {workspace.session.path}",
+        ) from error
+    return dict(content)
 
 
 def gather(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]) -> SessionContent:
     """Collect everything that a session's report shows."""
     session = workspace.session
-    try:
-        qc = json.loads(workspace.qc_file.read_text())
-    except FileNotFoundError:
-        qc = {"outcome": "NOT_SET", "cameras": {}}
+    qc = read_qc(workspace) or {"outcome": "NOT_SET", "cameras": {}}
     cameras = tuple(
         _camera(workspace, session.description.camera(label), record, ran) for label, record in qc["cameras"].items()
     )
@@ -129,12 +152,15 @@ def _provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str,
     for camera in session.description.cameras:
         paths = [find_video(workspace, camera), *camera_file_paths(workspace, camera).values()]
         inputs[camera.label] = [alf.identity(path) for path in paths if path is not None]
-    markers = sorted(workspace.marker("x").parent.glob("*.json"))
+    steps = {}
+    for path in sorted(workspace.marker("x").parent.glob("*.json")):
+        with contextlib.suppress(ValueError):  # a damaged one counts for nothing
+            steps[path.stem] = json.loads(path.read_text())
     return {
         "version": PROVENANCE_VERSION,
         "session": session.reference,
         "made": dict(made),
         "inputs": inputs,
-        "steps": {path.stem: json.loads(path.read_text()) for path in markers},
+        "steps": steps,
         "ran": dict(ran),
     }

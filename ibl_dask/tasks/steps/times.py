@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +14,18 @@ from ibl_dask.errors import NoPulses
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.steps.inputs import Facts, Records, SyncFiles, camera_file_paths, sync_paths
-from ibl_dask.timing.align import frame_times
-from ibl_dask.timing.camera_files import read_camera_files
+from ibl_dask.tasks.steps.inputs import BpodFiles, Facts, Records, SyncFiles, camera_file_paths, sync_paths
+from ibl_dask.timing.align import CameraTimes, frame_times, times_from_pulses
+from ibl_dask.timing.bpod import ROUTE, bpod_pulses, read_bpod
+from ibl_dask.timing.camera_files import CameraFiles, read_camera_files
 from ibl_dask.timing.nidq import Fronts, Sync, channel_map, read_sync
 
 TIMING_VERSION = 1
 
 
 def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync: SyncFiles) -> Facts:
-    """Give every frame a time on the main clock, and say how it was obtained."""
-    n_frames = next(int(r.value["frames"]) for r in records.values() if "frames" in r.value)
-    where = f"{camera.label} camera of {workspace.session.reference}"
+    """Give every frame a time on the clock of a DAQ, and say how it was obtained."""
+    where = _where(workspace, camera)
     triplet = []
     for part in ("times", "channels", "polarities"):
         do = "extract the sync pulses first (SyncPulses), or copy raw_ephys_data from the acquisition computer"
@@ -33,9 +34,55 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
     channels = channel_map(sync_paths(workspace, sync)["wiring"])
     pulses = fronts.fronts(_camera_channel(channels, camera, where))
     ttl, notes = _sync_line(fronts, channels, camera)
+    result = frame_times(
+        _n_frames(records),
+        pulses,
+        ttl,
+        _camera_files(workspace, camera),
+        where=where,
+        fronts_per_channel=fronts.counts(),
+    )
+    return _publish(workspace, camera, result, ttl, notes)
+
+
+def time_camera_by_bpod(
+    *,
+    records: Records,
+    workspace: Workspace,
+    camera: Camera,
+    bpod: BpodFiles,
+    longest_extrapolation_s: float,
+    notes: Sequence[str] = (),
+) -> Facts:
+    """Give every frame a time on the clock of a Bpod, and say how it was obtained."""
+    where = _where(workspace, camera)
+    do = "copy the folder of the task from the acquisition computer, or name another one (argument `collection`)"
+    events = read_bpod(alf.require(workspace.session, bpod.collection, bpod.pattern, do))
+    pulses = bpod_pulses(events, where=where)
+    ttl = None if camera.sync_label is None else events.ttl
+    route = replace(ROUTE, outside_s=longest_extrapolation_s)
+    files = _camera_files(workspace, camera)
+    result = times_from_pulses(_n_frames(records), pulses, ttl, files, where=where, route=route)
+    return _publish(workspace, camera, result, ttl, notes)
+
+
+def _where(workspace: Workspace, camera: Camera) -> str:
+    return f"{camera.label} camera of {workspace.session.reference}"
+
+
+def _n_frames(records: Records) -> int:
+    return next(int(r.value["frames"]) for r in records.values() if "frames" in r.value)
+
+
+def _camera_files(workspace: Workspace, camera: Camera) -> CameraFiles | None:
     found = camera_file_paths(workspace, camera)
-    files = read_camera_files(**found) if any(found.values()) else None
-    result = frame_times(n_frames, pulses, ttl, files, where=where, fronts_per_channel=fronts.counts())
+    return read_camera_files(**found) if any(found.values()) else None
+
+
+def _publish(
+    workspace: Workspace, camera: Camera, result: CameraTimes, ttl: Fronts | None, notes: Sequence[str]
+) -> Facts:
+    """Write times, and how they were obtained."""
     facts: dict[str, Any] = {
         "method": result.method,
         "start": result.start,
@@ -65,6 +112,7 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
         facts,
     )
     path = alf.publish_npy(workspace.times_file(camera.label), result.times_s, workspace.overwrite)
+    n_frames = result.times_s.size
     return {"frames": n_frames, **facts, "outputs": [str(path), str(workspace.timing_file(camera.label))]}
 
 

@@ -1,0 +1,102 @@
+"""What a user waits for before anything is decoded, and what indexing costs.
+
+    python benchmarks/overhead.py [--repeat 5] [--out benchmarks/results/overhead.md]
+
+import         `import ibl_dask` in a new process, less what an empty process takes.
+help           `ibl-dask --help`, the whole process.
+index          `index_video` of an MP4 of 270,000 frames (half an hour at 150 Hz), in a process that has imported it.
+first chunk    from the start of `ibl-dask run SESSION` to the first chunk being decoded: the command's own start, the
+               start of the workers, and the index of the video, on a session of 54,000 frames.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from films import make_session, repeat
+from frame_pass import machine
+
+from ibl_dask.synth.session import write_session
+from ibl_dask.video.index import index_video
+
+N_INDEXED = 270_000
+N_RUN = 54_000
+COMMAND = str(Path(sys.executable).with_name("ibl-dask"))
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        long = long_video(root)
+        session, _ = make_session(root, "right", N_RUN)
+        sides = {
+            "import ibl_dask": lambda: started("import ibl_dask") - started("pass"),
+            "ibl-dask --help": lambda: command("--help"),
+            f"index of an MP4 of {N_INDEXED:,} frames": lambda: indexed(long),
+            "first chunk decoding after the command": lambda: first_chunk(session, root),
+        }
+        rows = [(name, [side() for _ in range(options.repeat)]) for name, side in sides.items()]
+    lines = [machine(), "", f"| | median of {options.repeat}, s | largest |", "| --- | ---: | ---: |"]
+    lines += [f"| {name} | {statistics.median(seconds):.2f} | {max(seconds):.2f} |" for name, seconds in rows]
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text)
+
+
+def long_video(root: Path) -> Path:
+    """Return an MP4 of as many frames as half an hour of the right camera."""
+    clip = root / "Subjects" / "SW_tiny" / "2023-05-01" / "001"
+    write_session(clip, duration_s=1000 / 150, cameras=("right",), scale=0.25, b_frames=3)
+    video = root / "long.mp4"
+    repeat(clip / "raw_video_data" / "_iblrig_rightCamera.raw.mp4", video, N_INDEXED)
+    return video
+
+
+def started(statement: str) -> float:
+    """Return how long a new process takes for a statement, s."""
+    clock = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    return time.perf_counter() - clock
+
+
+def command(*arguments: str) -> float:
+    """Return how long a command takes, s."""
+    clock = time.perf_counter()
+    subprocess.run([COMMAND, *arguments], check=True, capture_output=True)
+    return time.perf_counter() - clock
+
+
+def indexed(video: Path) -> float:
+    """Return how long the index of a video takes, s."""
+    clock = time.perf_counter()
+    if len(index_video(video)) != N_INDEXED:
+        raise SystemExit("the index does not hold every frame")
+    return time.perf_counter() - clock
+
+
+def first_chunk(session: Path, root: Path) -> float:
+    """Return how long after the command the first chunk is being decoded, s."""
+    with tempfile.TemporaryDirectory(dir=root) as out:
+        called = time.time()
+        subprocess.run([COMMAND, "run", str(session), "--output-root", out], check=True, capture_output=True)
+        (journal,) = Path(out).rglob("events-*.jsonl")
+        events = [json.loads(line) for line in journal.read_text().splitlines()]
+    records = [event["record"] for event in events if event["event"] == "StepFinished"]
+    return min(r["started_s"] for r in records if r["key"][0].startswith("framepass")) - called
+
+
+if __name__ == "__main__":
+    main()

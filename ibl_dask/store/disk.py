@@ -1,0 +1,82 @@
+"""What a disk refuses, in words that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+
+from ibl_dask.errors import IblDaskError, NotReadable, NotWritable
+
+_NO_ROOM = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of this disk is used up",
+    errno.EFBIG: "the file is larger than this disk, or a limit of this process, allows",
+}
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> IblDaskError | None:
+    """Return an error of ours for what the system said; None where nobody foresaw it.
+
+    Parameters
+    ----------
+    error : OSError
+        What the system said.
+    written : Path, optional
+        The file or folder that was being written; where not given, a refusal is taken to be about reading.
+    n_bytes : int
+        How much was to be written, if known.
+    """
+    if isinstance(error, IblDaskError):
+        return error
+    where = str(written or error.filename or "")
+    reason = error.strerror or str(error)
+    if error.errno in _NO_ROOM:
+        return NotWritable(
+            _NO_ROOM[error.errno],
+            where=where,
+            expected=f"room for {_size(n_bytes)}" if n_bytes else "room for the result",
+            got=f"{reason}{_free(Path(where)) if where else ''}",
+            do="free some room, or give --output-root (results) or --work-dir (scratch, journal) on another disk, and "
+            "run again: finished chunks are kept",
+        )
+    if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
+        return NotWritable(
+            "this result cannot be written",
+            where=where,
+            expected="a folder that may be written to",
+            got=reason,
+            do="ask for write permission, or send results elsewhere with --output-root",
+        )
+    if error.errno in _REFUSED:
+        return NotReadable(
+            "this file or folder may not be read",
+            where=where,
+            expected=f"read permission for user {os.geteuid()}",
+            got=reason,
+            do="ask its owner for read permission (chmod a+r, for folders a+rx), or run as a user who has it",
+        )
+    return None
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return the path itself if there is something, else the nearest folder above it."""
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))
+
+
+def _free(path: Path) -> str:
+    try:
+        return f", {_size(shutil.disk_usage(nearest_folder(path)).free)} free"
+    except OSError:
+        return ""
+
+
+def _size(n_bytes: int) -> str:
+    size, unit = float(n_bytes), "bytes"
+    for larger in ("kB", "MB", "GB"):
+        if size < 1000:
+            break
+        size, unit = size / 1000, larger
+    return f"{size:.3g} {unit}"

@@ -1,0 +1,145 @@
+"""Sessions of a training rig made of real trials and a real mouse clip, through the command line.
+
+The videos of these trials are not public: a clip stands in for them, of as many frames as the trials ask for.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from ibl_dask.synth.camera_files import camera_records, write_frame_data, write_separate_files
+from ibl_dask.synth.movie import loop_clip, write_video
+from ibl_dask.synth.truth import CameraTruth
+from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.video.reader import FrameReader
+
+REAL = {"training_ge5": 3166, "biased_ge5": 2629}
+"""Exposures from the first pulse in the trials to the last."""
+TAIL = 300
+"""Frames after the last pulse: 10 s."""
+SIZE = (320, 256)
+TICK_S = 1e-4
+
+
+def noted(data_folder, name):
+    """Return rises of the strobe and edges of the sound as the trials give them, s since the start of the Bpod."""
+    path = data_folder / "bpod" / f"session_{name}" / "raw_behavior_data" / "_iblrig_taskData.raw.jsonable"
+    rises, edges = [], []
+    for line in path.read_text().splitlines():
+        trial = json.loads(line)["behavior_data"]
+        start, events = trial["Trial start timestamp"] - trial["Bpod start timestamp"], trial["Events timestamps"]
+        rises += [start + t for t in events.get("Port1In", [])]
+        edges += [start + t for kind in ("BNC2High", "BNC2Low") for t in events.get(kind, [])]
+    return np.array(rises), np.sort(edges)
+
+
+def exposures_of(rises, tail):
+    """Return when an even camera exposed that was seen at these times, and for some frames after them."""
+    numbers = np.concatenate([[0], np.cumsum(np.rint(np.diff(rises) / 0.03329))]).astype(int)
+    within = np.interp(np.arange(numbers[-1] + 1), numbers, rises)
+    period = (rises[-1] - rises[1]) / (numbers[-1] - numbers[1])
+    return numbers, np.concatenate([within, rises[-1] + period * np.arange(1, tail + 1)])
+
+
+def make(folder, data_folder, name, n_frames):
+    shutil.copytree(data_folder / "bpod" / f"session_{name}" / "raw_behavior_data", folder / "raw_behavior_data")
+    with FrameReader(data_folder / "video" / "mirror_mouse.mp4") as reader:
+        clip = reader.read(0, 100)
+    video = folder / "raw_video_data" / "_iblrig_leftCamera.raw.mp4"
+    write_video(video, loop_clip(clip, n_frames, *SIZE), *SIZE, 30, options={"preset": "ultrafast"})
+    camera = {"collection": "raw_video_data", "sync_label": "audio", "width": SIZE[0], "height": SIZE[1]}
+    description = {
+        "version": "1.0.0",
+        "sync": {"bpod": {"collection": "raw_behavior_data"}},
+        "devices": {"cameras": {"left": camera}},
+        "tasks": [{f"_iblrig_tasks_{name}": {"collection": "raw_behavior_data", "sync_label": "bpod"}}],
+    }
+    (folder / "_ibl_experiment.description.yaml").write_text(yaml.safe_dump(description))
+
+
+def camera_file(folder, exposures, edges, write, **options):
+    truth = CameraTruth("left", 30.0, *SIZE, exposures, np.arange(exposures.size), 0, exposures.size)
+    records = camera_records(truth, edges, datetime(2019, 7, 1, 12, tzinfo=UTC), np.random.default_rng(0))
+    write(folder / "raw_video_data", "left", records, **options)
+
+
+def call(*arguments):
+    command = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"}, timeout=300
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    path = tmp_path / "Subjects" / "SW_REAL" / "2019-07-01" / "001"
+    path.mkdir(parents=True)
+    return path
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_trials_time_every_frame_and_hit_every_pulse(data_folder, folder, name):
+    rises, edges = noted(data_folder, name)
+    numbers, exposures = exposures_of(rises, TAIL)
+    assert exposures.size == REAL[name] + TAIL
+    make(folder, data_folder, name, exposures.size)
+    camera_file(folder, exposures, edges[:0], write_separate_files, camera_first=True)
+    code, text = call("plan", folder)
+    assert code == 0, text
+    assert "VideoSyncQC_bpod" in text
+    assert "registered only" not in text
+    code, text = call("run", folder, "--workers", "2")
+    assert code == 0, text
+    times = np.load(folder / "alf" / "_ibl_leftCamera.times.npy")
+    assert len(times) == exposures.size
+    assert (np.diff(times) > 0).all()
+    np.testing.assert_allclose(times[numbers], rises, atol=1e-9)
+    np.testing.assert_allclose(times, exposures, atol=2e-3)
+    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    assert np.flatnonzero(arrays["quality"] == 0).tolist() == numbers.tolist()
+    assert (arrays["quality"][-TAIL:] == 2).all()
+    assert facts["method"] == "counts"
+    check = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]
+    assert check["timestamps"]["outcome"] == "WARNING"
+    assert check["framerate"]["outcome"] == check["decoding"]["outcome"] == "PASS"
+    assert (folder / "ibl_dask" / "report.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_sounds_on_the_pin_tell_which_pulse_the_first_frame_has(data_folder, folder, name):
+    """The workflow missed the first 15 exposures; numbers alone could not tell, the sounds of the trials can."""
+    rises, edges = noted(data_folder, name)
+    numbers, exposures = exposures_of(rises, TAIL)
+    make(folder, data_folder, name, exposures.size - 15)
+    camera_file(folder, exposures[15:], edges, write_frame_data)
+    code, text = call("run", folder, "--workers", "0")
+    assert code == 0, text
+    times = np.load(folder / "alf" / "_ibl_leftCamera.times.npy")
+    assert len(times) == exposures.size - 15
+    later = numbers[numbers >= 15]
+    np.testing.assert_allclose(times[later - 15], rises[numbers >= 15], atol=1e-9)
+    _, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    assert (facts["method"], facts["start"]) == ("pins", 15)
+    pin_state = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]["pin_state"]
+    assert pin_state["outcome"] == "PASS"
+
+
+def test_real_trials_of_another_session_than_the_video_are_refused_with_the_counts(data_folder, folder):
+    rises, edges = noted(data_folder, "biased_ge5")
+    _, exposures = exposures_of(rises, 3000)
+    make(folder, data_folder, "biased_ge5", exposures.size)
+    camera_file(folder, exposures, edges[:0], write_separate_files, camera_first=True)
+    code, text = call("run", folder, "--workers", "0")
+    assert code == 1
+    for part in ("5,629 frames", "2,629 pulses", "3,000 after the last", "expected: ", "what to do: "):
+        assert part in text, text
+    assert not (folder / "alf" / "_ibl_leftCamera.times.npy").exists()
