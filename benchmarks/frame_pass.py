@@ -6,8 +6,8 @@ All sides read the same files in the same run, one after another, and the tables
 on the machine. Videos are made as the reference compresses them (libx264, preset slow, CRF 17, a keyframe every 250
 frames). The start of the cluster is not counted.
 
-ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`, decoding and nothing else, on one core; and two at a time.
-pass             every frame decoded in one process; with no reducer, and with all reducers of the camera task.
+ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`, decoding and nothing else, on one core.
+pass             every frame decoded in one process, with all reducers of the camera task.
 two workers      everything that `ibl_dask.run` does on two Dask workers: index, times, chunks, merge, checks, report.
 plain processes  the same steps in the same order on two plain processes, without Dask.
 reference        ibllib 4.1.0 in its own environment, named by IBL_DASK_PEER_PYTHON, for those products that both
@@ -100,11 +100,11 @@ from ibl_dask.video.framepass import run_pass
 from ibl_dask.video.index import index_video
 from ibl_dask.video.plan import split_video
 from ibl_dask.video.regions import camera_reducers
-path, label, wanted = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+path, label = Path(sys.argv[1]), sys.argv[2]
 import_all()
 index = index_video(path)
 size = len(index), index.width, index.height
-reducers = camera_reducers(label, *size) if wanted == "all" else []
+reducers = camera_reducers(label, *size)
 clock = time.perf_counter()
 for chunk in split_video(index.keyframes, *size):
     run_pass(path, index, chunk, reducers)
@@ -157,7 +157,8 @@ class PlainProcesses:
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
         """Take steps."""
-        self._records.update(known)
+        # Keys do not name the folder of the results: those of an earlier run must not count.
+        self._records = dict(known)
         self._waiting += [(step, root) for step in in_order(steps)]
         self._start()
 
@@ -193,10 +194,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=6.0, help="length of the session")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--cameras", nargs="+", default=list(CAMERAS))
+    parser.add_argument("--films", type=Path, help="folder that keeps the films for the next time")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        sections = [table(label, options.minutes, options.repeat, Path(folder)) for label in options.cameras]
+        root = options.films or Path(folder)
+        sections = [table(label, options.minutes, options.repeat, root) for label in options.cameras]
     text = "\n\n".join([machine(), *sections]) + "\n"
     print(text)
     if options.out is not None:
@@ -224,9 +227,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         # In turn, so that a machine that slows down slows every side.
         sides: dict[str, Callable[[], float]] = {
             "ffmpeg": lambda: timed(lambda: ffmpeg(video)),
-            "two ffmpeg": lambda: timed(lambda: two_ffmpeg(video)) / 2,
-            "decode": lambda: measure_pass(video, label, "none"),
-            "pass": lambda: measure_pass(video, label, "all"),
+            "pass": lambda: measure_pass(video, label),
             "workers": lambda: timed_run(session, root, client=client),
             "plain": lambda: timed_run(session, root, executor=plain),
             "short": lambda: timed_run(short, root, client=client),
@@ -248,8 +249,6 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         "| | frames/s | of one ffmpeg |",
         "| --- | ---: | --- |",
         f"| ffmpeg -threads 1 -f null | {rate['ffmpeg']:.0f} | 1 |",
-        f"| two of it at a time | {rate['two ffmpeg']:.0f} | {over['two ffmpeg']:.2f} |",
-        f"| pass, no reducer, 1 process | {rate['decode']:.0f} | {over['decode']:.2f} |",
         f"| pass, all reducers, 1 process | {rate['pass']:.0f} | {over['pass']:.2f} |",
         f"| ibl_dask.run, 2 workers | {rate['workers']:.0f} | {over['workers']:.2f}, {half:.2f} of twice |",
         f"| the same steps, 2 plain processes | {rate['plain']:.0f} | {over['plain']:.2f} |",
@@ -260,7 +259,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_frames // 10000 * 1000:,} frames, "
         f"{peak} MB after {n_frames:,}.",
         "",
-        say_reducers(video=short_video, label=label, decode_s=s["decode"] / n_frames),
+        say_reducers(short_video, label),
         "",
         say_reference(short, short_video, label, s["short"]),
     ]
@@ -297,26 +296,15 @@ def check(result: Run) -> None:
 
 def ffmpeg(video: Path) -> None:
     """Decode a video on one core and throw the frames away."""
-    start_ffmpeg(video).wait()
-
-
-def two_ffmpeg(video: Path) -> None:
-    """Decode a video twice at a time, each on one core: what two cores can do."""
-    for process in [start_ffmpeg(video), start_ffmpeg(video)]:
-        process.wait()
-
-
-def start_ffmpeg(video: Path) -> subprocess.Popen[bytes]:
-    """Start decoding a video on one core."""
     program = imageio_ffmpeg.get_ffmpeg_exe()
     command = [program, "-v", "error", "-threads", "1", "-i", str(video), "-threads", "1", "-f", "null", "-"]
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
 
 
-def measure_pass(video: Path, label: str, wanted: str) -> float:
+def measure_pass(video: Path, label: str) -> float:
     """Return how long a process takes to pass over all chunks, started as a worker is, s."""
     done = subprocess.run(
-        [sys.executable, "-c", PASS, str(video), label, wanted],
+        [sys.executable, "-c", PASS, str(video), label],
         capture_output=True,
         text=True,
         check=True,
@@ -325,7 +313,7 @@ def measure_pass(video: Path, label: str, wanted: str) -> float:
     return float(done.stdout)
 
 
-def say_reducers(video: Path, label: str, decode_s: float) -> str:
+def say_reducers(video: Path, label: str) -> str:
     """Say what each reducer takes of a pass, by a clock around each call."""
     done = subprocess.run(
         [sys.executable, "-c", REDUCERS, str(video), label],
@@ -336,7 +324,7 @@ def say_reducers(video: Path, label: str, decode_s: float) -> str:
     )
     spent = json.loads(done.stdout)
     each = ", ".join(f"{name} {1e6 * value / REFERENCE_FRAMES:.0f}" for name, value in spent.items())
-    return f"Microseconds per frame: decoding {1e6 * decode_s:.0f}; on {REFERENCE_FRAMES:,} frames {each}."
+    return f"Microseconds per frame in each reducer, on {REFERENCE_FRAMES:,} frames: {each}."
 
 
 def say_reference(session: Path, video: Path, label: str, ours_s: float) -> str:

@@ -73,11 +73,20 @@ def run(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace published ALF files that changed; else a revision is made.")
     ] = False,
+    collection: Annotated[
+        str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
+    ] = None,
+    longest_extrapolation: Annotated[
+        float | None,
+        typer.Option("--longest-extrapolation", help="Frames that may lie outside a Bpod's trials, s [60]."),
+    ] = None,
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite))
+    options = {"collection": collection, "longest_extrapolation_s": longest_extrapolation}
+    given = {name: value for name, value in options.items() if value is not None}
+    raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite, **given))
 
 
 @app.command()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.cli.console import out, show_failure
 from ibl_dask.cli.progress import make_view
@@ -28,6 +29,7 @@ def run_sessions(
     profile: Path | None,
     workers: int | None,
     overwrite: bool = False,
+    **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and say how it went; return the exit code."""
     from ibl_dask.deploy.profile import read_profile
@@ -35,40 +37,55 @@ def run_sessions(
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
     folder = work_dir or site.scratch
-    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite)
+    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        result = _run(wanted, site, workers)
+        result = _run(wanted, site, workers, stop)
     except KeyboardInterrupt:  # before the first step or after the last
         out.print(_INTERRUPTED)
         return stop.exit_code
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     say_how_it_went(result)
     return stop.exit_code if result.interrupted else result.exit_code
 
 
 class _Stop:
-    """Makes of SIGTERM, which SLURM and `kill` send, what Ctrl-C is."""
+    """Makes of SIGTERM, which SLURM and `kill` send, what Ctrl-C is; neither disturbs workers that start or end."""
 
-    exit_code = 128 + signal.SIGINT
+    def __init__(self) -> None:
+        self.exit_code = 0
+        self._waits = True
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        is_first = not self.exit_code
         self.exit_code = 128 + number
-        raise KeyboardInterrupt
+        if not (self._waits and is_first):
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def now(self) -> Iterator[None]:
+        """Let a signal stop what runs in this block; one that came before it does, too."""
+        self._waits = False
+        try:
+            if self.exit_code:
+                raise KeyboardInterrupt
+            yield
+        finally:
+            self._waits = True
 
 
-def _run(wanted: Callable[..., Run], site: Profile, workers: int | None) -> Run:
+def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop) -> Run:
     if workers == 0:
-        with make_view() as view:
+        with make_view() as view, stop.now():
             return wanted(listeners=[view])
     from ibl_dask.deploy.local import connect, tunnel_line
 
     with connect(site) as client:
         out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
-        with make_view() as view:
+        with make_view() as view, stop.now():
             return wanted(client=client, listeners=[view])
 
 

@@ -72,7 +72,7 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
         stopped = "interrupted" if event["interrupted"] else "ended"
         header |= {"ended": True, "text": f"{stopped} after {event['seconds']:.0f} s"}
     else:
-        row = rows.setdefault(event["session"], _row(event["session"]))
+        row = rows.get(event["session"]) or _row(event["session"])
         if name == "SessionPlanned":
             row["planned"] += sum(event["steps"].values())
             row["state"] = "running"
@@ -87,6 +87,7 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
             row["qc"] = event["qc"]
             if event["failure"]:
                 row["failures"].append(event["failure"]["message"])
+        rows[event["session"]] = row
 
 
 def _row(path: str) -> dict[str, Any]:

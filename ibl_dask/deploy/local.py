@@ -21,7 +21,7 @@ START_ATTEMPTS = 3
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"}
 """Frames on huge pages: a decoder walks over several 2 MB frames at a time, and with pages of 4 kB it waits for the
-address translation. 8 to 15 % faster on 1280x1024, where the kernel allows it (`transparent_hugepage` madvise or
+address translation. 4 and 13 % faster on two films of 1280x1024, where the kernel allows it (`transparent_hugepage` madvise or
 always); without effect elsewhere. Read once, when a process starts."""
 
 WORKER_ENVIRONMENT = {**_ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
@@ -57,7 +57,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
         # Enough for the profile of tasks that take seconds; the usual 100 samples a second interrupt them needlessly.
         "distributed.worker.profile.interval": "100ms",
     }
-    with _environment_kept(WORKER_ENVIRONMENT):
+    with _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]):
         with dask.config.set(settings), warnings.catch_warnings():
             # Somebody else's dashboard on this machine is no problem of this run.
             warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)

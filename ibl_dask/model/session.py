@@ -53,7 +53,11 @@ class Session:
                 "this session folder does not exist",
                 where=str(path),
                 expected="an existing folder",
-                got="a file" if path.exists() else "nothing at this path",
+                got="a link that leads nowhere"
+                if path.is_symlink()
+                else "a file"
+                if path.exists()
+                else "nothing at this path",
                 do="check the path for typing errors, and that the disk is mounted",
             )
 

@@ -229,9 +229,9 @@ class Driver:
         for name, task in driven.pipeline.tasks.items():
             keys = [step.key for step in (*task.first_steps(), *driven.steps[name])]
             status = task.conclude({key: records[key] for key in keys if key in records})
-            failures = _unique(r.failure for r in task.records.values())
+            failures = task.failures
             driven.outcome.tasks[name] = status
-            driven.outcome.failures = _unique([*driven.outcome.failures, *failures])
+            driven.outcome.failures = list(dict.fromkeys([*driven.outcome.failures, *failures]))
             outputs = tuple(str(path) for path in task.outputs or ())
             path = str(driven.outcome.path)
             self.emit(events.TaskFinished(path, name, status, outputs, tuple(failures), time.time()))
@@ -396,10 +396,6 @@ def _journal_folder(
     if work_dir is not None:
         return Path(work_dir).expanduser().absolute()
     for outcome in outcomes:
-        with contextlib.suppress(InputError):
+        with contextlib.suppress(InputError, OSError):
             return default_work_dir(Session(outcome.path, None if output_root is None else Path(output_root)))
     return Path.cwd() / WORK_FOLDER
-
-
-def _unique(failures: Iterable[Failure | None]) -> list[Failure]:
-    return list(dict.fromkeys(failure for failure in failures if failure is not None))

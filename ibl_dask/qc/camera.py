@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ibl_dask.model.outcome import CheckResult, Outcome
+from ibl_dask.model.runs import say_runs
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import check
 
@@ -234,4 +235,7 @@ def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
         Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,
         measured=f"{evidence.n_decode_errors:,} of {evidence.n_frames:,} frames do not decode",
         threshold="none",
+        message=f"frames {say_runs(evidence.undecoded_runs)}; `decode_error` of the per-frame store names every one"
+        if evidence.undecoded_runs
+        else "",
     )

@@ -54,3 +54,5 @@ class CameraEvidence:
     """Mean of the frame without low frequencies. (focus sample,)"""
     n_decode_errors: int | None = None
     """Frames that do not decode; None where nobody tried."""
+    undecoded_runs: tuple[tuple[int, int], ...] = ()
+    """First and last frame of each run of frames that do not decode, in order."""

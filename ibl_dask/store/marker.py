@@ -19,7 +19,7 @@ def write_marker(path: Path, fingerprint: str, root: Path, outputs: Iterable[Pat
     """Say that a step is done; `root` is the folder that the outputs are named from."""
     listed = {str(output.relative_to(root)): _digest(output) for output in outputs}
     content = {"version": MARKER_VERSION, "fingerprint": fingerprint, "outputs": listed, "value": dict(value)}
-    write_text(path, json.dumps(content, indent=1, sort_keys=True))
+    write_text(path, json.dumps({**content, "digest": _digest_of(content)}, indent=1, sort_keys=True))
 
 
 def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | None:
@@ -35,13 +35,17 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
         return None
     if content.get("version") != MARKER_VERSION or content.get("fingerprint") != fingerprint:
         return None
-    outputs, value = content.get("outputs"), content.get("value")
-    if not isinstance(outputs, dict) or not isinstance(value, dict):
+    if content.pop("digest", None) != _digest_of(content):
         return None
-    for name, digest in outputs.items():
+    for name, digest in content["outputs"].items():
         if not recover_folder(root / name) or _digest(root / name) != digest:
             return None
+    value: dict[str, Any] = content["value"]
     return value
+
+
+def _digest_of(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _digest(path: Path) -> str:

@@ -14,7 +14,7 @@ from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.description import LABELS, Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import Signature, TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.store.workspace import Workspace, default_work_dir
@@ -123,8 +123,8 @@ class Task:
         self.outputs = list(dict.fromkeys([*made, *(path for _, path in found if path is not None)]))
         if failed or missing:
             self.state = Status.ERRORED
-        elif any(r.value.get("decode_errors") for r in self.records.values()):
-            # Every output is there, but some frames of the video are lost to whoever reads them.
+        elif any("incomplete" in r.value for r in self.records.values()):
+            # Every output is there, but not all that it should hold, such as numbers of frames that do not decode.
             self.state = Status.INCOMPLETE
         elif not self.records:
             self.state = Status.EMPTY
@@ -133,6 +133,13 @@ class Task:
         self.status = self.state.code
         self.log = "\n".join(map(_line, self.records.values()))
         return self.state
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Return what went wrong, each once: errors of steps, and what their results lack."""
+        found = [r.failure for r in self.records.values() if r.failure is not None]
+        lacking = (r.value["incomplete"] for r in self.records.values() if "incomplete" in r.value)
+        return list(dict.fromkeys([*found, *(Failure("Incomplete", "input", str(text)) for text in lacking)]))
 
     def assert_expected_outputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
         """Look for the declared outputs.

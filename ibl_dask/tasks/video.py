@@ -105,6 +105,7 @@ class VideoSyncQc(VideoTask):
         self._insist_on_known_labels()
         self.chunk_pixels = chunk_pixels
         self.reducers = reducers
+        self._indexing: dict[str, Step] = {}
 
     @property
     def clock_inputs(self) -> tuple[Dataset, ...]:
@@ -216,6 +217,12 @@ class VideoSyncQc(VideoTask):
         return chunks, reducers, fresh
 
     def _index_step(self, camera: Camera) -> Step:
+        """Return the step as it was planned first: its key must stay the same where the video changes meanwhile."""
+        if camera.label not in self._indexing:
+            self._indexing[camera.label] = self._new_index_step(camera)
+        return self._indexing[camera.label]
+
+    def _new_index_step(self, camera: Camera) -> Step:
         video = inputs.find_video(self.workspace, camera)
         return Step(
             kind="index",
@@ -271,7 +278,7 @@ class VideoSyncQc(VideoTask):
                 "reducers": reducers,
                 "fresh": fresh,
             },
-            needs=(timing.key, *(p.key for p in passes)),
+            needs=(indexing.key, timing.key, *(p.key for p in passes)),
             tolerates=("times",),
             marker=self.workspace.marker(f"frames-{label}"),
         )

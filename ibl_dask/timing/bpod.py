@@ -58,9 +58,9 @@ ROUTE = Route(
     outside_s=60.0,
     gaps_are_filled=True,
     do="see whether the Bpod stopped long before the camera, or other trials follow in another folder: each protocol "
-    "has a Bpod clock of its own, and the camera is timed by one (argument `collection` of VideoSyncQcBpod or "
-    "ibl_dask.run); where the camera was just left running, allow for it (their argument `longest_extrapolation_s`, "
-    "in s) or cut the video",
+    "has a Bpod clock of its own, and the camera is timed by one (--collection; `collection` in Python); where the "
+    "camera was just left running, allow for it (--longest-extrapolation; `longest_extrapolation_s` in Python) or cut "
+    "the video",
 )
 """Frames that may lie outside the trials: a minute of them.
 

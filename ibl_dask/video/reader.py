@@ -78,8 +78,8 @@ def luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
     if frame.format.name not in _LUMA_FIRST:
         frame = frame.reformat(format="gray")
     plane = frame.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]  # PyAV planes have a buffer, their stubs do not say so
-    return rows[: frame.height, : frame.width]  # type: ignore[no-any-return]  # follows from the line above
+    shape, strides = (frame.height, frame.width), (plane.line_size, 1)
+    return np.ndarray(shape, np.uint8, plane, strides=strides)  # type: ignore[arg-type]  # PyAV planes have a buffer, their stubs do not say so
 
 
 class FrameReader:

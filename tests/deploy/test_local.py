@@ -1,7 +1,9 @@
+import os
+
 import distributed
 import pytest
 
-from ibl_dask.deploy.local import connect, tunnel_line
+from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect, tunnel_line
 from ibl_dask.deploy.profile import Profile, available_cores, read_profile
 from ibl_dask.errors import MissingFile, RunError, UsageError
 
@@ -42,6 +44,14 @@ def test_every_worker_is_one_thread_that_offers_one_cpu():
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
         assert [(w["nthreads"], w["resources"]) for w in workers] == [(1, {"CPU": 1})] * 2
         assert tunnel_line(client).startswith("ssh -N -L ")
+
+
+def test_workers_start_with_their_environment_and_this_process_keeps_its_own():
+    before = dict(os.environ)
+    with connect(SMALL) as client:
+        (environment,) = client.run(lambda: dict(os.environ)).values()
+    assert environment.items() >= WORKER_ENVIRONMENT.items()
+    assert dict(os.environ) == before
 
 
 def test_a_profile_is_read_and_the_number_of_workers_may_be_given(tmp_path):

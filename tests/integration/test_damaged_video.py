@@ -56,6 +56,12 @@ def test_damaged_h264_costs_the_frames_it_reached_and_nothing_else(session_folde
     code, text = call("run", session_folder, "--workers", workers)
     assert code != 0
     assert "right FAIL" in text
+    told = " ".join(text.split())
+    assert "of 1,200 frames of the right camera do not decode" in told
+    assert "to 639" in told
+    again, text = call("run", session_folder, "--workers", workers)
+    assert again == code
+    assert "frames of the right camera do not decode" in " ".join(text.split())
     for label in LABELS:
         times = np.load(session_folder / "alf" / f"_ibl_{label}Camera.times.npy")
         assert len(times) == n_frames[label]

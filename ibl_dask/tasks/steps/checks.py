@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ibl_dask.errors import InputError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.model.runs import find_runs
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.record import camera_record, failed_camera_record, session_record
 from ibl_dask.qc.registry import run_checks
@@ -64,15 +65,9 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera) -> CameraE
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],
         n_ttl_rises=timed.value.get("n_ttl_rises"),
         n_decode_errors=None if store is None else int(store.columns["decode_error"].values.sum()),
-        undecoded_runs=() if store is None else _runs(store.columns["decode_error"].values),
+        undecoded_runs=() if store is None else find_runs(store.columns["decode_error"].values),
         **samples,
     )
-
-
-def _runs(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
-    """Return the first and last place of each run of places that are set."""
-    edges = np.diff(np.concatenate(([0], flags != 0, [0])).astype(np.int8))
-    return tuple(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
 
 
 def _samples(store: FramesStore | None, n_frames: int) -> dict[str, NDArray[np.float64]]:

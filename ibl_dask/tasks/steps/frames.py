@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, MissingFile, UnreadableVideo
+from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew, MissingFile, UnreadableVideo
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.runs import find_runs, say_runs
 from ibl_dask.store import arrays
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.workspace import Workspace
@@ -171,7 +172,24 @@ def merge_chunks(
         "workers": sorted({r.worker for r in passes if r.status == "done"}),
         "reducers": list(fresh),
         "outputs": [str(store_path)],
+        **_what_is_lost(errors, camera, records),
     }
+
+
+def _what_is_lost(errors: NDArray[np.uint8], camera: str, records: Records) -> Facts:
+    """Say which frames do not decode, so that the task is Incomplete and whoever ran it is told."""
+    if not errors.any():
+        return {}
+    video = next((str(r.value["video"]) for r in records.values() if "video" in r.value), "")
+    lost = DecodeFailed(
+        f"{int(errors.sum()):,} of {len(errors):,} frames of the {camera} camera do not decode",
+        where=video,
+        expected="every frame of the video",
+        got=f"nothing exact for frames {say_runs(find_runs(errors))}",
+        do="compare the file with the original on the acquisition computer, and copy it again if they differ; every "
+        "frame has a time all the same, and what is measured of these frames is NaN (`decode_error` names them)",
+    )
+    return {"incomplete": str(lost)}
 
 
 def _old_store(path: Path, *, everything_fresh: bool) -> FramesStore | None:

@@ -83,6 +83,10 @@ def _publish(
     workspace: Workspace, camera: Camera, result: CameraTimes, ttl: Fronts | None, notes: Sequence[str]
 ) -> Facts:
     """Write times, and how they were obtained."""
+    wanted = workspace.times_file(camera.label)
+    path = alf.publish_npy(wanted, result.times_s, workspace.overwrite)
+    if path != wanted:
+        notes = [*notes, f"{wanted.name} was there with other times, which stay: these are in {path.parent.name}"]
     facts: dict[str, Any] = {
         "method": result.method,
         "start": result.start,
@@ -111,7 +115,6 @@ def _publish(
         },
         facts,
     )
-    path = alf.publish_npy(workspace.times_file(camera.label), result.times_s, workspace.overwrite)
     n_frames = result.times_s.size
     return {"frames": n_frames, **facts, "outputs": [str(path), str(workspace.timing_file(camera.label))]}
 

@@ -1,0 +1,62 @@
+"""The program as its user calls it, in a process of its own, and what is on disk before and after."""
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+
+PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
+
+_GIVE_UP = """
+import ctypes, os, sys
+if os.geteuid() == 0:
+    for power in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+        assert ctypes.CDLL(None).prctl(24, power, 0, 0, 0) == 0, "permission bits do not hold root back"
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+WITHOUT_POWERS = [sys.executable, "-I", "-S", "-c", _GIVE_UP]
+"""Prefix of a command that permission bits shall hold back: root loses the power to pass over them."""
+
+
+def environment(**more):
+    return {**os.environ, "COLUMNS": "200", **more}
+
+
+def call(*arguments, prefix=(), cwd=None, **more):
+    """Run the program; return exit code and everything it printed."""
+    process = subprocess.run(
+        [*prefix, *PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env=environment(**more),
+        check=False,
+        timeout=120,
+    )
+    text = process.stdout + process.stderr
+    assert "Traceback" not in text, text
+    return process.returncode, text
+
+
+def run(folder, *arguments, **more):
+    """Run a session without workers."""
+    return call("run", folder, "--workers", "0", *arguments, **more)
+
+
+def says(text, *parts):
+    for part in parts:
+        assert str(part) in text, f"{part!r} not in:\n{text}"
+
+
+def on_disk(folder):
+    """Return all that is below a folder: kind and permissions, time of the last change, content or aim of a link."""
+    out = {}
+    for path in [folder, *folder.rglob("*")]:
+        found = path.lstat()
+        if path.is_symlink():
+            content = str(path.readlink())
+        else:
+            content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(found.st_mode) else ""
+        out[str(path)] = (found.st_mode, found.st_mtime_ns, content)
+    return out
