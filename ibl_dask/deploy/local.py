@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,8 @@ from ibl_dask.errors import RunError
 _log = logging.getLogger(__name__)
 
 START_ATTEMPTS = 3
+REPLACED_AFTER_S = 2.0
+"""How often workers are counted, s."""
 
 _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"}
@@ -62,8 +65,30 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
             # Somebody else's dashboard on this machine is no problem of this run.
             warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
             cluster = _start(profile)
-        with cluster, Client(cluster) as client:
+        with cluster, Client(cluster) as client, _workers_replaced(cluster, profile.workers):
             yield client
+
+
+@contextlib.contextmanager
+def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
+    """Start workers anew that are gone for good: one that dies while it starts takes its nanny with it.
+
+    Without that, a step that kills every worker it meets could leave a run waiting for workers that never come.
+    """
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(REPLACED_AFTER_S):
+            # Does nothing while each worker has a nanny that sees to it; Dask drops the others after a while.
+            cluster.scale(n_workers)
+
+    watcher = threading.Thread(target=watch, name="worker-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
 
 
 @contextlib.contextmanager

@@ -32,6 +32,13 @@ def test_a_worker_that_dies_while_it_starts_is_started_again(monkeypatch):
     assert len(starts) == 2
 
 
+def test_a_worker_that_is_gone_with_its_nanny_is_replaced():
+    with connect(SMALL) as client:
+        (nanny,) = client.cluster.workers.values()
+        client.cluster.sync(nanny.close)
+        assert client.submit(sum, [1, 2]).result(timeout=120) == 3
+
+
 def test_workers_that_never_start_are_an_error_that_says_what_to_do(monkeypatch):
     failing(monkeypatch, 99)
     with pytest.raises(RunError, match="could not be started") as caught, connect(SMALL):
