@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,35 @@ class FrameIndex:
         digest.update(repr(facts).encode())
         return {"size": self.size_bytes, "mtime_ns": self.mtime_ns, "index": digest.hexdigest()[:16]}
 
+    def insist_on(self, path: Path) -> None:
+        """Insist that a file is still the one that was indexed, by its size and time of writing.
+
+        Raises
+        ------
+        MissingFile
+            If it is gone.
+        UnreadableVideo
+            If it changed, or is still being copied.
+        """
+        try:
+            stat = path.stat()
+        except FileNotFoundError as error:
+            raise MissingFile(
+                "this video is gone since it was indexed",
+                where=str(path),
+                expected=f"{self.size_bytes:,} bytes",
+                got="nothing",
+                do="bring it back (or mount its disk), then run again: finished chunks are kept",
+            ) from error
+        if (stat.st_size, stat.st_mtime_ns) != (self.size_bytes, self.mtime_ns):
+            raise UnreadableVideo(
+                "this video changed since it was indexed",
+                where=str(path),
+                expected=f"{self.size_bytes:,} bytes, last written {_utc(self.mtime_ns)}",
+                got=f"{stat.st_size:,} bytes, last written {_utc(stat.st_mtime_ns)}",
+                do="wait until its copy has finished, then run again: the index is made anew",
+            )
+
     def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Return arrays and plain facts from which `from_arrays` builds the same index."""
         arrays = {
@@ -141,6 +171,10 @@ class FrameIndex:
         content["time_base"] = Fraction(facts["time_base"])
         content["rate"] = Fraction(facts["rate"])
         return cls(**content)
+
+
+def _utc(time_ns: int) -> str:
+    return f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 @dataclass(frozen=True, slots=True)

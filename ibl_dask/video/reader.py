@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from ibl_dask.errors import DecodeFailed, UnreadableVideo, UsageError
+from ibl_dask.errors import DecodeFailed, UsageError
 from ibl_dask.video.bitstream import is_referred_to, length_bytes
 from ibl_dask.video.index import index_video, open_video
 
@@ -94,22 +94,14 @@ class FrameReader:
 
     Raises
     ------
-    UnreadableVideo
+    MissingFile, UnreadableVideo
         If the file is not the one that was indexed.
     """
 
     def __init__(self, path: Path, index: FrameIndex | None = None) -> None:
         self.path = path
         self.index = index_video(path) if index is None else index
-        size = path.stat().st_size
-        if size != self.index.size_bytes:
-            raise UnreadableVideo(
-                "this video changed since it was indexed",
-                where=str(path),
-                expected=f"{self.index.size_bytes:,} bytes",
-                got=f"{size:,} bytes",
-                do="wait until the copy has finished, then run again: the index is made anew",
-            )
+        self.index.insist_on(path)
         self._pts: memoryview[int] = np.ascontiguousarray(self.index.pts).data
         self._key_pts = self.index.key_pts.tolist()
         order = np.argsort(self.index.places, kind="stable")

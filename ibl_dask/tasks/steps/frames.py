@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew, MissingFile, UnreadableVideo
+from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.runs import find_runs, say_runs
 from ibl_dask.store import arrays
@@ -72,36 +71,11 @@ def pass_chunk(
 @contextlib.contextmanager
 def _staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
     """Refuse what was decoded from a video that is still being copied, or was taken away."""
-    _insist_on_indexed(video, frame_index)
+    frame_index.insist_on(video)
     try:
         yield
     finally:
-        _insist_on_indexed(video, frame_index)
-
-
-def _insist_on_indexed(video: Path, frame_index: FrameIndex) -> None:
-    try:
-        stat = video.stat()
-    except FileNotFoundError as error:
-        raise MissingFile(
-            "this video is gone since it was indexed",
-            where=str(video),
-            expected=f"{frame_index.size_bytes:,} bytes",
-            got="nothing",
-            do="bring it back (or mount its disk), then run again: finished chunks are kept",
-        ) from error
-    if (stat.st_size, stat.st_mtime_ns) != (frame_index.size_bytes, frame_index.mtime_ns):
-        raise UnreadableVideo(
-            "this video changed since it was indexed",
-            where=str(video),
-            expected=f"{frame_index.size_bytes:,} bytes, last written {_utc(frame_index.mtime_ns)}",
-            got=f"{stat.st_size:,} bytes, last written {_utc(stat.st_mtime_ns)}",
-            do="wait until its copy has finished, then run again: the index is made anew",
-        )
-
-
-def _utc(time_ns: int) -> str:
-    return f"{datetime.fromtimestamp(time_ns / 1e9, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        frame_index.insist_on(video)
 
 
 def _chunk_content(path: Path, video: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
