@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.graph import delayed_steps
 from ibl_dask.tasks.walk import in_order, run_step
+
+_log = logging.getLogger(__name__)
 
 
 class Executor(Protocol):
@@ -79,6 +82,15 @@ class _Batch:
     """Those that the cluster has."""
     stuck: dict[Key, Failure] = field(default_factory=dict)
     """Those that the cluster gave up, and what it said."""
+    tried_alone: set[Key] = field(default_factory=set)
+    """Those that were tried with nothing else on the cluster."""
+
+    def next_doubtful(self) -> Step | None:
+        """Return a step that may not be to blame for what was lost, once nothing of the batch runs any more."""
+        for key in self.stuck if not self.running else ():
+            if key not in self.tried_alone and not any(need in self.stuck for need in self.steps[key].needs):
+                return self.steps[key]
+        return None
 
     def settle(self) -> list[StepRecord]:
         """Once nothing runs any more: fail what the cluster lost, and run here what waited for that.
@@ -86,7 +98,7 @@ class _Batch:
         Dask gives up whatever depends on a lost step, but a step of ours reads the records of those that it needs, and
         may do without one. What is left after a lost step is little: to put together and to judge what there is.
         """
-        if self.running:
+        if self.running or self.next_doubtful() is not None:
             return []
         records = []
         for step in in_order(self.steps[key] for key in self.stuck):
@@ -101,7 +113,12 @@ class _Batch:
 
 
 class OnCluster:
-    """Run steps on the workers of a Dask client."""
+    """Run steps on the workers of a Dask client.
+
+    Dask blames the death of a worker on every step that the worker had, also on those that only waited there. So a step
+    that Dask gives up for that is tried once more when everything else is done, alone: one that takes its worker with
+    it fails then, and no other step does.
+    """
 
     def __init__(self, client: Any) -> None:  # distributed has no types
         from distributed import as_completed
@@ -122,13 +139,16 @@ class OnCluster:
         return max(1, sum(threads.values()))
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
-        nodes = delayed_steps(steps, root, known, priority)
+        batch = _Batch({step.key: step for step in steps}, root, dict(known), set())
+        self._batches.update(dict.fromkeys(batch.steps, batch))
+        self._start(batch, steps, priority)
+
+    def _start(self, batch: _Batch, steps: Sequence[Step], priority: int = 0) -> None:
+        nodes = delayed_steps(steps, batch.root, batch.known, priority)
+        batch.running |= nodes.keys()
         # Optimising would rename or fuse tasks and lose their annotations.
         futures = self._client.compute(list(nodes.values()), optimize_graph=False)
-        batch = _Batch({step.key: step for step in steps}, root, dict(known), set(nodes))
-        for key, future in zip(nodes, futures, strict=True):
-            self._futures[key] = future
-            self._batches[key] = batch
+        self._futures.update(zip(nodes, futures, strict=True))
         self._stream.update(futures)
 
     def completed(self) -> Iterator[StepRecord]:
@@ -138,7 +158,16 @@ class OnCluster:
                 del self._batches[record.key]
                 yield record
             else:
+                if not self._futures:
+                    self._try_alone()
                 self._take(next(self._stream))
+
+    def _try_alone(self) -> None:
+        batch, step = next((b, step) for b in self._batches.values() if (step := b.next_doubtful()) is not None)
+        _log.warning("%s of %s: tried again, alone", *step.key[:2])
+        batch.tried_alone.add(step.key)
+        del batch.stuck[step.key]
+        self._start(batch, [step])
 
     def _take(self, future: Any) -> None:  # distributed has no types
         batch = self._batches[future.key]
