@@ -7,6 +7,7 @@ on the machine. Videos are made as the reference compresses them (libx264, prese
 frames). The start of the cluster is not counted.
 
 ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`, decoding and nothing else, on one core.
+two ffmpeg       the same twice, side by side on both cores: what the machine gives at most.
 pass             every frame decoded in one process, with all reducers of the camera task.
 two workers      everything that `ibl_dask.run` does on two Dask workers: index, times, chunks, merge, checks, report.
 plain processes  the same steps in the same order on two plain processes, without Dask.
@@ -227,6 +228,8 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         # In turn, so that a machine that slows down slows every side.
         sides: dict[str, Callable[[], float]] = {
             "ffmpeg": lambda: timed(lambda: ffmpeg(video)),
+            # Two films in this time, so half of it for one.
+            "both": lambda: timed(lambda: ffmpeg(video, at_once=2)) / 2,
             "pass": lambda: measure_pass(video, label),
             "workers": lambda: timed_run(session, root, client=client),
             "plain": lambda: timed_run(session, root, executor=plain),
@@ -241,7 +244,6 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
     s = {name: statistics.median(values) for name, values in seconds.items()}
     rate = {name: n_frames / value for name, value in s.items()}
     over = {name: value / rate["ffmpeg"] for name, value in rate.items()}
-    half = over["workers"] / 2
     dask = [100 * (w / p - 1) for w, p in zip(seconds["workers"], seconds["plain"], strict=True)]
     lines = [
         f"### {label}: {width}x{height}, {n_frames:,} frames, H.264, median of {repeat}",
@@ -249,8 +251,10 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         "| | frames/s | of one ffmpeg |",
         "| --- | ---: | --- |",
         f"| ffmpeg -threads 1 -f null | {rate['ffmpeg']:.0f} | 1 |",
+        f"| two of these side by side | {rate['both']:.0f} | {over['both']:.2f}, {over['both'] / 2:.2f} of twice |",
         f"| pass, all reducers, 1 process | {rate['pass']:.0f} | {over['pass']:.2f} |",
-        f"| ibl_dask.run, 2 workers | {rate['workers']:.0f} | {over['workers']:.2f}, {half:.2f} of twice |",
+        f"| ibl_dask.run, 2 workers | {rate['workers']:.0f} | {over['workers']:.2f}, {over['workers'] / 2:.2f} of twice, "
+        f"{rate['workers'] / rate['both']:.2f} of two side by side |",
         f"| the same steps, 2 plain processes | {rate['plain']:.0f} | {over['plain']:.2f} |",
         "",
         f"Core time of a run: {2 * s['workers']:.0f} s. Dask costs {statistics.median(dask):+.1f} % of the wall time "
@@ -294,11 +298,13 @@ def check(result: Run) -> None:
         raise SystemExit([failure.message for outcome in result.sessions for failure in outcome.failures])
 
 
-def ffmpeg(video: Path) -> None:
-    """Decode a video on one core and throw the frames away."""
+def ffmpeg(video: Path, at_once: int = 1) -> None:
+    """Decode a video, on one core for each time at once, and throw the frames away."""
     program = imageio_ffmpeg.get_ffmpeg_exe()
     command = [program, "-v", "error", "-threads", "1", "-i", str(video), "-threads", "1", "-f", "null", "-"]
-    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    running = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(at_once)]
+    if any([each.wait() for each in running]):
+        raise SystemExit(f"FFmpeg does not decode {video}")
 
 
 def measure_pass(video: Path, label: str) -> float:

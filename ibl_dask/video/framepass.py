@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -11,8 +11,10 @@ from ibl_dask.video.reader import FrameReader, luma
 from ibl_dask.video.reducers import PassResult
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.video.index import FrameIndex
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Reducer]) -> PassResult:
-    """Decode a chunk once and give each frame to every reducer.
+    """Decode a chunk once and give each of its frames to every reducer.
 
     Parameters
     ----------
@@ -36,19 +38,17 @@ def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Red
     Returns
     -------
     PassResult
-        Values of every reducer, the same bytes whatever the chunk plan.
+        What every reducer says of the chunk; `join_passes` makes the values of a video from it.
     """
     cv2.setNumThreads(1)
-    ahead = max((reducer.ahead for reducer in reducers), default=0)
     accumulators = [reducer.start(chunk) for reducer in reducers]
     adders = [accumulator.add for accumulator in accumulators]
     decode_error = np.zeros(len(chunk), np.bool_)
     n_decoded = 0
     with FrameReader(path, index) as reader:
-        for number, frame in reader.frames(chunk.start, min(chunk.stop + ahead, len(index))):
+        for number, frame in reader.frames(chunk.start, chunk.stop):
             if frame is None:
-                if number < chunk.stop:
-                    decode_error[number - chunk.start] = True
+                decode_error[number - chunk.start] = True
                 continue
             n_decoded += 1
             plane = luma(frame)
@@ -61,3 +61,28 @@ def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Red
     }
     fingerprints = {reducer.name: reducer.fingerprint() for reducer in reducers}
     return PassResult(chunk, arrays, decode_error, n_decoded, fingerprints)
+
+
+def join_passes(
+    reducers: Sequence[Reducer], parts: Iterable[tuple[Chunk, Mapping[str, NDArray[Any]]]]
+) -> dict[str, NDArray[Any]]:
+    """Put what passes over the chunks of a video left together.
+
+    Parameters
+    ----------
+    reducers : sequence of Reducer
+        Those whose values are wanted.
+    parts : iterable of (Chunk, mapping)
+        The chunks in order, each with the `arrays` of its pass; one is needed at a time.
+
+    Returns
+    -------
+    dict
+        `reducer/variable` -> values at the reducer's frames of the video, the same bytes whatever the chunk plan.
+    """
+    joiners = {reducer.name: reducer.join() for reducer in reducers}
+    for chunk, arrays in parts:
+        for name, joiner in joiners.items():
+            prefix = f"{name}/"
+            joiner.add(chunk, {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
+    return {f"{name}/{key}": values for name, joiner in joiners.items() for key, values in joiner.arrays().items()}

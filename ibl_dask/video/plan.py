@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 LARGEST_PIXELS = 2_500_000_000
 """Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
-SMALLEST_PIXELS = 160_000_000
-"""Pixels below which splitting further costs more than it gains: 120 frames of 1280x1024, 490 of 640x512."""
+SMALLEST_PIXELS = 480_000_000
+"""Pixels below which splitting further costs more than it gains: 370 frames of 1280x1024, 1,460 of 640x512."""
 SHARE = 16
 """A chunk takes one 16th of the frames that are left, between these sizes."""
 

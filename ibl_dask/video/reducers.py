@@ -1,7 +1,8 @@
 """What a frame pass makes of the frames: one small class per product.
 
-A reducer says which frames it gives numbers for, how many frames after these it must see (`ahead`), and what its
-numbers mean. Given the same frames it returns the same bytes, however the video was cut into chunks.
+A reducer says which frames it gives numbers for and what its numbers mean. A chunk shows it the frames of the chunk and
+no others; what depends on frames of two chunks is computed when these are put together, from what each kept of its
+ends. Given the same frames it returns the same bytes, however the video was cut into chunks.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from ibl_dask.model.region import Region
 from ibl_dask.model.step import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import av
     from numpy.typing import NDArray
@@ -50,7 +52,20 @@ class Accumulator(Protocol):
         """Take one frame; numbers increase, frames that do not decode are left out."""
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """Return the values at the reducer's frames of this chunk; NaN where a frame was left out."""
+        """Return the values at the reducer's frames of this chunk, NaN where a frame was left out.
+
+        There may be more arrays than variables: what a joiner needs of the ends of the chunk.
+        """
+
+
+class Joiner(Protocol):
+    """Puts what the accumulators of consecutive chunks returned together."""
+
+    def add(self, chunk: Chunk, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take the arrays of the next chunk."""
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return the values of each variable at the reducer's frames of the whole video."""
 
 
 @runtime_checkable
@@ -60,10 +75,6 @@ class Reducer(Protocol):
     @property
     def name(self) -> str:
         """Return the name, unique within a pass."""
-
-    @property
-    def ahead(self) -> int:
-        """Return how many frames after its own a value depends on."""
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -82,14 +93,35 @@ class Reducer(Protocol):
     def start(self, chunk: Chunk) -> Accumulator:
         """Return an empty accumulator for a chunk."""
 
+    def join(self) -> Joiner:
+        """Return an empty joiner."""
+
 
 class _Described:
-    """Fingerprint of a reducer: its name, version and every parameter."""
+    """Fingerprint of a reducer: its name, version and every parameter. Its chunks are joined end to end."""
 
     version: ClassVar[int] = 1
+    variables: ClassVar[Any]
 
     def fingerprint(self) -> str:
         return fingerprint(type(self).__name__, self.version, **asdict(self))  # type: ignore[call-overload]  # every reducer is a dataclass
+
+    def join(self) -> Joiner:
+        return _EndToEnd(self.variables)
+
+
+class _EndToEnd:
+    """One chunk after the other."""
+
+    def __init__(self, variables: Sequence[Variable]) -> None:
+        self._parts: dict[str, list[NDArray[Any]]] = {variable.name: [] for variable in variables}
+
+    def add(self, chunk: Chunk, arrays: Mapping[str, NDArray[Any]]) -> None:
+        for name, parts in self._parts.items():
+            parts.append(arrays[name])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: np.concatenate(parts) for name, parts in self._parts.items()}
 
 
 class _Filling:
@@ -114,7 +146,6 @@ class Brightness(_Described):
 
     region: Region
     name: str = "brightness"
-    ahead: ClassVar[int] = 0
     frame_dim: ClassVar[str] = "frame"
 
     @property
@@ -131,22 +162,22 @@ class Brightness(_Described):
 class _BrightnessOfChunk(_Filling):
     def __init__(self, reducer: Brightness, chunk: Chunk) -> None:
         super().__init__(reducer.wanted(chunk), reducer.variables)
-        self.region = reducer.region
+        self.region, self.n_pixels = reducer.region, reducer.region.n_pixels
         self.values = self._arrays[reducer.name]
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
-        i = number - self.first
-        if i < len(self.values):
-            self.values[i] = cv2.sumElems(self.region.of(luma))[0] / self.region.n_pixels
+        self.values[number - self.first] = cv2.sumElems(self.region.of(luma))[0] / self.n_pixels
 
 
 @dataclass(frozen=True, slots=True)
 class MotionEnergy(_Described):
     """Mean absolute luma difference of a region between a frame and the one `lag` frames later.
 
-    The value stands at the earlier frame, so that the frames a chunk needs beyond its own follow it: these cost a few
-    decoded frames, where frames before it would cost a whole group of pictures. The last `lag` frames have none.
+    The value stands at the earlier frame; the last `lag` frames have none. A chunk keeps the region of its first and
+    last `lag` frames, so that no frame is decoded twice for the differences across a border.
     """
+
+    version: ClassVar[int] = 2
 
     region: Region
     label: str = "wheel"
@@ -156,10 +187,6 @@ class MotionEnergy(_Described):
     @property
     def name(self) -> str:
         return f"motion_energy_{self.label}"
-
-    @property
-    def ahead(self) -> int:
-        return self.lag
 
     @property
     def variables(self) -> tuple[Variable, ...]:
@@ -172,25 +199,67 @@ class MotionEnergy(_Described):
     def start(self, chunk: Chunk) -> Accumulator:
         return _MotionEnergyOfChunk(self, chunk)
 
+    def join(self) -> Joiner:
+        return _MotionEnergyOfVideo(self)
+
 
 class _MotionEnergyOfChunk(_Filling):
     def __init__(self, reducer: MotionEnergy, chunk: Chunk) -> None:
         super().__init__(reducer.wanted(chunk), reducer.variables)
         self.region, self.lag = reducer.region, reducer.lag
         self.values = self._arrays[reducer.name]
+        self.inner = range(chunk.start + reducer.lag, chunk.stop - reducer.lag)
         # A view keeps its frame alive, so nothing is copied; the last `lag + 1` frames are held.
         self.recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=reducer.lag + 1)
+        self.ends: dict[int, NDArray[np.uint8]] = {}
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
         now = self.region.of(luma)
+        if number not in self.inner:
+            self.ends[number] = now.copy()
         self.recent.append((number, now))
         earlier, before = self.recent[0]
         while earlier < number - self.lag:
             self.recent.popleft()
             earlier, before = self.recent[0]
-        i = earlier - self.first
-        if earlier == number - self.lag and 0 <= i < len(self.values):
-            self.values[i] = cv2.norm(now, before, cv2.NORM_L1) / self.region.n_pixels
+        if earlier == number - self.lag:
+            self.values[earlier - self.first] = _mean_difference(now, before)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        height, width = (self.region.bottom - self.region.top, self.region.right - self.region.left)
+        pictures = np.empty((len(self.ends), height, width), np.uint8)
+        for i, picture in enumerate(self.ends.values()):
+            pictures[i] = picture
+        return {**self._arrays, "end_frames": np.array(list(self.ends), np.int64), "end_pictures": pictures}
+
+
+class _MotionEnergyOfVideo(_EndToEnd):
+    """Differences across the borders of chunks; at most `2 * lag` frames are held."""
+
+    def __init__(self, reducer: MotionEnergy) -> None:
+        super().__init__(reducer.variables)
+        self.name, self.lag = reducer.name, reducer.lag
+        self.recent: dict[int, NDArray[np.uint8]] = {}
+        self.across: dict[int, float] = {}
+
+    def add(self, chunk: Chunk, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().add(chunk, {self.name: arrays[self.name]})
+        for number, now in zip(arrays["end_frames"].tolist(), arrays["end_pictures"], strict=True):
+            before = self.recent.get(number - self.lag)
+            if before is not None and number - self.lag < chunk.start:
+                self.across[number - self.lag] = _mean_difference(now, before)
+            self.recent[number] = now
+        self.recent = {number: now for number, now in self.recent.items() if number >= chunk.stop - self.lag}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        values = super().arrays()
+        for number, value in self.across.items():
+            values[self.name][number] = value
+        return values
+
+
+def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    return cv2.norm(one, other, cv2.NORM_L1) / one.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +268,6 @@ class Sharpness(_Described):
 
     stride: int = 50
     name: str = "sharpness"
-    ahead: ClassVar[int] = 0
     frame_dim: ClassVar[str] = "sharpness_frame"
 
     @property
@@ -221,9 +289,7 @@ class _SharpnessOfChunk(_Filling):
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
         if number % self.stride == 0:
-            i = (number - self.first) // self.stride
-            if i < len(self.values):
-                self.values[i] = sharpness(luma)
+            self.values[(number - self.first) // self.stride] = sharpness(luma)
 
 
 def sharpness(luma: NDArray[np.uint8]) -> float:
@@ -242,7 +308,6 @@ class Thumbnails(_Described):
     width: int
     height: int
     name: str = "thumbnails"
-    ahead: ClassVar[int] = 0
     frame_dim: ClassVar[str] = "thumbnail_frame"
 
     @property
@@ -284,7 +349,6 @@ class QcSamples(_Described):
     focus_frames: tuple[int, ...]
     focus_regions: tuple[Region, ...]
     name: str = "qc_samples"
-    ahead: ClassVar[int] = 0
     frame_dim: ClassVar[str] = "sample_frame"
 
     @property
@@ -317,13 +381,18 @@ class _QcSamplesOfChunk(_Filling):
         self.reducer = reducer
         self.place = {int(number): i for i, number in enumerate(wanted)}
         self.focus_frames = frozenset(reducer.focus_frames)
+        self.converter = VideoReformatter()
+
+    def convert(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        # One converter for all frames, and no threads of its own: setting these up costs more than the conversion.
+        picture = self.converter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
+        return np.asarray(picture.to_ndarray(), np.uint8)
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
         i = self.place.get(number)
         if i is None:
             return
-        picture = np.asarray(frame.to_ndarray(format="bgr24", interpolation="BICUBIC"), np.uint8)
-        blue = np.ascontiguousarray(picture[:, :, 0])
+        blue = cv2.extractChannel(self.convert(frame), 0)
         self._arrays["sample_brightness"][i] = self.reducer.region.of(blue).mean()
         if number in self.focus_frames:
             equalised = np.asarray(cv2.equalizeHist(blue), np.uint8)
@@ -385,10 +454,10 @@ class PassResult:
     chunk: Chunk
     """The frames it stands for."""
     arrays: dict[str, NDArray[Any]]
-    """`reducer/variable` -> values at the reducer's frames of the chunk."""
+    """`reducer/array` -> what the reducer's accumulator returned."""
     decode_error: NDArray[np.bool_]
     """True where a frame did not decode. (frame,)"""
     n_decoded: int = 0
-    """Frames that came out of the decoder, those ahead of the chunk included."""
+    """Frames of the chunk that came out of the decoder."""
     fingerprints: dict[str, str] = field(default_factory=dict)
     """Reducer -> its fingerprint."""

@@ -11,7 +11,7 @@ from zoo import N_FRAMES, read_in_chunks, same
 from ibl_dask.errors import DecodeFailed, UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.framepass import run_pass
+from ibl_dask.video.framepass import join_passes, run_pass
 from ibl_dask.video.index import index_video
 from ibl_dask.video.plan import cut_evenly, plan_chunks
 from ibl_dask.video.reader import FrameReader
@@ -180,6 +180,11 @@ def test_a_damaged_frame_is_nan_in_every_reducer_and_an_error_for_those_who_want
         assert not errors[48:].any()
         brightness = np.concatenate([part.arrays["brightness/brightness"] for part in parts])
         assert np.array_equal(np.isnan(brightness), errors)
+        motion = join_passes(reducers, [(part.chunk, part.arrays) for part in parts])[
+            "motion_energy_wheel/motion_energy_wheel"
+        ]
+        lost = errors | np.append(errors[2:], [True, True])
+        assert np.array_equal(np.isnan(motion), lost)
     with FrameReader(path, index) as reader, pytest.raises(DecodeFailed, match="frame 28 does not decode"):
         reader.read(28, 29)
 

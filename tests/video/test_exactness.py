@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from passes import assert_same_bits, values_of
 
 from ibl_dask.errors import UnreadableVideo, UsageError
 from ibl_dask.model.chunk import Chunk
@@ -73,23 +74,18 @@ def test_frame_numbers_read_from_pixels_are_the_indices(video):
 def test_every_reducer_gives_the_same_bits_for_every_chunk_plan(video):
     index = index_video(video)
     reducers = camera_reducers("left", len(index), index.width, index.height)
-    whole = run_pass(video, index, Chunk(0, len(index)), reducers)
+    whole = values_of(video, index, [Chunk(0, len(index))], reducers)
     for name, chunks in splits(index):
-        parts = [run_pass(video, index, chunk, reducers) for chunk in chunks]
-        for key, expected in whole.arrays.items():
-            got = np.concatenate([part.arrays[key] for part in parts])
-            assert got.tobytes() == expected.tobytes(), (name, key)
+        assert_same_bits(values_of(video, index, chunks, reducers), whole, name)
 
 
 def test_every_reducer_gives_the_same_bits_on_real_clips(data_folder):
     path = data_folder / "video" / "openfield_mouse.mp4"
     index = index_video(path)
     reducers = camera_reducers("right", len(index), index.width, index.height)
-    whole = run_pass(path, index, Chunk(0, len(index)), reducers)
+    whole = values_of(path, index, [Chunk(0, len(index))], reducers)
     for chunks in (plan_chunks(index.keyframes, len(index), 1), cut_evenly(len(index), 333)):
-        parts = [run_pass(path, index, chunk, reducers) for chunk in chunks]
-        for key, expected in whole.arrays.items():
-            assert np.concatenate([part.arrays[key] for part in parts]).tobytes() == expected.tobytes(), key
+        assert_same_bits(values_of(path, index, chunks, reducers), whole)
 
 
 @settings(max_examples=30, deadline=None)

@@ -3,11 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+from passes import assert_same_bits, values_of
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
-from ibl_dask.video.framepass import run_pass
 from ibl_dask.video.index import index_video
+from ibl_dask.video.plan import cut_evenly
 from ibl_dask.video.reader import FrameReader
 from ibl_dask.video.reducers import (
     Brightness,
@@ -33,7 +34,7 @@ def movie(videos):
 
 def values(movie, reducer):
     path, index, _ = movie
-    return {k.split("/")[1]: v for k, v in run_pass(path, index, Chunk(0, len(index)), [reducer]).arrays.items()}
+    return {k.split("/")[1]: v for k, v in values_of(path, index, [Chunk(0, len(index))], [reducer]).items()}
 
 
 def test_brightness_is_the_mean_luma_of_the_region(movie):
@@ -47,6 +48,15 @@ def test_motion_energy_is_the_mean_absolute_difference_to_a_later_frame(movie, l
     pixels = movie[2][:, 10:90, 20:200]
     np.testing.assert_allclose(got[:-lag], np.abs(pixels[lag:] - pixels[:-lag]).mean(axis=(1, 2)), rtol=1e-6)
     assert np.isnan(got[-lag:]).all()
+
+
+@pytest.mark.parametrize("lag", [1, 2, 5])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 50])
+def test_motion_energy_across_borders_is_that_of_one_chunk(movie, lag, size):
+    path, index, _ = movie
+    reducers = [MotionEnergy(REGION, "any", lag)]
+    whole = values_of(path, index, [Chunk(0, len(index))], reducers)
+    assert_same_bits(values_of(path, index, cut_evenly(len(index), size), reducers), whole)
 
 
 def test_sharpness_stands_at_every_stride_th_frame(movie):

@@ -119,12 +119,9 @@ def merge_chunks(
             _carry_over(reducer, old, columns, coordinates, store_path)
     errors = _errors_of(old, len(frame_index))
     if fresh:
-        parts = [_read_part(workspace, camera, chunk, frame_index) for chunk in chunks]
         _check_tiling(chunks, len(frame_index), store_path)
-        for reducer in reducers:
-            if reducer.name in fresh:
-                _join(reducer, chunks, parts, columns, coordinates)
-        errors = np.concatenate([part["decode_error"] for part in parts]).astype(np.uint8)
+        new = [reducer for reducer in reducers if reducer.name in fresh]
+        errors = _join_chunks(workspace, camera, chunks, frame_index, new, columns, coordinates)
     columns["decode_error"] = Column(
         ("frame",), errors, {"units": "1", "long_name": "1 where the frame does not decode"}
     )
@@ -230,21 +227,37 @@ def _check_tiling(chunks: Sequence[Chunk], n_frames: int, path: Path) -> None:
         )
 
 
-def _join(
-    reducer: Reducer,
+def _join_chunks(
+    workspace: Workspace,
+    camera: str,
     chunks: Sequence[Chunk],
-    parts: Sequence[Mapping[str, NDArray[Any]]],
+    frame_index: FrameIndex,
+    reducers: Sequence[Reducer],
     columns: dict[str, Column],
     coordinates: dict[str, Column],
-) -> None:
-    for variable in reducer.variables:
-        values = np.concatenate([part[f"{reducer.name}/{variable.name}"] for part in parts])
-        attributes = {"units": variable.units, "long_name": variable.long_name}
-        columns[variable.name] = Column((reducer.frame_dim, *variable.dims), values, attributes)
-    if reducer.frame_dim != "frame":
-        numbers = np.concatenate([reducer.wanted(chunk) for chunk in chunks])
-        attributes = {"units": "1", "long_name": f"frame numbers of {reducer.name}"}
-        coordinates[reducer.frame_dim] = Column((reducer.frame_dim,), numbers, attributes)
+) -> NDArray[np.uint8]:
+    """Add the values of some reducers to the columns; return which frames do not decode."""
+    from ibl_dask.video.framepass import join_passes
+
+    errors: list[NDArray[np.bool_]] = []
+
+    def parts() -> Iterator[tuple[Chunk, dict[str, NDArray[Any]]]]:
+        for chunk in chunks:
+            part = _read_part(workspace, camera, chunk, frame_index)
+            errors.append(part["decode_error"])
+            yield chunk, part
+
+    values = join_passes(reducers, parts())
+    for reducer in reducers:
+        for variable in reducer.variables:
+            attributes = {"units": variable.units, "long_name": variable.long_name}
+            dims = (reducer.frame_dim, *variable.dims)
+            columns[variable.name] = Column(dims, values[f"{reducer.name}/{variable.name}"], attributes)
+        if reducer.frame_dim != "frame":
+            numbers = np.concatenate([reducer.wanted(chunk) for chunk in chunks])
+            attributes = {"units": "1", "long_name": f"frame numbers of {reducer.name}"}
+            coordinates[reducer.frame_dim] = Column((reducer.frame_dim,), numbers, attributes)
+    return np.concatenate(errors).astype(np.uint8)
 
 
 def _add_times(
