@@ -241,6 +241,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
                 seconds[name].append(side())
         peak = peak_mb(client)
     plain.close()
+    both = "two side by side"
     s = {name: statistics.median(values) for name, values in seconds.items()}
     rate = {name: n_frames / value for name, value in s.items()}
     over = {name: value / rate["ffmpeg"] for name, value in rate.items()}
@@ -251,10 +252,10 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         "| | frames/s | of one ffmpeg |",
         "| --- | ---: | --- |",
         f"| ffmpeg -threads 1 -f null | {rate['ffmpeg']:.0f} | 1 |",
-        f"| two of these side by side | {rate['both']:.0f} | {over['both']:.2f}, {over['both'] / 2:.2f} of twice |",
+        f"| {both} | {rate['both']:.0f} | {over['both']:.2f}, {over['both'] / 2:.2f} of twice |",
         f"| pass, all reducers, 1 process | {rate['pass']:.0f} | {over['pass']:.2f} |",
-        f"| ibl_dask.run, 2 workers | {rate['workers']:.0f} | {over['workers']:.2f}, {over['workers'] / 2:.2f} of twice, "
-        f"{rate['workers'] / rate['both']:.2f} of two side by side |",
+        f"| ibl_dask.run, 2 workers | {rate['workers']:.0f} | {over['workers']:.2f}, {over['workers'] / 2:.2f} of twice"
+        f", {rate['workers'] / rate['both']:.2f} of {both} |",
         f"| the same steps, 2 plain processes | {rate['plain']:.0f} | {over['plain']:.2f} |",
         "",
         f"Core time of a run: {2 * s['workers']:.0f} s. Dask costs {statistics.median(dask):+.1f} % of the wall time "
@@ -303,7 +304,7 @@ def ffmpeg(video: Path, at_once: int = 1) -> None:
     program = imageio_ffmpeg.get_ffmpeg_exe()
     command = [program, "-v", "error", "-threads", "1", "-i", str(video), "-threads", "1", "-f", "null", "-"]
     running = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(at_once)]
-    if any([each.wait() for each in running]):
+    if sum(each.wait() for each in running):
         raise SystemExit(f"FFmpeg does not decode {video}")
 
 
