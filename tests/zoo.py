@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,7 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from ibl_dask.synth.burn import burn_frame_number
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.reader import DamageMet, FrameReader, luma
 
 WIDTH, HEIGHT, N_FRAMES = 160, 128, 72
 
@@ -202,3 +203,16 @@ def same(some, others):
     return len(some) == len(others) and all(
         (a is None) == (b is None) and (a is None or np.array_equal(a, b)) for a, b in zip(some, others, strict=True)
     )
+
+
+def read_while_sound(path, index, chunks):
+    """Return what `read_in_chunks` does, but None for every frame of a chunk in which the reader doubts any."""
+    out = []
+    for chunk in chunks:
+        images = [None] * len(chunk)
+        with FrameReader(path, index) as reader, suppress(DamageMet):
+            found = {number: luma(frame).copy() for number, frame in reader.frames_while_sound(chunk.start, chunk.stop)}
+            assert list(found) == list(range(chunk.start, chunk.stop))
+            images = list(found.values())
+        out += images
+    return out

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.reader import DamageMet, FrameReader, luma
 from ibl_dask.video.reducers import PassResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    import av
     from numpy.typing import NDArray
 
     from ibl_dask.model.chunk import Chunk
@@ -41,26 +42,31 @@ def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Red
         What every reducer says of the chunk; `join_passes` makes the values of a video from it.
     """
     cv2.setNumThreads(1)
+    with FrameReader(path, index) as reader:
+        try:
+            return _pass(chunk, reader.frames_while_sound(chunk.start, chunk.stop), reducers)
+        except DamageMet:
+            return _pass(chunk, reader.frames(chunk.start, chunk.stop), reducers)
+
+
+def _pass(chunk: Chunk, frames: Iterable[tuple[int, av.VideoFrame | None]], reducers: Sequence[Reducer]) -> PassResult:
     accumulators = [reducer.start(chunk) for reducer in reducers]
     adders = [accumulator.add for accumulator in accumulators]
     decode_error = np.zeros(len(chunk), np.bool_)
-    n_decoded = 0
-    with FrameReader(path, index) as reader:
-        for number, frame in reader.frames(chunk.start, chunk.stop):
-            if frame is None:
-                decode_error[number - chunk.start] = True
-                continue
-            n_decoded += 1
-            plane = luma(frame)
-            for add in adders:
-                add(number, plane, frame)
+    for number, frame in frames:
+        if frame is None:
+            decode_error[number - chunk.start] = True
+            continue
+        plane = luma(frame)
+        for add in adders:
+            add(number, plane, frame)
     arrays = {
         f"{reducer.name}/{name}": values
         for reducer, accumulator in zip(reducers, accumulators, strict=True)
         for name, values in accumulator.arrays().items()
     }
     fingerprints = {reducer.name: reducer.fingerprint() for reducer in reducers}
-    return PassResult(chunk, arrays, decode_error, n_decoded, fingerprints)
+    return PassResult(chunk, arrays, decode_error, len(chunk) - int(decode_error.sum()), fingerprints)
 
 
 def join_passes(

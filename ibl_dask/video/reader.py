@@ -82,6 +82,10 @@ def luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
     return np.ndarray(shape, np.uint8, plane, strides=strides)  # type: ignore[arg-type]  # PyAV planes have a buffer, their stubs do not say so
 
 
+class DamageMet(Exception):  # not an error: `FrameReader.frames` can tell
+    """Frames that were given may not be exact."""
+
+
 class FrameReader:
     """Decode any run of frames of a video, by number.
 
@@ -171,6 +175,61 @@ class FrameReader:
                 got=f"[{start:,}, {stop:,})",
             )
         return self._run(start, stop)
+
+    def frames_while_sound(self, start: int, stop: int) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Yield what `frames` does, each frame as soon as it comes out of the decoder.
+
+        `frames` holds a frame back until all that it may build on is known to be sound, which takes memory for several
+        frames more, and with it the processor's caches. Here the doubt comes afterwards.
+
+        Raises
+        ------
+        DamageMet
+            At the first sign of damage, or of an odd order, in what was decoded for this run: nothing that was yielded
+            can be relied on; ask `frames`.
+        """
+        if not (yield from self._eagerly(start, stop)):
+            self._is_sound = False
+            raise DamageMet
+
+    def _eagerly(self, start: int, stop: int) -> Generator[tuple[int, av.VideoFrame], None, bool]:
+        """Yield frames as they come out; return whether all that they may build on turned out to be sound."""
+        pts = self._pts
+        key = bisect_right(self._key_pts, pts[start]) - 1
+        key_pts, first_pts, latest = self._key_pts[key], pts[start], -1
+        expected: dict[int, int] = {}
+        n = newest = 0
+        for packet in chain(self._from(key), (None,)):
+            if packet is None:
+                frames: list[av.VideoFrame] | None = self._delayed()
+            elif _stamp(packet) < key_pts:
+                frames = (self._decode_now(packet) or []) if self._is_referred_to(packet) else []
+            else:
+                expected[_stamp(packet)] = n
+                n += 1
+                frames = self._decode_now(packet)
+            if frames is None:
+                return False
+            for frame in frames:
+                shown = frame.pts
+                position = expected.pop(shown, None)  # type: ignore[arg-type]  # None is no key
+                if position is None or shown is None:
+                    continue
+                if frame.is_corrupt or shown <= latest:
+                    return False
+                latest = shown
+                if shown >= first_pts and start < stop:
+                    if shown != pts[start]:
+                        return False
+                    newest = max(newest, position)
+                    yield start, frame
+                    start += 1
+            oldest = next(iter(expected.values()), n)
+            if start == stop and oldest > newest:
+                return True
+            if n - oldest > _LATEST_PACKETS:
+                return False
+        return False
 
     def read(self, start: int, stop: int) -> NDArray[np.uint8]:
         """Return the luma of a run of frames. (frame, y, x)

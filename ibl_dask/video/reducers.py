@@ -209,14 +209,14 @@ class _MotionEnergyOfChunk(_Filling):
         self.region, self.lag = reducer.region, reducer.lag
         self.values = self._arrays[reducer.name]
         self.inner = range(chunk.start + reducer.lag, chunk.stop - reducer.lag)
-        # A view keeps its frame alive, so nothing is copied; the last `lag + 1` frames are held.
+        # Copies, as a view would keep its whole frame from being used again by the decoder.
         self.recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=reducer.lag + 1)
         self.ends: dict[int, NDArray[np.uint8]] = {}
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
-        now = self.region.of(luma)
+        now = self.region.of(luma).copy()
         if number not in self.inner:
-            self.ends[number] = now.copy()
+            self.ends[number] = now
         self.recent.append((number, now))
         earlier, before = self.recent[0]
         while earlier < number - self.lag:

@@ -6,7 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from zoo import N_FRAMES, read_in_chunks, same
+from zoo import N_FRAMES, read_in_chunks, read_while_sound, same
 
 from ibl_dask.errors import DecodeFailed, UnreadableVideo
 from ibl_dask.model.chunk import Chunk
@@ -107,6 +107,8 @@ def test_frames_that_damage_reached_are_reported_and_all_others_are_exact(whole,
         lost = [n for n, image in enumerate(got) if image is None]
         assert [n for n in range(N_FRAMES) if n not in lost and not np.array_equal(got[n], whole.frames[n])] == []
         assert lost or same(got, whole.frames), f"packet {position}"
+        eagerly = read_while_sound(path, index, [Chunk(0, N_FRAMES)])  # None for all where there is any doubt
+        assert same(eagerly, [None] * N_FRAMES if lost else got), f"packet {position}"
         # A frame or two that waited inside the decoder may be lost with those that came after.
         within = reach(whole, position)
         assert not lost or (lost[0] >= within.start - 6 and lost[-1] < within.stop)
@@ -124,6 +126,9 @@ def test_what_a_wrong_bit_leaves_does_not_depend_on_the_chunks(whole, tmp_path):
         index = index_video(path)
         got = read_in_chunks(path, index, [Chunk(0, N_FRAMES)])
         assert same(read_in_chunks(path, index, plan_chunks(index.keyframes, N_FRAMES, 1), reopen=True), got)
+        for chunk in plan_chunks(index.keyframes, N_FRAMES, 1):
+            careful, eager = got[chunk.start : chunk.stop], read_while_sound(path, index, [chunk])
+            assert same(eager, careful) or eager == [None] * len(chunk)
         if any(image is None for image in got):
             noticed += 1
         elif not same(got, whole.frames):

@@ -5,7 +5,7 @@ import subprocess
 import numpy as np
 import pytest
 from passes import assert_same_bits, values_of
-from zoo import N_FRAMES, REAL, REFUSED, ZOO, decoded_by_the_program, ffmpeg, read_in_chunks
+from zoo import N_FRAMES, REAL, REFUSED, ZOO, decoded_by_the_program, ffmpeg, read_in_chunks, read_while_sound, same
 
 from ibl_dask.errors import UnreadableVideo
 from ibl_dask.model.chunk import Chunk
@@ -34,6 +34,7 @@ def check(path):
         got = read_in_chunks(path, index, chunks, reopen=chunks[0].stop in index.keyframes)
         wrong = [n for n, image in enumerate(got) if image is None or not np.array_equal(image, expected[n])]
         assert wrong == [], chunks
+        assert same(read_while_sound(path, index, chunks), got), chunks
     return index
 
 
