@@ -125,7 +125,7 @@ class OnCluster:
 
         self._client = client
         self._stream = as_completed(raise_errors=False)
-        self._futures: dict[Key, Any] = {}
+        self._futures: dict[Any, tuple[Key, Any]] = {}
         self._batches: dict[Key, _Batch] = {}
         self._ready: list[StepRecord] = []
 
@@ -143,12 +143,12 @@ class OnCluster:
         self._batches.update(dict.fromkeys(batch.steps, batch))
         self._start(batch, steps, priority)
 
-    def _start(self, batch: _Batch, steps: Sequence[Step], priority: int = 0) -> None:
-        nodes = delayed_steps(steps, batch.root, batch.known, priority)
+    def _start(self, batch: _Batch, steps: Sequence[Step], priority: int = 0, trial: int = 1) -> None:
+        nodes = delayed_steps(steps, batch.root, batch.known, priority, trial=trial)
         batch.running |= nodes.keys()
         # Optimising would rename or fuse tasks and lose their annotations.
         futures = self._client.compute(list(nodes.values()), optimize_graph=False)
-        self._futures.update(zip(nodes, futures, strict=True))
+        self._futures.update((future.key, (key, future)) for key, future in zip(nodes, futures, strict=True))
         self._stream.update(futures)
 
     def completed(self) -> Iterator[StepRecord]:
@@ -167,25 +167,25 @@ class OnCluster:
         _log.warning("%s of %s: tried again, alone", *step.key[:2])
         batch.tried_alone.add(step.key)
         del batch.stuck[step.key]
-        self._start(batch, [step])
+        self._start(batch, [step], trial=2)
 
     def _take(self, future: Any) -> None:  # distributed has no types
-        batch = self._batches[future.key]
-        batch.running.discard(future.key)
+        # Dropping the future lets the scheduler forget the step once nothing else needs it.
+        key, _ = self._futures.pop(future.key)
+        batch = self._batches[key]
+        batch.running.discard(key)
         if future.status == "finished":
             record = future.result()
             batch.known[record.key] = record
             self._ready.append(record)
         else:
-            batch.stuck[future.key] = _lost(future)
-        self._ready += batch.settle()
-        # Dropping the future lets the scheduler forget the step once nothing else needs it.
-        del self._futures[future.key]
+            batch.stuck[key] = _lost(future)
         future.release()
+        self._ready += batch.settle()
 
     def cancel(self) -> None:
         if self._futures:
-            self._client.cancel(list(self._futures.values()))
+            self._client.cancel([future for _, future in self._futures.values()])
         self._futures.clear()
         self._batches.clear()
         self._ready.clear()

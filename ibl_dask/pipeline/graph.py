@@ -17,7 +17,7 @@ RETRIES = 2
 
 
 def delayed_steps(
-    steps: Iterable[Step], root: Path, known: Mapping[Key, StepRecord], priority: int = 0
+    steps: Iterable[Step], root: Path, known: Mapping[Key, StepRecord], priority: int = 0, *, trial: int = 1
 ) -> dict[Key, Any]:
     """Return a Delayed for every step; it computes to the step's record.
 
@@ -31,13 +31,17 @@ def delayed_steps(
         Records of steps that ran already.
     priority
         Dask priority, higher first.
+    trial
+        Enters the keys from the second on: Dask would answer with the failure of the first.
     """
     nodes: dict[Key, Any] = {}
     for step in in_order(steps):
         needs = [nodes[need] if need in nodes else known[need] for need in step.needs]
         with dask.annotate(resources=step.resources.for_dask(), priority=priority, retries=RETRIES):
             node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
-            nodes[step.key] = node(needs, dask_key_name=step.key)
+            name, session, mark, chunk = step.key
+            key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)
+            nodes[step.key] = node(needs, dask_key_name=key)
     return nodes
 
 
