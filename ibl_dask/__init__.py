@@ -2,7 +2,8 @@
 
 >>> import ibl_dask as ibd
 >>> sorted(name for name in dir(ibd) if name[0].isupper())  # doctest: +NORMALIZE_WHITESPACE
-['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcNidq']
+['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoRegisterRaw', 'VideoSyncQcBpod',
+ 'VideoSyncQcCamlog', 'VideoSyncQcNidq']
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         Status,
         VideoRegisterRaw,
         VideoSyncQcBpod,
+        VideoSyncQcCamlog,
         VideoSyncQcNidq,
         connect,
         make_pipeline,
@@ -36,6 +38,7 @@ __all__ = [
     "Status",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
+    "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
     "connect",
     "make_pipeline",

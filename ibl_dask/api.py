@@ -21,7 +21,7 @@ from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.steps.times import load_times
-from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcNidq
+from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.video.index import FrameIndex, index_video
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ __all__ = [
     "Status",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
+    "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
     "connect",
     "make_pipeline",

@@ -31,7 +31,11 @@ def results(folder):
         with xr.open_zarr(folder / "ibl_dask" / f"{label}Camera.frames.zarr") as dataset:
             out |= {f"{label}.{name}": v.to_numpy() for name, v in dataset.variables.items()}
     qc = json.loads((folder / "ibl_dask" / "qc.json").read_text())
-    out["qc"] = np.array(json.dumps(qc["extended_qc"], sort_keys=True))
+    values = {
+        label: {name: [check["outcome"], check["values"]] for name, check in camera["checks"].items()}
+        for label, camera in qc["cameras"].items()
+    }
+    out["qc"] = np.array(json.dumps([qc["extended_qc"], values], sort_keys=True))
     return out
 
 

@@ -80,11 +80,19 @@ def run(
         float | None,
         typer.Option("--longest-extrapolation", help="Frames that may lie outside a Bpod's trials, s [60]."),
     ] = None,
+    reference_frames: Annotated[
+        Path | None,
+        typer.Option("--reference-frames", help="Folder with frames_LABEL.npy of well-placed cameras [ibllib's]."),
+    ] = None,
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    options = {"collection": collection, "longest_extrapolation_s": longest_extrapolation}
+    options = {
+        "collection": collection,
+        "longest_extrapolation_s": longest_extrapolation,
+        "reference_frames": reference_frames,
+    }
     given = {name: value for name, value in options.items() if value is not None}
     raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite, **given))
 

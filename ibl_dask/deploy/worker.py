@@ -13,6 +13,8 @@ _NEEDED = (
     "ibl_dask.tasks.steps.frames",
     "ibl_dask.video.framepass",
     "ibl_dask.tasks.steps.times",
+    "ibl_dask.tasks.steps.wheel",
+    "scipy.signal",
     "ibl_dask.tasks.steps.checks",
     "zarr",
     "ibl_dask.tasks.steps.report",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 Number = float | int | None
 """A number beside an outcome; None where it could not be computed."""
@@ -48,3 +48,5 @@ class CheckResult:
     """What it was compared with."""
     message: str = ""
     """Why the outcome is what it is, where the numbers do not say it."""
+    values: Mapping[str, Number] = field(default_factory=dict, hash=False)
+    """Every number that was looked at, by a name with its unit; whether the reference publishes it or not."""

@@ -16,7 +16,7 @@ from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task, VideoTask
-from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcNidq, bpod_camera
+from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,7 +127,10 @@ def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
         notes.append(f"cameras {others} are registered only: no route to time them is known")
     kind = None if description.sync is None else description.sync.kind
     if kind == "nidq" and timed:
-        specs.append(VideoSyncQcNidq(session, timed).spec("VideoSyncQC_nidq"))
+        # Cameras that compress their videos themselves are those of widefield rigs, which labcams records.
+        by_log = any(camera.compressed for camera in session.description.cameras)
+        task = VideoSyncQcCamlog if by_log else VideoSyncQcNidq
+        specs.append(task(session, timed).spec("VideoSyncQC_nidq"))
     elif kind == "bpod" and timed:
         notes += _bpod_specs(session, timed, specs)
     elif kind not in ("nidq", "bpod"):

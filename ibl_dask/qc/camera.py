@@ -1,11 +1,12 @@
-"""Checks of one camera: the reference's names, numbers and thresholds, right where it is wrong."""
+"""Checks that the reference has, too: its names, numbers and thresholds, right where it is wrong."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from ibl_dask.model.outcome import CheckResult, Outcome
-from ibl_dask.model.runs import say_runs
+from ibl_dask.model.outcome import CheckResult, Number, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import check
 
@@ -21,11 +22,17 @@ MAX_SIZE_DIFFERENCE = 5
 MAX_TTL_DIFFERENCE = 5
 MAX_DROPPED_PERCENT = 0.1
 FOCUS_LAPLACIAN = 100
+"""The same as `ibl_dask.video.template.SHARP_LAPLACIAN`, which holds where the face was looked for."""
 FOCUS_HIGH_FREQUENCY = 6
+POSITION_PERCENT = (10, 15)
+HISTOGRAM_PERCENT = (80, 75)
+"""PASS, then WARNING."""
 
 
-def _result(function_name: str, outcome: Outcome, *numbers: float | None, **words: str) -> CheckResult:
-    return CheckResult(function_name, outcome, tuple(numbers), **words)
+def _result(
+    name: str, outcome: Outcome, *numbers: float | None, values: Mapping[str, Number] | None = None, **words: str
+) -> CheckResult:
+    return CheckResult(name, outcome, tuple(numbers), values=values or {}, **words)
 
 
 def _of_size(difference: int) -> Outcome:
@@ -60,6 +67,15 @@ def check_brightness(evidence: CameraEvidence) -> CheckResult | str:
         measured=f"{inside:.0%} of {len(values)} sampled frames inside, mean {values.mean():.1f}, std {spread:.1f}",
         threshold=f"over {BRIGHTNESS_SHARE:.0%} of frames within {BRIGHTNESS_BOUNDS}, std under {BRIGHTNESS_MAX_STD}; "
         f"FAIL if not over {BRIGHTNESS_SHARE:.0%} within {BRIGHTNESS_LIMITS}",
+        values={
+            "share_inside": inside,
+            "share_visible": visible,
+            "mean": float(values.mean()),
+            "std": spread,
+            "lowest": float(values.min()),
+            "highest": float(values.max()),
+            "n_samples": len(values),
+        },
     )
 
 
@@ -75,6 +91,7 @@ def check_camera_times(evidence: CameraEvidence) -> CheckResult | str:
         difference,
         measured=f"{evidence.n_camera_times:,} camera times, {evidence.n_frames:,} frames",
         threshold="as many as frames",
+        values={"n_camera_times": evidence.n_camera_times, "n_frames": evidence.n_frames},
     )
 
 
@@ -89,6 +106,8 @@ def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
             "dropped_frames",
             Outcome.CRITICAL,
             measured=f"{int((steps <= 0).sum()):,} steps of the counter do not rise",
+            threshold="every step rises",
+            values={"n_not_rising": int((steps <= 0).sum())},
         )
     difference = len(evidence.count) - evidence.n_frames
     n_dropped = int((steps - 1).sum())
@@ -101,6 +120,7 @@ def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
         difference,
         measured=f"{n_dropped:,} frames dropped ({percent:.3g} %), counter {difference:+,} entries beside the video",
         threshold=f"under {MAX_DROPPED_PERCENT} % dropped; difference 0 (WARNING under {MAX_SIZE_DIFFERENCE})",
+        values={"n_dropped": n_dropped, "dropped_percent": percent, "size_difference": difference},
     )
 
 
@@ -120,30 +140,43 @@ def check_file_headers(evidence: CameraEvidence) -> CheckResult | str:
         Outcome.PASS if difference < HEADER_TOLERANCE_HZ else Outcome.FAIL,
         measured=f"header {evidence.header_fps:.5g} Hz",
         threshold=f"{evidence.camera.fps:g} Hz, within {HEADER_TOLERANCE_HZ} Hz",
+        values={"header_hz": evidence.header_fps, "expected_hz": evidence.camera.fps},
     )
 
 
 @check
 def check_focus(evidence: CameraEvidence) -> CheckResult | str:
-    """Judge the focus of some sampled frames: by edges in the focus regions, or by high frequencies.
+    """Judge the focus of some sampled frames: by edges in the face, or by high frequencies of the frame.
 
     Notes
     -----
-    The regions are the reference's fixed ones (face and paws, holder), not a face found by template.
+    As in the reference the face is where the median of all samples shows it, and either sign of focus will do. The
+    number is that of the place where each frame itself shows it, the same to a pixel. Without a reference frame edges
+    are looked for in the reference's fixed regions instead (face and paws, or the holder).
     """
     if evidence.sample_laplacian is None or evidence.sample_high_frequency is None:
         return "no frame was sampled"
     decoded = ~np.isnan(evidence.sample_high_frequency)
     if not decoded.any():
         return _result("focus", Outcome.FAIL, message="no sampled frame decodes")
-    edges = float(evidence.sample_laplacian[decoded].min())
     detail = float(evidence.sample_high_frequency[decoded].min())
-    sharp = edges > FOCUS_LAPLACIAN or detail > FOCUS_HIGH_FREQUENCY
+    if evidence.face is None:
+        edges = float(evidence.sample_laplacian[decoded].min())
+        has_edges, where = edges > FOCUS_LAPLACIAN, "fixed regions"
+    else:
+        edges = float(evidence.face.laplacian[decoded].min())
+        has_edges, where = bool((evidence.face.is_sharp[decoded] == 1).all()), "the face"
     return _result(
         "focus",
-        Outcome.PASS if sharp else Outcome.FAIL,
-        measured=f"variance of the Laplacian at least {edges:.1f}, high-frequency mean at least {detail:.2f}",
+        Outcome.PASS if has_edges or detail > FOCUS_HIGH_FREQUENCY else Outcome.FAIL,
+        measured=f"variance of the Laplacian of {where} at least {edges:.1f}, "
+        f"high-frequency mean at least {detail:.2f}",
         threshold=f"every frame over {FOCUS_LAPLACIAN} or every frame over {FOCUS_HIGH_FREQUENCY}",
+        values={
+            "lowest_laplacian": edges,
+            "lowest_laplacian_of_fixed_regions": float(evidence.sample_laplacian[decoded].min()),
+            "lowest_high_frequency": detail,
+        },
     )
 
 
@@ -163,6 +196,7 @@ def check_framerate(evidence: CameraEvidence) -> CheckResult | str:
         round(rate, 3),
         measured=f"{rate:.3f} Hz",
         threshold=f"{evidence.camera.fps:g} Hz, within {FRAMERATE_TOLERANCE_HZ:g} Hz",
+        values={"median_rate_hz": rate, "expected_hz": evidence.camera.fps},
     )
 
 
@@ -182,7 +216,56 @@ def check_pin_state(evidence: CameraEvidence) -> CheckResult | str:
         difference,
         measured=f"{evidence.n_ttl_rises:,} TTLs, {n_rises:,} pin rises, {difference:+,} pin states beside the video",
         threshold=f"fewer than {MAX_TTL_DIFFERENCE} TTLs apart; difference 0 (WARNING under {MAX_SIZE_DIFFERENCE})",
+        values={"n_ttls": evidence.n_ttl_rises, "n_pin_rises": n_rises, "size_difference": difference},
     )
+
+
+@check
+def check_position(evidence: CameraEvidence) -> CheckResult | str:
+    """Ask whether frames show the face (body camera: the holder) where a well-placed camera does, or look like it.
+
+    The shift is that of the median match of all samples, in percent of the frame's width and height. As in the
+    reference the better of the two judgements holds, so read both numbers: a camera that points elsewhere can have the
+    histogram of one that does not.
+
+    Notes
+    -----
+    The reference divides the shift in x by the height and that in y by the width.
+    """
+    face = evidence.face
+    if face is None:
+        return evidence.no_face
+    decoded = ~np.isnan(face.x)
+    if not decoded.any():
+        return _result("position", Outcome.FAIL, message="no sampled frame decodes")
+    dx = float(np.median(face.x[decoded])) - face.left
+    dy = float(np.median(face.y[decoded])) - face.top
+    dx_percent, dy_percent = 100 * dx / evidence.width, 100 * dy / evidence.height
+    correlation = 100 * float(face.histogram_correlation[decoded].min())
+    shift = max(abs(dx_percent), abs(dy_percent))
+    placed = _graded(shift < POSITION_PERCENT[0], shift < POSITION_PERCENT[1])
+    alike = _graded(correlation > HISTOGRAM_PERCENT[0], correlation > HISTOGRAM_PERCENT[1])
+    score = float(np.median(face.score[decoded]))
+    return _result(
+        "position",
+        min(placed, alike),
+        measured=f"shifted by {dx_percent:+.1f} % of the width and {dy_percent:+.1f} % of the height ({placed.name}; "
+        f"median match {score:.2f}), histogram correlation at least {correlation:.1f} % ({alike.name})",
+        threshold="either shift under {} % (WARNING {} %)".format(*POSITION_PERCENT)
+        + " or histogram correlation over {} % (WARNING {} %)".format(*HISTOGRAM_PERCENT),
+        values={
+            "shift_x_px": dx,
+            "shift_y_px": dy,
+            "shift_x_percent": dx_percent,
+            "shift_y_percent": dy_percent,
+            "median_score": score,
+            "lowest_histogram_correlation_percent": correlation,
+        },
+    )
+
+
+def _graded(passes: bool, warns: bool) -> Outcome:
+    return Outcome.PASS if passes else Outcome.WARNING if warns else Outcome.FAIL
 
 
 @check
@@ -196,6 +279,7 @@ def check_resolution(evidence: CameraEvidence) -> CheckResult | str:
         Outcome.PASS if same else Outcome.FAIL,
         measured=f"{evidence.width} x {evidence.height}",
         threshold=f"{evidence.camera.width} x {evidence.camera.height}",
+        values={"width_px": evidence.width, "height_px": evidence.height},
     )
 
 
@@ -222,20 +306,5 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | str:
         measured=f"{len(times):,} times for {evidence.n_frames:,} frames, {evidence.n_not_measured:,} not measured",
         threshold="one per frame, strictly increasing, finite, measured",
         message="; ".join(evidence.timing_notes),
-    )
-
-
-@check
-def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
-    """Ask for every frame of the video to decode undamaged; the reference reads damaged frames as black."""
-    if evidence.n_decode_errors is None:
-        return "the video was not decoded"
-    return _result(
-        "decoding",
-        Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,
-        measured=f"{evidence.n_decode_errors:,} of {evidence.n_frames:,} frames do not decode",
-        threshold="none",
-        message=f"frames {say_runs(evidence.undecoded_runs)}; `decode_error` of the per-frame store names every one"
-        if evidence.undecoded_runs
-        else "",
+        values={"n_times": len(times), "n_frames": evidence.n_frames, "n_not_measured": evidence.n_not_measured},
     )

@@ -11,17 +11,41 @@ from ibl_dask.model.outcome import CheckResult, Number, Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-QC_VERSION = 1
+QC_VERSION = 2
 """Version of the layout of `qc.json`."""
+REFERENCE_CHECKS = (
+    "brightness",
+    "camera_times",
+    "dropped_frames",
+    "file_headers",
+    "focus",
+    "framerate",
+    "pin_state",
+    "position",
+    "resolution",
+    "timestamps",
+    "wheel_alignment",
+)
+"""Checks that the reference has: these, and no others, are in `extended_qc`."""
 
 
 def camera_record(results: Iterable[CheckResult]) -> dict[str, Any]:
-    """Return the record of one camera: overall outcome and every check."""
+    """Return the record of one camera: the worst outcome of every check, and the checks."""
     results = tuple(results)
-    checks = {
-        r.name: {**asdict(r), "outcome": r.outcome.name, "numbers": [_finite(n) for n in r.numbers]} for r in results
+    return {
+        "outcome": Outcome.worst(r.outcome for r in results).name,
+        "checks": {r.name: _check_record(r) for r in results},
     }
-    return {"outcome": Outcome.worst(r.outcome for r in results).name, "checks": checks}
+
+
+def _check_record(result: CheckResult) -> dict[str, Any]:
+    return {
+        **asdict(result),
+        "outcome": result.outcome.name,
+        "in_extended_qc": result.name in REFERENCE_CHECKS,
+        "numbers": [_finite(number) for number in result.numbers],
+        "values": {name: _finite(number) for name, number in result.values.items()},
+    }
 
 
 def _finite(number: Number) -> Number:
@@ -35,26 +59,32 @@ def failed_camera_record(reason: str) -> dict[str, Any]:
 
 
 def extended_qc(cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the keys and values that the field's database stores.
+    """Return the keys and values that the field's database stores: those of the reference's checks alone.
 
-    `_video{Label}_{check}` holds an outcome name, or a list of it and the check's numbers; `video{Label}` the worst.
+    `_video{Label}_{check}` holds an outcome name, or a list of it and the check's numbers; `video{Label}` the worst of
+    these. Checks that the reference lacks are no part of it: sessions stay comparable with those it has judged.
     """
     out: dict[str, Any] = {}
     for label, record in cameras.items():
         namespace = f"video{label.capitalize()}"
-        for name, content in record["checks"].items():
+        checks = {name: content for name, content in record["checks"].items() if name in REFERENCE_CHECKS}
+        for name, content in checks.items():
             numbers = content["numbers"]
             out[f"_{namespace}_{name}"] = [content["outcome"], *numbers] if numbers else content["outcome"]
-        out[namespace] = record["outcome"]
+        worst = Outcome.worst(Outcome[content["outcome"]] for content in checks.values()).name
+        out[namespace] = record["outcome"] if "failure" in record else worst
     return out
 
 
 def session_record(session: str, cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the content of `qc.json`."""
+    """Return the content of `qc.json`.
+
+    `extended_qc` is what the reference would publish; `cameras` holds every check, with every number it looked at.
+    """
     return {
         "version": QC_VERSION,
         "session": session,
         "outcome": Outcome.worst(Outcome[r["outcome"]] for r in cameras.values()).name,
-        "cameras": dict(cameras),
         "extended_qc": extended_qc(cameras),
+        "cameras": dict(cameras),
     }

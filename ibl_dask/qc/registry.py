@@ -11,7 +11,7 @@ The part of its name after `check_` is the name under which its outcome is publi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.outcome import CheckResult, Outcome
@@ -34,8 +34,10 @@ def name_of(function: Check) -> str:
     return name.removeprefix("check_")
 
 
-def run_checks(evidence: CameraEvidence, select: tuple[str, ...] | None = None) -> tuple[CheckResult, ...]:
-    """Run every check (or the selected ones) in alphabetical order.
+def run_checks(
+    evidence: CameraEvidence, select: tuple[str, ...] | None = None, without: Collection[str] = ()
+) -> tuple[CheckResult, ...]:
+    """Run every check (or the selected ones, or all but some) in alphabetical order.
 
     A check that lacks what it needs is NOT_SET, and says so.
 
@@ -44,12 +46,16 @@ def run_checks(evidence: CameraEvidence, select: tuple[str, ...] | None = None) 
     UsageError
         If a selected check is not there.
     """
-    import ibl_dask.qc.camera  # noqa: F401  # registers the camera checks
+    # Each registers its checks.
+    import ibl_dask.qc.camera
+    import ibl_dask.qc.picture
+    import ibl_dask.qc.timing
+    import ibl_dask.qc.wheel  # noqa: F401
 
     unknown = sorted(set(select or ()) - _CHECKS.keys())
     if unknown:
         raise UsageError("no such check", expected="some of " + ", ".join(sorted(_CHECKS)), got=", ".join(unknown))
-    return tuple(_run(name, evidence) for name in sorted(_CHECKS if select is None else select))
+    return tuple(_run(name, evidence) for name in sorted(set(_CHECKS if select is None else select) - set(without)))
 
 
 def _run(name: str, evidence: CameraEvidence) -> CheckResult:

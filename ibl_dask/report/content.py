@@ -18,7 +18,8 @@ class CameraContent:
     label: str
     """left, right, body or belly."""
     qc: Mapping[str, Any]
-    """Part of `qc.json`: `outcome`, `checks` {name: {outcome, numbers, measured, threshold, message}}, `failure`."""
+    """Part of `qc.json`: `outcome`, `checks` {name: {outcome, numbers, values, measured, threshold, message}},
+    `failure`."""
     video: Mapping[str, Any] = field(default_factory=dict)
     """`frames`, `width`, `height`, `fps`, `codec`, `keyframes`, `hidden`, `video` (path)."""
     timing: Mapping[str, Any] = field(default_factory=dict)

@@ -32,7 +32,11 @@ _TIMING_COUNTS = (
     ("n_dropped", "frames the camera dropped"),
     ("n_not_measured", "times not measured"),
 )
-_METHODS = {"pins": "pin changes matched with sync pulses", "counts": "frames and pulses counted"}
+_METHODS = {
+    "pins": "pin changes matched with sync pulses",
+    "counts": "frames and pulses counted",
+    "wheel": "frames and pulses counted, and moved to agree with the wheel",
+}
 Facts = tuple[tuple[str, str], ...]
 
 

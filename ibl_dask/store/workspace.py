@@ -68,6 +68,10 @@ class Workspace:
         """Return the newest revision of the frame times; None where there are none."""
         return latest(self.times_file(camera))
 
+    def pulse_times_file(self, camera: str) -> Path:
+        """Return the times as the pulses alone tell them, before the wheel is asked."""
+        return self.session.own / f"{camera}Camera.pulse_times.npz"
+
     def timing_file(self, camera: str) -> Path:
         """Return what is known about how the times were obtained."""
         return self.session.own / f"{camera}Camera.timing.npz"

@@ -118,9 +118,9 @@ def iso_wall_clock(ticks: int, utc_offset_h: int) -> str:
     return f"{local}.{rest:07d}{sign}{abs(utc_offset_h):02d}:00"
 
 
-def sample_on_daq(times_s: Floats) -> Floats:
+def sample_on_daq(times_s: Floats, rate_hz: float = DAQ_RATE_HZ) -> Floats:
     """Return the times of the samples at which the DAQ sees some edges: the next one, at most one period later."""
-    return np.ceil(times_s * DAQ_RATE_HZ) / DAQ_RATE_HZ
+    return np.ceil(times_s * rate_hz) / rate_hz
 
 
 def pin_words(frame_times_s: Floats, edge_times_s: Floats) -> NDArray[np.uint32]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ibl_dask.errors import UsageError
 from ibl_dask.synth.burn import burn_frame_number
 from ibl_dask.synth.movie import write_video
-from ibl_dask.synth.scene import Scene, SceneState
+from ibl_dask.synth.scene import FULL_SIZE, Scene, SceneState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,7 +106,8 @@ class Movie:
 
     def _drawn(self) -> Iterator[NDArray[np.uint8]]:
         camera = self.camera
-        scene = Scene(camera.label, camera.width, camera.height, self.seed)
+        seen_as = camera.label if camera.label in FULL_SIZE else "body"  # no other view is drawn
+        scene = Scene(seen_as, camera.width, camera.height, self.seed)
         times = camera.frame_times_s
         wheel, tongue = self.behaviour.wheel_at(times), self.behaviour.tongue_at(times)
         busy = 0.25 + 0.75 * np.clip(self.behaviour.speed_at(times) / 4, 0, 1)

@@ -67,10 +67,15 @@ def frame_size(label: str, scale: float) -> tuple[int, int]:
 
 
 def plan_camera(
-    label: str, n_frames: int, size: tuple[int, int], faults: CameraFaults, rng: np.random.Generator
+    label: str,
+    n_frames: int,
+    size: tuple[int, int],
+    faults: CameraFaults,
+    rng: np.random.Generator,
+    fps: float | None = None,
 ) -> CameraTruth:
-    """Plan a camera that runs at its nominal rate."""
-    fps = NOMINAL_FPS[label]
+    """Plan a camera that runs at its nominal rate, by default that of an ephys rig."""
+    fps = NOMINAL_FPS[label] if fps is None else fps
     before, after = _surplus(faults, fps, n_frames)
     drift_ppm = float(rng.uniform(-_DRIFT_PPM, _DRIFT_PPM))
     clock = CameraClock(fps, float(rng.uniform(1.0, 1.6)), drift_ppm)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import yaml
 
-from ibl_dask.synth.clocks import sample_on_daq
+from ibl_dask.synth.clocks import DAQ_RATE_HZ, sample_on_daq
 from ibl_dask.synth.wheel import COUNTS_PER_TURN, encoder_edges, quadrature
 
 if TYPE_CHECKING:
@@ -29,31 +30,72 @@ SYNC_FOLDER = "raw_ephys_data"
 _PULSE_WIDTH = 0.3
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SyncFronts:
+    """Fronts as a DAQ sees them, in order of time."""
+
+    times_s: NDArray[np.float64]
+    """When, on a sample of the DAQ (front,)."""
+    channels: NDArray[np.int64]
+    """Which line (front,)."""
+    polarities: NDArray[np.int64]
+    """+1 up, -1 down (front,)."""
+
+    def save(self, folder: Path, namespace: str, dtypes: Mapping[str, str]) -> None:
+        """Write the triplet of times, channels and polarities."""
+        folder.mkdir(exist_ok=True)
+        columns = {"times": self.times_s, "channels": self.channels, "polarities": self.polarities}
+        for name, column in columns.items():
+            np.save(folder / f"_{namespace}_sync.{name}.npy", column.astype(dtypes[name]))
+
+
 def write_sync(folder: Path, truth: Truth, behaviour: Behaviour) -> None:
-    """Write the triplet of times, channels and polarities, all float64, in order of time."""
+    """Write the triplet of an ephys or widefield rig, all float64."""
+    fronts = sync_fronts(truth, CHANNELS, encoder_fronts(behaviour, CHANNELS))
+    fronts.save(folder, "spikeglx", dict.fromkeys(("times", "channels", "polarities"), "f8"))
+
+
+def encoder_fronts(behaviour: Behaviour, channels: Mapping[str, int]) -> SyncFronts:
+    """Return the fronts of the two lines of the rotary encoder, not sampled yet."""
+    turns, counts = encoder_edges(behaviour)
+    encoder, polarity = quadrature(counts)
+    return SyncFronts(turns, channels["rotary_encoder_0"] + encoder, polarity)
+
+
+def sync_fronts(
+    truth: Truth, channels: Mapping[str, int], wheel: SyncFronts, rate_hz: float = DAQ_RATE_HZ
+) -> SyncFronts:
+    """Return the fronts of cameras, sounds and wheel as a DAQ of some rate sees them.
+
+    Parameters
+    ----------
+    truth
+        What happened.
+    channels
+        Channel of each camera by label, and of `audio`.
+    wheel
+        Fronts of the wheel's lines.
+    rate_hz
+        Sampling rate of the DAQ.
+    """
     times: list[NDArray[np.float64]] = []
-    channels: list[NDArray[np.int64]] = []
+    lines: list[NDArray[np.int64]] = []
     polarities: list[NDArray[np.int64]] = []
     for label, camera in truth.cameras.items():
         rises = camera.pulse_times_s
         times += [rises, rises + _PULSE_WIDTH / camera.fps]
-        channels += [np.full(2 * rises.size, CHANNELS[label])]
+        lines += [np.full(2 * rises.size, channels[label])]
         polarities += [np.repeat(np.array([1, -1]), rises.size)]
     sounds = truth.ttl_times_s
     times += [sounds]
-    channels += [np.full(sounds.size, CHANNELS["audio"])]
+    lines += [np.full(sounds.size, channels["audio"])]
     polarities += [np.where(np.arange(sounds.size) % 2 == 0, 1, -1)]
-    turns, counts = encoder_edges(behaviour)
-    encoder, polarity = quadrature(counts)
-    times += [turns]
-    channels += [CHANNELS["rotary_encoder_0"] + encoder]
-    polarities += [polarity]
-    seen = sample_on_daq(np.concatenate(times))
+    times += [wheel.times_s]
+    lines += [wheel.channels]
+    polarities += [wheel.polarities]
+    seen = sample_on_daq(np.concatenate(times), rate_hz)
     order = np.lexsort((np.arange(seen.size), seen))
-    folder.mkdir(exist_ok=True)
-    columns = {"times": seen, "channels": np.concatenate(channels), "polarities": np.concatenate(polarities)}
-    for name, column in columns.items():
-        np.save(folder / f"_spikeglx_sync.{name}.npy", column.astype(np.float64)[order])
+    return SyncFronts(seen[order], np.concatenate(lines)[order], np.concatenate(polarities)[order])
 
 
 def write_wheel(folder: Path, behaviour: Behaviour) -> None:

@@ -200,6 +200,12 @@ def _behave(
     if telling:
         edges = recorded[telling[0]]
         return behave(duration_s, edges[::2], rng), edges
+    return act(cameras, rng)
+
+
+def act(cameras: Mapping[str, CameraTruth], rng: np.random.Generator) -> tuple[Behaviour, NDArray[np.float64]]:
+    """Return what the mouse did while all cameras ran, and the edges of the audio TTL."""
+    duration_s = max(float(camera.exposure_times_s[-1]) for camera in cameras.values()) + 1.0
     window = quiet_window(cameras.values())
     behaviour = behave(duration_s, trial_times(window, rng), rng)
     return behaviour, sound_edges(behaviour, window[1], rng)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,15 +19,16 @@ from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import Dataset, Signature
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
-from ibl_dask.tasks.steps import checks, frames, index, inputs, times
+from ibl_dask.tasks.steps import checks, frames, index, inputs, times, wheel
 from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.walk import walk
 from ibl_dask.timing.bpod import ROUTE, TRIALS_FILE
 from ibl_dask.video.plan import split_video
-from ibl_dask.video.reducers import Reducer
+from ibl_dask.video.reducers import MotionEnergy, Reducer
 from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.template import reference_folder
 
-_RAW_PARTS = ("timestamps.ssv", "GPIO.bin", "frame_counter.bin", "frameData.bin")
+_RAW_PARTS = ("timestamps.ssv", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,9 @@ class VideoSyncQc(VideoTask):
         Pixels that one step decodes; by default those of the table in `ibl_dask.video.plan`.
     reducers : callable, optional
         `(label, n_frames, width, height) -> reducers` of a frame pass; the camera's usual ones by default.
+    reference_frames : path, optional
+        Folder with `frames_{label}.npy` of well-placed cameras, for the checks of position and focus; by default that
+        of an installed `ibllib`.
     """
 
     priority: ClassVar[int] = 40
@@ -98,13 +102,15 @@ class VideoSyncQc(VideoTask):
         cameras: Sequence[str] | str | None = None,
         *,
         chunk_pixels: int | None = None,
-        reducers: Any = camera_reducers,  # any callable of that form
+        reducers: Any = None,  # any callable of that form
+        reference_frames: str | Path | None = None,
         **kwargs: Any,  # see VideoTask
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
         self._insist_on_known_labels()
         self.chunk_pixels = chunk_pixels
-        self.reducers = reducers
+        self.reference_frames = reference_folder(reference_frames)
+        self.reducers = reducers or partial(camera_reducers, reference_frames=self.reference_frames)
         self._indexing: dict[str, Step] = {}
 
     @property
@@ -145,9 +151,13 @@ class VideoSyncQc(VideoTask):
                 session=self.session.reference,
                 fingerprint=mark,
                 function=checks.check_camera,
-                arguments={"workspace": self.workspace, "camera": camera},
-                needs=(indexing.key, *(s.key for s in steps if s.kind in ("times", "frames"))),
-                tolerates=("index", "times", "frames"),
+                arguments={
+                    "workspace": self.workspace,
+                    "camera": camera,
+                    "reference_frames": self.reference_frames,
+                },
+                needs=(indexing.key, *(s.key for s in steps if s.kind in ("wheel", "frames"))),
+                tolerates=("index", "wheel", "frames"),
                 resources=self.resources,
             )
             out += [*steps, check]
@@ -182,8 +192,10 @@ class VideoSyncQc(VideoTask):
         self.workspace.check_writable()
         outputs = self.session.outputs
         first = walk(self.first_steps(), outputs, self._listen)
-        wanted = [step for step in self.steps(first) if step.kind == "times"]
-        walk(wanted, outputs, self._listen, first)
+        steps = self.steps(first)
+        timed_by_pulses = [step for step in steps if step.kind == "times"]
+        wanted = [_without_pixels(step) for step in steps if step.kind == "wheel"]
+        walk([*timed_by_pulses, *wanted], outputs, self._listen, first)
         timed = [step.camera for step in wanted if self.records[step.key].is_ok]
         files = [path for label in timed if (path := self.workspace.published_times(label)) is not None]
         return [np.load(path) for path in files], files
@@ -242,7 +254,7 @@ class VideoSyncQc(VideoTask):
         how = self.timing(camera)
         timing = step(
             kind="times",
-            fingerprint=fingerprint("times", 1, camera=label, video=video, inputs=self._timing_inputs(camera, how)),
+            fingerprint=fingerprint("times", 2, camera=label, video=video, inputs=self._timing_inputs(camera, how)),
             function=how.function,
             arguments={"workspace": self.workspace, "camera": camera, **how.arguments},
             needs=(indexing.key,),
@@ -267,9 +279,16 @@ class VideoSyncQc(VideoTask):
             )
             for number, c in enumerate(chunks if new else ())
         ]
+        settling = step(
+            kind="wheel",
+            needs=(indexing.key, timing.key, *(p.key for p in passes)),
+            tolerates=("framepass",),
+            marker=self.workspace.marker(f"wheel-{label}"),
+            **self._settling(camera, timing, how, chunks, reducers, fresh),
+        )
         merge = step(
             kind="frames",
-            fingerprint=fingerprint("frames", 1, video=video, reducers=marks, parents=[timing.fingerprint]),
+            fingerprint=fingerprint("frames", 2, video=video, reducers=marks, parents=[settling.fingerprint]),
             function=frames.merge_chunks,
             arguments={
                 "workspace": self.workspace,
@@ -278,11 +297,42 @@ class VideoSyncQc(VideoTask):
                 "reducers": reducers,
                 "fresh": fresh,
             },
-            needs=(indexing.key, timing.key, *(p.key for p in passes)),
-            tolerates=("times",),
+            needs=(indexing.key, settling.key, *(p.key for p in passes)),
+            tolerates=("wheel",),
             marker=self.workspace.marker(f"frames-{label}"),
         )
-        return [timing, *passes, merge]
+        return [timing, *passes, settling, merge]
+
+    def _settling(
+        self,
+        camera: Camera,
+        timing: Step,
+        how: Timing,
+        chunks: Sequence[Chunk],
+        reducers: Sequence[Reducer],
+        fresh: Sequence[str],
+    ) -> dict[str, Any]:
+        """Return function, arguments and fingerprint of the step that settles a camera's times."""
+        files = wheel.find_wheel(self.workspace, how.arguments)
+        energy = next((r for r in reducers if isinstance(r, MotionEnergy) and r.label == "wheel"), None)
+        return {
+            "function": wheel.settle_times,
+            "arguments": {
+                "workspace": self.workspace,
+                "camera": camera,
+                "files": files,
+                "chunks": chunks,
+                "reducer": energy,
+                "is_fresh": energy is not None and energy.name in fresh,
+            },
+            "fingerprint": fingerprint(
+                "wheel",
+                1,
+                wheel=files.identities(self.workspace),
+                energy=None if energy is None else energy.fingerprint(),
+                parents=[timing.fingerprint],
+            ),
+        }
 
     def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
@@ -290,14 +340,38 @@ class VideoSyncQc(VideoTask):
         return {**named, **how.settings, "sync_label": camera.sync_label}
 
 
+def _without_pixels(settling: Step) -> Step:
+    """Return the step that publishes times without the wheel, in place of one that settles them with it."""
+    arguments = {name: settling.arguments[name] for name in ("workspace", "camera")}
+    return replace(
+        settling,
+        function=wheel.publish_without_pixels,
+        arguments={**arguments, "settled": (settling.marker, settling.fingerprint)},
+        fingerprint=fingerprint("wheel without pixels", 1, parents=[settling.fingerprint]),
+        needs=tuple(key for key in settling.needs if key[0].startswith("times-")),
+        marker=None,
+    )
+
+
 class VideoSyncQcNidq(VideoSyncQc):
-    """Frame times, per-frame numbers and checks of cameras whose pulses are on a NI-DAQ.
+    """Frame times, per-frame numbers and checks of cameras whose pulses are on a NI-DAQ (SpikeGLX, or Timeline).
+
+    A camera that labcams recorded is timed by its log (see `VideoSyncQcCamlog`).
 
     Parameters
     ----------
     kwargs
         See `VideoSyncQc`.
     """
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        cameras: Sequence[str] | str | None = None,
+        **kwargs: Any,  # see VideoSyncQc
+    ) -> None:
+        super().__init__(session_path, cameras, **kwargs)
+        self._extraction: list[Step] | None = None
 
     @property
     def sync_files(self) -> inputs.SyncFiles:
@@ -307,15 +381,63 @@ class VideoSyncQcNidq(VideoSyncQc):
     @property
     def clock_inputs(self) -> tuple[Dataset, ...]:
         sync = self.sync_files
-        triplet = [
-            Dataset(f"_{sync.namespace}_sync.{part}.npy", sync.collection)
-            for part in ("times", "channels", "polarities")
-        ]
-        return (*triplet, Dataset(f"_{sync.namespace}_*.wiring.json", sync.collection, required=False))
+        triplet = [Dataset(f"_{sync.namespace}_sync.{part}.npy", sync.collection) for part in inputs.TRIPLET]
+        if sync.is_timeline:
+            return (*triplet, Dataset("_timeline_DAQdata.meta.json", sync.collection, required=False))
+        return (*triplet, Dataset("*.wiring.json", sync.collection, required=False))
+
+    def first_steps(self) -> list[Step]:
+        return [*super().first_steps(), *self._extract_steps()]
 
     def timing(self, camera: Camera) -> Timing:
         sync = self.sync_files
-        return Timing(times.time_camera, {"sync": sync}, inputs.sync_paths(self.workspace, sync))
+        logged = self.is_logged(camera)
+        function = times.time_camera_by_camlog if logged else times.time_camera
+        settings = {"fronts": inputs.FRONTS_VERSION, "logged": logged}
+        return Timing(function, {"sync": sync}, inputs.sync_paths(self.workspace, sync), settings)
+
+    def is_logged(self, camera: Camera) -> bool:
+        """Return whether labcams recorded a camera."""
+        return inputs.has_camlog_only(self.workspace, camera)
+
+    def _extract_steps(self) -> list[Step]:
+        """Return the step that reads the fronts from the recording, where nobody extracted them; none otherwise.
+
+        Planned once: when it has run, it would not be planned again.
+        """
+        if self._extraction is None:
+            sync = self.sync_files
+            self._extraction = []
+            if inputs.must_extract(self.workspace, sync):
+                recording = inputs.recording_identity(inputs.sync_paths(self.workspace, sync))
+                step = Step(
+                    kind="sync",
+                    camera="",
+                    session=self.session.reference,
+                    fingerprint=fingerprint("sync", inputs.FRONTS_VERSION, recording=recording),
+                    function=inputs.extract_sync,
+                    arguments={"workspace": self.workspace, "sync": sync},
+                    resources=Resources(cpu=1, memory_gb=1),
+                )
+                self._extraction.append(step)
+        return self._extraction
+
+
+class VideoSyncQcCamlog(VideoSyncQcNidq):
+    """Frame times, per-frame numbers and checks of cameras that labcams recorded: widefield rigs.
+
+    Such a camera compresses its video itself, and instead of pin states leaves a log with its frame ids and its clock,
+    by which its frames are tied to the pulses on the NI-DAQ.
+
+    Parameters
+    ----------
+    kwargs
+        See `VideoSyncQc`.
+    """
+
+    def is_logged(self, camera: Camera) -> bool:
+        found = inputs.camera_file_paths(self.workspace, camera)
+        return super().is_logged(camera) or not any(found.values())
 
 
 class VideoSyncQcBpod(VideoSyncQc):

@@ -1,17 +1,32 @@
-"""One time per frame: pulses of the main clock, the camera's own count, and what ties the two together."""
+"""One time per frame: pulses of the main clock, the camera's own count, and what ties the two together.
+
+Pulses and frames are put on two rulers with a mark per period, one on each side: a pulse that the sync missed and a
+frame that the camera dropped are marks without anything, and so is every period of a pause, by the clock of either
+side. What is left to find is by how many marks one ruler is ahead of the other. The sync line on the camera's pin tells
+(`pins.py`), else the numbers of pulses and frames.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.errors import PulseCountMismatch, UnequalLengths, UsageError
+from ibl_dask.errors import NoPulses, PulseCountMismatch, UsageError
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.timing.pins import PinMatch, match_pins
-from ibl_dask.timing.pulses import Gap, Pulses, camera_pulses, drop_doubles, fill_gaps, find_gaps
+from ibl_dask.timing.pulses import (
+    Gap,
+    Pulses,
+    camera_pulses,
+    drop_pulses,
+    drop_spurious,
+    fill_gaps,
+    find_gaps,
+)
+from ibl_dask.timing.rulers import Ruler, by_clock, by_counter, longest_gap, same_period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,6 +43,14 @@ _TOLERATED_S = 1.0
 _TOLERATED_SHARE = 0.005
 _MOST_SINGLE_GAPS = 8
 """Gaps that are tried one by one, besides all and none of them."""
+_ECHO = 0.3
+"""Pulses within this fraction of the camera's period after another may be echoes; those of a camera that is twice as
+fast are not."""
+_NEARLY_HALF = 0.3
+"""A pause this far from a whole number of periods may be rounded either way: by two clocks, or from another pulse."""
+_CLEARLY_BETTER = 8
+"""Lead in coincidences that decides between two ways to count: two sounds, each with a rise and a fall that coincide on
+the very frame (counted twice)."""
 
 
 class Quality(IntEnum):
@@ -78,7 +101,8 @@ class CameraTimes:
     notes: tuple[str, ...]
     """What a reader of the times should know."""
     outcome_hint: Outcome
-    """PASS, or WARNING where a frame's time is not measured or its place is an assumption."""
+    """PASS, or WARNING where a frame's time is not measured, its place is an assumption or in doubt, or a file of the
+    camera is damaged."""
 
     @property
     def flagged(self) -> bool:
@@ -107,29 +131,21 @@ DAQ = Route()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Count:
-    """The exposures before each frame of the video."""
-
-    values: IntArray
-    notes: tuple[str, ...] = ()
-
-    @property
-    def needed(self) -> int:
-        """Return the exposures from the first frame to the last."""
-        return int(self.values[-1]) + 1
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class _Placement:
-    """Pulses, and the one that belongs to frame 0."""
+    """Pulses, and the one that belongs to each frame."""
 
     pulses: Pulses
-    start: int
+    index: IntArray
+    """Pulse of each frame; negative before the first (frame,)."""
     match: PinMatch | None
     """None where it was found by counting."""
     notes: tuple[str, ...] = ()
     assumed: bool = False
-    """True where nothing but an assumption says at which end the surplus pulses are."""
+    """True where the place of frame 0 is an assumption or in doubt."""
+
+    def n_outside(self) -> tuple[int, int]:
+        """Return the frames before the first pulse and after the last."""
+        return int(np.count_nonzero(self.index < 0)), int(np.count_nonzero(self.index >= len(self.pulses)))
 
 
 def frame_times(
@@ -168,7 +184,7 @@ def frame_times(
         If more than 1 s or 0.5 % of the frames lie before the first or after the last pulse.
     """
     found = camera_pulses(pulses, where=where, fronts_per_channel=fronts_per_channel)
-    return times_from_pulses(n_frames, found, ttl, camera, where=where)
+    return times_from_pulses(n_frames, found, ttl, camera, where=where, fronts_per_channel=fronts_per_channel)
 
 
 def times_from_pulses(
@@ -179,6 +195,7 @@ def times_from_pulses(
     *,
     where: str,
     route: Route = DAQ,
+    fronts_per_channel: Mapping[int, int] | None = None,
 ) -> CameraTimes:
     """Give every frame its time, from pulses that are already found (see `frame_times`).
 
@@ -187,7 +204,7 @@ def times_from_pulses(
 
     Parameters
     ----------
-    n_frames, ttl, camera, where
+    n_frames, ttl, camera, where, fronts_per_channel
         See `frame_times`.
     pulses
         One per exposure, as far as they are known.
@@ -196,11 +213,67 @@ def times_from_pulses(
     """
     if n_frames < 1:
         raise UsageError("a video without frames has no times", where, "at least one frame", f"{n_frames}")
-    if camera is not None and camera.n_frames == 0:
-        camera = None
-    count = _count(n_frames, camera, _frames_within(_TOLERATED_S, pulses, n_frames), where)
-    placement = _place(pulses, ttl, camera, count, route)
-    return _times(placement, count, camera, route, where)
+    scene = _scene(n_frames, pulses, ttl, camera, route, where, fronts_per_channel)
+    return _times(_place(scene), scene, where, fronts_per_channel)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scene:
+    """All that is known before frames and pulses are matched."""
+
+    pulses: Pulses
+    """Without glitches, with gaps."""
+    gaps: tuple[Gap, ...]
+    """Those that may lie within the recording."""
+    counter: Ruler
+    clock: Ruler | None
+    """None where the camera has no clock to go by."""
+    camera: CameraFiles | None
+    ttl: Fronts | None
+    route: Route
+
+    def filled(self, gaps: tuple[Gap, ...]) -> Pulses:
+        """Return the pulses with a mark for each period of some gaps."""
+        return self.pulses if not gaps else replace(fill_gaps(self.pulses, gaps), notes=self.pulses.notes)
+
+
+def _scene(
+    n_frames: int,
+    pulses: Pulses,
+    ttl: Fronts | None,
+    camera: CameraFiles | None,
+    route: Route,
+    where: str,
+    fronts_per_channel: Mapping[int, int] | None,
+) -> _Scene:
+    """Put pulses and frames on their rulers, and refuse pulses of another camera."""
+    if not route.gaps_are_filled:
+        pulses = _clean(pulses, camera)
+    n_tolerated = _frames_within(_TOLERATED_S, pulses, n_frames)
+    counter = by_counter(n_frames, camera, n_tolerated, where)
+    longest = longest_gap(counter, camera, pulses.period_s)
+    gaps = () if route.gaps_are_filled else tuple(gap for gap in find_gaps(pulses) if gap.n_periods <= longest)
+    clock = by_clock(counter, camera, pulses, gaps)
+    if isinstance(clock, Ruler):
+        return _Scene(pulses, gaps, counter, clock, camera, ttl, route)
+    if clock.period_s is not None and abs(len(pulses) - counter.n_marks) > n_tolerated:
+        raise _other_pulses(pulses, counter, clock.period_s, n_tolerated, where, fronts_per_channel)
+    counter = replace(counter, notes=(*counter.notes, *clock.notes))
+    return _Scene(pulses, gaps, counter, None, camera, ttl, route)
+
+
+def _clean(pulses: Pulses, camera: CameraFiles | None) -> Pulses:
+    """Leave out what are no exposures; where every pulse has an echo, the camera's own period shows it."""
+    clean = drop_spurious(pulses)
+    period = None if camera is None else camera.period_s
+    if period is None or same_period(clean.period_s, period):
+        return clean
+    echoes = np.flatnonzero(np.diff(pulses.times_s) < _ECHO * period) + 1
+    without = drop_pulses(pulses, echoes)
+    if 2 * echoes.size > len(pulses) or not same_period(without.period_s, period):
+        return clean
+    note = f"{echoes.size:,} pulses came right after another and were left out"
+    return drop_spurious(replace(without, notes=(*without.notes, note)))
 
 
 def _frames_within(seconds: float, pulses: Pulses, n_frames: int) -> int:
@@ -208,144 +281,217 @@ def _frames_within(seconds: float, pulses: Pulses, n_frames: int) -> int:
     return max(round(seconds / pulses.period_s), int(_TOLERATED_SHARE * n_frames))
 
 
-# -- the camera's count ------------------------------------------------------------------------------------
-
-
-def _count(n_frames: int, camera: CameraFiles | None, tolerated: int, where: str) -> _Count:
-    """Fit the camera's count to the video: cut its tail, or let it go on by ones."""
-    if camera is None:
-        return _Count(np.arange(n_frames, dtype=np.int64))
-    values = camera.count if camera.count is not None else np.arange(camera.n_frames, dtype=np.int64)
-    short = n_frames - values.size
-    if short > tolerated:
-        raise UnequalLengths(
-            "the camera's files describe fewer frames than the video has",
-            where=f"{where}: {', '.join(camera.sources)}" if camera.sources else where,
-            expected=f"{n_frames:,} frames, or at most {tolerated:,} fewer",
-            got=f"{values.size:,} frames",
-            do="copy the camera's files again from the acquisition computer; if the originals are as short, "
-            "they belong to another recording or their disk was full: move them aside to time the video by counts",
-        )
-    if short > 0:
-        values = np.concatenate([values, values[-1] + 1 + np.arange(short, dtype=np.int64)])
-        note = f"the camera's files lack the last {short:,} frames of the video, taken to follow one by one"
-        return _Count(values, (note,))
-    if short < 0:
-        note = f"the video lacks the last {-short:,} frames that the camera's files describe"
-        return _Count(values[:n_frames], (note,))
-    return _Count(values)
-
-
 # -- where frame 0 is --------------------------------------------------------------------------------------
 
 
-def _place(pulses: Pulses, ttl: Fronts | None, camera: CameraFiles | None, count: _Count, route: Route) -> _Placement:
+def _place(scene: _Scene) -> _Placement:
     """Find the pulse of frame 0 by the sync line where the pin shows it, else by counting."""
-    clean = pulses if route.gaps_are_filled else drop_doubles(pulses)
-    found = () if route.gaps_are_filled else find_gaps(clean)
-    gaps = tuple(gap for gap in found if gap.n_periods <= count.needed)
-    bridged = _gaps_the_camera_bridged(gaps, clean, camera, count)
+    camera, ttl = scene.camera, scene.ttl
     if camera is None:
-        return _by_counts(clean, gaps, bridged, count, "the camera left no files")
+        return _by_counts(scene, "the camera left no files")
     if camera.pins is None:
-        return _by_counts(clean, gaps, bridged, count, "there are no pin states")
+        return _by_counts(scene, "there are no pin states")
     if ttl is None:
-        return _by_counts(clean, gaps, bridged, count, "no sync line is wired to the pin")
-    filled, mended, match = _best_match(clean, gaps, bridged, count, camera.pins, ttl)
-    if len(clean) < len(pulses):
-        plain = match_pins(pulses, count.values, camera.pins, ttl)
-        if plain.n_matched > match.n_matched:
-            filled, mended, match = gaps, pulses, plain
+        return _by_counts(scene, "no sync line is wired to the pin")
+    found = _best_match(scene, camera.pins, ttl)
+    match = found.match
     if not match.usable:
-        return _by_counts(clean, gaps, bridged, count, match.reason)
-    return _Placement(mended, match.start, match, _note_on_pauses(len(gaps) - len(filled)))
+        return _by_counts(scene, match.reason, in_doubt=max(match.n_pin_edges, match.n_ttl_edges) > 1)
+    doubts = tuple(filter(None, (match.doubt, found.doubt)))
+    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, bool(doubts))
+    if match.doubt and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size):
+        reason = f"where pins and sync line fit best there are too few pulses, and {match.doubt}"
+        return _by_counts(scene, reason, in_doubt=True)
+    return placed
 
 
-def _best_match(
-    pulses: Pulses,
-    gaps: tuple[Gap, ...],
-    bridged: tuple[Gap, ...],
-    count: _Count,
-    pins: NDArray[np.bool_],
-    ttl: Fronts,
-) -> tuple[tuple[Gap, ...], Pulses, PinMatch]:
-    """Return the gaps to fill that make most changes coincide, with the pulses and the match.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """The two rulers, and how well changes coincide on them."""
 
-    What the camera's clock says about gaps comes first and stays where the pins say nothing against it;
-    then none, all, and each gap by itself.
+    pulses: Pulses
+    ruler: Ruler
+    match: PinMatch
+    doubt: str = ""
+    """Why other rulers may be right."""
+
+    @property
+    def worth(self) -> int:
+        """Return how many changes coincide; those on the very frame count twice."""
+        return self.match.n_matched + self.match.n_exact
+
+    @property
+    def is_sure(self) -> bool:
+        """Return whether nothing speaks against it."""
+        return not self.match.reason and not self.match.doubt
+
+    def weighed_against(self, other: _Fit, why: str) -> _Fit:
+        """Return this fit, in doubt if another gives other times and is nearly as good."""
+        if self.worth - other.worth >= _CLEARLY_BETTER or np.array_equal(self.times_s(), other.times_s()):
+            return self
+        return replace(self, doubt=f"{why}, and too few changes tell which times are right")
+
+    def times_s(self) -> NDArray[np.float64]:
+        """Return the time of each frame, s."""
+        return self.pulses.at(self.match.start + self.ruler.marks)
+
+
+def _best_match(scene: _Scene, pins: NDArray[np.bool_], ttl: Fronts) -> _Fit:
+    """Return the rulers on which most changes coincide.
+
+    By the camera's clock, pauses are marked on both rulers, and every gap is filled. Where there is no clock, or the
+    changes say otherwise, the camera's counter is the ruler, and pauses are those gaps that are better not filled.
     """
+    if scene.clock is None:
+        return _best_match_by_counter(scene, pins, ttl)
+    best = _best_match_by_clock(scene, scene.clock, pins, ttl)
+    if np.array_equal(scene.clock.marks, scene.counter.marks) and (best.is_sure or not scene.gaps):
+        return best
+    other = _best_match_by_counter(scene, pins, ttl)
+    if other.worth - best.worth >= _CLEARLY_BETTER:
+        return other
+    return best.weighed_against(other, "the camera's counter and its clock disagree")
 
-    def match(filled: tuple[Gap, ...]) -> tuple[tuple[Gap, ...], Pulses, PinMatch]:
-        mended = fill_gaps(pulses, filled)
-        return filled, mended, match_pins(mended, count.values, pins, ttl)
 
-    best = match(bridged)
-    for filled in ((), gaps):
-        if filled != bridged:
-            best = max(best, match(filled), key=lambda found: found[2].n_matched)
-    for gap in gaps[:_MOST_SINGLE_GAPS] if len(gaps) > 1 else ():
-        other = match(tuple(g for g in gaps if (g in best[0]) != (g == gap)))
-        best = max(best, other, key=lambda found: found[2].n_matched)
+def _best_match_by_clock(scene: _Scene, clock: Ruler, pins: NDArray[np.bool_], ttl: Fronts) -> _Fit:
+    """Fill all gaps; where one is about half a period more than a whole number of them, try both numbers."""
+
+    def fit(gaps: list[Gap]) -> _Fit:
+        pulses = scene.filled(tuple(gaps))
+        return _Fit(pulses, clock, match_pins(pulses, clock.marks, pins, ttl))
+
+    gaps = list(scene.gaps)
+    best = fit(gaps)
+    more = np.array([gap.duration_s for gap in gaps]) / scene.pulses.period_s - [gap.n_periods for gap in gaps]
+    for at in np.flatnonzero(np.abs(more) > _NEARLY_HALF)[:_MOST_SINGLE_GAPS].tolist():
+        others = list(gaps)
+        others[at] = replace(gaps[at], n_periods=gaps[at].n_periods + (1 if more[at] > 0 else -1))
+        other = fit(others)
+        if other.worth > best.worth:
+            gaps, best, other = others, other, best
+        best = best.weighed_against(other, "a pause of the camera is no whole number of periods long")
     return best
 
 
-def _by_counts(
-    pulses: Pulses, gaps: tuple[Gap, ...], bridged: tuple[Gap, ...], count: _Count, reason: str
-) -> _Placement:
+def _best_match_by_counter(scene: _Scene, pins: NDArray[np.bool_], ttl: Fronts) -> _Fit:
+    """Fill the gaps that make most changes coincide: all, none, then each by itself.
+
+    Where nothing tells, a gap is filled: the sync misses pulses more often than the camera pauses.
+    """
+    none, everything = frozenset[int](), frozenset(range(len(scene.gaps)))
+
+    def fit(filled: frozenset[int]) -> _Fit:
+        pulses = scene.filled(tuple(scene.gaps[i] for i in sorted(filled)))
+        return _Fit(pulses, scene.counter, match_pins(pulses, scene.counter.marks, pins, ttl))
+
+    chosen, best = everything, fit(everything)
+    if scene.gaps and (other := fit(none)).worth > best.worth:
+        chosen, best = none, other
+    for gap in range(min(len(scene.gaps), _MOST_SINGLE_GAPS) if len(scene.gaps) > 1 else 0):
+        if best.is_sure:
+            break
+        if (other := fit(chosen ^ {gap})).worth > best.worth:
+            best, chosen = other, chosen ^ {gap}
+    return best
+
+
+def _by_counts(scene: _Scene, reason: str, in_doubt: bool = False) -> _Placement:
     """Place frame 0 by the numbers of pulses and frames alone."""
-    mended = fill_gaps(pulses, bridged)
-    surplus = len(mended) - count.needed
+    choices = [(scene.filled(_gaps_by_numbers(scene)), scene.counter)]
+    if scene.clock is not None:
+        choices.insert(0, (scene.filled(scene.gaps), scene.clock))
+    pulses, ruler = min(choices, key=lambda choice: abs(len(choice[0]) - choice[1].n_marks))
+    surplus = len(pulses) - ruler.n_marks
     told = ""
     if surplus > 0:
         told = f"; the {surplus:,} pulses in excess are assumed to come before the first frame"
     elif surplus < 0:
         told = f"; there are {-surplus:,} pulses too few, and the first is assumed to be that of frame 0"
-    notes = (
-        f"frames and pulses were matched by their numbers, since {reason}{told}",
-        *_note_on_pauses(len(gaps) - len(bridged)),
-    )
-    return _Placement(mended, max(surplus, 0), None, notes, assumed=surplus != 0)
+    note = f"frames and pulses were matched by their numbers, since {reason}{told}"
+    return _placed(scene, pulses, ruler, max(surplus, 0), None, (note,), in_doubt or surplus != 0)
 
 
-def _note_on_pauses(n_open: int) -> tuple[str, ...]:
-    return (f"{n_open:,} gaps between pulses were taken for pauses of the camera",) if n_open else ()
+def _placed(
+    scene: _Scene,
+    pulses: Pulses,
+    ruler: Ruler,
+    start: int,
+    match: PinMatch | None,
+    notes: tuple[str, ...],
+    assumed: bool,
+) -> _Placement:
+    """Take pauses out of both rulers, and say what was put in and what was not."""
+    n_open = 0
+    pulses, index, n_pauses = _without_pauses(pulses, start + ruler.marks, ruler.pauses)
+    pulses, index = _unfilled_outside(pulses, index, scene.pulses)
+    if ruler.pauses is None:
+        n_open = n_pauses = _n_open(scene, pulses, index)
+    n_put_in = pulses.n_inserted - scene.pulses.n_inserted
+    if n_put_in > 0:
+        notes = (*notes, f"{n_put_in:,} pulses were missed by the sync and placed evenly in the gaps they left")
+    if n_pauses:
+        clock = ", though no clock of the camera says so" if n_open else ""
+        notes = (*notes, f"{n_pauses:,} gaps between pulses were taken for pauses of the camera{clock}")
+    if scene.clock is not None and ruler is scene.counter:
+        notes = (*notes, "the camera's clock leaps where its counter does not; the counter fits better and was used")
+    return _Placement(pulses, index, match, (*ruler.notes, *notes), assumed or n_open > 0 or ruler.is_damaged)
 
 
-def _gaps_the_camera_bridged(
-    gaps: tuple[Gap, ...], pulses: Pulses, camera: CameraFiles | None, count: _Count
-) -> tuple[Gap, ...]:
-    """Return the gaps in which the camera went on, by its own clock; without one, by the numbers.
+def _n_open(scene: _Scene, pulses: Pulses, index: IntArray) -> int:
+    """Count the gaps between the first frame and the last that nothing was put into."""
+    before = np.array([gap.after for gap in scene.gaps], dtype=np.int64)
+    ends = [np.searchsorted(pulses.times_s, scene.pulses.times_s[before + i]) for i in (0, 1)]
+    return int(np.count_nonzero((ends[1] - ends[0] == 1) & (ends[0] >= index[0]) & (ends[1] <= index[-1])))
 
-    Where the camera's clock stood between two frames for as long as the gap lasts, the camera paused.
+
+def _without_pauses(pulses: Pulses, index: IntArray, pauses: IntArray | None) -> tuple[Pulses, IntArray, int]:
+    """Take the marks of pauses out of both rulers: those where there is neither a frame nor a pulse.
+
+    Where the camera's clock shows a pause and the sync has pulses, the camera went on exposing without counting.
     """
-    if not gaps:
-        return ()
-    if camera is None or camera.camera_time_s is None or camera.camera_time_s.size < 2:
-        short = count.needed - len(pulses)
-        missed = sum(gap.n_periods - 1 for gap in gaps)
-        return gaps if short > 0 and abs(short - missed) < short else ()
-    known = min(camera.camera_time_s.size, count.values.size)
-    period = pulses.period_s
-    steps = np.diff(count.values[:known])
-    pauses = np.sort(np.diff(camera.camera_time_s[:known]) - (steps - 1) * period)
-    return tuple(gap for gap in gaps if not _holds_near(pauses, gap.duration_s, period / 2))
+    if pauses is None:
+        return pulses, index, 0
+    found = []
+    for frame in np.flatnonzero(pauses):
+        between = np.arange(max(index[frame] + 1, 0), min(index[frame + 1], len(pulses)))
+        empty = between[~pulses.measured[between]]
+        if empty.size >= pauses[frame]:
+            found.append(empty[: pauses[frame]])
+    if not found:
+        return pulses, index, 0
+    marks = np.concatenate(found)
+    return drop_pulses(pulses, marks), index - np.searchsorted(marks, index), len(found)
 
 
-def _holds_near(ordered: NDArray[np.float64], value: float, tolerance: float) -> bool:
-    low, high = np.searchsorted(ordered, [value - tolerance, value + tolerance])
-    return bool(high > low)
+def _unfilled_outside(pulses: Pulses, index: IntArray, found: Pulses) -> tuple[Pulses, IntArray]:
+    """Take out what was put between the pulses that were found, before the first frame and after the last."""
+    if pulses.n_inserted == found.n_inserted:
+        return pulses, index
+    marks = np.flatnonzero(~pulses.measured)
+    at = np.searchsorted(found.times_s, pulses.times_s[marks])
+    is_new = found.times_s[np.minimum(at, len(found) - 1)] != pulses.times_s[marks]
+    marks = marks[is_new & ((marks < index[0]) | (marks > index[-1]))]
+    return drop_pulses(pulses, marks), index - np.searchsorted(marks, index)
+
+
+def _gaps_by_numbers(scene: _Scene) -> tuple[Gap, ...]:
+    """Return all gaps where that brings the numbers of pulses and frames together, else none."""
+    short = scene.counter.n_marks - len(scene.pulses)
+    missed = sum(gap.n_periods - 1 for gap in scene.gaps)
+    return scene.gaps if short > 0 and abs(short - missed) < short else ()
 
 
 # -- times -------------------------------------------------------------------------------------------------
 
 
-def _times(placement: _Placement, count: _Count, camera: CameraFiles | None, route: Route, where: str) -> CameraTimes:
-    pulses, match = placement.pulses, placement.match
-    index = placement.start + count.values
-    n_before = int(np.count_nonzero(index < 0))
-    n_after = int(np.count_nonzero(index >= len(pulses)))
-    if n_before + n_after > _frames_within(route.outside_s, pulses, index.size):
-        raise _too_few_pulses(placement, count, n_before, n_after, route, where)
+def _times(
+    placement: _Placement, scene: _Scene, where: str, fronts_per_channel: Mapping[int, int] | None
+) -> CameraTimes:
+    pulses, index, match, camera = placement.pulses, placement.index, placement.match, scene.camera
+    n_before, n_after = placement.n_outside()
+    n_tolerated = _frames_within(scene.route.outside_s, pulses, index.size)
+    if n_before + n_after > n_tolerated:
+        raise _too_few_pulses(placement, n_tolerated, scene.route, where, fronts_per_channel)
     times = pulses.at(index)
     quality = np.full(index.size, Quality.EXTRAPOLATED, dtype=np.uint8)
     inside = (index >= 0) & (index < len(pulses))
@@ -353,29 +499,29 @@ def _times(placement: _Placement, count: _Count, camera: CameraFiles | None, rou
     notes = (
         *pulses.notes,
         *(camera.notes if camera is not None else ()),
-        *count.notes,
         *placement.notes,
         *_notes_on_residuals(match, pulses.period_s),
         *_notes_on_quality(quality, n_before, n_after),
     )
+    in_doubt = placement.assumed or quality.any() or (camera is not None and camera.damaged)
     return CameraTimes(
         times_s=times,
         quality=quality,
         method="counts" if match is None else "pins",
-        start=placement.start,
+        start=int(index[0]),
         n_pulses=len(pulses),
         n_inserted=pulses.n_inserted,
-        n_surplus_start=min(max(placement.start, 0), len(pulses)),
+        n_surplus_start=min(max(int(index[0]), 0), len(pulses)),
         n_surplus_end=max(len(pulses) - int(index[-1]) - 1, 0),
         n_missing_start=n_before,
         n_missing_end=n_after,
-        n_dropped=count.needed - index.size,
+        n_dropped=int(index[-1] - index[0]) + 1 - index.size,
         period_s=pulses.period_s,
         drift_ppm=_drift_ppm(times, quality, camera),
         residual_frames=_or_empty_frames(match),
         residuals_s=match.residuals_s if match is not None and match.residuals_s is not None else np.empty(0),
         notes=notes,
-        outcome_hint=Outcome.WARNING if placement.assumed or quality.any() else Outcome.PASS,
+        outcome_hint=Outcome.WARNING if in_doubt else Outcome.PASS,
     )
 
 
@@ -421,16 +567,56 @@ def _notes_on_quality(quality: NDArray[np.uint8], n_before: int, n_after: int) -
 
 
 def _too_few_pulses(
-    placement: _Placement, count: _Count, n_before: int, n_after: int, route: Route, where: str
+    placement: _Placement,
+    n_tolerated: int,
+    route: Route,
+    where: str,
+    fronts_per_channel: Mapping[int, int] | None,
 ) -> PulseCountMismatch:
     method = "counts" if placement.match is None else "pins"
-    tolerated = _frames_within(route.outside_s, placement.pulses, count.values.size)
+    pulses, index = placement.pulses, placement.index
+    n_before, n_after = placement.n_outside()
+    n_needed = int(index[-1] - index[0]) + 1
     return PulseCountMismatch(
         f"{n_before + n_after:,} frames have no pulse",
         where=where,
-        expected=f"at most {tolerated:,} frames ({route.outside_s:g} s or {_TOLERATED_SHARE:.1%}) outside the pulses",
-        got=f"{count.values.size:,} frames, {count.needed - count.values.size:,} dropped by the camera, "
-        f"{len(placement.pulses):,} pulses of which {placement.pulses.n_inserted:,} were put in; "
+        expected=f"at most {n_tolerated:,} frames ({route.outside_s:g} s or {_TOLERATED_SHARE:.1%}) outside the pulses",
+        got=f"{index.size:,} frames, {n_needed - index.size:,} dropped by the camera, "
+        f"{len(pulses):,} pulses of which {pulses.n_inserted:,} were put in; "
         f"{n_before:,} frames before the first pulse and {n_after:,} after the last (method {method})",
-        do=route.do,
+        do=route.do + _fitting_channels(n_needed, n_tolerated, fronts_per_channel),
     )
+
+
+def _other_pulses(
+    pulses: Pulses,
+    counter: Ruler,
+    period_s: float,
+    n_tolerated: int,
+    where: str,
+    fronts_per_channel: Mapping[int, int] | None,
+) -> NoPulses:
+    return NoPulses(
+        "the pulses on this channel are not those of this camera",
+        where=where,
+        expected=f"{counter.n_marks:,} pulses, one every {1e3 * period_s:.2f} ms by the camera's own clock",
+        got=f"{len(pulses):,} pulses, one every {1e3 * pulses.period_s:.2f} ms",
+        do="correct the camera's channel in the rig's wiring.json"
+        + _fitting_channels(counter.n_marks, n_tolerated, fronts_per_channel),
+    )
+
+
+def _fitting_channels(n_needed: int, n_tolerated: int, fronts_per_channel: Mapping[int, int] | None) -> str:
+    """Return which channels carry about two fronts per exposure, for whoever has to correct the wiring."""
+    if fronts_per_channel is None:
+        return ""
+    fitting = {
+        channel: n_fronts
+        for channel, n_fronts in sorted(fronts_per_channel.items())
+        if abs(n_fronts / 2 - n_needed) <= n_tolerated
+    }
+    if not fitting:
+        told = ", ".join(f"{channel}: {n_fronts:,}" for channel, n_fronts in sorted(fronts_per_channel.items()))
+        return f" (no channel has about {2 * n_needed:,} fronts, two per exposure; fronts per channel: {told})"
+    told = " or ".join(f"channel {channel} ({n_fronts:,} fronts)" for channel, n_fronts in fitting.items())
+    return f" (two fronts per exposure would be about {2 * n_needed:,}: {told} has about as many)"

@@ -8,7 +8,7 @@ first frame.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +34,8 @@ _TICKS_PER_S = 1e7
 _RECORD_BYTES = 32
 _UINT32 = 2**32
 _PIN_UNIT = 2**28
+_PIN_STATES = ((np.arange(16)[:, None] >> np.array([3, 2, 1, 0])) & 1).astype(np.bool_)
+"""Pins 1 to 4 by the top four bits, pin 1 first."""
 _FPS_UNKNOWN = 30.0
 """Frame rate taken for "one second of frames" where no clock tells, Hz: that of the slowest camera."""
 _COPY_AGAIN = "copy the file again from the acquisition computer"
@@ -57,6 +59,8 @@ class CameraFiles:
     """Names of the files."""
     notes: tuple[str, ...] = ()
     """What a reader of the result should know."""
+    damaged: tuple[str, ...] = ()
+    """Notes that say that something was there and could not be used: times rest on less than they should."""
 
     @property
     def period_s(self) -> float | None:
@@ -69,6 +73,19 @@ class CameraFiles:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class _Remarks:
+    """What there is to say about the files, as it turns up."""
+
+    notes: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    def damage(self, text: str) -> None:
+        """Note that something cannot be used."""
+        self.notes.append(text)
+        self.damaged.append(text)
+
+
 def read_camera_files(
     frame_data: Path | None = None,
     timestamps: Path | None = None,
@@ -76,6 +93,9 @@ def read_camera_files(
     counter: Path | None = None,
 ) -> CameraFiles:
     """Read whatever a camera left behind; `frame_data` says it all and takes precedence.
+
+    What cannot be used is left out and named in `damaged`, as long as a camera can be timed without it: a column or a
+    file that makes no sense, and what is left of a last record that was cut off.
 
     Parameters
     ----------
@@ -88,7 +108,7 @@ def read_camera_files(
     MissingFile
         If no path is given, or the clock file of a path is not there.
     TruncatedFile, UnusableFile
-        If a file cannot be read.
+        If the table of a camera is empty or holds no whole record.
     UnequalLengths
         If the files differ by more than a second or half a percent of frames, whichever is more.
     """
@@ -101,17 +121,17 @@ def read_camera_files(
             got="none of them",
             do="copy the raw video folder again from the acquisition computer",
         )
-    notes: list[str] = []
-    clocks = _read_clocks(timestamps, notes) if timestamps is not None else (None, None)
-    pins = _pins(_float64(gpio), gpio.name, notes) if gpio is not None and _holds_data(gpio, notes) else None
-    count = _counts(_float64(counter), counter, notes) if counter is not None and _holds_data(counter, notes) else None
+    remarks = _Remarks()
+    clocks = _clocks_or_none(timestamps, remarks)
+    pins = _pins(_float64(gpio, remarks), gpio, remarks) if gpio and _holds_data(gpio, remarks) else None
+    count = _counts(_float64(counter, remarks), counter, remarks) if counter and _holds_data(counter, remarks) else None
     lengths = {
         path.name: len(part)
         for path, part in ((timestamps, clocks[1]), (gpio, pins), (counter, count))
         if path is not None and part is not None
     }
-    files = CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), tuple(notes))
-    return _to_one_length(files, lengths)
+    notes, damaged = tuple(remarks.notes), tuple(remarks.damaged)
+    return _to_one_length(CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), notes, damaged), lengths)
 
 
 def read_frame_data(path: Path) -> CameraFiles:
@@ -120,28 +140,22 @@ def read_frame_data(path: Path) -> CameraFiles:
     Raises
     ------
     MissingFile, TruncatedFile, UnusableFile
-        If the file is absent or empty, ends inside a record, or its counter does not grow.
+        If the file is absent, holds no whole record, or is empty.
     """
-    table = _float64(path, columns=4)
+    remarks = _Remarks()
+    table = _float64(path, remarks, columns=4)
     if not len(table):
         raise UnusableFile("the file is empty", str(path), "32 bytes per frame", "0 bytes", _COPY_AGAIN)
-    notes: list[str] = []
     ticks, cycles, counts, pins = table.T
     pc_time_s = None
-    if _all_finite(ticks, "the computer's clock", path.name, notes):
+    if _all_finite(ticks, "the computer's clock", path.name, remarks):
         pc_time_s = (ticks - ticks[0]) / _TICKS_PER_S
     camera_time_s = None
-    if _all_uint32(cycles, "the camera's clock", path.name, notes):
-        camera_time_s = _unwrap(_cycle_seconds(cycles.astype(np.int64)), pc_time_s, notes)
-    return CameraFiles(
-        len(table),
-        camera_time_s,
-        pc_time_s,
-        _counts(counts, path, notes),
-        _pins(pins, path.name, notes),
-        (path.name,),
-        tuple(notes),
-    )
+    if _all_uint32(cycles, "the camera's clock", path.name, remarks):
+        camera_time_s = _unwrap(_cycle_seconds(cycles.astype(np.int64)), pc_time_s, remarks.notes)
+    count, state = _counts(counts, path, remarks), _pins(pins, path, remarks)
+    notes, damaged = tuple(remarks.notes), tuple(remarks.damaged)
+    return CameraFiles(len(table), camera_time_s, pc_time_s, count, state, (path.name,), notes, damaged)
 
 
 def read_timestamps_ssv(path: Path) -> tuple[FloatArray, FloatArray]:
@@ -166,12 +180,12 @@ def read_gpio(path: Path) -> BoolArray:
     Raises
     ------
     MissingFile, TruncatedFile, UnusableFile
-        If the file is absent, ends inside a record, or holds no pin states.
+        If the file is absent, or holds no pin states.
     """
-    notes: list[str] = []
-    pins = _pins(_float64(path), path.name, notes)
+    remarks = _Remarks()
+    pins = _pins(_float64(path, remarks), path, remarks)
     if pins is None:
-        raise UnusableFile(notes[-1], str(path), "whole numbers k * 2^28, k = 0 to 15", "others", _COPY_AGAIN)
+        raise UnusableFile(remarks.notes[-1], str(path), "whole numbers k * 2^28, k = 0 to 15", "others", _COPY_AGAIN)
     return pins
 
 
@@ -181,59 +195,59 @@ def read_frame_counter(path: Path) -> IntArray:
     Raises
     ------
     MissingFile, TruncatedFile, UnusableFile
-        If the file is absent, ends inside a record, holds no whole numbers, or the counter does not grow.
+        If the file is absent, holds no whole numbers, or the counter does not grow.
     """
-    notes: list[str] = []
-    count = _counts(_float64(path), path, notes)
+    remarks = _Remarks()
+    count = _counts(_float64(path, remarks), path, remarks)
     if count is None:
-        raise UnusableFile(notes[-1], str(path), "whole numbers", "others", _COPY_AGAIN)
+        raise UnusableFile(remarks.notes[-1], str(path), "whole numbers that grow", "others", _COPY_AGAIN)
     return count
 
 
 # -- binary files ------------------------------------------------------------------------------------------
 
 
-def _float64(path: Path, columns: int = 1) -> FloatArray:
-    """Read little-endian doubles, refusing a file that ends inside a record."""
+def _float64(path: Path, remarks: _Remarks, columns: int = 1) -> FloatArray:
+    """Read little-endian doubles; a last record that was cut off is left out."""
     record = 8 * columns
     try:
         size = path.stat().st_size
     except FileNotFoundError as error:
         raise MissingFile("a camera file is not there", str(path), do=_COPY_AGAIN) from error
     whole, rest = divmod(size, record)
-    if rest:
+    if rest and not whole:
         raise TruncatedFile(
-            f"the file ends inside a record: {whole:,} whole records and {rest} bytes left over",
-            where=str(path),
-            expected=f"a multiple of {record} bytes",
-            got=f"{size:,} bytes",
-            do=f"{_COPY_AGAIN}; if the original is cut as well, "
-            f"`truncate -s {whole * record} {path.name}` keeps the whole records",
+            "the file holds no whole record", str(path), f"{record} bytes per frame", f"{size} bytes", _COPY_AGAIN
         )
-    values = np.fromfile(path, dtype="<f8").astype(np.float64, copy=False)
+    if rest:
+        remarks.damage(
+            f"{path.name} ends inside a record: {whole:,} whole records were read, and {rest} bytes left out; if the "
+            "recording did not stop that way, copy the file again from the acquisition computer"
+        )
+    values = np.fromfile(path, dtype="<f8", count=whole * columns).astype(np.float64, copy=False)
     return values.reshape(-1, columns) if columns > 1 else values
 
 
-def _holds_data(path: Path, notes: list[str]) -> bool:
+def _holds_data(path: Path, remarks: _Remarks) -> bool:
     if path.is_file() and path.stat().st_size:
         return True
-    notes.append(f"{path.name} is {'empty' if path.is_file() else 'absent'} and was left out")
+    remarks.notes.append(f"{path.name} is {'empty' if path.is_file() else 'absent'} and was left out")
     return False
 
 
-def _all_finite(values: FloatArray, what: str, name: str, notes: list[str]) -> bool:
+def _all_finite(values: FloatArray, what: str, name: str, remarks: _Remarks) -> bool:
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
-        notes.append(f"{name}: {what} is not a number at {_frames(bad)} and was left out")
+        remarks.damage(f"{name}: {what} is not a number at {_frames(bad)} and was left out")
     return not bad.size
 
 
-def _all_uint32(values: FloatArray, what: str, name: str, notes: list[str]) -> bool:
-    if not _all_finite(values, what, name, notes):
+def _all_uint32(values: FloatArray, what: str, name: str, remarks: _Remarks) -> bool:
+    if not _all_finite(values, what, name, remarks):
         return False
     bad = np.flatnonzero((values < 0) | (values >= _UINT32) | (values != np.floor(values)))
     if bad.size:
-        notes.append(f"{name}: {what} is not a 32-bit whole number at {_frames(bad)} and was left out")
+        remarks.damage(f"{name}: {what} is not a 32-bit whole number at {_frames(bad)} and was left out")
     return not bad.size
 
 
@@ -242,41 +256,58 @@ def _frames(frames: NDArray[np.intp]) -> str:
     return f"frame {int(frames[0]):,}{more}"
 
 
-def _pins(values: FloatArray, name: str, notes: list[str]) -> BoolArray | None:
+def _pins(values: FloatArray, path: Path, remarks: _Remarks) -> BoolArray | None:
     """Unpack the top four bits of each value, pin 1 first."""
-    if not _all_uint32(values, "the pin state", name, notes):
+    if not _all_uint32(values, "the pin state", path.name, remarks):
         return None
     state = values.astype(np.int64)
-    odd = np.flatnonzero(state % _PIN_UNIT)
+    odd = np.flatnonzero(state & (_PIN_UNIT - 1))
     if odd.size:
-        notes.append(f"{name}: the pin state is not a multiple of 2^28 at {_frames(odd)}; the top 4 bits were read")
-    pins: BoolArray = ((state[:, None] >> np.array([31, 30, 29, 28])) & 1).astype(np.bool_)
+        remarks.notes.append(
+            f"{path.name}: the pin state is not a multiple of 2^28 at {_frames(odd)}; the top 4 bits were read"
+        )
+    pins: BoolArray = _PIN_STATES[state >> 28]
     return pins
 
 
-def _counts(values: FloatArray, path: Path, notes: list[str]) -> IntArray | None:
-    if not _all_finite(values, "the frame counter", path.name, notes):
+def _counts(values: FloatArray, path: Path, remarks: _Remarks) -> IntArray | None:
+    """Return the counter, 0 at the first frame; None where it is none."""
+    if not _all_finite(values, "the frame counter", path.name, remarks):
         return None
     fractional = np.flatnonzero((values != np.floor(values)) | (np.abs(values) > 2.0**53))
     if fractional.size:
-        notes.append(f"{path.name}: the frame counter is no whole number at {_frames(fractional)} and was left out")
+        remarks.damage(f"{path.name}: the frame counter is no whole number at {_frames(fractional)} and was left out")
         return None
     count = values.astype(np.int64)
-    back = np.flatnonzero(np.diff(count) <= 0)
+    steps = np.diff(count)
+    wraps = steps < -_UINT32 // 2
+    if wraps.any():
+        steps[wraps] += _UINT32
+        count[1:] = count[0] + np.cumsum(steps)
+        remarks.notes.append(f"{path.name}: the frame counter starts again after 2^32 - 1; it was continued")
+    back = np.flatnonzero(steps <= 0)
     if back.size:
         frame = int(back[0]) + 1
-        raise UnusableFile(
-            f"the frame counter does not grow at frame {frame:,} ({back.size:,} such frames)",
-            where=str(path),
-            expected="a counter that is larger at every frame",
-            got=f"{count[frame - 1]} and then {count[frame]}",
-            do=f"{_COPY_AGAIN}; if the original is the same, the camera was started anew or did not report "
-            "its counter, and this recording cannot be timed by its counter",
+        remarks.damage(
+            f"{path.name}: the frame counter does not grow at frame {frame:,} ({count[frame - 1]:,} and then "
+            f"{count[frame]:,}; {back.size:,} such frames) and was left out"
         )
+        return None
     return count - count[0] if count.size else count
 
 
 # -- clocks ------------------------------------------------------------------------------------------------
+
+
+def _clocks_or_none(path: Path | None, remarks: _Remarks) -> tuple[FloatArray | None, FloatArray | None]:
+    """Read wall clock and camera clock, or say why they cannot be used."""
+    if path is None:
+        return None, None
+    try:
+        return _read_clocks(path, remarks.notes)
+    except UnusableFile as error:
+        remarks.damage(f"{path.name}: {error.what} ({error.got}); the camera's clocks were left out. {error.do}")
+        return None, None
 
 
 def _read_clocks(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:

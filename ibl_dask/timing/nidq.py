@@ -63,6 +63,8 @@ _DEFAULTS: dict[str, dict[str, int]] = {
     "timeline": _TIMELINE,
     "mesoscope": _TIMELINE,
 }
+LINES = frozenset().union(*_DEFAULTS.values())
+"""Names of all lines that some rig has."""
 _PINS_3A = {
     f"pin{pin:02d}": channel for channel, pin in enumerate([1, 2, 3, 4, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 18, 19])
 }

@@ -5,6 +5,10 @@ happened after the exposure before and no later than that frame's own: with `cou
 first frame, the change lies between pulses `start + count[f] - 1` and `start + count[f]`. Every pair of a
 pin change and a sync change thus votes for one `start`, in whole pulses, and the true one collects nearly
 all votes however many changes either side missed or made up.
+
+All matches then answer for the start: it is sure only if chance would not make so many coincide, if the changes do
+not repeat themselves at an interval that would make another start as good, and if no stretch of the recording wants
+another start than the rest. A start that is not sure is given with its `doubt`.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
+from scipy import fft, special
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,10 +32,22 @@ PIN = 3
 """Column of the pin that carries the sync line: pin 4."""
 SLACK_PULSES = 1
 """A change this many pulses off still counts as the same one."""
-_LEAST_SHARE = 0.6
-"""Least share of the shorter list of changes that must find its partner."""
+_LEAST_SHARE = 0.3
+"""Least share of the shorter list of changes that must find its partner: where each side lost 40 % of the changes, 60 %
+do; unrelated lists stay below 0.2."""
+_SURE_SHARE = 0.5
+"""Share from which a start can be sure."""
 _LEAST_LEAD = 0.2
 """Least lead of the best start over the next, as a share of the best."""
+_MOST_BY_CHANCE = 1e-5
+"""A start is sure if fewer wrong places than this are expected to fit as well by chance: one in 100,000 recordings."""
+_REGULAR_SHARE = 0.5
+"""Changes of which more than this share repeat after one and the same interval are regular: other starts may be as
+good, and changes that were missed decide between them."""
+_NEARLY_ALL = 0.9
+"""Share of the changes of a stretch that fit badly where the stretch wants another start: the rest fits by chance."""
+_SHORTEST_STRETCH = 4
+"""Changes below which no stretch is judged."""
 _MOST_LEAP = 4
 """Exposures that are looked at, as a multiple of frames and pulses: a counter that leaps further is damaged."""
 _MOST_PAIRS = 4_000_000
@@ -50,6 +66,8 @@ class PinMatch:
     """Changes of the pin."""
     n_ttl_edges: int = 0
     """Changes of the sync line."""
+    n_exact: int = 0
+    """Matches on the very frame; the others are off by one."""
     frames: IntArray | None = None
     """Frames that first show a matched change (match,)."""
     ttl_times_s: FloatArray | None = None
@@ -60,6 +78,8 @@ class PinMatch:
     """Lead of this start over the next best, 0 (none) to 1 (nothing else matches at all)."""
     reason: str = ""
     """Why the pins cannot be used; empty where they can."""
+    doubt: str = ""
+    """Why another start is possible, though this one fits best; empty where it is sure."""
 
     @property
     def usable(self) -> bool:
@@ -86,7 +106,7 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
     pulses
         Pulses on the main clock.
     count
-        Exposures before each frame, 0 at the first (frame,).
+        Exposures before each frame, 0 at the first, increasing (frame,).
     pins
         Pin states (frame, 4); may be longer or shorter than `count`.
     ttl
@@ -95,7 +115,8 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
     Returns
     -------
     PinMatch
-        With a `reason` where changes are too few, fit too badly, or fit two starts about equally well.
+        With a `reason` where changes are too few, fit too badly, or fit two starts about equally well; with a `doubt`
+        where the best start is not certain.
     """
     frames, polarities = pin_edges(pins[: count.size], pin)
     n_pin, n_ttl = frames.size, len(ttl)
@@ -105,41 +126,154 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
             n_ttl_edges=n_ttl,
             reason=f"the pin changes {n_pin:,} times and the sync line {n_ttl:,} times, each must twice or more",
         )
-    order = np.argsort(ttl.times_s, kind="stable")
-    times, ups = ttl.times_s[order], ttl.polarities[order]
-    numbers = pulses.number_at(times)
+    numbers, ups, times = _visible_changes(pulses, ttl)
     reach = min(int(count[-1]) + 1, _MOST_LEAP * (count.size + len(pulses)))
     starts = range(1 - reach, len(pulses))
     start, confidence, lead = _best_start(numbers, ups, count[frames], polarities, starts)
-    pin_index, ttl_index = _pair(numbers - start, ups, count, frames, polarities)
+    shown = numbers - start
+    pin_index, ttl_index, off = _pair(shown, ups, count, frames, polarities)
     seen = frames[pin_index]
     match = PinMatch(
         start,
         pin_index.size,
         n_pin,
         n_ttl,
+        int(np.count_nonzero(off == 0)),
         seen,
         times[ttl_index],
         times[ttl_index] - pulses.at(start + count[seen]),
         confidence,
     )
-    return _judged(match, lead)
+    shown_to_camera = shown[(shown >= 0) & (shown <= count[-1])]
+    reason = _too_bad(match, shown_to_camera.size, lead)
+    if reason:
+        return replace(match, reason=reason)
+    doubts = (
+        _too_few(match, shown_to_camera.size, int(count[-1]) + 1),
+        _too_regular(reach, (numbers, ups), (count[frames], polarities)),
+        _stretch_elsewhere(count, frames, shown_to_camera, pin_index, off),
+    )
+    return replace(match, doubt="; ".join(filter(None, doubts)))
 
 
-def _judged(match: PinMatch, lead: int) -> PinMatch:
-    shorter = min(match.n_pin_edges, match.n_ttl_edges)
-    reason = ""
+def _visible_changes(pulses: Pulses, ttl: Fronts) -> tuple[IntArray, NDArray[np.int8], FloatArray]:
+    """Return the changes that a camera can see: number of the pulse that first shows each, direction, time in s.
+
+    Of several changes between two pulses only the sum is seen: a pulse that is over before the next frame leaves
+    nothing, and two pulses 3 ms apart (the go cue of some sound cards) are one.
+    """
+    order = np.argsort(ttl.times_s, kind="stable")
+    order = order[np.isfinite(ttl.times_s[order])]
+    times, ups = ttl.times_s[order], ttl.polarities[order]
+    numbers = pulses.number_at(times)
+    first = np.flatnonzero(np.concatenate(([True], np.diff(numbers) > 0)))
+    last = np.append(first[1:], numbers.size) - 1
+    first = first[ups[first] == ups[last]]
+    return numbers[first], ups[first], times[first]
+
+
+# -- judgement ---------------------------------------------------------------------------------------------
+
+
+def _too_bad(match: PinMatch, n_shown: int, lead: int) -> str:
+    """Return why the best start cannot be used; empty where it can."""
+    shorter = min(match.n_pin_edges, n_shown)
     if match.n_matched < max(2, _LEAST_SHARE * shorter):
-        reason = (
+        return (
             f"only {match.n_matched:,} of {match.n_pin_edges:,} pin changes and {match.n_ttl_edges:,} sync "
             f"changes coincide at best, {_LEAST_SHARE:.0%} of the shorter list are needed"
         )
-    elif lead < max(2, _LEAST_LEAD * match.n_matched):
-        reason = (
+    if lead < max(2, _LEAST_LEAD * match.n_matched):
+        return (
             f"pin and sync changes fit two places about equally well ({match.n_matched:,} coincidences, "
             f"the next place has only {lead:,} fewer)"
         )
-    return replace(match, reason=reason)
+    return ""
+
+
+def _too_few(match: PinMatch, n_shown: int, span: int) -> str:
+    """Return why so many coincidences may be chance; empty where they may not.
+
+    A sound makes a rise and a fall, which coincide together wherever sounds are of one length; so sounds are counted.
+    Of a and b sounds on either side, m can be chosen in C(a, m) C(b, m) ways that keep the order, and those of one
+    choice have all the same distance, to within the slack, with a chance of (width / span)^(m - 1).
+    """
+    if match.n_matched < _SURE_SHARE * min(match.n_pin_edges, n_shown):
+        return f"only {match.n_matched:,} of {match.n_pin_edges:,} pin changes and {n_shown:,} sync changes coincide"
+    n_sounds, n_pin, n_ttl = (max(n / 2, 1.0) for n in (match.n_matched, match.n_pin_edges, n_shown))
+    ways = sum(
+        special.gammaln(n + 1) - special.gammaln(n_sounds + 1) - special.gammaln(max(n - n_sounds, 0) + 1)
+        for n in (n_pin, n_ttl)
+    )
+    log_expected = ways + (n_sounds - 1) * np.log((2 * SLACK_PULSES + 1) / max(span, 2 * SLACK_PULSES + 2))
+    if log_expected > np.log(_MOST_BY_CHANCE):
+        return f"{match.n_matched:,} coincidences are so few that chance may have made them"
+    return ""
+
+
+def _too_regular(reach: int, *changes: tuple[IntArray, NDArray[np.int8]]) -> str:
+    """Return that the changes on one side repeat at one interval, below `reach`; empty where they do not."""
+    for numbers, polarities in changes:
+        n_most = 0
+        for polarity in (1, -1):
+            own = numbers[polarities == polarity]
+            if own.size**2 > _MOST_PAIRS:
+                return ""  # of so many, the lead over the next best start says enough
+            distances = np.subtract.outer(own, own).ravel()
+            distances = distances[(distances > 2 * SLACK_PULSES) & (distances < reach)]
+            if distances.size:
+                n_most += int(np.convolve(np.bincount(distances), np.ones(2 * SLACK_PULSES + 1)).max())
+        if n_most > _REGULAR_SHARE * numbers.size:
+            return f"{n_most:,} of {numbers.size:,} changes repeat after one and the same interval"
+    return ""
+
+
+def _stretch_elsewhere(count: IntArray, frames: IntArray, shown: IntArray, pin_index: IntArray, off: IntArray) -> str:
+    """Return which frames want another start than the rest; empty where none do.
+
+    There, hardly any pin change has a partner, though the sync line changed as often; or, where the other start is
+    next to this one, most partners are off by one to the same side.
+    """
+    alone = np.ones(frames.size, np.bool_)
+    alone[pin_index] = False
+    odd = [(np.arange(frames.size), alone), *((pin_index, off == side) for side in (-1, 1))]
+    for changes, is_odd in odd:
+        stretch = _odd_stretch(is_odd)
+        if stretch is None:
+            continue
+        first, last = (int(frames[changes[at]]) for at in (stretch.start, stretch.stop - 1))
+        n_shown = np.count_nonzero((shown >= count[first]) & (shown <= count[last]))
+        if 2 * n_shown >= len(stretch):
+            return f"between frames {first:,} and {last:,} the changes want another place than elsewhere"
+    return ""
+
+
+def _odd_stretch(is_odd: NDArray[np.bool_]) -> range | None:
+    """Return the stretch in which nearly all are odd, against the usual share; None where chance may have made it.
+
+    The stretch is the one whose log likelihood gains most if nearly all of its members are expected to be odd. It is
+    taken seriously if a share of its own for it and for the rest explains all better than one share by more than the
+    logarithm of the number of stretches there are, and 3 (chance: 5 %).
+    """
+    n, n_odd = is_odd.size, int(np.count_nonzero(is_odd))
+    share = n_odd / max(n, 1)
+    if not 0 < share < _NEARLY_ALL:
+        return None
+    gains = np.where(is_odd, np.log(_NEARLY_ALL / share), np.log((1 - _NEARLY_ALL) / (1 - share)))
+    total = np.concatenate(([0.0], np.cumsum(gains)))
+    stop = int((total - np.minimum.accumulate(total)).argmax())
+    start = int(total[: stop + 1].argmin())
+    size, n_inside = stop - start, int(np.count_nonzero(is_odd[start:stop]))
+    better = _log_likelihood(n_inside, size) + _log_likelihood(n_odd - n_inside, n - size) - _log_likelihood(n_odd, n)
+    return range(start, stop) if size >= _SHORTEST_STRETCH and better > 2 * np.log(n) + 3 else None
+
+
+def _log_likelihood(k: int, n: int) -> float:
+    """Return the log likelihood of k out of n at their own share."""
+    return float(special.xlogy(k, k / max(n, 1)) + special.xlogy(n - k, (n - k) / max(n, 1)))
+
+
+# -- votes -------------------------------------------------------------------------------------------------
 
 
 def _best_start(
@@ -150,9 +284,7 @@ def _best_start(
     Votes next to each other are added, since a change close to a pulse can fall on either side of it; among
     the neighbours the one with most votes of its own is the answer.
     """
-    votes = np.zeros(len(starts), dtype=np.int64)
-    for polarity in (1, -1):
-        votes += _votes(numbers[ups == polarity], counts[polarities == polarity], starts)
+    votes = _votes([(numbers[ups == sign], counts[polarities == sign]) for sign in (1, -1)], starts)
     window = 2 * SLACK_PULSES + 1
     around = np.convolve(votes, np.ones(window, dtype=np.int64), mode="same")
     centre = int(around.argmax())
@@ -166,27 +298,33 @@ def _best_start(
     return starts[best], 1 - second / top, top - second
 
 
-def _votes(sync: IntArray, seen: IntArray, starts: range) -> IntArray:
-    """Count the differences sync - seen that are possible starts."""
+def _votes(sides: list[tuple[IntArray, IntArray]], starts: range) -> IntArray:
+    """Count the differences sync - seen that are possible starts, of rises and of falls."""
     first, size = starts.start, len(starts)
     n_seen = 1 - first  # starts begin where only the last exposure still has a pulse
-    sync = sync[(sync >= first) & (sync < size)]
-    seen = seen[seen < n_seen]
-    if sync.size * seen.size <= _MOST_PAIRS:
-        lags = np.subtract.outer(sync - first, seen).ravel()
+    sides = [(sync[(sync >= first) & (sync < size)] - first, seen[seen < n_seen]) for sync, seen in sides]
+    if sum(sync.size * seen.size for sync, seen in sides) <= _MOST_PAIRS:
+        lags = np.concatenate([np.subtract.outer(sync, seen).ravel() for sync, seen in sides])
         return np.bincount(lags[(lags >= 0) & (lags < size)], minlength=size)
-    # A circle this long keeps the differences that alias apart from those that are asked for.
+    # A circle this long keeps the differences that alias apart from those that are asked for. Single precision is
+    # exact to 0.01 votes for 10,000 changes.
     length = fft.next_fast_len(size + n_seen, real=True)
-    a = fft.rfft(np.bincount(sync - first, minlength=length).astype(np.float64), length)
-    b = fft.rfft(np.bincount(seen, minlength=length).astype(np.float64), length)
-    votes: IntArray = np.rint(fft.irfft(a * b.conj(), length)[:size]).astype(np.int64)
+    spectra = [[fft.rfft(np.bincount(side, minlength=length).astype(np.float32)) for side in both] for both in sides]
+    product = sum(sync * seen.conj() for sync, seen in spectra)
+    votes: IntArray = np.rint(fft.irfft(product, length)[:size]).astype(np.int64)
     return votes
 
 
 def _pair(
     shown: IntArray, ups: NDArray[np.int8], count: IntArray, frames: IntArray, polarities: NDArray[np.int8]
-) -> tuple[IntArray, IntArray]:
-    """Pair pin changes with sync changes one to one: exact ones first, then those off by the slack."""
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Pair pin changes with sync changes one to one: exact ones first, then those off by the slack.
+
+    Returns
+    -------
+    tuple
+        Pin changes in order, the sync change of each, and by how many pulses that is late (-1 to 1).
+    """
     low, high = count[frames - 1] + 1, count[frames]
     found_pin, found_ttl = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
     free_pin, free_ttl = np.ones(frames.size, np.bool_), np.ones(shown.size, np.bool_)
@@ -201,7 +339,9 @@ def _pair(
             free_ttl[ttl_left[j]] = False
     pin, ttl = np.concatenate(found_pin), np.concatenate(found_ttl)
     order = np.argsort(pin)
-    return pin[order], ttl[order]
+    pin, ttl = pin[order], ttl[order]
+    off = np.maximum(shown[ttl] - high[pin], 0) + np.minimum(shown[ttl] - low[pin], 0)
+    return pin, ttl, off
 
 
 def _first_inside(low: IntArray, high: IntArray, values: IntArray) -> tuple[IntArray, IntArray]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.errors import NoPulses
+from ibl_dask.errors import NoPulses, UnusableFile
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +20,26 @@ _LOCAL_PULSES = 200
 """Pulses at an end from which the period beyond that end is taken."""
 _REGULAR = 0.25
 """Intervals within this fraction of the median are single periods."""
-_DOUBLE = 0.5
-"""A pulse sooner than this fraction of the period after another cannot be an exposure."""
+_BOUNCE = 0.05
+"""A pulse sooner than this fraction of a period after another is its echo: whichever is right, the time is."""
+_SOONEST = 0.5
+"""No camera exposes again within this fraction of its period."""
+_SPREADS, _LEAST_REGULAR = 4.5, 0.02
+"""Pulses are in a row as long as their intervals are within so many median deviations of the period (three standard
+deviations), not less than this fraction of it."""
+_AROUND = 2
+"""Pulses at either end of a row that are looked at again, since a glitch may have joined it."""
+_GLITCH, _MISSED, _GAP = 3.0, 3.0, 12.0
+"""What it costs to call a pulse a glitch, to call one missed, and at most for all that are missed in a row: as much as
+an interval that is off by 2.4 standard deviations (whose cost is half their square)."""
+_PAUSE = 2.5
+"""What a gap costs at most for being no whole number of periods: a pause may be of any length, and no exposure beside
+it must be called a glitch to make it even."""
+_USUAL_JITTER = 0.1
+"""Standard deviation of an interval for these costs, in periods: wider than any camera's, so that a late exposure is
+not taken for a glitch beside a missed one."""
+_LOOKBACK = 12
+"""Glitches in a row that are thought of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,14 +54,14 @@ class Pulses:
     """What was mended."""
     n_inserted: int = 0
     """Pulses put in by reasoning."""
+    period_s: float = field(init=False)
+    """The usual time between pulses, s: never rounded, not even to the sampling of the clock."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "period_s", typical_period_s(self.times_s))
 
     def __len__(self) -> int:
         return self.times_s.size
-
-    @property
-    def period_s(self) -> float:
-        """Return the usual time between pulses, s: never rounded, not even to the sampling of the clock."""
-        return typical_period_s(self.times_s)
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return the time of pulses by number; beyond either end they go on at the local period."""
@@ -104,7 +122,7 @@ def typical_period_s(times_s: NDArray[np.float64]) -> float:
 
 def _typical(intervals: NDArray[np.float64]) -> float:
     median = float(np.partition(intervals, (intervals.size - 1) // 2)[(intervals.size - 1) // 2])
-    return float(intervals[np.abs(intervals - median) <= _REGULAR * median].mean())
+    return float(intervals[np.abs(intervals - median) <= _REGULAR * abs(median)].mean())
 
 
 def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mapping[int, int] | None = None) -> Pulses:
@@ -124,11 +142,15 @@ def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mappin
     ------
     NoPulses
         If the line rises fewer than two times.
+    UnusableFile
+        If a time is no number.
     """
+    if not np.isfinite(fronts.times_s).all():
+        raise _not_finite(fronts.times_s, where)
     order = np.argsort(fronts.times_s, kind="stable")
     times, up = fronts.times_s[order], fronts.polarities[order] > 0
     rises, falls = times[up], times[~up]
-    distinct = np.unique(rises)
+    distinct = rises[np.concatenate(([True], np.diff(rises) > 0))[: rises.size]]
     if distinct.size < 2:
         raise _no_pulses(rises.size, falls.size, where, fronts_per_channel)
     notes = []
@@ -142,18 +164,19 @@ def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mappin
         notes.append(f"{unmendable:,} falls follow a fall too closely to stand for a pulse and were left out")
     if not up[0]:
         notes.append("the line starts with a fall: the sync began within a pulse")
-    pulses = np.concatenate([distinct, inserted])
-    measured = np.concatenate([np.ones(distinct.size, np.bool_), np.zeros(inserted.size, np.bool_)])
-    pulses, first = np.unique(pulses, return_index=True)
-    return Pulses(pulses, measured[first], tuple(notes), int(np.count_nonzero(~measured[first])))
+    inserted = np.setdiff1d(inserted, distinct) if inserted.size else inserted
+    at = np.searchsorted(distinct, inserted)
+    measured = np.insert(np.ones(distinct.size, np.bool_), at, False)
+    return Pulses(np.insert(distinct, at, inserted), measured, tuple(notes), inserted.size)
 
 
 def find_gaps(pulses: Pulses) -> tuple[Gap, ...]:
     """Return the places where the interval between pulses is nearer to two periods or more than to one."""
-    period = pulses.period_s
     intervals = np.diff(pulses.times_s)
-    n_periods = np.round(intervals / period)
-    return tuple(Gap(int(at), int(n_periods[at]), float(intervals[at])) for at in np.flatnonzero(n_periods >= 2))
+    n_periods = np.round(intervals / pulses.period_s)
+    at = np.flatnonzero(n_periods >= 2)
+    values = (at.tolist(), n_periods[at].astype(int).tolist(), intervals[at].tolist())
+    return tuple(Gap(*value) for value in zip(*values, strict=True))
 
 
 def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...], why: str = "missed by the sync") -> Pulses:
@@ -175,19 +198,84 @@ def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...], why: str = "missed by the s
     )
 
 
-def drop_doubles(pulses: Pulses) -> Pulses:
-    """Leave out pulses less than half a period after another: glitches, since no camera exposes that fast."""
-    too_soon = np.concatenate(([False], np.diff(pulses.times_s) < _DOUBLE * pulses.period_s))
-    n_doubles = int(np.count_nonzero(too_soon))
-    if not n_doubles:
+def drop_spurious(pulses: Pulses) -> Pulses:
+    """Leave out pulses that no camera gave, so that at most one is left per period.
+
+    A glitch comes at any moment between two exposures, and its distance from its neighbours alone does not tell which
+    of them is the glitch. So rows of pulses a period apart are kept, and between two rows those pulses that make the
+    intervals most regular, with few called glitches and few called missed. The period is the usual one of the pulses,
+    which holds as long as fewer than a third of them are glitches.
+    """
+    period = pulses.period_s
+    if (np.abs(np.diff(pulses.times_s) - period) <= _REGULAR * period).all():
         return pulses
-    measured = pulses.measured[~too_soon]
-    return Pulses(
-        pulses.times_s[~too_soon],
-        measured,
-        (*pulses.notes, f"{n_doubles:,} pulses came within half a period of another and were left out"),
-        int(np.count_nonzero(~measured)),
-    )
+    left_out = np.flatnonzero(~_exposures(pulses.times_s, period))
+    if not left_out.size:
+        return pulses
+    note = f"{left_out.size:,} pulses did not fit between their neighbours, a period apart, and were left out"
+    return replace(drop_pulses(pulses, left_out), notes=(*pulses.notes, note))
+
+
+def drop_pulses(pulses: Pulses, numbers: NDArray[np.intp]) -> Pulses:
+    """Return the pulses without some of them."""
+    measured = np.delete(pulses.measured, numbers)
+    n_inserted = pulses.n_inserted - int(np.count_nonzero(~pulses.measured[numbers]))
+    return Pulses(np.delete(pulses.times_s, numbers), measured, pulses.notes, n_inserted)
+
+
+def _exposures(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
+    """Return which pulses are exposures (pulse,)."""
+    keep = np.concatenate(([True], np.diff(times) >= _BOUNCE * period))
+    places = times[keep] / period
+    off = np.abs(np.diff(places) - 1)
+    linked = off <= np.clip(_SPREADS * np.median(off), _LEAST_REGULAR, _REGULAR)
+    is_sure = np.convolve(np.concatenate(([False], linked, [False])), np.ones(2 * _AROUND), "valid") == 2 * _AROUND
+    is_sure = np.concatenate((np.zeros(_AROUND - 1, np.bool_), is_sure, np.zeros(_AROUND - 1, np.bool_)))
+    chosen = is_sure.copy()
+    edges = np.flatnonzero(np.diff(np.concatenate(([True], is_sure, [True])).astype(np.int8)))
+    for first, stop in edges.reshape(-1, 2).tolist():
+        start, end = max(first - 1, 0), min(stop + 1, places.size)
+        chosen[start:end] = _most_regular(places[start:end].tolist(), first > 0, stop < places.size)
+    kept = np.flatnonzero(chosen)
+    # A pulse all by itself in a long gap is a glitch in a pause, and would make two pauses of it.
+    far = np.diff(places[kept]) > _GAP / _MISSED + 1.5
+    alone = np.concatenate(([False], far)) & np.concatenate((far, [False]))
+    chosen[kept[alone]] = False
+    keep[keep] = chosen
+    return keep
+
+
+def _most_regular(places: list[float], from_first: bool, to_last: bool) -> list[bool]:
+    """Return which of a few pulses are exposures: those on the cheapest way through them.
+
+    Parameters
+    ----------
+    places
+        When the pulses came, in periods.
+    from_first, to_last
+        True where the first, or the last, is an exposure for sure.
+    """
+    n = len(places)
+    costs, before = [0.0] * n, [-1] * n
+    for i in range(n):
+        costs[i] = _GLITCH * i if i == 0 or not from_first else float("inf")
+        for j in range(max(i - _LOOKBACK, 0), i):
+            distance = places[i] - places[j]
+            if distance < _SOONEST:
+                continue
+            whole = max(round(distance), 1)
+            uneven = ((distance - whole) / _USUAL_JITTER) ** 2 / 2
+            if whole > 1:
+                uneven = min(uneven, _PAUSE)
+            cost = costs[j] + _GLITCH * (i - j - 1) + min(_MISSED * (whole - 1), _GAP) + uneven
+            if cost < costs[i]:
+                costs[i], before[i] = cost, j
+    at = n - 1 if to_last else min(range(n), key=lambda i: costs[i] + _GLITCH * (n - 1 - i))
+    chosen = [False] * n
+    while at >= 0:
+        chosen[at] = True
+        at = before[at]
+    return chosen
 
 
 def _missed_rises(times: NDArray[np.float64], up: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
@@ -200,6 +288,17 @@ def _missed_rises(times: NDArray[np.float64], up: NDArray[np.bool_]) -> tuple[ND
     rises = times[twice + 1] - width
     possible = rises > times[twice]
     return rises[possible], int(np.count_nonzero(~possible))
+
+
+def _not_finite(times: NDArray[np.float64], where: str) -> UnusableFile:
+    bad = np.flatnonzero(~np.isfinite(times))
+    return UnusableFile(
+        f"a time of the camera's line is no number at front {int(bad[0]):,} ({bad.size:,} in all)",
+        where,
+        expected="finite seconds",
+        got=str(times[bad[0]]),
+        do="extract the sync files anew from the recording",
+    )
 
 
 def _no_pulses(n_rises: int, n_falls: int, where: str, fronts_per_channel: Mapping[int, int] | None) -> NoPulses:

@@ -17,6 +17,7 @@ from av.video.reformatter import VideoReformatter
 
 from ibl_dask.model.region import Region
 from ibl_dask.model.step import fingerprint
+from ibl_dask.video.template import ReferenceFrame, face_finder, is_sharp_at, sharp_places
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -381,18 +382,13 @@ class _QcSamplesOfChunk(_Filling):
         self.reducer = reducer
         self.place = {int(number): i for i, number in enumerate(wanted)}
         self.focus_frames = frozenset(reducer.focus_frames)
-        self.converter = VideoReformatter()
-
-    def convert(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        # One converter for all frames, and no threads of its own: setting these up costs more than the conversion.
-        picture = self.converter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
-        return np.asarray(picture.to_ndarray(), np.uint8)
+        self.first_channel = _FirstChannel()
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
         i = self.place.get(number)
         if i is None:
             return
-        blue = cv2.extractChannel(self.convert(frame), 0)
+        blue = self.first_channel(frame)
         self._arrays["sample_brightness"][i] = self.reducer.region.of(blue).mean()
         if number in self.focus_frames:
             equalised = np.asarray(cv2.equalizeHist(blue), np.uint8)
@@ -400,10 +396,151 @@ class _QcSamplesOfChunk(_Filling):
             self._arrays["sample_high_frequency"][i] = high_frequency_mean(equalised)
 
 
+class _FirstChannel:
+    """Takes the first channel of frames as `cv2.VideoCapture` converts them."""
+
+    def __init__(self) -> None:
+        self._converter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        # One converter for all frames, and no threads of its own: setting these up costs more than the conversion.
+        picture = self._converter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
+        return np.asarray(cv2.extractChannel(np.asarray(picture.to_ndarray(), np.uint8), 0), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class FaceMatch(_Described):
+    """Where sampled frames show the face of a reference frame, and whether it is in focus there.
+
+    The reference judges focus where the median of all frames shows the face, which nobody knows before the last of
+    them. So each frame that is judged for focus keeps one bit for every place the face could be at, and the joiner
+    picks one.
+    """
+
+    frames: tuple[int, ...]
+    """Frames to look at, as often as each counts for the median."""
+    focus_frames: tuple[int, ...]
+    """Those judged for focus."""
+    reference: ReferenceFrame
+    name: str = "face_match"
+    frame_dim: ClassVar[str] = "sample_frame"
+
+    @property
+    def variables(self) -> tuple[Variable, ...]:
+        where = "of the best match of the reference frame's face"
+        return (
+            Variable("face_x", "float64", "pixel", f"first column {where}"),
+            Variable("face_y", "float64", "pixel", f"first row {where}"),
+            Variable("face_score", "float64", "1", f"correlation coefficient {where}"),
+            Variable("histogram_correlation", "float64", "1", "correlation of histograms with the reference frame"),
+            Variable("face_laplacian", "float64", "1", f"variance of the Laplacian {where}, after equalisation"),
+            Variable("face_is_sharp", "float64", "1", "1 where that of the median match of all frames is over 100"),
+        )
+
+    def fingerprint(self) -> str:
+        parts = {**asdict(self), "reference": self.reference.identity()}
+        return fingerprint(type(self).__name__, self.version, **parts)
+
+    def wanted(self, chunk: Chunk) -> NDArray[np.int64]:
+        return _within(self.frames, chunk)
+
+    def start(self, chunk: Chunk) -> Accumulator:
+        return _FaceMatchOfChunk(self, chunk)
+
+    def join(self) -> Joiner:
+        return _FaceMatchOfVideo(self)
+
+
+class _FaceMatchOfChunk(_Filling):
+    def __init__(self, reducer: FaceMatch, chunk: Chunk) -> None:
+        wanted = reducer.wanted(chunk)
+        super().__init__(wanted, reducer.variables)
+        self.place = {int(number): i for i, number in enumerate(wanted)}
+        self.focus_frames = frozenset(reducer.focus_frames)
+        self.finder = face_finder(reducer.reference)
+        self.first_channel = _FirstChannel()
+        self.sharp: dict[int, NDArray[np.uint8]] = {}
+        face, height, width = reducer.reference.face, reducer.reference.height, reducer.reference.width
+        self.height, self.width = face.bottom - face.top, face.right - face.left
+        self.n_bytes = -(-(height - self.height + 1) * (width - self.width + 1) // 8)
+
+    def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
+        i = self.place.get(number)
+        if i is None:
+            return
+        image = self.first_channel(frame)
+        found = self.finder.find(image)
+        values = {
+            "face_x": found.x,
+            "face_y": found.y,
+            "face_score": found.score,
+            "histogram_correlation": self.finder.histogram_correlation(image),
+        }
+        if number in self.focus_frames:
+            equalised = np.asarray(cv2.equalizeHist(image), np.uint8)
+            region = Region(found.y, found.y + self.height, found.x, found.x + self.width)
+            (values["face_laplacian"],) = laplacian_variances(equalised, [region])
+            self.sharp[i] = sharp_places(equalised, self.height, self.width)
+        for name, value in values.items():
+            self._arrays[name][i] = value
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        bits = np.array(list(self.sharp.values()), np.uint8).reshape(len(self.sharp), self.n_bytes)
+        return {**self._arrays, "sharp_samples": np.array(list(self.sharp), np.int64), "sharp_places": bits}
+
+
+class _FaceMatchOfVideo(_EndToEnd):
+    """Picks the answers for the median match; holds the bits of the frames that are judged for focus, 2 MB at most."""
+
+    def __init__(self, reducer: FaceMatch) -> None:
+        super().__init__(reducer.variables)
+        self.reducer = reducer
+        self.n_samples = 0
+        self.samples: list[NDArray[np.int64]] = []
+        self.bits: list[NDArray[np.uint8]] = []
+
+    def add(self, chunk: Chunk, arrays: Mapping[str, NDArray[Any]]) -> None:
+        super().add(chunk, arrays)
+        self.samples.append(arrays["sharp_samples"] + self.n_samples)
+        self.bits.append(arrays["sharp_places"])
+        self.n_samples += len(arrays["face_x"])
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        values = super().arrays()
+        samples = np.concatenate(self.samples)
+        if len(samples):
+            x, y = median_place(values["face_x"], values["face_y"], self.reducer.frames)
+            face, width = self.reducer.reference.face, self.reducer.reference.width
+            place = round(y) * (width - (face.right - face.left) + 1) + round(x)
+            values["face_is_sharp"][samples] = is_sharp_at(np.concatenate(self.bits), place)
+        return values
+
+
+def median_place(x: NDArray[np.float64], y: NDArray[np.float64], frames: Sequence[int]) -> tuple[float, float]:
+    """Return the median match of the frames that decode, px; NaN where none does.
+
+    Parameters
+    ----------
+    x, y : (sample,)
+        Matches of the frames, each frame once.
+    frames : sequence of int
+        The same frames, as often as each counts.
+    """
+    place = np.searchsorted(np.unique(np.array(frames)), frames)
+    known = place[~np.isnan(x[place])]
+    if len(known) == 0:
+        return np.nan, np.nan
+    return float(np.median(x[known])), float(np.median(y[known]))
+
+
 def laplacian_variances(image: NDArray[np.uint8], regions: Sequence[Region]) -> list[float]:
     """Return the variance of the Laplacian in each region."""
     laplacian = np.asarray(cv2.Laplacian(image, cv2.CV_16S, ksize=1))
     return [float(region.of(laplacian).var()) for region in regions]
+
+
+_NO_DETAIL = 1e-3
+"""Grey levels that rounding leaves of an image without any detail; to scale these up would make them the sharpest."""
 
 
 def high_frequency_mean(image: NDArray[np.uint8], half_side: int = 60) -> float:
@@ -415,6 +552,11 @@ def high_frequency_mean(image: NDArray[np.uint8], half_side: int = 60) -> float:
         Frame with an equalised histogram.
     half_side : int
         Frequencies from -half_side up to but not including +half_side go, on both axes: 60 in the reference.
+
+    Returns
+    -------
+    float
+        0 where nothing is left.
     """
     from scipy import fft
 
@@ -423,6 +565,8 @@ def high_frequency_mean(image: NDArray[np.uint8], half_side: int = 60) -> float:
     low_rows, low_columns = ((f >= -half_side) & (f < half_side) for f in (rows, columns))
     spectrum[np.ix_(low_rows, low_columns)] = 0
     magnitude = np.abs(fft.ifft2(spectrum, overwrite_x=True)).astype(np.float32)
+    if np.ptp(magnitude) < _NO_DETAIL:
+        return 0.0
     scaled = cv2.normalize(magnitude, np.empty(0), 0, 256, cv2.NORM_MINMAX, cv2.CV_8U)
     return float(np.mean(scaled))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ibl_dask.model.region import Region
 from ibl_dask.video.reducers import (
     Brightness,
+    FaceMatch,
     MotionEnergy,
     QcSamples,
     Sharpness,
@@ -18,8 +19,11 @@ from ibl_dask.video.reducers import (
     focus_samples,
     sample_frames,
 )
+from ibl_dask.video.template import ReferenceFrame, find_reference
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ibl_dask.video.reducers import Reducer
 
 _NOMINAL = {"left": (1280, 1024)}
@@ -64,10 +68,26 @@ def focus_regions(label: str, width: int, height: int) -> tuple[Region, ...]:
     return tuple(r.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER)) for r in regions)
 
 
-def camera_reducers(label: str, n_frames: int, width: int, height: int) -> tuple[Reducer, ...]:
-    """Return everything that one pass over a camera's video computes."""
+def camera_reducers(
+    label: str, n_frames: int, width: int, height: int, reference_frames: Path | None = None
+) -> tuple[Reducer, ...]:
+    """Return everything that one pass over a camera's video computes.
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    n_frames, width, height : int
+        Frames of the video, and their size, pixels.
+    reference_frames : Path, optional
+        Folder of frames of well-placed cameras, see `ibl_dask.video.template.reference_folder`; without one that fits
+        the video no face is looked for.
+    """
     samples = sample_frames(n_frames)
     focus = samples[focus_samples(len(samples))]
+    sampled, focused = (tuple(int(i) for i in frames) for frames in (samples, focus))
+    reference = find_reference(label, width, height, reference_frames)
+    face = (FaceMatch(sampled, focused, reference),) if isinstance(reference, ReferenceFrame) else ()
     n_thumbnails = min(N_THUMBNAILS, n_frames)
     thumbnails = (2 * i * n_frames + n_frames for i in range(n_thumbnails))
     region = brightness_region(label, width, height)
@@ -77,9 +97,9 @@ def camera_reducers(label: str, n_frames: int, width: int, height: int) -> tuple
         MotionEnergy(wheel_region(label, width, height)),
         Sharpness(),
         QcSamples(
-            frames=tuple(int(i) for i in samples),
+            frames=sampled,
             region=region,
-            focus_frames=tuple(int(i) for i in focus),
+            focus_frames=focused,
             focus_regions=focus_regions(label, width, height),
         ),
         Thumbnails(
@@ -87,4 +107,5 @@ def camera_reducers(label: str, n_frames: int, width: int, height: int) -> tuple
             width=thumbnail_width,
             height=max(1, round(height * thumbnail_width / width)),
         ),
+        *face,
     )

@@ -74,8 +74,9 @@ def test_damaged_h264_costs_the_frames_it_reached_and_nothing_else(session_folde
     for label in ("left", "body"):
         assert len(decode_errors(session_folder, label)) == 0
     record = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
-    assert [record["extended_qc"][f"_video{label.title()}_decoding"] for label in LABELS] == ["PASS", "FAIL", "PASS"]
-    said = record["cameras"]["right"]["checks"]["decoding"]
+    decoding = {label: record["cameras"][label]["checks"]["decoding"] for label in LABELS}
+    assert [decoding[label]["outcome"] for label in LABELS] == ["PASS", "FAIL", "PASS"]
+    said = decoding["right"]
     assert f"{len(lost)} of 1,200 frames do not decode" in said["measured"]
     assert "to 639" in said["message"]
     code, text = call("qc", session_folder)

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from faces import make_face
 
 from ibl_dask.model.description import Camera
-from ibl_dask.qc.evidence import CameraEvidence
+from ibl_dask.qc.evidence import CameraEvidence, WheelEvidence
 
 N = 1000
 
@@ -24,6 +25,9 @@ def good(bare: CameraEvidence) -> CameraEvidence:
     """Return evidence that passes every check."""
     pin = np.zeros(N, bool)
     pin[100::100] = True
+    rng = np.random.default_rng(0)
+    n_seen = 3600  # a minute, of which light steps can be told
+    scenery = rng.integers(0, 256, (64, 80))
     return replace(
         bare,
         camera=Camera("left", fps=60, width=1280, height=1024),
@@ -36,4 +40,13 @@ def good(bare: CameraEvidence) -> CameraEvidence:
         sample_laplacian=np.full((20, 2), 101.0),
         sample_high_frequency=np.full(20, 7.0),
         n_decode_errors=0,
+        face=make_face(),
+        brightness=rng.normal(100, 0.5, n_seen).astype(np.float32),
+        motion_energy=rng.uniform(1, 2, n_seen).astype(np.float32),
+        thumbnails=(scenery + rng.integers(-3, 4, (8, 64, 80))).clip(0, 255).astype(np.uint8),
+        thumbnail_frames=np.arange(62, N, 125),
+        time_quality=np.zeros(N, np.uint8),
+        residuals_s=-rng.uniform(0, 1 / 60, 18),
+        period_s=1 / 60,
+        wheel=WheelEvidence(True, True, 0, 0.1, 0.002, 0.8, True, ""),
     )

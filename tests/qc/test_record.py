@@ -26,16 +26,16 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_extended_qc_has_the_keys_and_values_of_the_field(good: CameraEvidence) -> None:
     evidence = replace(good, times_s=np.arange(1000) / 59.998, n_camera_times=1002)
-    got = extended_qc({"left": camera_record(run_checks(evidence))})
+    got = extended_qc({"left": camera_record(run_checks(evidence, without=("wheel_alignment",)))})
     assert got == {
         "_videoLeft_brightness": "PASS",
         "_videoLeft_camera_times": ["WARNING", 2],
-        "_videoLeft_decoding": "PASS",
         "_videoLeft_dropped_frames": ["PASS", 0, 0],
         "_videoLeft_file_headers": "PASS",
         "_videoLeft_focus": "PASS",
         "_videoLeft_framerate": ["PASS", 59.998],
         "_videoLeft_pin_state": ["PASS", 0, 0],
+        "_videoLeft_position": "PASS",
         "_videoLeft_resolution": "PASS",
         "_videoLeft_timestamps": "PASS",
         "videoLeft": "WARNING",
@@ -68,7 +68,7 @@ def test_number_that_could_not_be_computed_is_null(good: CameraEvidence) -> None
 def test_nan_of_a_foreign_check_is_null() -> None:
     result = CheckResult("colour", Outcome.PASS, (float("nan"), 1, float("inf"), None, 2.5))
     record = camera_record([result])
-    assert extended_qc({"body": record})["_videoBody_colour"] == ["PASS", None, 1, None, None, 2.5]
+    assert record["checks"]["colour"]["numbers"] == [None, 1, None, None, 2.5]
     json.dumps(record, allow_nan=False)
 
 
@@ -83,6 +83,7 @@ def test_record_tells_what_was_measured_and_against_what(good: CameraEvidence) -
 def test_session_is_as_bad_as_its_worst_camera(good: CameraEvidence) -> None:
     fine = camera_record(run_checks(good))
     failed = failed_camera_record("its video cannot be indexed")
+    assert fine["outcome"] == "PASS"
     record = session_record("SW_001/2023-05-01/001", {"left": fine, "body": failed})
     assert record["outcome"] == "CRITICAL"
     assert record["cameras"]["body"]["failure"] == "its video cannot be indexed"
@@ -92,6 +93,35 @@ def test_session_is_as_bad_as_its_worst_camera(good: CameraEvidence) -> None:
     assert json.loads(json.dumps(record, allow_nan=False)) == record
     assert session_record("s", {"left": fine})["outcome"] == "PASS"
     assert session_record("s", {})["outcome"] == "NOT_SET"
+
+
+@given(st.sampled_from(list(Outcome)), st.sampled_from(list(Outcome)))
+def test_checks_that_the_reference_lacks_stay_out_of_what_it_would_publish(ours: Outcome, theirs: Outcome) -> None:
+    results = [CheckResult("flicker", ours, values={"share_jumps": 0.5}), CheckResult("focus", theirs)]
+    record = camera_record(results)
+    assert extended_qc({"left": record}) == {"_videoLeft_focus": theirs.name, "videoLeft": theirs.name}
+    assert record["outcome"] == max(ours, theirs).name
+    assert [content["in_extended_qc"] for content in record["checks"].values()] == [False, True]
+
+
+def test_every_check_that_ran_gives_its_numbers_by_name(good: CameraEvidence) -> None:
+    record = camera_record(run_checks(good))
+    for name, content in record["checks"].items():
+        if content["outcome"] != "NOT_SET":
+            assert content["values"], name
+            assert all(isinstance(number, int | float) for number in content["values"].values()), name
+    json.dumps(record, allow_nan=False)
+
+
+def test_value_that_could_not_be_computed_is_null() -> None:
+    record = camera_record([CheckResult("colour", Outcome.PASS, values={"share": float("nan"), "n": 3})])
+    assert record["checks"]["colour"]["values"] == {"share": None, "n": 3}
+
+
+def test_checks_left_out_have_no_key(good: CameraEvidence) -> None:
+    names = {r.name for r in run_checks(good, without=("pin_state", "wheel_alignment"))}
+    assert not names & {"pin_state", "wheel_alignment"}
+    assert "focus" in names
 
 
 @pytest.mark.usefixtures("own_registry")
@@ -106,7 +136,7 @@ def test_check_of_a_lab_is_registered_by_decorator_and_runs(good: CameraEvidence
     assert names == sorted(names)
     record = camera_record(results)
     assert record["outcome"] == "WARNING"
-    assert extended_qc({"left": record})["_videoLeft_colour"] == ["WARNING", 1000]
+    assert record["checks"]["colour"]["numbers"] == [1000]
     assert check_colour(good) == CheckResult("colour", Outcome.WARNING, (1000,))
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibl_dask.errors import NoPulses, PulseCountMismatch, UnequalLengths, UsageError
+from ibl_dask.errors import InputError, NoPulses, PulseCountMismatch, UnequalLengths, UnusableFile, UsageError
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.timing.align import CameraTimes, Quality, frame_times
-from ibl_dask.timing.camera_files import CameraFiles
+from ibl_dask.timing.camera_files import CameraFiles, read_camera_files
 from ibl_dask.timing.nidq import Fronts
 
 
@@ -166,7 +167,7 @@ def test_pulses_the_sync_missed_are_put_back(recording: Recording, missed: set[i
     remove_pulses(recording, sorted(missed))
     found = recording.times()
     check_against_truth(found, recording)
-    assert found.n_inserted == len(missed)
+    assert found.n_inserted == sum(number > recording.pulses_before for number in missed)
     at = set(np.searchsorted(recording.truth, found.times_s[found.quality == Quality.INTERPOLATED] - 1e-3))
     assert len(at) <= len(missed)
 
@@ -262,6 +263,7 @@ def test_pins_that_cannot_be_used_fall_back_to_counts_and_say_why() -> None:
     found = frame_times(recording.truth.size, recording.fronts, silent, recording.camera, where="left")
     assert found.method == "counts"
     assert any("the sync line 0 times" in note for note in found.notes)
+    assert found.outcome_hint is Outcome.WARNING
     np.testing.assert_array_equal(found.times_s, recording.truth)
 
 
@@ -321,6 +323,15 @@ def test_glitch_on_the_camera_line_shifts_nothing() -> None:
     np.testing.assert_array_equal(found.times_s, recording.truth)
 
 
+@pytest.mark.parametrize("delay", [2e-4, 2e-3])
+def test_line_that_echoes_every_pulse_is_thinned_by_the_period_of_the_camera(delay: float) -> None:
+    recording = Recording(pulses_before=30)
+    recording.pulses = np.sort(np.append(recording.pulses, recording.pulses + delay))
+    found = recording.times()
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+    assert any("right after another" in note or "did not fit" in note for note in found.notes)
+
+
 # -- lengths ----------------------------------------------------------------------------------------------------
 
 
@@ -328,6 +339,7 @@ def test_video_that_lacks_its_tail_gets_times_for_what_it_has() -> None:
     recording = Recording()
     found = frame_times(2000, recording.fronts, recording.ttl, recording.camera, where="left")
     np.testing.assert_array_equal(found.times_s, recording.truth[:2000])
+    assert found.outcome_hint is Outcome.WARNING
     assert any("the video lacks the last 1,000 frames" in note for note in found.notes)
 
 
@@ -344,6 +356,7 @@ def test_camera_files_a_little_short_go_on_one_by_one() -> None:
     found = frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
     np.testing.assert_array_equal(found.times_s, recording.truth)
     assert not found.flagged
+    assert found.outcome_hint is Outcome.WARNING
     assert any("lack the last 20 frames" in note for note in found.notes)
 
 
@@ -381,10 +394,205 @@ def test_no_pulses_and_no_frames_are_refused() -> None:
         frame_times(0, Recording().fronts, None, None, where="left")
 
 
-def test_counter_that_leaps_beyond_reason_is_refused_quickly() -> None:
+# -- damage to the camera's files and to the sync ---------------------------------------------------------------
+
+
+def says_all(error: InputError, *parts: str) -> None:
+    """Insist on the five parts of an error, and on what must be in them."""
+    assert all((error.what, error.where, error.expected, error.got, error.do))
+    for part in parts:
+        assert part in str(error)
+
+
+def test_counter_that_leaps_beyond_reason_is_refused_quickly_where_no_clock_knows_better() -> None:
     recording = Recording()
     count = recording.count.copy()
     count[1500:] += 10**12
-    camera = replace(recording.camera, count=count)
-    with pytest.raises(PulseCountMismatch):
+    camera = replace(recording.camera, count=count, camera_time_s=None)
+    with pytest.raises(PulseCountMismatch) as caught:
         frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
+    says_all(caught.value, "frames have no pulse")
+
+
+@pytest.mark.parametrize("leap", [1, 7, 10**12])
+def test_counter_that_leaps_is_mended_by_the_camera_clock_and_flagged(leap: int) -> None:
+    recording = Recording(pulses_before=30, dropped=(500,))
+    count = recording.count.copy()
+    count[1500:] += leap
+    found = frame_times(
+        recording.truth.size, recording.fronts, recording.ttl, replace(recording.camera, count=count), where="left"
+    )
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+    assert found.outcome_hint is Outcome.WARNING
+    assert any("leaps beyond the camera's clock at frame 1,500" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("with_clock", [True, False])
+def test_pins_without_counter(with_clock: bool) -> None:
+    recording = Recording(pulses_before=30, dropped=(700, 701, 2000))
+    camera = replace(recording.camera, count=None)
+    camera = camera if with_clock else replace(camera, camera_time_s=None)
+    found = frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
+    assert found.times_s.size == recording.truth.size
+    if with_clock:  # the camera's clock shows what was dropped
+        np.testing.assert_array_equal(found.times_s, recording.truth)
+        assert (found.n_dropped, found.outcome_hint) == (3, Outcome.PASS)
+    else:  # nothing does
+        assert found.outcome_hint is Outcome.WARNING
+
+
+@pytest.mark.parametrize("surplus", [0, 40])
+def test_counter_without_pins_is_matched_by_numbers(surplus: int) -> None:
+    recording = Recording(pulses_before=surplus, dropped=(700, 701))
+    camera = replace(recording.camera, pins=None)
+    found = frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+    assert found.method == "counts"
+    assert found.outcome_hint is (Outcome.WARNING if surplus else Outcome.PASS)
+    assert any("there are no pin states" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("level", [True, False])
+def test_pins_that_never_change_are_not_used(level: bool) -> None:
+    recording = Recording()
+    recording.pins[:] = level
+    found = recording.times()
+    assert (found.method, found.outcome_hint) == ("counts", Outcome.WARNING)
+    assert any("the pin changes 0 times" in note for note in found.notes)
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+
+
+def test_sync_line_that_no_channel_carries_leaves_the_numbers() -> None:
+    recording = Recording(pulses_before=5)
+    found = frame_times(recording.truth.size, recording.fronts, None, recording.camera, where="left")
+    assert (found.method, found.outcome_hint) == ("counts", Outcome.WARNING)
+    assert any("no sync line is wired to the pin" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("fps", [20, 30, 120, 150])
+def test_pulses_of_another_camera_are_refused_with_the_channel_that_fits(fps: int) -> None:
+    recording, other = Recording(), Recording(period=1 / fps, n_exposures=fps * 50)
+    with pytest.raises(NoPulses) as caught:
+        frame_times(
+            recording.truth.size,
+            other.fronts,
+            recording.ttl,
+            recording.camera,
+            where="left camera of SW_001",
+            fronts_per_channel={0: 6000, 1: fps * 100, 7: 80},
+        )
+    says_all(caught.value, "left camera of SW_001", "16.67 ms", f"{1e3 / fps:.2f} ms", "channel 0 (6,000 fronts)")
+
+
+def test_channel_with_too_few_pulses_is_refused_with_the_channel_that_fits() -> None:
+    recording = Recording()
+    few = Recording(n_exposures=1000)
+    with pytest.raises(PulseCountMismatch) as caught:
+        frame_times(3000, few.fronts, None, None, where="left", fronts_per_channel={2: 2000, 5: 6010})
+    says_all(caught.value, "channel 5 (6,010 fronts)")
+    with pytest.raises(PulseCountMismatch) as caught:
+        frame_times(3000, few.fronts, None, recording.camera, where="left", fronts_per_channel={2: 2000, 3: 10})
+    says_all(caught.value, "no channel has about 6,000 fronts", "2: 2,000, 3: 10")
+
+
+def test_times_of_the_sync_that_are_no_numbers_are_refused() -> None:
+    recording = Recording()
+    for value in (np.nan, np.inf):
+        fronts = recording.fronts
+        fronts.times_s[77] = value
+        with pytest.raises(UnusableFile) as caught:
+            frame_times(recording.truth.size, fronts, recording.ttl, recording.camera, where="left")
+        says_all(caught.value, "no number at front 77")
+
+
+def test_edges_of_the_sync_line_that_have_no_time_are_not_matched() -> None:
+    recording = Recording(pulses_before=9)
+    times = recording.ttl.times_s.copy()
+    times[[3, 12]] = np.nan, np.inf
+    ttl = Fronts(times, recording.ttl.polarities)
+    found = frame_times(recording.truth.size, recording.fronts, ttl, recording.camera, where="left")
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+    assert found.residuals_s.size <= times.size - 2
+
+
+def test_fronts_in_any_order_say_the_same() -> None:
+    recording = Recording(pulses_before=9)
+    order = np.random.default_rng(3).permutation(len(recording.fronts))
+    shuffled = Fronts(recording.fronts.times_s[order], recording.fronts.polarities[order])
+    found = frame_times(recording.truth.size, shuffled, recording.ttl, recording.camera, where="left")
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+
+
+def test_damage_to_the_camera_files_is_a_warning_though_times_are_right() -> None:
+    recording = Recording()
+    camera = replace(recording.camera, notes=("torn",), damaged=("torn",))
+    found = frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+    assert found.outcome_hint is Outcome.WARNING
+    assert "torn" in found.notes
+
+
+def test_files_of_which_nothing_can_be_used_leave_the_numbers() -> None:
+    recording = Recording()
+    camera = CameraFiles(0, notes=("corrupt",), damaged=("corrupt",))
+    found = frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
+    assert (found.method, found.outcome_hint) == ("counts", Outcome.WARNING)
+    assert "corrupt" in found.notes
+
+
+@pytest.mark.parametrize("damage", ["stands still", "other unit", "out of order", "leaps a cycle", "backwards"])
+def test_damaged_camera_clock_moves_nothing(damage: str) -> None:
+    recording = Recording(pulses_before=50, dropped=(40, 41, 900))
+    clock = recording.clock.copy()
+    if damage == "stands still":
+        clock[:] = 0
+    elif damage == "other unit":
+        clock *= 1000
+    elif damage == "out of order":
+        clock[200:1200:10], clock[201:1201:10] = clock[201:1201:10].copy(), clock[200:1200:10].copy()
+    elif damage == "leaps a cycle":
+        clock[1700:] += 128
+    else:
+        clock = clock[::-1].copy()
+    camera = replace(recording.camera, camera_time_s=clock)
+    if damage == "other unit":  # the pulses seem to be those of another camera, but for their number
+        recording.pulses = recording.pulses[50:]
+    found = frame_times(recording.truth.size, recording.fronts, recording.ttl, camera, where="left")
+    np.testing.assert_array_equal(found.times_s, recording.truth)
+    assert found.method == "pins"
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 3, 30, 150, 299])
+def test_short_videos_get_their_times(n_frames: int) -> None:
+    recording = Recording(n_exposures=300, tones=8)
+    camera = replace(
+        recording.camera,
+        n_frames=n_frames,
+        count=recording.count[:n_frames],
+        camera_time_s=recording.clock[:n_frames],
+        pins=recording.pins[:n_frames],
+    )
+    recording.pulses = recording.pulses[: max(n_frames, 2)]
+    found = frame_times(n_frames, recording.fronts, recording.ttl, camera, where="left")
+    assert found.times_s.size == n_frames
+    off = np.abs(found.times_s - recording.truth[:n_frames]).max()
+    assert off < recording.period / 2 or found.outcome_hint is Outcome.WARNING
+
+
+def test_real_camera_files_match_sync_fronts_made_from_them(data_folder: Path) -> None:
+    folder = data_folder / "camera" / "session_ephys_body"
+    clock = read_camera_files(timestamps=folder / "_iblrig_bodyCamera.timestamps.ssv")
+    rng = np.random.default_rng(8)
+    truth = 20 + clock.camera_time_s * (1 + 6e-5)
+    tones = np.sort(rng.uniform(truth[100], truth[-100], 40))
+    edges = np.ravel(np.column_stack([tones, tones + 0.1]))
+    pins = np.zeros((truth.size, 4), bool)
+    pins[:, 3] = np.searchsorted(edges, truth, side="right") % 2 == 1
+    before = truth[0] - np.arange(90, 0, -1) / 30.2
+    rises = np.concatenate([before, np.delete(truth, [1000, 2500, 2501])])
+    fronts = Fronts(np.ravel(np.column_stack([rises, rises + 0.005])), np.tile(np.array([1, -1], np.int8), rises.size))
+    ttl = Fronts(edges, np.tile(np.array([1, -1], np.int8), 40))
+    found = frame_times(truth.size, fronts, ttl, replace(clock, pins=pins), where="body")
+    assert (found.method, found.start) == ("pins", 90)
+    assert np.abs(found.times_s - truth).max() < 0.5 / 30
+    assert found.drift_ppm == pytest.approx(60, abs=2)

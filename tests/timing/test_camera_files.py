@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -19,15 +18,6 @@ from ibl_dask.timing.camera_files import (
     read_gpio,
     read_timestamps_ssv,
 )
-
-DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
-
-
-def real(name: str) -> Path:
-    path = DATA / name
-    if not path.exists():
-        pytest.skip(f"no real file {name}; set IBL_DASK_TEST_DATA to the folder that holds it")
-    return path
 
 
 def register(seconds: float) -> int:
@@ -77,11 +67,24 @@ def test_frame_data_gives_clocks_count_and_pins_from_zero(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("extra", [1, 8, 31])
-def test_cut_frame_data_is_refused_with_the_way_out(tmp_path: Path, extra: int) -> None:
+def test_torn_last_record_costs_that_record_and_is_flagged(tmp_path: Path, extra: int) -> None:
     path = tmp_path / "frameData.bin"
     path.write_bytes(table(10).tobytes() + bytes(extra))
-    with pytest.raises(TruncatedFile, match=rf"10 whole records and {extra} bytes left over.*truncate -s 320"):
+    files = read_frame_data(path)
+    assert files.n_frames == 10
+    np.testing.assert_array_equal(files.count, np.arange(10))
+    assert f"10 whole records were read, and {extra} bytes left out" in files.damaged[0]
+    assert files.notes == files.damaged
+
+
+def test_file_without_one_whole_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "frameData.bin"
+    path.write_bytes(bytes(31))
+    with pytest.raises(
+        TruncatedFile, match=r"frameData\.bin.*32 bytes per frame.*31 bytes.*copy the file again"
+    ) as caught:
         read_frame_data(path)
+    assert caught.value.where == str(path)
 
 
 def test_empty_frame_data_is_refused(tmp_path: Path) -> None:
@@ -97,7 +100,7 @@ def test_columns_without_sense_are_left_out_and_noted(tmp_path: Path) -> None:
     files = read_frame_data(tmp_path / "x.bin")
     assert (files.pc_time_s, files.camera_time_s, files.count, files.pins) == (None, None, None, None)
     assert files.n_frames == 20
-    assert len(files.notes) == 4
+    assert len(files.notes) == len(files.damaged) == 4
 
 
 def test_pin_states_with_odd_low_bits_are_read_and_noted(tmp_path: Path) -> None:
@@ -109,12 +112,30 @@ def test_pin_states_with_odd_low_bits_are_read_and_noted(tmp_path: Path) -> None
     assert "multiple of 2^28 at frame 2" in files.notes[0]
 
 
-def test_counter_that_does_not_grow_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("back", [0, 1, 400])
+def test_counter_that_does_not_grow_once_is_left_out_and_the_rest_kept(tmp_path: Path, back: int) -> None:
     rows = table(20)
-    rows[7, 2] = rows[6, 2]
+    rows[7:, 2] -= back + 1
     rows.tofile(tmp_path / "x.bin")
+    files = read_frame_data(tmp_path / "x.bin")
+    assert files.count is None
+    assert "does not grow at frame 7" in files.damaged[0]
+    assert files.n_frames == files.camera_time_s.size == len(files.pins) == 20
+    rows[:, 2].tofile(tmp_path / "counter.bin")
     with pytest.raises(UnusableFile, match="does not grow at frame 7"):
-        read_frame_data(tmp_path / "x.bin")
+        read_frame_counter(tmp_path / "counter.bin")
+
+
+@pytest.mark.parametrize("dropped", [0, 3])
+def test_counter_that_wraps_at_32_bits_goes_on(tmp_path: Path, dropped: int) -> None:
+    rows = table(20)
+    truth = np.arange(20) + dropped * (np.arange(20) >= 8)
+    rows[:, 2] = (2**32 - 8 + truth) % 2**32
+    rows.tofile(tmp_path / "x.bin")
+    files = read_frame_data(tmp_path / "x.bin")
+    np.testing.assert_array_equal(files.count, truth)
+    assert "starts again after 2^32 - 1" in files.notes[0]
+    assert files.damaged == ()
 
 
 def test_absent_files_are_named(tmp_path: Path) -> None:
@@ -258,18 +279,56 @@ def test_absent_and_empty_pin_and_counter_files_are_none(tmp_path: Path) -> None
     assert files.notes == ("no.bin is absent and was left out", "empty.bin is empty and was left out")
 
 
-def test_cut_counter_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("which", ["counter", "gpio"])
+def test_torn_counter_or_pin_file_costs_its_last_frame(tmp_path: Path, which: str) -> None:
     paths = separate(tmp_path, 50, 50, 50)
-    paths["counter"].write_bytes(paths["counter"].read_bytes()[:-3])
-    with pytest.raises(TruncatedFile, match="49 whole records and 5 bytes"):
-        read_camera_files(**paths)
+    paths[which].write_bytes(paths[which].read_bytes()[:-3])
+    files = read_camera_files(**paths)
+    assert files.n_frames == 49
+    assert "49 whole records were read, and 5 bytes left out" in files.damaged[0]
+
+
+@pytest.mark.parametrize("absent", ["timestamps", "gpio", "counter"])
+def test_any_one_of_the_older_files_can_be_absent(tmp_path: Path, absent: str) -> None:
+    paths = separate(tmp_path, 50, 50, 50)
+    del paths[absent]
+    files = read_camera_files(**paths)
+    assert files.n_frames == 50
+    missing = {"timestamps": files.camera_time_s, "gpio": files.pins, "counter": files.count}
+    assert [name for name, part in missing.items() if part is None] == [absent]
+
+
+def test_corrupt_timestamps_leave_pins_and_counter(tmp_path: Path) -> None:
+    paths = separate(tmp_path, 50, 50, 50)
+    lines = paths["timestamps"].read_text().split("\n")
+    lines[4] = "2020-08-19T12:4"
+    paths["timestamps"].write_text("\n".join(lines))
+    files = read_camera_files(**paths)
+    assert files.n_frames == 50
+    assert files.camera_time_s is None
+    np.testing.assert_array_equal(files.count, np.arange(50))
+    assert "t.ssv: line 5 of the timestamps is corrupt" in files.damaged[0]
+    alone = read_camera_files(timestamps=paths["timestamps"])
+    assert (alone.n_frames, alone.camera_time_s) == (0, None)
+    assert alone.damaged == files.damaged
+
+
+def test_7_12_clock_with_jitter_at_its_wrap_gains_no_cycle(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    rows = table(4000, first=100.0)
+    truth = np.arange(4000) / 32 + rng.uniform(-0.02, 0.02, 4000)  # neighbours change places now and then
+    rows[:, 1] = [register(100.0 + t) for t in truth]
+    rows.tofile(tmp_path / "x.bin")
+    clock = read_frame_data(tmp_path / "x.bin").camera_time_s
+    assert (np.diff(truth) < 0).any()
+    np.testing.assert_allclose(clock, truth - truth[0], atol=2.6e-4)
 
 
 # -- real files -------------------------------------------------------------------------------------------------
 
 
-def test_real_body_timestamps_are_read_whole() -> None:
-    pc, camera = read_timestamps_ssv(real("camera/session_ephys_body/_iblrig_bodyCamera.timestamps.ssv"))
+def test_real_body_timestamps_are_read_whole(data_folder: Path) -> None:
+    pc, camera = read_timestamps_ssv(data_folder / "camera/session_ephys_body/_iblrig_bodyCamera.timestamps.ssv")
     assert len(pc) == len(camera) == 6001
     assert camera[0] == pc[0] == 0
     assert (np.diff(camera) > 0).all()
@@ -277,8 +336,8 @@ def test_real_body_timestamps_are_read_whole() -> None:
     assert pc[-1] == pytest.approx(198.561, abs=1e-3)
 
 
-def test_real_frame_data_is_read_whole() -> None:
-    files = read_frame_data(real("camera/session_frameData_left/_iblrig_leftCamera.frameData.bin"))
+def test_real_frame_data_is_read_whole(data_folder: Path) -> None:
+    files = read_frame_data(data_folder / "camera/session_frameData_left/_iblrig_leftCamera.frameData.bin")
     assert files.n_frames == 135
     np.testing.assert_array_equal(files.count, np.arange(135))
     assert files.pins.all(axis=0).tolist() == [False, True, True, True]
@@ -286,18 +345,30 @@ def test_real_frame_data_is_read_whole() -> None:
     assert np.abs(files.camera_time_s - files.pc_time_s).max() < 0.01
 
 
-def test_real_pins_and_counter_are_read_whole() -> None:
-    pins = read_gpio(real("camera/session_ephys_body/_iblrig_bodyCamera.GPIO.bin"))
+def test_real_pins_and_counter_are_read_whole(data_folder: Path) -> None:
+    folder = data_folder / "camera/session_ephys_body"
+    pins = read_gpio(folder / "_iblrig_bodyCamera.GPIO.bin")
     np.testing.assert_array_equal(np.flatnonzero(np.diff(pins[:, 3].astype(int))) + 1, [166, 172])
-    count = read_frame_counter(real("camera/session_ephys_body/_iblrig_bodyCamera.frame_counter.bin"))
+    count = read_frame_counter(folder / "_iblrig_bodyCamera.frame_counter.bin")
     np.testing.assert_array_equal(count, np.arange(510))
 
 
-def test_real_body_files_of_different_recordings_are_refused() -> None:
-    folder = real("camera/session_ephys_body")
+def test_real_body_files_of_different_recordings_are_refused(data_folder: Path) -> None:
+    folder = data_folder / "camera/session_ephys_body"
     with pytest.raises(UnequalLengths, match=r"6,001.*510"):
         read_camera_files(
             timestamps=folder / "_iblrig_bodyCamera.timestamps.ssv",
             gpio=folder / "_iblrig_bodyCamera.GPIO.bin",
             counter=folder / "_iblrig_bodyCamera.frame_counter.bin",
         )
+
+
+def test_real_frame_data_torn_anywhere_keeps_its_whole_records(data_folder: Path, tmp_path: Path) -> None:
+    content = (data_folder / "camera/session_frameData_left/_iblrig_leftCamera.frameData.bin").read_bytes()
+    torn = tmp_path / "torn.bin"
+    torn.write_bytes(content[:-17])
+    whole = read_frame_data(data_folder / "camera/session_frameData_left/_iblrig_leftCamera.frameData.bin")
+    files = read_frame_data(torn)
+    assert files.n_frames == 134
+    np.testing.assert_array_equal(files.camera_time_s, whole.camera_time_s[:134])
+    assert files.damaged

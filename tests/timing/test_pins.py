@@ -91,6 +91,17 @@ def test_regular_changes_fit_everywhere_and_are_not_used() -> None:
     assert "two places about equally well" in match.reason
 
 
+def test_regular_changes_that_fit_one_place_best_are_in_doubt() -> None:
+    rises = 101 + 2.5 * np.arange(18)
+    ttl = Fronts(np.ravel(np.column_stack([rises, rises + 0.1])), np.tile(np.array([1, -1], np.int8), 18))
+    pulses = Pulses(100 + np.arange(3000) * PERIOD, np.ones(3000, np.bool_))
+    seen = np.repeat(np.isin(np.arange(18), [0, 3, 5, 17]), 2)
+    state = np.searchsorted(ttl.times_s[seen], pulses.times_s, side="right") % 2 == 1
+    match = match_pins(pulses, np.arange(3000), matrix(state), ttl)
+    assert (match.usable, match.start) == (True, 0)
+    assert "34 of 36 changes repeat after one and the same interval" in match.doubt
+
+
 def test_unrelated_changes_are_not_used() -> None:
     pulses, pins, _ = scene(seed=1)
     _, _, other = scene(seed=2)
@@ -115,16 +126,47 @@ def test_two_changes_are_enough() -> None:
     match = match_pins(pulses, np.arange(2000), matrix(state), Fronts(edges, np.array([1, -1], np.int8)))
     assert match.usable
     assert match.start == 200
+    assert "so few that chance may have made them" in match.doubt
+
+
+def test_clean_changes_leave_no_doubt() -> None:
+    pulses, pins, ttl = scene(n_tones=6)
+    match = match_pins(pulses, np.arange(len(pins)), pins, ttl)
+    assert match.usable
+    assert match.doubt == ""
+
+
+def test_changes_that_no_frame_can_show_are_not_asked_for() -> None:
+    pulses, pins, ttl = scene(offset=3)
+    short = pulses.times_s[100:2900:100] + 0.3 * PERIOD
+    short = short[[np.abs(ttl.times_s - t).min() > 0.2 for t in short]]
+    times = np.concatenate([ttl.times_s, short, short + 1e-3])
+    polarities = np.concatenate([ttl.polarities, np.ones(short.size), -np.ones(short.size)]).astype(np.int8)
+    order = np.argsort(times)
+    match = match_pins(pulses, np.arange(len(pins)), pins, Fronts(times[order], polarities[order]))
+    assert (match.start, match.n_matched) == (3, len(ttl))
+    assert match.doubt == ""
+
+
+@pytest.mark.parametrize("shift", [1, -1, 40])
+def test_7_9_a_stretch_that_wants_another_place_is_in_doubt_however_good_the_rest(shift: int) -> None:
+    pulses, pins, ttl = scene(offset=500, n_tones=60)
+    times = pulses.times_s
+    moved = np.delete(times, np.arange(2200, 2200 + shift)) if shift > 0 else np.insert(times, 2200, times[2200] - 5e-3)
+    match = match_pins(Pulses(moved, np.ones(moved.size, np.bool_)), np.arange(len(pins)), pins, ttl)
+    assert match.usable
+    assert "the changes want another place than elsewhere" in match.doubt
 
 
 def test_transform_counts_the_same_votes_as_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     pulses, pins, ttl = scene(offset=-70, seed=5)
     count = np.arange(len(pins)) + (np.arange(len(pins)) > 900) * 4
     rng = np.random.default_rng(3)
-    sync, seen, starts = rng.integers(-200, 900, 300), rng.integers(0, 400, 200), range(-299, 500)
-    by_pairs = match_pins(pulses, count, pins, ttl), pins_module._votes(sync, seen, starts)
+    starts = range(-299, 500)
+    sides = [(rng.integers(-200, 900, 300), rng.integers(0, 400, 200)) for _ in range(2)]
+    by_pairs = match_pins(pulses, count, pins, ttl), pins_module._votes(sides, starts)
     monkeypatch.setattr(pins_module, "_MOST_PAIRS", 0)
-    by_transform = match_pins(pulses, count, pins, ttl), pins_module._votes(sync, seen, starts)
+    by_transform = match_pins(pulses, count, pins, ttl), pins_module._votes(sides, starts)
     np.testing.assert_array_equal(by_pairs[1], by_transform[1])
     assert by_pairs[0].start == by_transform[0].start
     assert by_pairs[0].confidence == by_transform[0].confidence

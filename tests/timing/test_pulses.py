@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ibl_dask.errors import NoPulses
+from ibl_dask.errors import NoPulses, UnusableFile
 from ibl_dask.timing.nidq import Fronts
-from ibl_dask.timing.pulses import Pulses, camera_pulses, drop_doubles, fill_gaps, find_gaps, typical_period_s
+from ibl_dask.timing.pulses import Pulses, camera_pulses, drop_spurious, fill_gaps, find_gaps, typical_period_s
 
 
 def fronts(rises: np.ndarray, width: float = 0.004) -> Fronts:
@@ -95,6 +97,49 @@ def test_gaps_are_found_and_filled_where_they_are() -> None:
     assert fill_gaps(pulses, ()) is pulses
 
 
-def test_glitches_are_left_out() -> None:
-    pulses = Pulses(np.sort(np.append(RISES, RISES[[30, 31]] + 0.003)), np.ones(202, np.bool_))
-    np.testing.assert_array_equal(drop_doubles(pulses).times_s, RISES)
+# -- glitches ---------------------------------------------------------------------------------------------------
+
+
+def measured(times: np.ndarray) -> Pulses:
+    return Pulses(np.sort(times), np.ones(times.size, np.bool_))
+
+
+@given(st.lists(st.tuples(st.integers(5, 190), st.floats(0.02, 0.98)), min_size=1, max_size=6))
+def test_glitches_are_left_out_wherever_they_come_between_pulses(glitches: list[tuple[int, float]]) -> None:
+    made_up = np.unique([RISES[at] + phase / 60 for at, phase in glitches])
+    found = drop_spurious(measured(np.append(RISES, made_up)))
+    assert len(found) == RISES.size
+    assert np.abs(found.times_s - RISES).max() <= 0.1 / 60
+    assert "did not fit between their neighbours" in found.notes[0]
+
+
+@given(st.integers(5, 190), st.floats(0.05, 0.95))
+def test_a_glitch_beside_a_missed_pulse_takes_at_most_its_place(at: int, phase: float) -> None:
+    pulses = drop_spurious(measured(np.append(np.delete(RISES, at), RISES[at - 1] + 2 * phase / 60)))
+    filled = fill_gaps(pulses, find_gaps(pulses))
+    assert len(filled) == RISES.size
+    assert np.abs(filled.times_s - RISES).max() < 0.5 / 60
+
+
+def test_glitches_before_the_first_and_after_the_last_pulse_are_left_out() -> None:
+    found = drop_spurious(measured(np.append(RISES, [RISES[0] - 0.4 / 60, RISES[-1] + 0.3 / 60])))
+    np.testing.assert_array_equal(found.times_s, RISES)
+
+
+def test_regular_pulses_are_not_touched() -> None:
+    pulses = measured(RISES)
+    assert drop_spurious(pulses) is pulses
+
+
+@pytest.mark.parametrize("phase", [30.4, 30.5, 30.6])
+def test_a_glitch_within_a_pause_adds_no_period_to_it(phase: float) -> None:
+    paused = np.append(RISES, RISES[-1] + (90.3 + np.arange(50)) / 60)
+    pulses = drop_spurious(measured(np.append(paused, RISES[-1] + phase / 60)))
+    assert sum(gap.n_periods for gap in find_gaps(pulses)) == 90
+
+
+def test_a_time_that_is_no_number_is_refused() -> None:
+    source = fronts(RISES)
+    source.times_s[6] = np.nan
+    with pytest.raises(UnusableFile, match=r"no number at front 6 \(1 in all\).*left of SW_001"):
+        camera_pulses(source, where="left of SW_001")

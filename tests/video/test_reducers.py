@@ -7,19 +7,23 @@ from passes import assert_same_bits, values_of
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
+from ibl_dask.synth.movie import write_video
 from ibl_dask.video.index import index_video
 from ibl_dask.video.plan import cut_evenly
 from ibl_dask.video.reader import FrameReader
 from ibl_dask.video.reducers import (
     Brightness,
+    FaceMatch,
     MotionEnergy,
     QcSamples,
     Sharpness,
     Thumbnails,
     focus_samples,
+    median_place,
     sample_frames,
 )
 from ibl_dask.video.regions import brightness_region, camera_reducers, focus_regions, wheel_region
+from ibl_dask.video.template import find_reference
 
 REGION = Region(10, 90, 20, 200)
 
@@ -89,6 +93,71 @@ def test_samples_see_the_channel_that_opencv_reads(movie):
     assert np.isnan(got["sample_laplacian"][[0, 2]]).all()
 
 
+SHIFTS = [(0, 0), (9, 3), (9, 3), (9, 3), (-20, 8), (9, 4)]
+"""The median is (9, 3): of the frames that count once each, and of those that do not move."""
+
+
+@pytest.fixture(scope="module")
+def moving_face(tmp_path_factory, data_folder):
+    """Return a video of the right camera's reference frame, moved and blurred, with its index and reference frame."""
+    reference = find_reference("right", 640, 512, data_folder / "qc" / "reference_frames")
+    picture = np.load(reference.path)[0]
+    path = tmp_path_factory.mktemp("faces") / "face.mp4"
+
+    def frames():
+        for number, (dx, dy) in enumerate(SHIFTS):
+            yield cv2.GaussianBlur(np.roll(picture, (dy, dx), (0, 1)), (0, 0), (0.4, 0.4, 0.4, 3, 0.4, 0.4)[number])
+
+    write_video(path, frames(), 640, 512, 60, gop=2, options={"crf": "12"})
+    return path, index_video(path), reference
+
+
+def test_face_is_matched_in_each_sampled_frame(moving_face):
+    path, index, reference = moving_face
+    got = values_of(path, index, [Chunk(0, 6)], [FaceMatch(tuple(range(6)), (0, 3, 5), reference)])
+    got = {name.split("/")[1]: array for name, array in got.items()}
+    np.testing.assert_array_equal(got["face_x"] - reference.face.left, [dx for dx, _ in SHIFTS])
+    np.testing.assert_array_equal(got["face_y"] - reference.face.top, [dy for _, dy in SHIFTS])
+    assert (got["face_score"] > 0.9).all()
+    capture = cv2.VideoCapture(str(path))
+    seen = [capture.read()[1][:, :, 0] for _ in range(6)]
+    picture = np.load(reference.path)[0]
+    histograms = [cv2.calcHist([image], [0], None, [256], [0, 256]) for image in (picture, *seen)]
+    expected = [cv2.compareHist(histogram, histograms[0], cv2.HISTCMP_CORREL) for histogram in histograms[1:]]
+    np.testing.assert_allclose(got["histogram_correlation"], expected, rtol=0, atol=1e-9)
+    face = reference.face
+    for number in range(6):
+        laplacian = cv2.Laplacian(cv2.equalizeHist(seen[number]), cv2.CV_16S, ksize=1)
+        height, width = face.bottom - face.top, face.right - face.left
+        y, x = face.top + 3, face.left + 9
+        if number in (0, 3, 5):
+            median = laplacian[y : y + height, x : x + width].var()
+            assert got["face_is_sharp"][number] == (median > 100)
+            y, x = face.top + SHIFTS[number][1], face.left + SHIFTS[number][0]
+            own = laplacian[y : y + height, x : x + width].var()
+            assert got["face_laplacian"][number] == pytest.approx(own, rel=1e-12)
+        else:
+            assert np.isnan([got["face_is_sharp"][number], got["face_laplacian"][number]]).all()
+    assert got["face_is_sharp"][[0, 3]].tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_faces_do_not_depend_on_chunks(moving_face, size):
+    path, index, reference = moving_face
+    reducers = [FaceMatch((0, 1, 3, 3, 5), (1, 5), reference)]
+    whole = values_of(path, index, [Chunk(0, 6)], reducers)
+    assert_same_bits(values_of(path, index, cut_evenly(6, size), reducers), whole)
+
+
+def test_frames_count_for_the_median_match_as_often_as_they_are_sampled(moving_face):
+    path, index, reference = moving_face
+    few = values_of(path, index, [Chunk(0, 6)], [FaceMatch((0, 3), (3,), reference)])
+    assert few["face_match/face_x"].tolist() == [reference.face.left, reference.face.left + 9]
+    x, y = median_place(np.array([1.0, 5.0, np.nan]), np.array([2.0, 8.0, np.nan]), (4, 4, 4, 7, 9))
+    assert (x, y) == (1, 2)
+    assert np.isnan(median_place(np.array([np.nan]), np.array([np.nan]), (4,))).all()
+
+
 def test_high_frequency_mean_is_that_of_the_dft_with_its_centre_zeroed():
     from ibl_dask.video.reducers import high_frequency_mean
 
@@ -99,6 +168,15 @@ def test_high_frequency_mean_is_that_of_the_dft_with_its_centre_zeroed():
     magnitude = np.abs(np.fft.ifft2(np.fft.ifftshift(shifted)))
     scaled = (magnitude - magnitude.min()) / (magnitude.max() - magnitude.min()) * 256
     assert high_frequency_mean(image) == pytest.approx(np.clip(scaled.round(), 0, 255).mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("level", [0, 1, 90, 120, 200, 255])
+@pytest.mark.parametrize("size", [(128, 160), (512, 640), (1024, 1280)])
+def test_image_without_detail_has_no_high_frequencies(level, size):
+    """The reference scales up what rounding leaves, so that white frames are in focus."""
+    from ibl_dask.video.reducers import high_frequency_mean
+
+    assert high_frequency_mean(np.full(size, level, np.uint8)) == 0
 
 
 def test_thumbnails_are_the_frames_asked_for(movie):

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibl_dask.errors import InputError
-from ibl_dask.model.description import Camera
+from ibl_dask.model.description import Camera, ExperimentDescription
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.model.region import Region
 from ibl_dask.model.runs import find_runs
-from ibl_dask.qc.evidence import CameraEvidence
+from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence, WheelEvidence
 from ibl_dask.qc.record import camera_record, failed_camera_record, session_record
 from ibl_dask.qc.registry import run_checks
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.index import load_index
-from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths
-from ibl_dask.tasks.steps.times import load_times
+from ibl_dask.tasks.steps.inputs import Facts, Records, has_camlog_only, read_camera
+from ibl_dask.tasks.steps.times import load_times, load_timing
+from ibl_dask.video.index import FrameIndex
 
 
-def check_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
+def check_camera(
+    *, records: Records, workspace: Workspace, camera: Camera, reference_frames: Path | None = None
+) -> Facts:
     """Judge one camera and keep the outcome for the session's record."""
     indexed = next(r for r in records.values() if r.key[0].startswith("index-"))
     if indexed.is_ok:
-        results = run_checks(_evidence(records, workspace, camera))
+        evidence = _evidence(records, workspace, camera, reference_frames)
+        without = not_asked(workspace.session.description, has_camlog_only(workspace, camera))
+        results = run_checks(evidence, without=without)
         record = camera_record(results)
     else:
         record = failed_camera_record(indexed.failure.message if indexed.failure else "its video cannot be indexed")
@@ -36,19 +44,30 @@ def check_camera(*, records: Records, workspace: Workspace, camera: Camera) -> F
     return {"outcome": record["outcome"], "checks": outcomes}
 
 
-def _evidence(records: Records, workspace: Workspace, camera: Camera) -> CameraEvidence:
-    from ibl_dask.timing.camera_files import read_camera_files
+def not_asked(description: ExperimentDescription, is_logged: bool) -> frozenset[str]:
+    """Return the checks that make no sense for a session, the same as the reference leaves out.
+
+    A mouse that gets used to the rig (habituation) has no wheel to turn; a camera that labcams logged has no pin
+    states.
+    """
+    names = [protocol.name.lower() for protocol in description.protocols]
+    habituation = bool(names) and all("habituation" in name for name in names)
+    return frozenset(["wheel_alignment"] * habituation + ["pin_state"] * is_logged)
+
+
+def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_frames: Path | None) -> CameraEvidence:
+    from ibl_dask.video.template import find_reference
 
     frame_index = load_index(workspace.index_file(camera.label))
-    timed = next(r for r in records.values() if r.key[0].startswith("times-"))
-    found = camera_file_paths(workspace, camera)
+    timed = next(r for r in records.values() if r.key[0].startswith("wheel-"))
     try:
-        files = read_camera_files(**found) if any(found.values()) else None
+        files = read_camera(workspace, camera)
     except InputError:
         files = None
     stored = next((r for r in records.values() if r.key[0].startswith("frames-")), None)
     store = read_frames(workspace.frames_store(camera.label)) if stored is not None and stored.is_ok else None
-    samples = _samples(store, len(frame_index))
+    timing = load_timing(workspace.timing_file(camera.label))[0] if timed.is_ok else {}
+    reference = find_reference(camera.label, frame_index.width, frame_index.height, reference_frames)
     return CameraEvidence(
         camera=camera,
         n_frames=len(frame_index),
@@ -66,24 +85,74 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera) -> CameraE
         n_ttl_rises=timed.value.get("n_ttl_rises"),
         n_decode_errors=None if store is None else int(store.columns["decode_error"].values.sum()),
         undecoded_runs=() if store is None else find_runs(store.columns["decode_error"].values),
-        **samples,
+        time_quality=timing.get("quality"),
+        residuals_s=timing.get("residuals_s"),
+        period_s=timed.value.get("period_s"),
+        no_face=reference if isinstance(reference, str) else "no frame was compared with the reference frame",
+        **_wheel(timed.value.get("wheel", {})),
+        **_measurements(store),
+        **_samples(store, camera.label, frame_index),
     )
 
 
-def _samples(store: FramesStore | None, n_frames: int) -> dict[str, NDArray[np.float64]]:
+def _wheel(found: Facts) -> dict[str, Any]:
+    """Return the video beside the wheel, as the step that settled the times saw it."""
+    if "offset_frames" not in found:
+        return {"no_wheel": found["why_not"]} if "why_not" in found else {}
+    names = ("overlaps", "offset_frames", "shift_frames", "shift_s", "confidence", "is_confident", "why_not")
+    return {"wheel": WheelEvidence(found["bout_s"] is not None, **{name: found[name] for name in names})}
+
+
+def _measurements(store: FramesStore | None) -> dict[str, Any]:
+    """Return what was measured of every frame, and the thumbnails."""
+    if store is None:
+        return {}
+    found = {**store.columns, **store.coordinates}
+    names = {
+        "brightness": "brightness",
+        "motion_energy": "motion_energy_wheel",
+        "thumbnails": "thumbnail",
+        "thumbnail_frames": "thumbnail_frame",
+    }
+    return {name: found[column].values for name, column in names.items() if column in found}
+
+
+def _samples(store: FramesStore | None, label: str, frame_index: FrameIndex) -> dict[str, Any]:
     """Return the values at the sampled frames, as often as the reference samples each."""
     from ibl_dask.video.reducers import focus_samples, sample_frames
+    from ibl_dask.video.template import face_region
 
     if store is None or "sample_brightness" not in store.columns:
         return {}
-    wanted = sample_frames(n_frames)
+    wanted = sample_frames(len(frame_index))
     place = np.searchsorted(store.coordinates["sample_frame"].values, wanted)
     focus = place[focus_samples(len(wanted))]
+    region = face_region(label, frame_index.width, frame_index.height)
     return {
+        "face": None if region is None else _face(store, region, place, focus),
         "sample_brightness": store.columns["sample_brightness"].values[place],
         "sample_laplacian": store.columns["sample_laplacian"].values[focus],
         "sample_high_frequency": store.columns["sample_high_frequency"].values[focus],
     }
+
+
+def _face(
+    store: FramesStore, region: Region, samples: NDArray[np.int64], focus: NDArray[np.int64]
+) -> FaceEvidence | None:
+    """Return how sampled frames compare with the reference frame; None where none was there."""
+    if "face_x" not in store.columns:
+        return None
+    values = {name: column.values for name, column in store.columns.items()}
+    return FaceEvidence(
+        left=region.left,
+        top=region.top,
+        x=values["face_x"][samples],
+        y=values["face_y"][samples],
+        score=values["face_score"][samples],
+        histogram_correlation=values["histogram_correlation"][samples],
+        laplacian=values["face_laplacian"][focus],
+        is_sharp=values["face_is_sharp"][focus],
+    )
 
 
 def publish_qc(*, records: Records, workspace: Workspace, cameras: Sequence[str]) -> Facts:

@@ -21,7 +21,7 @@ from ibl_dask.tasks.steps.index import load_index
 from ibl_dask.tasks.steps.inputs import Facts, Records
 from ibl_dask.tasks.steps.times import load_times, load_timing
 from ibl_dask.video.index import FrameIndex
-from ibl_dask.video.reducers import Reducer
+from ibl_dask.video.reducers import MotionEnergy, Reducer
 
 CHUNK_VERSION = 1
 
@@ -147,6 +147,28 @@ def merge_chunks(
     }
 
 
+def read_motion_energy(
+    workspace: Workspace, camera: str, chunks: Sequence[Chunk], reducer: MotionEnergy, *, is_fresh: bool
+) -> NDArray[np.float32]:
+    """Return motion energies, from the chunks that bring them or from the per-frame store, before the merge.
+
+    Returns
+    -------
+    ndarray
+        NaN where a frame did not decode (frame,).
+    """
+    from ibl_dask.video.framepass import join_passes
+
+    frame_index = load_index(workspace.index_file(camera))
+    if is_fresh:
+        parts = ((chunk, _read_part(workspace, camera, chunk, frame_index)) for chunk in chunks)
+        return np.asarray(join_passes([reducer], parts)[f"{reducer.name}/{reducer.name}"], np.float32)
+    columns: dict[str, Column] = {}
+    path = workspace.frames_store(camera)
+    _carry_over(reducer, read_frames(path), columns, {}, path)
+    return np.asarray(columns[reducer.name].values, np.float32)
+
+
 def _what_is_lost(errors: NDArray[np.uint8], camera: str, records: Records) -> Facts:
     """Say which frames do not decode, so that the task is Incomplete and whoever ran it is told."""
     if not errors.any():
@@ -268,7 +290,7 @@ def _add_times(
     columns: dict[str, Column],
     coordinates: dict[str, Column],
 ) -> None:
-    timed = [r for r in records.values() if r.key[0].startswith("times-")]
+    timed = [r for r in records.values() if r.key[0].startswith("wheel-")]
     if not timed or not timed[0].is_ok:
         return
     values = load_times(workspace, camera)

@@ -1,4 +1,4 @@
-"""Where the files of a camera are, and what they should be."""
+"""Where the files of a camera and of the main clock are, what they should be, and what they hold."""
 
 from __future__ import annotations
 
@@ -7,15 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.description import Camera
 from ibl_dask.model.step import Key, StepRecord
-from ibl_dask.store import alf
+from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
+from ibl_dask.timing.camera_files import CameraFiles, read_camera_files
+from ibl_dask.timing.camlog import read_camlog
+from ibl_dask.timing.nidq import Sync, channel_map, read_sync
+from ibl_dask.timing.spikeglx_binary import SYNC_PULSES, read_binary_sync
+from ibl_dask.timing.timeline import read_timeline_recording, timeline_channel_map
 
 Records = Mapping[Key, StepRecord]
 """Records of the steps that a step needs."""
 Facts = Mapping[str, Any]
 """What a step returns: counts and short facts; JSON."""
+TRIPLET = ("times", "channels", "polarities")
+"""What the extracted fronts of a main clock say of each."""
+FRONTS_VERSION = 1
+"""Version of how fronts are extracted, and kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +39,11 @@ class SyncFiles:
     """Folder relative to the session."""
     namespace: str
     """spikeglx or timeline: the first part of the file names."""
+
+    @property
+    def is_timeline(self) -> bool:
+        """Return whether it is a Timeline DAQ, of a mesoscope rig."""
+        return self.namespace == "timeline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +63,9 @@ def video_pattern(label: str, extension: str) -> str:
 
 def find_video(workspace: Workspace, camera: Camera) -> Path | None:
     """Return a camera's video: compressed where there is one, else as recorded."""
-    for extension in ("mp4", "avi"):
-        found = alf.find(workspace.session, camera.collection, video_pattern(camera.label, extension))
+    names = [video_pattern(camera.label, extension) for extension in ("mp4", "avi")]
+    for name in (*names, f"{camera.label}_cam*.avi"):  # the last as labcams names it
+        found = alf.find(workspace.session, camera.collection, name)
         if found is not None:
             return found
     return None
@@ -59,29 +78,142 @@ def camera_file_paths(workspace: Workspace, camera: Camera) -> dict[str, Path | 
         "timestamps": "timestamps.ssv",
         "gpio": "GPIO.bin",
         "counter": "frame_counter.bin",
+        "camlog": "raw.camlog",
     }
-    return {
+    found = {
         key: alf.find(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.{name}")
         for key, name in names.items()
     }
+    if found["camlog"] is None:  # as labcams names it
+        found["camlog"] = alf.find(workspace.session, camera.collection, f"{camera.label}_cam*.camlog")
+    return found
+
+
+def has_camlog_only(workspace: Workspace, camera: Camera) -> bool:
+    """Return whether labcams recorded a camera: it left a log, and no clock of another kind."""
+    found = camera_file_paths(workspace, camera)
+    return found["camlog"] is not None and found["frame_data"] is None and found["timestamps"] is None
+
+
+def read_camera(workspace: Workspace, camera: Camera) -> CameraFiles | None:
+    """Read whatever a camera noted about its frames; None where it left nothing.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be used.
+    """
+    found = camera_file_paths(workspace, camera)
+    camlog = found.pop("camlog")
+    if camlog is not None and found["frame_data"] is None and found["timestamps"] is None:
+        return read_camlog(camlog).camera_files
+    return read_camera_files(**found) if any(found.values()) else None
 
 
 def sync_paths(workspace: Workspace, sync: SyncFiles) -> dict[str, Path | None]:
-    """Return the files of the main clock's fronts, by what they hold."""
-    names = {part: f"_{sync.namespace}_sync.{part}.npy" for part in ("times", "channels", "polarities")}
-    names["wiring"] = f"_{sync.namespace}_*.wiring.json"
-    return {part: alf.find(workspace.session, sync.collection, name) for part, name in names.items()}
+    """Return the files of the main clock, by what they hold: extracted fronts, else the recording; the wiring."""
+
+    def find(*names: str) -> Path | None:
+        paths = (alf.find(workspace.session, sync.collection, name) for name in names)
+        return next((path for path in paths if path is not None), None)
+
+    fronts = {part: find(f"_{sync.namespace}_sync.{part}.npy") for part in TRIPLET}
+    if sync.is_timeline:
+        wiring = {"meta": find("_timeline_DAQdata.meta.json")}
+        recording = {"recording": find("_timeline_DAQdata.raw.npy"), "clock": find("_timeline_DAQdata.timestamps.npy")}
+    else:
+        wiring = {"wiring": find(f"_{sync.namespace}_*.wiring.json", "*.wiring.json")}
+        recording = {"recording": find("*.nidq.cbin", "*.nidq.bin"), "header": find("*.nidq.meta")}
+    return {**fronts, **wiring, **({} if all(fronts.values()) else recording)}
+
+
+def must_extract(workspace: Workspace, sync: SyncFiles) -> bool:
+    """Return whether the fronts of the main clock must be read from its recording first."""
+    paths = sync_paths(workspace, sync)
+    return paths.get("recording") is not None and _kept_fronts(workspace, recording_identity(paths)) is None
+
+
+def extract_sync(*, records: Records, workspace: Workspace, sync: SyncFiles) -> Facts:
+    """Read the fronts of the main clock from its recording, once for all cameras, and keep them."""
+    fronts = read_fronts(workspace, sync)
+    return {"fronts": int(fronts.times_s.size), "outputs": [str(fronts_file(workspace))]}
+
+
+def fronts_file(workspace: Workspace) -> Path:
+    """Return where fronts are kept that were read from a recording."""
+    return workspace.session.own / "sync.fronts.npz"
+
+
+def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:
+    """Return the fronts of the main clock: those that were extracted, else from the recording.
+
+    Raises
+    ------
+    InputError
+        If there are none, or files cannot be used.
+    """
+    paths = sync_paths(workspace, sync)
+    recording = paths.get("recording")
+    if recording is None:
+        do = f"{SYNC_PULSES}, or copy {sync.collection} from the acquisition computer"
+        names = [f"_{sync.namespace}_sync.{part}.npy" for part in TRIPLET]
+        return read_sync(*(alf.require(workspace.session, sync.collection, name, do) for name in names))
+    identity = recording_identity(paths)
+    kept = _kept_fronts(workspace, identity)
+    if kept is None:
+        if sync.is_timeline:
+            kept = read_timeline_recording(recording, paths["clock"], paths["meta"])
+        else:
+            kept = read_binary_sync(recording, paths["header"])
+        content: dict[str, NDArray[Any]] = {
+            "times": kept.times_s,
+            "channels": kept.channels.astype(np.uint8),
+            "polarities": kept.polarities,
+        }
+        arrays.write_arrays(fronts_file(workspace), "sync-fronts", FRONTS_VERSION, content, identity)
+    return kept
+
+
+def read_channels(workspace: Workspace, sync: SyncFiles, fronts: Sync) -> dict[str, int]:
+    """Return the channel of each named line of the main clock.
+
+    Raises
+    ------
+    InputError
+        If the rig's wiring cannot be had.
+    """
+    paths = sync_paths(workspace, sync)
+    if sync.is_timeline:
+        return timeline_channel_map(paths["meta"], fronts, where=str(workspace.session.path / sync.collection))
+    return channel_map(paths["wiring"], "sync" if sync.collection == "raw_sync_data" else "nidq")
+
+
+def recording_identity(paths: Mapping[str, Path | None]) -> dict[str, Any]:
+    """Return what tells a recording of the main clock from another; JSON."""
+    return {part: alf.identity(paths.get(part)) for part in ("recording", "header", "clock", "meta")}
+
+
+def _kept_fronts(workspace: Workspace, identity: Mapping[str, Any]) -> Sync | None:
+    """Return the fronts that were read from this recording before; None where there are none."""
+    try:
+        content, facts = arrays.read_arrays(fronts_file(workspace), "sync-fronts", FRONTS_VERSION)
+    except (FileNotFoundError, CorruptOutput, FormatTooNew):
+        return None
+    if facts != dict(identity):
+        return None
+    return Sync(content["times"], content["channels"].astype(np.int64), content["polarities"])
 
 
 def register_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
     """List a camera's raw files, and insist on a clock of its own."""
     found = {key: path for key, path in camera_file_paths(workspace, camera).items() if path is not None}
-    if "frame_data" not in found and "timestamps" not in found:
+    if not found.keys() & {"frame_data", "timestamps", "camlog"}:
+        name, others = ("raw.camlog", "") if camera.compressed else ("frameData.bin", " (or timestamps.ssv)")
         alf.require(
             workspace.session,
             camera.collection,
-            f"_iblrig_{camera.label}Camera.frameData.bin",
-            "copy frameData.bin (or timestamps.ssv) of this camera from the acquisition computer",
+            f"_iblrig_{camera.label}Camera.{name}",
+            f"copy {name}{others} of this camera from the acquisition computer",
         )
     video = find_video(workspace, camera)
     files = [*found.values(), *([video] if video is not None else [])]

@@ -14,35 +14,57 @@ from ibl_dask.errors import NoPulses
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.steps.inputs import BpodFiles, Facts, Records, SyncFiles, camera_file_paths, sync_paths
-from ibl_dask.timing.align import CameraTimes, frame_times, times_from_pulses
+from ibl_dask.tasks.steps.inputs import (
+    BpodFiles,
+    Facts,
+    Records,
+    SyncFiles,
+    camera_file_paths,
+    read_camera,
+    read_channels,
+    read_fronts,
+)
+from ibl_dask.timing.align import CameraTimes, Quality, frame_times, times_from_pulses
 from ibl_dask.timing.bpod import ROUTE, bpod_pulses, read_bpod
-from ibl_dask.timing.camera_files import CameraFiles, read_camera_files
-from ibl_dask.timing.nidq import Fronts, Sync, channel_map, read_sync
+from ibl_dask.timing.camlog import camlog_times, read_camlog
+from ibl_dask.timing.nidq import Fronts, Sync
+from ibl_dask.timing.pulses import Pulses, camera_pulses
 
 TIMING_VERSION = 1
+PULSE_TIMES = "pulse-times"
 
 
 def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync: SyncFiles) -> Facts:
     """Give every frame a time on the clock of a DAQ, and say how it was obtained."""
     where = _where(workspace, camera)
-    triplet = []
-    for part in ("times", "channels", "polarities"):
-        do = "extract the sync pulses first (SyncPulses), or copy raw_ephys_data from the acquisition computer"
-        triplet.append(alf.require(workspace.session, sync.collection, f"_{sync.namespace}_sync.{part}.npy", do))
-    fronts = read_sync(*triplet)
-    channels = channel_map(sync_paths(workspace, sync)["wiring"])
+    fronts = read_fronts(workspace, sync)
+    channels = read_channels(workspace, sync, fronts)
     pulses = fronts.fronts(_camera_channel(channels, camera, where))
     ttl, notes = _sync_line(fronts, channels, camera)
     result = frame_times(
         _n_frames(records),
         pulses,
         ttl,
-        _camera_files(workspace, camera),
+        read_camera(workspace, camera),
         where=where,
         fronts_per_channel=fronts.counts(),
     )
-    return _publish(workspace, camera, result, ttl, notes)
+    return _keep(workspace, camera, result, ttl, notes, camera_pulses(pulses, where=where))
+
+
+def time_camera_by_camlog(*, records: Records, workspace: Workspace, camera: Camera, sync: SyncFiles) -> Facts:
+    """Give every frame a time on the clock of a DAQ, by the log that labcams wrote, and say how it was obtained."""
+    where = _where(workspace, camera)
+    fronts = read_fronts(workspace, sync)
+    channel = _camera_channel(read_channels(workspace, sync, fronts), camera, where)
+    path = camera_file_paths(workspace, camera)["camlog"]
+    log = None if path is None else read_camlog(path)
+    result = camlog_times(
+        _n_frames(records), fronts.fronts(channel), log, where=where, fronts_per_channel=fronts.counts()
+    )
+    notes = [] if log is not None else ["labcams left no log of this camera, so numbers alone decide"]
+    pulses = camera_pulses(fronts.fronts(channel), where=where)
+    return _keep(workspace, camera, result, None, notes, pulses)
 
 
 def time_camera_by_bpod(
@@ -61,9 +83,9 @@ def time_camera_by_bpod(
     pulses = bpod_pulses(events, where=where)
     ttl = None if camera.sync_label is None else events.ttl
     route = replace(ROUTE, outside_s=longest_extrapolation_s)
-    files = _camera_files(workspace, camera)
+    files = read_camera(workspace, camera)
     result = times_from_pulses(_n_frames(records), pulses, ttl, files, where=where, route=route)
-    return _publish(workspace, camera, result, ttl, notes)
+    return _keep(workspace, camera, result, ttl, notes, pulses)
 
 
 def _where(workspace: Workspace, camera: Camera) -> str:
@@ -74,19 +96,23 @@ def _n_frames(records: Records) -> int:
     return next(int(r.value["frames"]) for r in records.values() if "frames" in r.value)
 
 
-def _camera_files(workspace: Workspace, camera: Camera) -> CameraFiles | None:
-    found = camera_file_paths(workspace, camera)
-    return read_camera_files(**found) if any(found.values()) else None
-
-
-def _publish(
-    workspace: Workspace, camera: Camera, result: CameraTimes, ttl: Fronts | None, notes: Sequence[str]
+def _keep(
+    workspace: Workspace,
+    camera: Camera,
+    result: CameraTimes,
+    ttl: Fronts | None,
+    notes: Sequence[str],
+    pulses: Pulses | None = None,
 ) -> Facts:
-    """Write times, and how they were obtained."""
-    wanted = workspace.times_file(camera.label)
-    path = alf.publish_npy(wanted, result.times_s, workspace.overwrite)
-    if path != wanted:
-        notes = [*notes, f"{wanted.name} was there with other times, which stay: these are in {path.parent.name}"]
+    """Keep times for the step that publishes them (`steps/wheel.py`), with what it may correct them by.
+
+    Parameters
+    ----------
+    workspace, camera, result, ttl, notes
+        Whose times, how they came out, and what there is to say.
+    pulses
+        Those that the times were made from; those that no frame shows are wanted where the wheel decides.
+    """
     facts: dict[str, Any] = {
         "method": result.method,
         "start": result.start,
@@ -104,19 +130,68 @@ def _publish(
         "flagged": bool(result.flagged),
         "n_ttl_rises": None if ttl is None else len(ttl.rises_s),
     }
-    arrays.write_arrays(
-        workspace.timing_file(camera.label),
-        "camera-timing",
-        TIMING_VERSION,
-        {
-            "quality": result.quality,
-            "residual_frames": result.residual_frames,
-            "residuals_s": result.residuals_s,
-        },
-        facts,
-    )
-    n_frames = result.times_s.size
-    return {"frames": n_frames, **facts, "outputs": [str(path), str(workspace.timing_file(camera.label))]}
+    exposures, numbers = _exposures(result, pulses)
+    path = workspace.pulse_times_file(camera.label)
+    content: dict[str, NDArray[Any]] = {
+        "times_s": result.times_s,
+        "quality": result.quality,
+        "residual_frames": result.residual_frames,
+        "residuals_s": result.residuals_s,
+        "exposures_s": exposures.times_s,
+        "measured": exposures.measured,
+        "numbers": numbers,
+    }
+    arrays.write_arrays(path, PULSE_TIMES, TIMING_VERSION, content, facts)
+    return {"frames": result.times_s.size, **facts, "outputs": [str(path)]}
+
+
+def _exposures(result: CameraTimes, pulses: Pulses | None) -> tuple[Pulses, NDArray[np.int64]]:
+    """Return the pulses behind some times, with those that no frame shows, and which of them each frame shows.
+
+    Frames that have none are numbered on beyond the ends.
+    """
+    shown = result.quality != Quality.EXTRAPOLATED
+    times, measured = result.times_s[shown], result.quality[shown] == Quality.MEASURED
+    if pulses is not None:
+        near = np.searchsorted(times, pulses.times_s - result.period_s / 2)
+        free = near == np.searchsorted(times, pulses.times_s + result.period_s / 2)
+        times = np.concatenate([times, pulses.times_s[free]])
+        measured = np.concatenate([measured, pulses.measured[free]])
+        order = np.argsort(times, kind="stable")
+        times, measured = times[order], measured[order]
+    exposures = Pulses(times, measured)
+    # A quarter of a period early, so that the first pulse from there on is that of the frame itself.
+    return exposures, exposures.number_at(result.times_s - result.period_s / 4)
+
+
+def publish_times(
+    workspace: Workspace,
+    camera: Camera,
+    times_s: NDArray[np.float64],
+    details: Mapping[str, NDArray[Any]],
+    facts: Mapping[str, Any],
+) -> Facts:
+    """Write the frame times of a camera, and how they were obtained.
+
+    Parameters
+    ----------
+    workspace, camera
+        Where, and whose.
+    times_s
+        One per frame, s on the main clock (frame,).
+    details, facts
+        What is kept beside them: `quality` (frame,), `residual_frames` and `residuals_s` (match,), and what `_keep`
+        lists.
+    """
+    wanted = workspace.times_file(camera.label)
+    path = alf.publish_npy(wanted, times_s, workspace.overwrite)
+    told = dict(facts)
+    if path != wanted:
+        note = f"{wanted.name} was there with other times, which stay: these are in {path.parent.name}"
+        told["notes"] = [*told["notes"], note]
+    timing = workspace.timing_file(camera.label)
+    arrays.write_arrays(timing, "camera-timing", TIMING_VERSION, details, told)
+    return {**told, "outputs": [str(path), str(timing)]}
 
 
 def _camera_channel(channels: Mapping[str, int], camera: Camera, where: str) -> int:
@@ -145,6 +220,11 @@ def load_times(workspace: Workspace, camera: str) -> NDArray[np.float64] | None:
     """Return the published frame times of a camera; None where there are none. (frame,)"""
     path = workspace.published_times(camera)
     return None if path is None else np.asarray(np.load(path), np.float64)
+
+
+def load_pulse_times(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+    """Read the times of a camera as the pulses alone tell them, and what they were made from."""
+    return arrays.read_arrays(path, PULSE_TIMES, TIMING_VERSION)
 
 
 def load_timing(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -1,0 +1,146 @@
+"""How frames lie in time: checks that the reference lacks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ibl_dask.model.outcome import CheckResult, Outcome
+from ibl_dask.model.runs import find_runs
+from ibl_dask.qc.evidence import CameraEvidence
+from ibl_dask.qc.registry import check
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MAX_UNEVEN_SHARE = 0.001
+MAX_GAP_S = 1.0
+MAX_OFF_SHARE = 0.01
+MAX_EXTRAPOLATED_PERIODS = 10_000
+_INTERPOLATED, _EXTRAPOLATED = 1, 2
+
+
+@check
+def check_frame_intervals(evidence: CameraEvidence) -> CheckResult | str:
+    """Look at every interval between frames, not at the median alone.
+
+    An interval is uneven where it is off the median by over half a period: the frame is then nearer to the time of
+    another one. Any is a WARNING.
+
+    Notes
+    -----
+    FAIL from one interval in a thousand on, the share at which the reference fails dropped frames, since a dropped
+    frame leaves one uneven interval; and where a gap is a second or longer, half of the window around an event in which
+    the field averages (2 s), so that whole responses are missing. The reference never looks: times that jump by a
+    minute pass its `framerate` and `timestamps`.
+    """
+    if evidence.times_s is None:
+        return "there are no frame times"
+    intervals = np.diff(evidence.times_s)
+    finite = np.isfinite(intervals)
+    if np.count_nonzero(finite) < 2:
+        return "there are fewer than three frame times"
+    period = float(np.median(intervals[finite]))
+    uneven = finite & (np.abs(intervals - period) > period / 2)
+    place = int(np.argmax(np.where(finite, intervals, -np.inf)))
+    gap, n_uneven = float(intervals[place]), int(np.count_nonzero(uneven))
+    share = n_uneven / int(np.count_nonzero(finite))
+    has_gap = bool(uneven[place]) and gap >= MAX_GAP_S
+    outcome = Outcome.FAIL if share >= MAX_UNEVEN_SHARE or has_gap else Outcome.WARNING
+    return CheckResult(
+        "frame_intervals",
+        outcome if n_uneven else Outcome.PASS,
+        measured=f"{n_uneven:,} of {np.count_nonzero(finite):,} intervals are uneven ({share:.3%}), the longest is "
+        f"{gap:.4g} s after frame {place:,}",
+        threshold=f"none off the median ({1000 * period:.4g} ms) by over half of it; FAIL from {MAX_UNEVEN_SHARE:.1%} "
+        f"or a gap of {MAX_GAP_S:g} s on",
+        values={
+            "median_s": period,
+            "n_uneven": n_uneven,
+            "share_uneven": share,
+            "longest_s": gap,
+            "longest_after_frame": place,
+        },
+    )
+
+
+@check
+def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
+    """Ask every matched change of the camera's pin whether it happened when its frame says.
+
+    A change that the main clock saw lies between the frame before the one that first shows it and that frame: its
+    residual is in (-period, 0]. Off by a frame or more is what comes after the frame, or more than half a period too
+    early (exposures that take their pin late come to that much).
+
+    Notes
+    -----
+    One stray change may be a glitch on the line: WARNING. From one in a hundred on it is no glitch but a shift of the
+    frames against the clock, somewhere or everywhere: FAIL. The reference looks at the first change alone.
+    """
+    if evidence.residuals_s is None or evidence.period_s is None:
+        return "there are no frame times, or none that pin changes were matched for"
+    if len(evidence.residuals_s) == 0:
+        return "no change of the camera's pin was matched with the sync line"
+    residuals, period = evidence.residuals_s, evidence.period_s
+    off = (residuals > 0) | (residuals <= -1.5 * period)
+    n_off = int(np.count_nonzero(off))
+    share = n_off / len(residuals)
+    worst = float(residuals[np.argmax(np.abs(residuals + period / 2))])
+    outcome = Outcome.FAIL if share >= MAX_OFF_SHARE else Outcome.WARNING
+    return CheckResult(
+        "pulse_residuals",
+        outcome if n_off else Outcome.PASS,
+        measured=f"{n_off:,} of {len(residuals):,} matched pin changes are off by a frame or more ({share:.2%}), the "
+        f"largest residual is {1000 * worst:.3g} ms",
+        threshold=f"every residual in (-{1500 * period:.3g}, 0] ms; FAIL from {MAX_OFF_SHARE:.0%} on",
+        values={
+            "n_matched": len(residuals),
+            "n_off": n_off,
+            "share_off": share,
+            "largest_residual_s": worst,
+            "median_residual_s": float(np.median(residuals)),
+        },
+    )
+
+
+@check
+def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
+    """Count the times that no pulse measured: interpolated between two pulses, or extrapolated beyond the last.
+
+    Any is a WARNING: a reader of the times should know.
+
+    Notes
+    -----
+    An interpolated time has a pulse on either side. An extrapolated one drifts: quartz clocks agree to 50 parts per
+    million, so that 10,000 frames beyond the last pulse may be off by half a frame, at any rate. That is where FAIL
+    starts. The reference extrapolates without a word.
+    """
+    if evidence.time_quality is None or len(evidence.time_quality) == 0:
+        return "there are no frame times"
+    quality = evidence.time_quality
+    interpolated, extrapolated = quality == _INTERPOLATED, quality == _EXTRAPOLATED
+    longest = {name: _longest_run(flags) for name, flags in (("in", interpolated), ("ex", extrapolated))}
+    n_in, n_ex = int(np.count_nonzero(interpolated)), int(np.count_nonzero(extrapolated))
+    outcome = Outcome.WARNING if n_in or n_ex else Outcome.PASS
+    if longest["ex"] > MAX_EXTRAPOLATED_PERIODS:
+        outcome = Outcome.FAIL
+    return CheckResult(
+        "reckoned_times",
+        outcome,
+        measured=f"{n_in:,} of {len(quality):,} times are interpolated ({n_in / len(quality):.3%}), "
+        f"{n_ex:,} extrapolated ({n_ex / len(quality):.3%}), at most {longest['in']:,} and {longest['ex']:,} in a row",
+        threshold=f"none; FAIL over {MAX_EXTRAPOLATED_PERIODS:,} extrapolated in a row",
+        values={
+            "share_interpolated": n_in / len(quality),
+            "share_extrapolated": n_ex / len(quality),
+            "n_interpolated": n_in,
+            "n_extrapolated": n_ex,
+            "longest_interpolated_frames": longest["in"],
+            "longest_extrapolated_frames": longest["ex"],
+        },
+    )
+
+
+def _longest_run(flags: NDArray[np.bool_]) -> int:
+    return max((last - first + 1 for first, last in find_runs(flags)), default=0)

@@ -1,0 +1,157 @@
+"""The camera's ruler: a mark for each exposure that it counted, or for each period of its clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ibl_dask.errors import UnequalLengths
+from ibl_dask.timing.pulses import typical_period_s
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ibl_dask.timing.camera_files import CameraFiles
+    from ibl_dask.timing.pulses import Gap, Pulses
+
+    IntArray = NDArray[np.int64]
+
+_SAME_PERIOD = 0.01
+"""Camera clock and pulses must agree on the period to this share: quartzes do to 0.0002, cameras differ by a factor."""
+_MOST_LEAPS = 0.01
+"""A camera clock that leaps at more than this share of the frames is no clock."""
+_LEAPS_TOGETHER = 3
+"""Leaps within so many frames of each other are added up: a frame whose time is noted late or out of order leaps both
+ways."""
+_ABOUT_A_NUMBER = 0.1
+"""Pauses by two clocks are the same if they differ by less than this many periods."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ruler:
+    """The ruler of the camera: exposures, or periods, before each frame of the video."""
+
+    marks: IntArray
+    """Mark of each frame, 0 at the first, increasing (frame,)."""
+    notes: tuple[str, ...] = ()
+    pauses: IntArray | None = None
+    """Periods after each frame in which the camera's clock went on without an exposure being counted (frame - 1,);
+    None where the marks are the camera's own count."""
+    is_damaged: bool = False
+    """True where the counter cannot be right, or is not of as many frames as the video."""
+
+    @property
+    def n_marks(self) -> int:
+        """Return the marks from the first frame to the last."""
+        return int(self.marks[-1]) + 1
+
+
+def by_counter(n_frames: int, camera: CameraFiles | None, n_tolerated: int, where: str) -> Ruler:
+    """Fit the camera's count to the video: cut its tail, or let it go on by ones."""
+    if camera is None or not camera.n_frames:
+        return Ruler(np.arange(n_frames, dtype=np.int64))
+    values = camera.count if camera.count is not None else np.arange(camera.n_frames, dtype=np.int64)
+    short = n_frames - values.size
+    if short > n_tolerated:
+        raise UnequalLengths(
+            "the camera's files describe fewer frames than the video has",
+            where=f"{where}: {', '.join(camera.sources)}" if camera.sources else where,
+            expected=f"{n_frames:,} frames, or at most {n_tolerated:,} fewer",
+            got=f"{values.size:,} frames",
+            do="copy the camera's files again from the acquisition computer; if the originals are as short, "
+            "they belong to another recording or their disk was full: move them aside to time the video by counts",
+        )
+    if short > 0:
+        values = np.concatenate([values, values[-1] + 1 + np.arange(short, dtype=np.int64)])
+        note = f"the camera's files lack the last {short:,} frames of the video, taken to follow one by one"
+        return Ruler(values, (note,), is_damaged=True)
+    if short < 0:
+        note = f"the video lacks the last {-short:,} frames that the camera's files describe"
+        return Ruler(values[:n_frames], (note,), is_damaged=True)
+    return Ruler(values)
+
+
+@dataclass(frozen=True, slots=True)
+class NoClock:
+    """Why the camera's clock says nothing."""
+
+    notes: tuple[str, ...] = ()
+    period_s: float | None = None
+    """The period it shows, s, where that is not the pulses'."""
+
+
+def by_clock(counter: Ruler, camera: CameraFiles | None, pulses: Pulses, gaps: tuple[Gap, ...]) -> Ruler | NoClock:
+    """Count periods instead of exposures, by the camera's clock.
+
+    The two are the same until the camera pauses, or its counter lies. Where a frame's time is noted late or out of
+    order, the clock leaps there and back again, and the counter stays right.
+    """
+    known = 0 if camera is None or camera.camera_time_s is None else min(camera.camera_time_s.size, counter.marks.size)
+    if camera is None or camera.camera_time_s is None or known < 2:
+        return NoClock()
+    clock = camera.camera_time_s[:known]
+    period = typical_period_s(clock)
+    if not period > 0:
+        return NoClock(("the camera's clock stands still and was not used",))
+    if not same_period(period, pulses.period_s):
+        note = f"the camera's clock shows a frame every {1e3 * period:.3f} ms, the pulses one every "
+        return NoClock((f"{note}{1e3 * pulses.period_s:.3f} ms: the clock was not used",), period)
+    steps = np.diff(counter.marks)
+    leaps = np.zeros_like(steps)
+    leaps[: known - 1] = _whole_periods(np.diff(clock) / period, pulses, gaps) - steps[: known - 1]
+    _take_back(leaps)
+    leaps = np.maximum(leaps, 1 - steps)
+    n_back = int(np.count_nonzero(leaps < 0))
+    if n_back > _MOST_LEAPS * known:
+        return NoClock((f"the camera's clock is behind its counter at {n_back:,} frames and was not used",))
+    notes = counter.notes
+    if n_back:
+        frame = int(np.flatnonzero(leaps < 0)[0]) + 1
+        notes = (
+            *notes,
+            f"the frame counter leaps beyond the camera's clock at frame {frame:,}; the clock was used",
+        )
+    marks = np.concatenate([[0], np.cumsum(steps + leaps)])
+    return Ruler(marks, notes, np.maximum(leaps, 0), counter.is_damaged or n_back > 0)
+
+
+def _whole_periods(in_periods: NDArray[np.float64], pulses: Pulses, gaps: tuple[Gap, ...]) -> IntArray:
+    """Round the intervals of the camera's clock as those between pulses were, so that both make the same of a pause."""
+    whole = np.rint(in_periods)
+    doubtful = np.flatnonzero(np.abs(in_periods - whole) > 0.5 - _ABOUT_A_NUMBER)
+    if doubtful.size and gaps:
+        lengths = np.array([gap.duration_s for gap in gaps]) / pulses.period_s
+        order = np.argsort(lengths)
+        at = np.clip(np.searchsorted(lengths[order], in_periods[doubtful] - _ABOUT_A_NUMBER), 0, lengths.size - 1)
+        same = np.abs(lengths[order[at]] - in_periods[doubtful]) <= _ABOUT_A_NUMBER
+        whole[doubtful[same]] = np.array([gap.n_periods for gap in gaps])[order[at[same]]]
+    return whole.astype(np.int64)
+
+
+def _take_back(leaps: IntArray) -> None:
+    """Add up, in place, leaps back and forth that come within a few frames of each other."""
+    at = np.flatnonzero(leaps)
+    if not at.size or not (leaps[at] < 0).any():
+        return
+    group = np.concatenate(([0], np.cumsum(np.diff(at) > _LEAPS_TOGETHER)))
+    n_up = np.bincount(group[leaps[at] > 0], minlength=group[-1] + 1)
+    n_down = np.bincount(group[leaps[at] < 0], minlength=group[-1] + 1)
+    total = np.bincount(group, weights=leaps[at]).astype(np.int64)
+    both = (n_up > 0) & (n_down > 0)
+    last = np.append(np.flatnonzero(np.diff(group)), group.size - 1)
+    leaps[at[both[group]]] = 0
+    leaps[at[last[both]]] = total[both]
+
+
+def longest_gap(counter: Ruler, camera: CameraFiles | None, period_s: float) -> int:
+    """Return the longest gap that can lie within the recording, in periods."""
+    clock = None if camera is None else camera.camera_time_s
+    by_clock = 0 if clock is None or not clock.size else float(clock.max() - clock.min()) / period_s
+    return max(counter.n_marks, int(by_clock))
+
+
+def same_period(a_s: float, b_s: float) -> bool:
+    """Return whether two clocks mean the same camera."""
+    return abs(a_s - b_s) <= _SAME_PERIOD * b_s
