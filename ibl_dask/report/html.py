@@ -34,6 +34,7 @@ _TIMING_COUNTS = (
 )
 _METHODS = {
     "pins": "pin changes matched with sync pulses",
+    "intervals": "intervals between pulses matched with those of the camera's log",
     "counts": "frames and pulses counted",
     "wheel": "frames and pulses counted, and moved to agree with the wheel",
 }

@@ -72,8 +72,9 @@ class CameraTimes:
     """s on the main clock, strictly increasing (frame,)."""
     quality: NDArray[np.uint8]
     """`Quality` of each time (frame,)."""
-    method: Literal["pins", "counts"]
-    """What told the pulse of frame 0: the sync line on the pin, or the numbers of pulses and frames."""
+    method: Literal["pins", "intervals", "counts"]
+    """What told the pulse of frame 0: the sync line on the pin, intervals that agree with those of the camera's log, or
+    the numbers of pulses and frames."""
     start: int
     """Pulse of frame 0; negative where the camera ran before the pulses were recorded."""
     n_pulses: int

@@ -208,6 +208,7 @@ def camlog_times(
     is_guess = agreed is None and n_after > 0
     return replace(
         result,
+        method="counts" if agreed is None else "intervals",
         quality=np.where(is_early, np.uint8(Quality.EXTRAPOLATED), result.quality),
         start=result.start - n_padded + n_before - n_early,
         n_pulses=result.n_pulses - n_padded + n_before + n_after,

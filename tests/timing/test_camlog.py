@@ -197,6 +197,7 @@ def test_times_are_true_wherever_pulses_are_in_excess_and_frames_were_dropped(be
     result = times_of(frames.size, fronts_of(exposures), log_by(exposures, frames, first_id))
     assert np.abs(result.times_s - exposures[frames]).max() <= SAMPLE_S
     assert (result.start, result.n_surplus_start, result.n_surplus_end) == (before, before, after)
+    assert result.method == "intervals"
     assert result.n_dropped == len(dropped)
     assert not result.flagged
     assert result.outcome_hint is Outcome.PASS
