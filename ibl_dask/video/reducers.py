@@ -350,6 +350,7 @@ class QcSamples(_Described):
     focus_frames: tuple[int, ...]
     focus_regions: tuple[Region, ...]
     name: str = "qc_samples"
+    version: ClassVar[int] = 2
     frame_dim: ClassVar[str] = "sample_frame"
 
     @property
