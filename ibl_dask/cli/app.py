@@ -71,7 +71,7 @@ def run(
     profile: ProfileFile = None,
     workers: Workers = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace published ALF files that changed; else a revision is made.")
+        bool, typer.Option("--overwrite", help="Replace published files that changed, videos included.")
     ] = False,
     collection: Annotated[
         str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
@@ -84,6 +84,16 @@ def run(
         Path | None,
         typer.Option("--reference-frames", help="Folder with frames_LABEL.npy of well-placed cameras [ibllib's]."),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option("--encoding", help="How raw videos are compressed: ibl, ibl_bpod or short_gop [by the rig]."),
+    ] = None,
+    raw_video: Annotated[
+        str | None,
+        typer.Option(
+            "--raw-video", help="What becomes of a raw video whose copy is proven: keep, trash, delete [keep]."
+        ),
+    ] = None,
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
@@ -92,6 +102,8 @@ def run(
         "collection": collection,
         "longest_extrapolation_s": longest_extrapolation,
         "reference_frames": reference_frames,
+        "encoding": encoding,
+        "raw_video": raw_video,
     }
     given = {name: value for name, value in options.items() if value is not None}
     raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite, **given))

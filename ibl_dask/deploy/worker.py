@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import signal
 import threading
 from typing import Any
@@ -29,7 +30,17 @@ def dask_setup(worker: Any) -> None:  # distributed has no types
     A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.getLogger("distributed.worker").addFilter(is_news)
     threading.Thread(target=import_all, name="imports", daemon=True).start()
+
+
+def is_news(record: logging.LogRecord) -> bool:
+    """Return whether what a worker logs is worth telling.
+
+    Another worker that ends while it fetches a result is not: the scheduler knows, and says what comes of it.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, OSError) and str(record.msg).startswith("failed during get data"))
 
 
 def import_all() -> None:

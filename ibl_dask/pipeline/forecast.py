@@ -11,7 +11,6 @@ from ibl_dask.tasks.steps.frames import chunk_is_done
 from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.video import VideoSyncQc
 from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import split_video
 
 CORE_S_PER_PIXEL = 4.3e-9
 """Decoding H.264 and all reducers: 5.7 ms for a frame of 1280x1024; 640x512 takes about half of that a pixel
@@ -55,7 +54,7 @@ def _camera(pipeline: Pipeline, task: VideoSyncQc, label: str) -> CameraForecast
         index = index_video(video)
     except IblDaskError as error:
         return CameraForecast(label, video.name, problem=str(error), why="cannot run")
-    chunks = split_video(index.keyframes, len(index), index.width, index.height, task.chunk_pixels)
+    chunks = task.chunks(label, index)
     reducers = task.reducers(label, len(index), index.width, index.height)
     stored = stored_fingerprints(pipeline.workspace.frames_store(label), index.identity())
     fresh = [r for r in reducers if stored.get(r.name) != r.fingerprint()]

@@ -14,6 +14,7 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task, VideoTask
 from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
@@ -37,29 +38,41 @@ class Pipeline:
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
 
-    def first_steps(self) -> list[Step]:
-        """Return the steps that must run before the others can be planned."""
-        return [step for task in self.tasks.values() for step in task.first_steps()]
+    @property
+    def n_levels(self) -> int:
+        """Return how many times steps are planned: children look at the files that their parents leave."""
+        return 1 + max((spec.level for spec in self.specs), default=0)
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> dict[str, list[Step]]:
-        """Return the other steps of each task, in the order of the tasks.
+    def first_steps(self, level: int) -> list[Step]:
+        """Return the steps that must run before the others of a level can be planned."""
+        return [step for task in self._tasks_of(level).values() for step in task.first_steps()]
 
-        A task waits for the last steps of its parents.
-        """
-        return {name: task.steps(records) for name, task in self.tasks.items()}
+    def steps(self, level: int, records: Mapping[Key, StepRecord]) -> dict[str, list[Step]]:
+        """Return the other steps of each task of a level, in the order of the tasks."""
+        return {name: task.steps(records) for name, task in self._tasks_of(level).items()}
+
+    def _tasks_of(self, level: int) -> dict[str, Task]:
+        return {spec.name: self.tasks[spec.name] for spec in self.specs if spec.level == level}
 
     def delayed(self) -> dict[str, Any]:
         """Index the videos, and return `{task name: dask Delayed}`.
 
-        Each value computes to the task's records; `visualize()` draws its steps.
+        Each value computes to the task's records; `visualize()` draws its steps. Tasks whose parents have not left
+        their files yet cannot be planned: compute those first, and ask again.
         """
         from ibl_dask.pipeline.graph import delayed_tasks
         from ibl_dask.tasks.walk import walk
 
         self.workspace.check_writable()
         root = self.session.outputs
-        records = walk(self.first_steps(), root)
-        return delayed_tasks(self.steps(records), root, records)
+        records: dict[Key, StepRecord] = {}
+        steps: dict[str, list[Step]] = {}
+        for level in range(self.n_levels):
+            if not all(task.is_finished() for name, task in self.tasks.items() if name in steps):
+                break
+            records |= walk(self.first_steps(level), root)
+            steps |= self.steps(level, records)
+        return delayed_tasks(steps, root, records)
 
     def report_step(self, ran: Mapping[str, Any]) -> Step:
         """Return the step that writes provenance and report, from what the driver saw."""
@@ -126,20 +139,25 @@ def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
         others = ", ".join(label for label in labels if label not in LABELS)
         notes.append(f"cameras {others} are registered only: no route to time them is known")
     kind = None if description.sync is None else description.sync.kind
+    parents = []
+    recorded = [camera.label for camera in description.cameras if not camera.compressed]
+    if recorded:
+        specs.append(VideoCompress(session, recorded).spec("VideoCompress"))
+        parents = ["VideoCompress"]
     if kind == "nidq" and timed:
         # Cameras that compress their videos themselves are those of widefield rigs, which labcams records.
         by_log = any(camera.compressed for camera in session.description.cameras)
         task = VideoSyncQcCamlog if by_log else VideoSyncQcNidq
-        specs.append(task(session, timed).spec("VideoSyncQC_nidq"))
+        specs.append(task(session, timed).spec("VideoSyncQC_nidq", parents))
     elif kind == "bpod" and timed:
-        notes += _bpod_specs(session, timed, specs)
+        notes += _bpod_specs(session, timed, specs, parents)
     elif kind not in ("nidq", "bpod"):
         clock = kind or "not described"
         notes.append(f"no frame times: the main clock is {clock}, only nidq and bpod are supported so far")
     return sort_specs(specs), tuple(notes)
 
 
-def _bpod_specs(session: Session, timed: Sequence[str], specs: list[TaskSpec]) -> list[str]:
+def _bpod_specs(session: Session, timed: Sequence[str], specs: list[TaskSpec], parents: Sequence[str]) -> list[str]:
     """Add the task of the camera that a Bpod can time; return what there is to say about the others."""
     label = bpod_camera(session.description)
     if label is None:
@@ -148,7 +166,7 @@ def _bpod_specs(session: Session, timed: Sequence[str], specs: list[TaskSpec]) -
             "not say which; set `sync_label: null` for those that are not wired to its port 1"
         ]
     task = VideoSyncQcBpod(session, [label])
-    specs.append(task.spec("VideoSyncQC_bpod"))
+    specs.append(task.spec("VideoSyncQC_bpod", parents))
     others = [other for other in timed if other != label]
     notes = list(task.clock_notes)
     if others:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,7 @@ class _Driven:
         self.held = contextlib.ExitStack()
         self.waiting: set[Key] = set()
         self.steps: dict[str, list[Step]] = {}
+        self.level = 0
         self.phase: Literal["first", "rest", "report"] = "first"
         self.started_s = time.time()
         self.clock = time.perf_counter()
@@ -169,7 +171,7 @@ class Driver:
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
                 self._active[driven.pipeline.session.reference] = driven
-                self._submit(driven, driven.pipeline.first_steps())
+                self._submit(driven, driven.pipeline.first_steps(0))
             except Exception as error:  # noqa: BLE001  # one session must not stop the others
                 if queue and queue[0][1] is outcome:
                     queue.pop(0)
@@ -215,8 +217,12 @@ class Driver:
     def _advance(self, driven: _Driven) -> None:
         if driven.phase == "first":
             driven.phase = "rest"
-            driven.steps = driven.pipeline.steps(driven.outcome.records)
-            self._submit(driven, (step for steps in driven.steps.values() for step in steps))
+            steps = driven.pipeline.steps(driven.level, driven.outcome.records)
+            driven.steps |= steps
+            self._submit(driven, chain.from_iterable(steps.values()))
+        elif driven.phase == "rest" and driven.level + 1 < driven.pipeline.n_levels:
+            driven.phase, driven.level = "first", driven.level + 1
+            self._submit(driven, driven.pipeline.first_steps(driven.level))
         elif driven.phase == "rest":
             driven.phase = "report"
             self._conclude(driven)
@@ -370,7 +376,9 @@ def run(
 
 def _sweep(workspace: Workspace) -> None:
     """Remove what killed writers of this session left behind; its lock is held."""
-    for folder in (workspace.session.own, workspace.session.outputs / "alf", workspace.scratch):
+    folders = {camera.collection for camera in workspace.session.description.cameras}
+    outputs = [workspace.session.outputs / name for name in ("alf", *sorted(folders))]
+    for folder in (workspace.session.own, *outputs, workspace.scratch):
         sweep_temporaries(folder)
 
 

@@ -85,7 +85,9 @@ class CameraEvidence:
     n_camera_times: int | None = None
     """Entries of the camera's own clock."""
     count: NDArray[np.int64] | None = None
-    """The camera's own frame counter. (record,)"""
+    """The camera's own frame counter; None where it does not grow, too. (record,)"""
+    n_count_stuck: int = 0
+    """Records at which that counter does not grow."""
     pin_state: NDArray[np.bool_] | None = None
     """State of the synchronisation pin (pin 4). (record,)"""
     n_ttl_rises: int | None = None

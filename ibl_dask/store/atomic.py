@@ -108,12 +108,18 @@ def writing(path: Path, n_bytes: int = 0) -> Iterator[BinaryIO]:
     NotWritable
         If the folder refuses, or the disk is full.
     """
+    with writing_path(path, n_bytes) as temporary, temporary.open("wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
+    """Do what `writing` does for those who open a file by its name: yield the name that it has meanwhile."""
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:

@@ -15,6 +15,7 @@ from ibl_dask.store.atomic import insist_on_writable, make_folder
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
+    from ibl_dask.model.description import Camera
     from ibl_dask.model.session import Session
 
 SCRATCH_VARIABLE = "IBL_DASK_SCRATCH"
@@ -55,6 +56,23 @@ class Workspace:
         """Return the result of the frame pass over a chunk."""
         shard = f"{chunk.start // _SHARD_FRAMES:04d}"
         return self.scratch / f"{camera}-chunks" / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+
+    def raw_index_file(self, camera: str) -> Path:
+        """Return the cached frame index of a camera's raw video, where that is compressed."""
+        return self.scratch / f"{camera}-raw-index.npz"
+
+    def segment_file(self, camera: str, chunk: Chunk) -> Path:
+        """Return the compressed frames of a chunk."""
+        shard = f"{chunk.start // _SHARD_FRAMES:04d}"
+        return self.scratch / f"{camera}-segments" / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+
+    def video_file(self, camera: Camera) -> Path:
+        """Return where the compressed video of a camera belongs."""
+        return self.session.outputs / camera.collection / f"_iblrig_{camera.label}Camera.raw.mp4"
+
+    def compression_file(self, camera: str) -> Path:
+        """Return what is known about how a video was compressed."""
+        return self.session.own / f"{camera}Camera.compression.json"
 
     def qc_part(self, camera: str) -> Path:
         """Return the checks of one camera, before they are put together."""

@@ -19,10 +19,11 @@ from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import Dataset, Signature
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
-from ibl_dask.tasks.steps import checks, frames, index, inputs, times, wheel
+from ibl_dask.tasks.steps import checks, compress, frames, index, inputs, times, wheel
 from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.walk import walk
 from ibl_dask.timing.bpod import ROUTE, TRIALS_FILE
+from ibl_dask.video.index import FrameIndex
 from ibl_dask.video.plan import split_video
 from ibl_dask.video.reducers import MotionEnergy, Reducer
 from ibl_dask.video.regions import camera_reducers
@@ -221,12 +222,20 @@ class VideoSyncQc(VideoTask):
     ) -> tuple[tuple[Chunk, ...], tuple[Reducer, ...], tuple[str, ...]]:
         """Return the chunks of a camera, all its reducers, and the names of those that still must be computed."""
         value = record.value
-        keyframes = index.load_index(self.workspace.index_file(camera.label)).keyframes
-        chunks = split_video(keyframes, value["frames"], value["width"], value["height"], self.chunk_pixels)
+        chunks = self.chunks(camera.label, index.load_index(self.workspace.index_file(camera.label)))
         reducers = tuple(self.reducers(camera.label, value["frames"], value["width"], value["height"]))
         stored = stored_fingerprints(self.workspace.frames_store(camera.label), value["identity"])
         fresh = tuple(r.name for r in reducers if stored.get(r.name) != r.fingerprint())
         return chunks, reducers, fresh
+
+    def chunks(self, label: str, frame_index: FrameIndex) -> tuple[Chunk, ...]:
+        """Return the chunks of a video: those that it was compressed in, where it was, so that they are measured."""
+        if self.chunk_pixels is None:
+            known = compress.recorded_chunks(self.workspace, label, frame_index.identity())
+            if known:
+                return known
+        keyframes, size = frame_index.keyframes, (frame_index.width, frame_index.height)
+        return split_video(keyframes, len(frame_index), *size, self.chunk_pixels)
 
     def _index_step(self, camera: Camera) -> Step:
         """Return the step as it was planned first: its key must stay the same where the video changes meanwhile."""

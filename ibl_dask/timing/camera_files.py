@@ -61,6 +61,8 @@ class CameraFiles:
     """What a reader of the result should know."""
     damaged: tuple[str, ...] = ()
     """Notes that say that something was there and could not be used: times rest on less than they should."""
+    n_count_stuck: int = 0
+    """Frames at which the frame counter did not grow; if there are any, it was left out."""
 
     @property
     def period_s(self) -> float | None:
@@ -79,11 +81,17 @@ class _Remarks:
 
     notes: list[str] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
+    stuck: list[int] = field(default_factory=list)
+    """Frames at which the counter does not grow."""
 
     def damage(self, text: str) -> None:
         """Note that something cannot be used."""
         self.notes.append(text)
         self.damaged.append(text)
+
+    def told(self) -> dict[str, Any]:  # Any: values of several kinds
+        """Return what `CameraFiles` keeps of them."""
+        return {"notes": tuple(self.notes), "damaged": tuple(self.damaged), "n_count_stuck": len(self.stuck)}
 
 
 def read_camera_files(
@@ -130,8 +138,8 @@ def read_camera_files(
         for path, part in ((timestamps, clocks[1]), (gpio, pins), (counter, count))
         if path is not None and part is not None
     }
-    notes, damaged = tuple(remarks.notes), tuple(remarks.damaged)
-    return _to_one_length(CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), notes, damaged), lengths)
+    files = CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), **remarks.told())
+    return _to_one_length(files, lengths)
 
 
 def read_frame_data(path: Path) -> CameraFiles:
@@ -154,8 +162,7 @@ def read_frame_data(path: Path) -> CameraFiles:
     if _all_uint32(cycles, "the camera's clock", path.name, remarks):
         camera_time_s = _unwrap(_cycle_seconds(cycles.astype(np.int64)), pc_time_s, remarks.notes)
     count, state = _counts(counts, path, remarks), _pins(pins, path, remarks)
-    notes, damaged = tuple(remarks.notes), tuple(remarks.damaged)
-    return CameraFiles(len(table), camera_time_s, pc_time_s, count, state, (path.name,), notes, damaged)
+    return CameraFiles(len(table), camera_time_s, pc_time_s, count, state, (path.name,), **remarks.told())
 
 
 def read_timestamps_ssv(path: Path) -> tuple[FloatArray, FloatArray]:
@@ -288,6 +295,7 @@ def _counts(values: FloatArray, path: Path, remarks: _Remarks) -> IntArray | Non
     back = np.flatnonzero(steps <= 0)
     if back.size:
         frame = int(back[0]) + 1
+        remarks.stuck.extend((back + 1).tolist())
         remarks.damage(
             f"{path.name}: the frame counter does not grow at frame {frame:,} ({count[frame - 1]:,} and then "
             f"{count[frame]:,}; {back.size:,} such frames) and was left out"

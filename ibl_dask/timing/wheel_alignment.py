@@ -34,6 +34,12 @@ COMPARED_S = 8.0
 """Shifts that the best is compared with, to either side, s: two trials, so that there are enough that tell nothing."""
 CONFIDENT = 0.4
 """Confidence from which a session's shift counts; see `Alignment.confidence`."""
+PEAK, PEAK_OF_SHORT = 0.35, 3.3
+"""Correlation from which a session's shift counts: the first, and the second over the root of the seconds looked at.
+
+Of 60 made-up recordings each, whose energies have nothing to do with the wheel, the highest peak was 0.59 in 20 s, 0.51
+in 30 s, 0.40 in 60 s and 0.31 in 180 s: a few turns fit anywhere. Where they have, the lowest was over 0.7, and 0.41
+after two minutes with three times the noise and a hand in a third of the frames."""
 AGREEING = 0.6
 """Share of windows that must find the shift by themselves for it to count."""
 
@@ -102,6 +108,8 @@ class Alignment:
     the frames. So 0.4 is asked for, and that 60 % of the windows agree."""
     agreeing: float
     """Share of windows whose own shift is within a tenth of a second of `steps`: the same peak, 0 to 1."""
+    looked_at_s: float
+    """Time in the windows that count, s."""
     n_windows: int
     """Windows of the session."""
     n_still: int
@@ -112,7 +120,12 @@ class Alignment:
     @property
     def is_confident(self) -> bool:
         """Return whether the shift may be acted upon."""
-        return self.confidence >= CONFIDENT and self.agreeing >= AGREEING
+        return self.confidence >= CONFIDENT and self.agreeing >= AGREEING and self.peak >= self.needed_peak
+
+    @property
+    def needed_peak(self) -> float:
+        """Return the correlation that recordings of this length need."""
+        return float(max(PEAK, PEAK_OF_SHORT / np.sqrt(self.looked_at_s))) if self.looked_at_s else 1.0
 
     @property
     def why_not(self) -> str:
@@ -123,7 +136,8 @@ class Alignment:
             return _nothing(self.n_still, self.n_unknown)
         return (
             f"motion energy and wheel do not tell a shift: confidence {self.confidence:.2f} of {CONFIDENT:g} needed, "
-            f"{self.agreeing:.0%} of {self.steps.size:,} windows agree"
+            f"{self.agreeing:.0%} of {self.steps.size:,} windows agree, correlation {self.peak:.2f} of "
+            f"{self.needed_peak:.2f} needed"
         )
 
 
@@ -137,7 +151,8 @@ def align(
     pulses: Pulses,
     numbers: Ints,
     motion: Motion,
-    surplus: int = 0,
+    late: int = 0,
+    early: int = 0,
 ) -> Alignment:
     """Compare motion energy with the wheel over a whole session.
 
@@ -153,8 +168,9 @@ def align(
         (frame,).
     motion
         How fast the wheel turned.
-    surplus
-        Exposures by which the video may be late beyond the usual range: those that are left over or missing.
+    late, early
+        Exposures by which the video may be late, or early, beyond the usual range: pulses that are left over, or
+        missing, at the other end than frames were tied at.
 
     Notes
     -----
@@ -166,7 +182,7 @@ def align(
     """
     period = pulses.period_s
     first = int(numbers[0])
-    traces = _Traces.make(_on_grid(energy, numbers - first), first, pulses, motion, surplus)
+    traces = _Traces.make(_on_grid(energy, numbers - first), first, pulses, motion, late, early)
     windows, every = _windows(traces.energy.size, period)
     moves = np.array([traces.moves(window) for window in windows])
     known = np.array([np.mean(np.isfinite(traces.energy[start:stop])) >= _KNOWN for start, stop in windows])
@@ -195,6 +211,7 @@ def align(
         peak=peak,
         confidence=confidence,
         agreeing=agreeing,
+        looked_at_s=float(_covered(kept) * period),
         n_windows=len(windows),
         n_still=int(np.count_nonzero(~moves)),
         n_unknown=int(np.count_nonzero(moves & ~known)),
@@ -237,14 +254,14 @@ class _Traces:
     """Usual time between exposures, s."""
 
     @classmethod
-    def make(cls, energy: Floats, first: int, pulses: Pulses, motion: Motion, surplus: int) -> _Traces:
+    def make(cls, energy: Floats, first: int, pulses: Pulses, motion: Motion, late: int, early: int) -> _Traces:
         period = pulses.period_s
         reach, beside = max(1, round(SEARCHED_S / period)), max(2, round(COMPARED_S / period))
-        lags = np.arange(beside + surplus, -beside - 1, -1)
+        lags = np.arange(beside + late, -beside - early - 1, -1)
         speed = motion.speed_at(pulses.at(np.arange(first - lags[0], first + energy.size - lags[-1])))
         half = max(1, round(_HIGH_PASS_S / period / 2))
         steady = _without_slow(speed / (speed + _HALF_SPEED), np.ones(speed.size), half)
-        searched = slice(beside - reach, beside + surplus + reach + 1)
+        searched = slice(beside - reach, beside + late + early + reach + 1)
         return cls(energy, speed, steady, lags, searched, half, period)
 
     def moves(self, window: tuple[int, int]) -> bool:
@@ -297,6 +314,12 @@ def _windows(n: int, period_s: float) -> tuple[list[tuple[int, int]], int]:
     starts = np.unique(np.rint(np.linspace(0, n - size, n_windows)).astype(np.int64))
     every = int(np.ceil(size / 2)) if starts.size > 1 else size
     return [(int(start), int(start) + size) for start in starts], every
+
+
+def _covered(windows: Sequence[tuple[int, int]]) -> int:
+    """Return how many exposures are in any of some windows, which may overlap."""
+    ends = np.array([0, *(stop for _, stop in windows)])
+    return sum(stop - max(start, int(end)) for (start, stop), end in zip(windows, ends, strict=False))
 
 
 def _ranked(values: Floats, still: float, half: int) -> tuple[Floats, Floats]:

@@ -49,24 +49,49 @@ def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Red
             return _pass(chunk, reader.frames(chunk.start, chunk.stop), reducers)
 
 
-def _pass(chunk: Chunk, frames: Iterable[tuple[int, av.VideoFrame | None]], reducers: Sequence[Reducer]) -> PassResult:
-    accumulators = [reducer.start(chunk) for reducer in reducers]
-    adders = [accumulator.add for accumulator in accumulators]
-    decode_error = np.zeros(len(chunk), np.bool_)
-    for number, frame in frames:
-        if frame is None:
-            decode_error[number - chunk.start] = True
-            continue
+class FramePass:
+    """Takes the frames of a chunk, and keeps what every reducer says of them.
+
+    Parameters
+    ----------
+    chunk : Chunk
+        The frames to come.
+    reducers : sequence of Reducer
+        What to compute.
+    """
+
+    def __init__(self, chunk: Chunk, reducers: Sequence[Reducer]) -> None:
+        self._chunk = chunk
+        self._reducers = reducers
+        self._accumulators = [reducer.start(chunk) for reducer in reducers]
+        self._adders = [accumulator.add for accumulator in self._accumulators]
+        self._decode_error = np.ones(len(chunk), np.bool_)
+
+    def add(self, number: int, frame: av.VideoFrame) -> None:
+        """Take one frame; numbers increase, those that are left out do not decode."""
+        self._decode_error[number - self._chunk.start] = False
         plane = luma(frame)
-        for add in adders:
+        for add in self._adders:
             add(number, plane, frame)
-    arrays = {
-        f"{reducer.name}/{name}": values
-        for reducer, accumulator in zip(reducers, accumulators, strict=True)
-        for name, values in accumulator.arrays().items()
-    }
-    fingerprints = {reducer.name: reducer.fingerprint() for reducer in reducers}
-    return PassResult(chunk, arrays, decode_error, len(chunk) - int(decode_error.sum()), fingerprints)
+
+    def result(self) -> PassResult:
+        """Return what was made of them."""
+        arrays = {
+            f"{reducer.name}/{name}": values
+            for reducer, accumulator in zip(self._reducers, self._accumulators, strict=True)
+            for name, values in accumulator.arrays().items()
+        }
+        fingerprints = {reducer.name: reducer.fingerprint() for reducer in self._reducers}
+        n_decoded = len(self._chunk) - int(self._decode_error.sum())
+        return PassResult(self._chunk, arrays, self._decode_error, n_decoded, fingerprints)
+
+
+def _pass(chunk: Chunk, frames: Iterable[tuple[int, av.VideoFrame | None]], reducers: Sequence[Reducer]) -> PassResult:
+    frame_pass = FramePass(chunk, reducers)
+    for number, frame in frames:
+        if frame is not None:
+            frame_pass.add(number, frame)
+    return frame_pass.result()
 
 
 def join_passes(

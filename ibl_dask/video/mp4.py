@@ -65,6 +65,13 @@ def ends_whole(path: Path) -> bool:
     return not boxes or boxes[-1][0] not in (b"mdat", b"moof") or boxes[-1][2] <= end
 
 
+def has_tables_in_front(path: Path) -> bool:
+    """Return whether an MP4 can be played before all of it is there: its tables precede its media data."""
+    with path.open("rb") as file:
+        kinds = [kind for kind, _, _ in _top_boxes(file)]
+    return b"moov" in kinds and b"mdat" in kinds and kinds.index(b"moov") < kinds.index(b"mdat")
+
+
 def _find_moov(file: BinaryIO) -> bytes | None:
     """Hop from one top-level box to the next; the media data are never read."""
     for number, (kind, start, stop) in enumerate(_top_boxes(file)):

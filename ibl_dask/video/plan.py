@@ -17,6 +17,10 @@ LARGEST_PIXELS = 2_500_000_000
 """Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
 SMALLEST_PIXELS = 480_000_000
 """Pixels below which splitting further costs more than it gains: 370 frames of 1280x1024, 1,460 of 640x512."""
+LARGEST_ENCODED_PIXELS = 1_310_720_000
+"""Pixels compressed by one task at most: 1,000 frames of 1280x1024, 4,000 of 640x512."""
+SMALLEST_ENCODED_PIXELS = 327_680_000
+"""Pixels below which splitting further makes files larger: 250 frames of 1280x1024, 1,000 of 640x512."""
 SHARE = 16
 """A chunk takes one 16th of the frames that are left, between these sizes."""
 
@@ -44,6 +48,19 @@ def split_video(
     (142, 2000, 250)
     """
     largest, smallest = (pixels, pixels) if pixels is not None else (LARGEST_PIXELS, SMALLEST_PIXELS)
+    area = width * height
+    return plan_chunks(keyframes, n_frames, max(1, largest // area), max(1, smallest // area))
+
+
+def split_for_encoding(
+    keyframes: NDArray[np.int64], n_frames: int, width: int, height: int, pixels: int | None = None
+) -> tuple[Chunk, ...]:
+    """Split a raw video into the runs of frames that one task compresses each; see `split_video`.
+
+    Compressing takes some ten times as long as decoding, but every run begins with a keyframe and an encoder that knows
+    nothing of what came before: shorter ones would make larger files.
+    """
+    largest, smallest = (pixels, pixels) if pixels is not None else (LARGEST_ENCODED_PIXELS, SMALLEST_ENCODED_PIXELS)
     area = width * height
     return plan_chunks(keyframes, n_frames, max(1, largest // area), max(1, smallest // area))
 

@@ -39,6 +39,7 @@ from ibl_dask.video.index import index_video, open_video
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from fractions import Fraction
     from pathlib import Path
     from types import TracebackType
 
@@ -144,6 +145,11 @@ class FrameReader:
         except av.error.FFmpegError:
             return False
         return True
+
+    @property
+    def pixel_aspect(self) -> Fraction | None:
+        """Return width over height of a pixel, as the stream says it; None where it does not."""
+        return self._stream.codec_context.sample_aspect_ratio or None
 
     def __enter__(self) -> FrameReader:
         return self

@@ -53,6 +53,12 @@ def test_a_header_of_59_94_hz_passes_for_60(reference: Reference) -> None:
     assert ours("file_headers", header_fps=59.94) == "PASS"
 
 
+def test_a_clock_that_is_read_in_milliseconds_fails_60_hz_in_the_reference(reference: Reference) -> None:
+    times = np.ceil(1000 * np.arange(600) / 60) / 1000
+    assert theirs(reference, "framerate", timestamps=times) == "FAIL"
+    assert ours("framerate", times_s=times) == "PASS"
+
+
 def test_7_1_times_that_were_made_up_pass_there_and_are_a_warning_here(reference: Reference) -> None:
     """The last 100 of 600 frames are a minute apart from each other."""
     times = np.arange(600) / 60

@@ -312,17 +312,20 @@ def test_7_13_a_gap_shorter_than_half_a_frame_overwrites_a_pulse_in_the_referenc
 ) -> None:
     """A trial is noted so early that its first pulse comes 0.4 periods after the last one before.
 
-    Its own frames cannot be told: by 0.4 of a frame in the reference, by 0.6 in ours. The frame before them can.
+    All that the Bpod noted in it is 0.6 of a frame early, wheel and stimuli as well. Its frames are with them in ours,
+    and all others where they were; in the reference they are not with its events, and the frame before is late.
     """
     folder, truth = training_session(tmp_path, head_s=-0.3, tail_s=-0.3, short_gap=True)
     middle = len(truth.trial_times_s) // 2
     times = truth.camera.frame_times_s
     last = int(np.flatnonzero(times < truth.trial_times_s[middle - 1, 1])[-1])
-    later = times > truth.trial_times_s[middle + 1, 0]
+    stop = truth.trial_times_s[middle, 1] - 0.5  # no later than its last pulse
+    within = (np.arange(times.size) > last) & (times < stop)
+    gap = (times >= stop) & (times < truth.trial_times_s[middle + 1, 0])
     theirs = frames_off(reference.ask("bpod_times", session=folder)["times"], truth.camera)
     assert theirs[last] == pytest.approx(0.4, abs=0.01)
     ours = frames_off(time_by_bpod(folder).times, truth.camera)
-    assert np.abs(ours[: last + 1]).max() < 0.01
-    assert np.abs(ours[later]).max() < 0.01
-    assert np.abs(theirs).max() < 0.5
-    assert np.abs(ours).max() < 0.61
+    assert np.abs(ours[within] + 0.6).max() < 0.01
+    assert np.abs(ours[~within & ~gap]).max() < 0.01
+    assert np.all((ours[gap] > -0.61) & (ours[gap] < 0.01))
+    assert np.abs(theirs[within] - 0.4).max() < 0.01

@@ -219,6 +219,20 @@ def test_a_camera_without_times_is_measured_all_the_same(session_folder):
     assert qc["extended_qc"]["_videoLeft_brightness"] == "PASS"
 
 
+def test_a_counter_that_goes_backwards_is_critical_and_the_camera_is_timed(session_folder):
+    path = session_folder / "raw_video_data" / "_iblrig_leftCamera.frameData.bin"
+    table = np.fromfile(path).reshape(-1, 4)
+    table[len(table) // 2 :, 2] -= 5
+    table.tofile(path)
+    assert run([session_folder]).exit_code == 0
+    camera = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]
+    checks = camera["checks"]
+    assert (checks["dropped_frames"]["outcome"], checks["timestamps"]["outcome"]) == ("CRITICAL", "WARNING")
+    assert camera["outcome"] == "CRITICAL"
+    times = np.load(session_folder / "alf" / "_ibl_leftCamera.times.npy")
+    assert np.abs(times - Truth.read(session_folder).cameras["left"].frame_times_s).max() < 0.5 / 60
+
+
 def test_times_that_come_later_reach_the_per_frame_store(session_folder):
     path = session_folder / "raw_video_data" / "_iblrig_leftCamera.frameData.bin"
     whole = path.read_bytes()

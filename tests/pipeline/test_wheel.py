@@ -301,7 +301,7 @@ def test_7_4_a_training_rig_s_frames_before_the_first_trial_are_found_by_its_whe
 def mesoscope(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mesoscope") / SESSION
     faults = MesoscopeFaults(cameras={"left": CameraFaults(surplus_end_s=SURPLUS_S)})
-    write_mesoscope_session(folder, duration_s=15, cameras=("left",), scale=0.125, seed=SEED, faults=faults)
+    write_mesoscope_session(folder, duration_s=30, cameras=("left",), scale=0.125, seed=SEED, faults=faults)
     forget_pins(folder)
     shutil.rmtree(folder / "alf")
     return folder

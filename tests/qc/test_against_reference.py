@@ -139,7 +139,8 @@ def ours(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     is_focus = "focus" in case["checks"]
     equalised = [np.asarray(cv2.equalizeHist(frame), np.uint8) for frame in frames] if is_focus else []
     places = focus_regions(case["label"], 640, 512)
-    pin = arrays.get("pin")
+    pin, count = arrays.get("pin"), arrays.get("count")
+    n_stuck = 0 if count is None else int(np.count_nonzero(np.diff(count) <= 0))
     evidence = CameraEvidence(
         Camera(case["label"], fps=fps, width=width, height=height),
         case["n_frames"],
@@ -148,7 +149,8 @@ def ours(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         case["header_fps"],
         times_s=arrays.get("times"),
         n_camera_times=case["n_camera_times"],
-        count=arrays.get("count"),
+        count=None if n_stuck else count,
+        n_count_stuck=n_stuck,
         pin_state=None if pin is None else pin[:, -1],
         n_ttl_rises=case["n_ttl"],
         sample_brightness=np.array([region.of(frame).mean() for frame in frames]),

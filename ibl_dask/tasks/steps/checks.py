@@ -81,6 +81,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         timing_notes=tuple(timed.value.get("notes", ())),
         n_camera_times=None if files is None else files.n_frames,
         count=None if files is None else files.count,
+        n_count_stuck=0 if files is None else files.n_count_stuck,
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],
         n_ttl_rises=timed.value.get("n_ttl_rises"),
         n_decode_errors=None if store is None else int(store.columns["decode_error"].values.sum()),

@@ -21,7 +21,7 @@ from ibl_dask.tasks.steps.index import load_index
 from ibl_dask.tasks.steps.inputs import Facts, Records
 from ibl_dask.tasks.steps.times import load_times, load_timing
 from ibl_dask.video.index import FrameIndex
-from ibl_dask.video.reducers import MotionEnergy, Reducer
+from ibl_dask.video.reducers import MotionEnergy, PassResult, Reducer
 
 CHUNK_VERSION = 1
 
@@ -39,7 +39,7 @@ def pass_chunk(
     missing = [r for r in reducers if facts["fingerprints"].get(r.name) != wanted[r.name]]
     if not missing:
         return {"kept": True, "frames": len(chunk), "decoded": 0, "errors": int(content["decode_error"].sum())}
-    with _staying_the_same(video, frame_index):
+    with staying_the_same(video, frame_index):
         result = run_pass(video, frame_index, chunk, missing)
     content = {
         name: values
@@ -48,18 +48,7 @@ def pass_chunk(
     }
     content |= {**result.arrays, "decode_error": result.decode_error}
     fingerprints = {name: mark for name, mark in facts["fingerprints"].items() if name in wanted}
-    arrays.write_arrays(
-        path,
-        "frame-pass",
-        CHUNK_VERSION,
-        content,
-        {
-            "fingerprints": fingerprints | result.fingerprints,
-            "video": frame_index.identity(),
-            "start": chunk.start,
-            "stop": chunk.stop,
-        },
-    )
+    _write_part(path, frame_index, chunk, content, fingerprints | result.fingerprints)
     return {
         "frames": len(chunk),
         "decoded": result.n_decoded,
@@ -68,8 +57,30 @@ def pass_chunk(
     }
 
 
+def write_part(workspace: Workspace, camera: str, frame_index: FrameIndex, result: PassResult) -> None:
+    """Keep what a pass over a chunk said that was made elsewhere: while the video was compressed."""
+    content = {**result.arrays, "decode_error": result.decode_error}
+    _write_part(workspace.chunk_file(camera, result.chunk), frame_index, result.chunk, content, result.fingerprints)
+
+
+def _write_part(
+    path: Path,
+    frame_index: FrameIndex,
+    chunk: Chunk,
+    content: Mapping[str, NDArray[Any]],
+    fingerprints: Mapping[str, str],
+) -> None:
+    facts = {
+        "fingerprints": dict(fingerprints),
+        "video": frame_index.identity(),
+        "start": chunk.start,
+        "stop": chunk.stop,
+    }
+    arrays.write_arrays(path, "frame-pass", CHUNK_VERSION, content, facts)
+
+
 @contextlib.contextmanager
-def _staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
+def staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
     """Refuse what was decoded from a video that is still being copied, or was taken away."""
     frame_index.insist_on(video)
     try:

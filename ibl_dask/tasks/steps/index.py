@@ -23,8 +23,7 @@ def index_camera(*, records: Records, workspace: Workspace, camera: Camera) -> F
     found = _cached_index(cached, video)
     if found is None:
         found = index_video(video)
-        content, facts = found.to_arrays()
-        arrays.write_arrays(cached, "frame-index", INDEX_VERSION, content, facts)
+        keep_index(cached, found)
     return {
         "video": str(video),
         "frames": len(found),
@@ -37,6 +36,12 @@ def index_camera(*, records: Records, workspace: Workspace, camera: Camera) -> F
         "fps": found.fps,
         "identity": found.identity(),
     }
+
+
+def keep_index(path: Path, frame_index: FrameIndex) -> None:
+    """Keep an index for other steps."""
+    content, facts = frame_index.to_arrays()
+    arrays.write_arrays(path, "frame-index", INDEX_VERSION, content, facts)
 
 
 def load_index(path: Path) -> FrameIndex:

@@ -222,20 +222,13 @@ class _Look:
     def exposures(self) -> Pulses:
         return Pulses(self.content["exposures_s"], self.content["measured"])
 
-    @property
-    def surplus(self) -> int:
-        """Return how many exposures later than the truth the frames may be by counting."""
-        names = ("n_surplus_start", "n_surplus_end", "n_missing_start", "n_missing_end")
-        return sum(int(self.facts[name]) for name in names)
-
-    def aligned(self, surplus: int = 0) -> Alignment:
-        return align(self.energy, self.exposures, self.content["numbers"], self.motion, surplus)
+    def aligned(self, late: int = 0, early: int = 0) -> Alignment:
+        return align(self.energy, self.exposures, self.content["numbers"], self.motion, late, early)
 
     def corrected(self) -> _Look:
         """Return the times that the wheel tells where it is sure of them, else these, with a note either way."""
         period = float(self.facts["period_s"])
-        searched = min(self.surplus, round(_LONGEST_SEARCH_S / period))
-        found = self.aligned(searched)
+        found = self.aligned(*self._searched(round(_LONGEST_SEARCH_S / period)))
         if not found.is_confident:
             return self._noted(f"the wheel does not say which pulse belongs to which frame: {found.why_not}", found)
         numbers = corrected_numbers(self.content["numbers"], found)
@@ -281,6 +274,16 @@ class _Look:
             "n_still": found.n_still,
             "n_unknown": found.n_unknown,
         }
+
+    def _searched(self, most: int) -> tuple[int, int]:
+        """Return by how many exposures frames may be late and early: where pulses are left over or missing.
+
+        Those left over at the start may be of these frames after all, and those missing at the end may be missing at
+        the start instead: then the frames are late; the other way round they are early.
+        """
+        late = int(self.facts["n_surplus_start"]) + int(self.facts["n_missing_end"])
+        early = int(self.facts["n_surplus_end"]) + int(self.facts["n_missing_start"])
+        return min(late, most), min(early, most)
 
     def _n_outside(self) -> int:
         return int(self.facts["n_missing_start"]) + int(self.facts["n_missing_end"])

@@ -1,0 +1,204 @@
+"""Compress raw videos."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ibl_dask.errors import UsageError
+from ibl_dask.model.description import Camera
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.task import Dataset, Signature
+from ibl_dask.store import alf
+from ibl_dask.tasks.steps import compress
+from ibl_dask.tasks.steps.index import load_index
+from ibl_dask.tasks.task import VideoTask
+from ibl_dask.video.plan import split_for_encoding
+from ibl_dask.video.profiles import EncodingProfile, find_profile
+from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.template import reference_folder
+
+RAW_POLICIES = ("keep", "trash", "delete")
+
+
+class VideoCompress(VideoTask):
+    """Compress raw AVI videos to MP4, prove the results, and put them in place.
+
+    What every frame of the compressed videos is worth is measured on the way, so that times and checks find it done.
+
+    Parameters
+    ----------
+    encoding : str, optional
+        Name of an encoding profile; by default the field's: smaller files for sessions of a Bpod.
+    raw_video : str
+        What becomes of a raw video once its copy is proven and recorded: `keep`, `trash` (a folder beside) or `delete`.
+    encode_pixels : int, optional
+        Pixels that one step compresses; by default those of the table in `ibl_dask.video.plan`.
+    reducers, reference_frames
+        See `VideoSyncQc`.
+    """
+
+    priority: ClassVar[int] = 90
+    resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=1.0)
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        cameras: Sequence[str] | str | None = None,
+        *,
+        encoding: str | None = None,
+        raw_video: str = "keep",
+        encode_pixels: int | None = None,
+        reducers: Any = None,  # any callable of that form
+        reference_frames: str | Path | None = None,
+        **kwargs: Any,  # see VideoTask
+    ) -> None:
+        super().__init__(session_path, cameras, **kwargs)
+        usual = "ibl_bpod" if self.sync == "bpod" else "ibl"
+        self.profile: EncodingProfile = find_profile(encoding or usual)
+        if raw_video not in RAW_POLICIES:
+            raise UsageError(
+                "there is no such way with raw videos",
+                where=str(self.session.path),
+                expected=", ".join(RAW_POLICIES),
+                got=str(raw_video),
+                do="ask for one of these",
+            )
+        if raw_video != "keep" and self.session.outputs != self.session.path:
+            raise UsageError(
+                "raw videos stay untouched where results go elsewhere",
+                where=str(self.session.path),
+                expected="raw_video=keep with --output-root",
+                got=f"raw_video={raw_video}",
+                do="leave one of the two out",
+            )
+        self.raw_video: Any = raw_video
+        self.encode_pixels = encode_pixels
+        self.reducers = reducers or partial(camera_reducers, reference_frames=reference_folder(reference_frames))
+        self._found: dict[str, compress.RawVideo] = {}
+        self._indexing: dict[str, Step] = {}
+
+    @property
+    def signature(self) -> Signature:
+        names = [(camera, f"_iblrig_{camera.label}Camera.raw") for camera in self.described]
+        return Signature(
+            inputs=tuple(Dataset(f"{name}.avi", camera.collection, required=False) for camera, name in names),
+            outputs=tuple(Dataset(f"{name}.mp4", camera.collection) for camera, name in names),
+        )
+
+    def first_steps(self) -> list[Step]:
+        return [self._index_step(camera, raw) for camera in self.described if (raw := self._wanted(camera)) is not None]
+
+    def is_finished(self) -> bool:
+        return all(self._wanted(camera) is None for camera in self.described)
+
+    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+        out: list[Step] = []
+        for camera in self.described:
+            raw = self._wanted(camera)
+            if raw is None:
+                out.append(self._keeping_step(camera))
+            elif records[self._index_step(camera, raw).key].is_ok:
+                out += self._compressing_steps(camera, raw)
+            else:
+                continue
+            if self.raw_video != "keep":
+                out.append(self._settling_step(camera, out[-1]))
+        return out
+
+    def _files(self, camera: Camera) -> compress.RawVideo:
+        """Return the files as they were planned with: steps must stay the same while these change."""
+        if camera.label not in self._found:
+            self._found[camera.label] = compress.find_raw_video(self.workspace, camera)
+        return self._found[camera.label]
+
+    def _wanted(self, camera: Camera) -> Path | None:
+        """Return the raw video that is to be compressed; None where nothing is to be done, or may be."""
+        found = self._files(camera)
+        if found.raw is None or (found.is_proven and not self._is_outdated(camera)):
+            return None
+        return found.raw if found.compressed is None or found.is_proven or self.workspace.overwrite else None
+
+    def _is_outdated(self, camera: Camera) -> bool:
+        """Return whether a compressed video of ours was asked for in another way, and may be replaced."""
+        record = compress.read_record(self.workspace, camera.label)
+        other = record is not None and record["profile"] != self.profile.settings()
+        return other and self.workspace.overwrite
+
+    def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
+        return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
+
+    def _index_step(self, camera: Camera, raw: Path) -> Step:
+        """Return the step as it was planned first: the raw video may be gone when it is asked for again."""
+        if camera.label not in self._indexing:
+            self._indexing[camera.label] = self._step(
+                camera,
+                "rawindex",
+                fingerprint=fingerprint("rawindex", 1, camera=camera.label, video=alf.identity(raw)),
+                function=compress.index_raw,
+                arguments={"workspace": self.workspace, "camera": camera.label, "video": raw},
+            )
+        return self._indexing[camera.label]
+
+    def _compressing_steps(self, camera: Camera, raw: Path) -> list[Step]:
+        from ibl_dask.video.encode import encoder_build
+
+        indexing = self._index_step(camera, raw)
+        source = load_index(self.workspace.raw_index_file(camera.label))
+        chunks = split_for_encoding(source.keyframes, len(source), source.width, source.height, self.encode_pixels)
+        reducers = tuple(self.reducers(camera.label, len(source), source.width, source.height))
+        build = encoder_build()
+        mark = fingerprint(
+            "compress",
+            1,
+            video=indexing.fingerprint,
+            profile=self.profile.settings(),
+            encoder=build,
+            borders=[chunk.start for chunk in chunks],
+            reducers=[reducer.fingerprint() for reducer in reducers],
+        )
+        common = {"workspace": self.workspace, "video": raw, "profile": self.profile, "mark": mark}
+        encoding = [
+            self._step(
+                camera,
+                "encode",
+                fingerprint=fingerprint("encode", 1, mark=mark, chunk=[chunk.start, chunk.stop]),
+                function=compress.encode_chunk,
+                arguments={**common, "camera": camera.label, "chunk": chunk, "reducers": reducers},
+                needs=(indexing.key,),
+                chunk=number,
+            )
+            for number, chunk in enumerate(chunks)
+        ]
+        joining = self._step(
+            camera,
+            "compress",
+            fingerprint=fingerprint("put in place", 1, mark=mark),
+            function=compress.put_in_place,
+            arguments={**common, "camera": camera, "chunks": chunks, "build": build},
+            needs=(indexing.key, *(step.key for step in encoding)),
+        )
+        return [*encoding, joining]
+
+    def _keeping_step(self, camera: Camera) -> Step:
+        found = self._files(camera)
+        return self._step(
+            camera,
+            "compress",
+            fingerprint=fingerprint("keep", 1, raw=alf.identity(found.raw), compressed=alf.identity(found.compressed)),
+            function=compress.keep_compressed,
+            arguments={"workspace": self.workspace, "camera": camera},
+        )
+
+    def _settling_step(self, camera: Camera, done: Step) -> Step:
+        return self._step(
+            camera,
+            "raw",
+            fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
+            function=compress.settle_raw,
+            arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
+            needs=(done.key,),
+        )

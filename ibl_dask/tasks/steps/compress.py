@@ -1,0 +1,337 @@
+"""Compress a camera's raw video chunk by chunk, prove the result, put it in place, and only then touch the raw file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ibl_dask.errors import CorruptOutput, FormatTooNew, InputError, UnequalLengths, UnusableFile
+from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.description import Camera
+from ibl_dask.store import alf, arrays
+from ibl_dask.store.atomic import write_text, writing_path
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.steps.frames import staying_the_same, write_part
+from ibl_dask.tasks.steps.index import keep_index, load_index
+from ibl_dask.tasks.steps.inputs import Facts, Records, read_camera
+from ibl_dask.video.index import index_video
+from ibl_dask.video.profiles import EncodingProfile
+from ibl_dask.video.reducers import PassResult, Reducer
+
+RawPolicy = Literal["keep", "trash", "delete"]
+SEGMENT_VERSION = 1
+RECORD_VERSION = 1
+_ROWS_SHARE = 0.005
+_ROWS_S = 1.0
+
+
+# -- what a camera has ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RawVideo:
+    """A camera's video files as they are found."""
+
+    raw: Path | None
+    """As recorded."""
+    compressed: Path | None
+    """The MP4 where results go, or where one is."""
+    is_proven: bool
+    """Whether a record says that the compressed one was made from the raw one, as both are now."""
+
+
+def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
+    """Return the video files of a camera."""
+    raw = alf.find(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.raw.avi")
+    compressed = alf.find(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.raw.mp4")
+    record = read_record(workspace, camera.label)
+    is_proven = (
+        record is not None
+        and compressed is not None
+        and record["result"]["file"] == alf.identity(compressed)
+        and (raw is None or record["source"]["file"] == alf.identity(raw))
+    )
+    return RawVideo(raw, compressed, is_proven)
+
+
+def read_record(workspace: Workspace, camera: str) -> dict[str, Any] | None:
+    """Return what is known of how a camera's video was compressed; None where nothing is."""
+    try:
+        content = json.loads(workspace.compression_file(camera).read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("version") == RECORD_VERSION else None
+
+
+def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any]) -> tuple[Chunk, ...]:
+    """Return the chunks that a video was compressed in; none where it is not one that a record tells of."""
+    record = read_record(workspace, camera)
+    if record is None or record["result"]["index"] != video:
+        return ()
+    return tuple(Chunk(start, stop) for start, stop in pairwise(record["borders"]))
+
+
+# -- steps -------------------------------------------------------------------------------------------------
+
+
+def index_raw(*, records: Records, workspace: Workspace, camera: str, video: Path) -> Facts:
+    """Index the raw video."""
+    found = index_video(video)
+    keep_index(workspace.raw_index_file(camera), found)
+    if found.n_absent:
+        raise UnusableFile(
+            "this raw video was cut short, and is not compressed",
+            where=str(video),
+            expected=f"{len(found) + found.n_absent:,} frames",
+            got=f"{found.n_absent:,} of them are not in the file",
+            do="copy the file again from the acquisition computer; if the original is the same, repair it with "
+            "ffmpeg -i in.avi -c copy out.avi",
+        )
+    return {"video": str(video), "frames": len(found), "identity": found.identity(), "codec": found.codec}
+
+
+def encode_chunk(
+    *,
+    records: Records,
+    workspace: Workspace,
+    camera: str,
+    video: Path,
+    chunk: Chunk,
+    profile: EncodingProfile,
+    reducers: Sequence[Reducer],
+    mark: str,
+) -> Facts:
+    """Compress one chunk and compare the result with its source; keep both as one file."""
+    from ibl_dask.video import encode
+
+    path = workspace.segment_file(camera, chunk)
+    if _is_done(path, mark):
+        return {"kept": True, "frames": len(chunk)}
+    source = load_index(workspace.raw_index_file(camera))
+    with staying_the_same(video, source):
+        encoded = encode.encode_chunk(video, source, chunk, profile, reducers)
+    complaint = encoded.fidelity.complaint(chunk.start, profile.psnr_floor_db)
+    if complaint:
+        raise CorruptOutput(
+            f"frames {chunk.start:,} to {chunk.stop - 1:,} are not faithful once compressed",
+            where=str(video),
+            expected=f"a median PSNR of {profile.psnr_floor_db:g} dB or more, no frame far below it, each in its place",
+            got=complaint,
+            do="look at these frames; a profile with a lower crf keeps more of them. The raw video stays as it is",
+        )
+    content, facts = encoded.segment.to_arrays()
+    content |= {"psnr_db": encoded.fidelity.psnr_db, "ssim": encoded.fidelity.ssim}
+    content |= {f"pass/{name}": values for name, values in encoded.result.arrays.items()}
+    facts |= {"mark": mark, "reducers": encoded.result.fingerprints}
+    arrays.write_arrays(path, "segment", SEGMENT_VERSION, content, facts)
+    return {
+        "frames": len(chunk),
+        "bytes": int(encoded.segment.sizes.sum()),
+        "median_psnr_db": round(float(np.median(encoded.fidelity.psnr_db)), 3),
+    }
+
+
+def put_in_place(
+    *,
+    records: Records,
+    workspace: Workspace,
+    camera: Camera,
+    video: Path,
+    chunks: Sequence[Chunk],
+    profile: EncodingProfile,
+    build: str,
+    mark: str,
+) -> Facts:
+    """Join the segments, prove the file, record it, and give it its name.
+
+    The record is written before the name is given: a name without a record would look like somebody else's file.
+    """
+    from ibl_dask.video.encode import Segment
+    from ibl_dask.video.join import check_mp4, write_mp4
+
+    source = load_index(workspace.raw_index_file(camera.label))
+    notes = _compare_with_rows(workspace, camera, video, len(source))
+    target = workspace.video_file(camera)
+    fidelity: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
+    results: list[PassResult] = []
+
+    def segments() -> Any:
+        for chunk in chunks:
+            content, facts = _read_segment(workspace, camera.label, chunk, mark)
+            fidelity.append((content["psnr_db"], content["ssim"]))
+            passed = {name.removeprefix("pass/"): v for name, v in content.items() if name.startswith("pass/")}
+            results.append(PassResult(chunk, passed, np.zeros(len(chunk), np.bool_), len(chunk), facts["reducers"]))
+            yield chunk, Segment.from_arrays(content, facts)
+
+    with writing_path(target, _expected_bytes(workspace, camera.label, chunks)) as unfinished:
+        written = write_mp4(unfinished, segments(), source, profile)
+        index = check_mp4(written, source)
+        source.insist_on(video)
+        psnr, ssim = (np.concatenate(parts) for parts in zip(*fidelity, strict=True))
+        with unfinished.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        record = {
+            "version": RECORD_VERSION,
+            "source": {"file": alf.identity(video), "index": source.identity(), "frames": len(source)},
+            "result": {
+                "file": {**(alf.identity(unfinished) or {}), "name": target.name},
+                "index": index.identity(),
+                "frames": len(index),
+                "sha256": digest,
+            },
+            "profile": profile.settings(),
+            "encoder": build,
+            "mark": mark,
+            "borders": [*(chunk.start for chunk in chunks), len(index)],
+            "psnr_db": {"median": float(np.median(psnr)), "lowest": float(psnr.min()), "mean": float(psnr.mean())},
+            "ssim": {"median": float(np.nanmedian(ssim)), "lowest": float(np.nanmin(ssim))},
+            "notes": notes,
+        }
+        write_text(workspace.compression_file(camera.label), json.dumps(record, indent=1))
+    for result in results:
+        write_part(workspace, camera.label, index, result)
+    keep_index(workspace.index_file(camera.label), index)
+    shutil.rmtree(workspace.segment_file(camera.label, chunks[0]).parent.parent, ignore_errors=True)
+    return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **_told(record)}
+
+
+def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
+    """Say what is known of a compressed video that stays as it is, or what stands against it."""
+    found = find_raw_video(workspace, camera)
+    if found.compressed is None:
+        alf.require(
+            workspace.session,
+            camera.collection,
+            f"_iblrig_{camera.label}Camera.raw.mp4",
+            "copy the video from the acquisition computer, or take the camera out of the experiment description",
+        )
+        raise AssertionError("unreachable")
+    if found.raw is not None and not found.is_proven:
+        raise UnusableFile(
+            "a compressed video is there that was not made from the raw one beside it, as far as is recorded",
+            where=str(found.compressed),
+            expected=f"none, or one that {workspace.compression_file(camera.label).name} tells of",
+            got=_compare_counts(found.compressed, found.raw),
+            do="move one of them away; or run again with --overwrite to make it anew from the raw video, which "
+            "replaces it only once the new one is proven",
+        )
+    record = read_record(workspace, camera.label) if found.is_proven else None
+    return {"kept": True, "outputs": [str(found.compressed)], **({} if record is None else _told(record))}
+
+
+def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy: RawPolicy) -> Facts:
+    """Move the raw video to the trash, or remove it, if the compressed one is what the record says."""
+    found = find_raw_video(workspace, camera)
+    record = read_record(workspace, camera.label)
+    if found.raw is None:
+        return {"kept": True}
+    if not found.is_proven or record is None or record["notes"]:
+        why = "; ".join(record["notes"]) if record is not None and record["notes"] else "no record proves its copy"
+        raise UnusableFile(
+            "the raw video is kept, though it should go",
+            where=str(found.raw),
+            expected="a compressed video that is recorded, and as many camera records as frames",
+            got=why,
+            do="see to the camera's files, or remove the raw video by hand",
+        )
+    if policy == "trash":
+        folder = found.raw.parent.with_name(f"{found.raw.parent.name}.trash")
+        folder.mkdir(exist_ok=True)
+        found.raw.rename(folder / found.raw.name)
+        return {"outputs": [str(folder / found.raw.name)]}
+    found.raw.unlink()
+    return {"removed": str(found.raw)}
+
+
+# -- parts -------------------------------------------------------------------------------------------------
+
+
+def _told(record: Mapping[str, Any]) -> Facts:
+    return {
+        "frames": record["result"]["frames"],
+        "sha256": record["result"]["sha256"],
+        "bytes": record["result"]["file"]["size"],
+        "raw_bytes": record["source"]["file"]["size"],
+        "profile": record["profile"]["name"],
+        "median_psnr_db": record["psnr_db"]["median"],
+        "lowest_psnr_db": record["psnr_db"]["lowest"],
+        "median_ssim": record["ssim"]["median"],
+        "notes": record["notes"],
+    }
+
+
+def _is_done(path: Path, mark: str) -> bool:
+    try:
+        _, facts = arrays.read_arrays(path, "segment", SEGMENT_VERSION)
+    except (FileNotFoundError, CorruptOutput, FormatTooNew):
+        return False
+    return bool(facts["mark"] == mark)
+
+
+def _read_segment(workspace: Workspace, camera: str, chunk: Chunk, mark: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    path = workspace.segment_file(camera, chunk)
+    try:
+        content, facts = arrays.read_arrays(path, "segment", SEGMENT_VERSION)
+    except FileNotFoundError:
+        content, facts = {}, {"mark": ""}
+    if facts["mark"] != mark:
+        raise CorruptOutput(
+            "the compressed frames of a chunk are gone",
+            where=str(path),
+            expected=f"frames {chunk.start:,} to {chunk.stop - 1:,} as this run compressed them",
+            got="others" if content else "no such file",
+            do="run again: only this chunk is compressed anew",
+        )
+    return content, facts
+
+
+def _expected_bytes(workspace: Workspace, camera: str, chunks: Sequence[Chunk]) -> int:
+    paths = (workspace.segment_file(camera, chunk) for chunk in chunks)
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
+def _compare_with_rows(workspace: Workspace, camera: Camera, video: Path, n_frames: int) -> list[str]:
+    """Compare the number of frames with what the camera noted of each; return what there is to say.
+
+    Raises
+    ------
+    UnequalLengths
+        If they are too far apart to be of one recording.
+    """
+    try:
+        files = read_camera(workspace, camera)
+    except InputError as error:
+        return [f"the camera's own files cannot be read, so its frames were not counted by them: {error.what}"]
+    if files is None:
+        return ["the camera left no file about its frames, so they were not counted by one"]
+    if files.n_frames == n_frames:
+        return []
+    fps = 1 / files.period_s if files.period_s else 30.0
+    most = max(round(_ROWS_S * fps), int(_ROWS_SHARE * n_frames))
+    if abs(files.n_frames - n_frames) > most:
+        raise UnequalLengths(
+            "the raw video and the camera's own files are not of one recording, or one of them is not whole",
+            where=f"{video} and {', '.join(files.sources)}",
+            expected=f"numbers of frames within {most:,} of each other",
+            got=f"{n_frames:,} frames in the video, {files.n_frames:,} in the files",
+            do="copy both again from the acquisition computer; the raw video stays as it is",
+        )
+    return [f"the camera noted {files.n_frames:,} frames, the video has {n_frames:,}"]
+
+
+def _compare_counts(compressed: Path, raw: Path) -> str:
+    counts = []
+    for path in (compressed, raw):
+        try:
+            counts.append(f"{path.name} with {len(index_video(path)):,} frames")
+        except InputError as error:
+            counts.append(f"{path.name}, of which {error.what}")
+    return " and ".join(counts)

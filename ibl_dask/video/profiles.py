@@ -1,0 +1,64 @@
+"""How raw videos are compressed.
+
+A profile never changes once it has a name: a changed setting is another profile. It is part of the fingerprint of what
+it made, with the build of x264.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ibl_dask.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingProfile:
+    """Settings of x264, and how faithful the result has to be."""
+
+    name: str
+    """What it is asked for by."""
+    crf: int
+    """Constant rate factor: lower is larger and more faithful."""
+    psnr_floor_db: float
+    """Lowest median PSNR of a chunk of frames, dB."""
+    preset: str = "slow"
+    """Effort."""
+    longest_gop: int = 250
+    """Frames between keyframes at most; the fewer, the faster a single frame is found."""
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the result depends on; JSON."""
+        return asdict(self)
+
+    def options(self) -> dict[str, str]:
+        """Return FFmpeg's options of the encoder."""
+        return {"preset": self.preset, "crf": str(self.crf), "g": str(self.longest_gop)}
+
+
+PROFILES = {
+    profile.name: profile
+    for profile in (
+        EncodingProfile("ibl", crf=17, psnr_floor_db=36.0),
+        EncodingProfile("ibl_bpod", crf=29, psnr_floor_db=30.0),
+        EncodingProfile("short_gop", crf=17, psnr_floor_db=36.0, longest_gop=25),
+    )
+}
+
+
+def find_profile(name: str) -> EncodingProfile:
+    """Return a profile by its name.
+
+    Raises
+    ------
+    UsageError
+        If there is none of that name.
+    """
+    if name not in PROFILES:
+        raise UsageError(
+            "there is no such encoding profile",
+            expected=", ".join(PROFILES),
+            got=name,
+            do="ask for one of these",
+        )
+    return PROFILES[name]
