@@ -18,10 +18,11 @@ from ibl_dask.model.status import Status
 from ibl_dask.pipeline import plan
 from ibl_dask.pipeline import run as driver
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.steps.times import load_times
-from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
+from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.video.index import FrameIndex, index_video
 
 if TYPE_CHECKING:

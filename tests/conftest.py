@@ -47,6 +47,24 @@ def session_folder(_template, tmp_path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def _raw_template(tmp_path_factory) -> Path:
+    """Write a session of 5 s as the rig leaves it: MPEG-4 in AVI."""
+    from ibl_dask.synth.session import write_session
+
+    folder = tmp_path_factory.mktemp("raw") / SESSION
+    write_session(folder, duration_s=5, scale=0.25, gop=12, raw_avi=True)
+    return folder
+
+
+@pytest.fixture
+def raw_session(_raw_template, tmp_path) -> Path:
+    """Return a copy of the session with raw videos that a test may do anything with."""
+    folder = tmp_path / SESSION
+    shutil.copytree(_raw_template, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def client():
     """Return a client to two worker processes on this machine."""
     from ibl_dask.deploy.local import connect

@@ -9,7 +9,7 @@ CAMERAS = ("left", "right", "body")
 SMALL_CHUNKS = 80 * 320 * 256
 
 DRIVER = """
-import sys
+import json, sys
 from pathlib import Path
 from ibl_dask.deploy.local import connect
 from ibl_dask.deploy.profile import Profile
@@ -17,10 +17,10 @@ from ibl_dask.pipeline.run import run
 
 if __name__ == "__main__":
     with connect(Profile(workers=2, dashboard_port=0)) as client:
-        result = run([Path(sys.argv[1])], client=client, work_dir=Path(sys.argv[2]), chunk_pixels=int(sys.argv[3]))
+        result = run([Path(sys.argv[1])], client=client, work_dir=Path(sys.argv[2]), **json.loads(sys.argv[3]))
     sys.exit(result.exit_code)
 """
-"""A program that runs a session on two workers: session, work folder, pixels per chunk."""
+"""A program that runs a session on two workers: session, work folder, options of tasks as JSON."""
 
 
 def results(folder):

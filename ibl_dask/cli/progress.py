@@ -68,9 +68,14 @@ class _Bars:
         planned = self._progress.tasks[self._progress.task_ids.index(rows[""])].total or 0
         self._progress.update(rows[""], total=planned + sum(event.steps.values()))
         for name, n in event.steps.items():
-            if name.startswith("framepass-"):
-                text = f"{_session(event.session)}  {name.removeprefix('framepass-')}, chunks"
+            kind, _, camera = name.partition("-")
+            if kind in _CHUNKS:
+                text = f"{_session(event.session)}  {camera}, chunks to {_CHUNKS[kind]}"
                 rows[name] = self._progress.add_task(text, total=n)
+
+
+_CHUNKS = {"encode": "compress", "framepass": "decode"}
+"""Steps of which there is one for each chunk of a video, and what they do with it."""
 
 
 class _Lines:
@@ -105,10 +110,12 @@ class _Lines:
 
 
 def _planned(event: events.SessionPlanned) -> str:
-    n_chunks = sum(n for name, n in event.steps.items() if name.startswith("framepass"))
-    text = f"{sum(event.steps.values())} steps"
-    kinds = sorted({name.split("-")[0] for name in event.steps} - {"framepass"})
-    return f"{text} ({', '.join(kinds)})" + (f", of these {n_chunks} chunks of video to decode" if n_chunks else "")
+    n_steps = Counter[str]()
+    for name, n in event.steps.items():
+        n_steps[name.split("-")[0]] += n
+    chunks = [f"{n_steps[kind]} chunks of video to {what}" for kind, what in _CHUNKS.items() if n_steps[kind]]
+    others = sorted(n_steps.keys() - _CHUNKS.keys())
+    return f"{n_steps.total()} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
 
 
 def _ended(event: events.SessionFinished) -> str:

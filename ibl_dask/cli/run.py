@@ -101,7 +101,7 @@ def say_how_it_went(result: Run) -> None:
         if row["chunks_kept"]:
             out.print(
                 f"{row['session']}: {row['chunks_kept']} chunks kept from an earlier run, "
-                f"{row['chunks_done']} decoded now",
+                f"{row['chunks_done']} computed now",
                 markup=False,
             )
     for row in table:

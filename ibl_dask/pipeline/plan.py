@@ -15,9 +15,11 @@ from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.compress import VideoCompress
+from ibl_dask.tasks.convert import VideoConvert
+from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task, VideoTask
-from ibl_dask.tasks.video import VideoRegisterRaw, VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
+from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,21 +135,26 @@ def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
             do="add the cameras to the description, or leave this session out",
         )
     notes = []
-    specs = [VideoRegisterRaw(session, labels).spec("VideoRegisterRaw")]
+    converted = [camera.label for camera in description.cameras if camera.compressed]
+    # Registering names files, so it comes after those that rename some.
+    naming = ["VideoConvert"] if converted else []
+    specs = [VideoRegisterRaw(session, labels).spec("VideoRegisterRaw", naming)]
     timed = [label for label in labels if label in LABELS]
     if len(timed) < len(labels):
         others = ", ".join(label for label in labels if label not in LABELS)
         notes.append(f"cameras {others} are registered only: no route to time them is known")
     kind = None if description.sync is None else description.sync.kind
-    parents = []
+    parents: list[str] = []
     recorded = [camera.label for camera in description.cameras if not camera.compressed]
     if recorded:
         specs.append(VideoCompress(session, recorded).spec("VideoCompress"))
-        parents = ["VideoCompress"]
+        parents.append("VideoCompress")
+    if converted:
+        specs.append(VideoConvert(session, converted).spec("VideoConvert"))
+        parents.append("VideoConvert")
     if kind == "nidq" and timed:
         # Cameras that compress their videos themselves are those of widefield rigs, which labcams records.
-        by_log = any(camera.compressed for camera in session.description.cameras)
-        task = VideoSyncQcCamlog if by_log else VideoSyncQcNidq
+        task = VideoSyncQcCamlog if converted else VideoSyncQcNidq
         specs.append(task(session, timed).spec("VideoSyncQC_nidq", parents))
     elif kind == "bpod" and timed:
         notes += _bpod_specs(session, timed, specs, parents)

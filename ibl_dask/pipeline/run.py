@@ -66,6 +66,15 @@ class SessionOutcome:
         """Return how many steps of a kind ended in a status."""
         return sum(r.key[0].split("-")[0] == kind and r.status == status for r in self.records.values())
 
+    def chunks(self) -> tuple[int, int]:
+        """Return how many chunks of video were compressed or measured in this run, and how many before.
+
+        What was compressed was measured then: its frame pass finds it.
+        """
+        compressed, found = self.count("encode", "done"), self.count("encode", "kept")
+        measured, known = self.count("framepass", "done"), self.count("framepass", "kept")
+        return compressed + measured, found + max(0, known - compressed - found)
+
 
 @dataclass
 class Run:
@@ -389,8 +398,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
             "session": "/".join(outcome.path.parts[-3:]),
             "tasks": {name: str(status) for name, status in outcome.tasks.items()},
             "qc": dict(outcome.qc),
-            "chunks_done": outcome.count("framepass", "done"),
-            "chunks_kept": outcome.count("framepass", "kept"),
+            **dict(zip(("chunks_done", "chunks_kept"), outcome.chunks(), strict=True)),
             "failures": [failure.message for failure in outcome.failures],
             "report": "" if outcome.report is None else str(outcome.report),
         }

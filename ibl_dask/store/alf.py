@@ -38,15 +38,29 @@ def find(session: Session, collection: str, pattern: str) -> Path | None:
     pattern : str
         File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext` where that is not there.
     """
-    regex = _regex(pattern)
     for root in session.roots:
-        folder = root / collection
-        if folder.is_dir():
-            # A link that leads nowhere is no file.
-            found = [path for path in folder.iterdir() if regex.fullmatch(path.name) and os.path.exists(path)]  # noqa: PTH110  # `Path.exists` raises where it may not look
-            if found:
-                return min(found, key=lambda path: (re.search(rf"\.{_UUID}", path.name) is not None, path.name))
+        found = _matches(root / collection, pattern)
+        if found:
+            return found[0]
     return None
+
+
+def find_all(session: Session, collection: str, pattern: str) -> list[Path]:
+    """Return every file that `find` could return, those without a UUID first; one of the outputs hides its namesake."""
+    found: dict[str, Path] = {}
+    for root in session.roots:
+        for path in _matches(root / collection, pattern):
+            found.setdefault(path.name, path)
+    return list(found.values())
+
+
+def _matches(folder: Path, pattern: str) -> list[Path]:
+    """Return the files in a folder; a link that leads nowhere is no file."""
+    regex = _regex(pattern)
+    if not folder.is_dir():
+        return []
+    found = [path for path in folder.iterdir() if regex.fullmatch(path.name) and os.path.exists(path)]  # noqa: PTH110  # `Path.exists` raises where it may not look
+    return sorted(found, key=lambda path: (re.search(rf"\.{_UUID}", path.name) is not None, path.name))
 
 
 def require(session: Session, collection: str, pattern: str, do: str) -> Path:

@@ -108,6 +108,11 @@ class Workspace:
         return self.session.own / "qc.json"
 
     @property
+    def registration_file(self) -> Path:
+        """Return the list of what the session recorded, for a database."""
+        return self.session.own / "registration.json"
+
+    @property
     def provenance_file(self) -> Path:
         """Return what was made from what."""
         return self.session.own / "provenance.json"
@@ -123,19 +128,29 @@ class Workspace:
         Raises
         ------
         NotWritable
-            If not, or if they would land behind a link: what it leads to may be a data store, which is not ours.
+            If not, or if they would land behind a link; see `insist_on_own`.
         """
         for folder in (self.session.outputs, self.session.outputs / "alf", self.session.own, self.marker("").parent):
-            if folder.is_symlink():
-                raise NotWritable(
-                    "results would be written through a link",
-                    where=str(folder),
-                    expected="a folder",
-                    got=f"a link to {folder.readlink()}",
-                    do="send results elsewhere with --output-root, or give the folder that the link leads to",
-                )
+            self.insist_on_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
             insist_on_writable(folder)
+
+    def insist_on_own(self, folder: Path) -> None:
+        """Check that a folder that results go to is the session's own.
+
+        Raises
+        ------
+        NotWritable
+            If it is a link: what it leads to may be a data store, which is not ours.
+        """
+        if folder.is_symlink():
+            raise NotWritable(
+                "results would be written through a link",
+                where=str(folder),
+                expected="a folder",
+                got=f"a link to {folder.readlink()}",
+                do="send results elsewhere with --output-root, or give the folder that the link leads to",
+            )
 
     def check_writable(self) -> None:
         """Make the folders that results go to.

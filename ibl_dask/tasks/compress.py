@@ -7,24 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ibl_dask.errors import UsageError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import Dataset, Signature
 from ibl_dask.store import alf
+from ibl_dask.tasks.raw import RawVideoTask
 from ibl_dask.tasks.steps import compress
 from ibl_dask.tasks.steps.index import load_index
-from ibl_dask.tasks.task import VideoTask
 from ibl_dask.video.plan import split_for_encoding
 from ibl_dask.video.profiles import EncodingProfile, find_profile
 from ibl_dask.video.regions import camera_reducers
 from ibl_dask.video.template import reference_folder
 
-RAW_POLICIES = ("keep", "trash", "delete")
 
-
-class VideoCompress(VideoTask):
+class VideoCompress(RawVideoTask):
     """Compress raw AVI videos to MP4, prove the results, and put them in place.
 
     What every frame of the compressed videos is worth is measured on the way, so that times and checks find it done.
@@ -41,7 +38,6 @@ class VideoCompress(VideoTask):
         See `VideoSyncQc`.
     """
 
-    priority: ClassVar[int] = 90
     resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=1.0)
 
     def __init__(
@@ -56,26 +52,9 @@ class VideoCompress(VideoTask):
         reference_frames: str | Path | None = None,
         **kwargs: Any,  # see VideoTask
     ) -> None:
-        super().__init__(session_path, cameras, **kwargs)
+        super().__init__(session_path, cameras, raw_video=raw_video, **kwargs)
         usual = "ibl_bpod" if self.sync == "bpod" else "ibl"
         self.profile: EncodingProfile = find_profile(encoding or usual)
-        if raw_video not in RAW_POLICIES:
-            raise UsageError(
-                "there is no such way with raw videos",
-                where=str(self.session.path),
-                expected=", ".join(RAW_POLICIES),
-                got=str(raw_video),
-                do="ask for one of these",
-            )
-        if raw_video != "keep" and self.session.outputs != self.session.path:
-            raise UsageError(
-                "raw videos stay untouched where results go elsewhere",
-                where=str(self.session.path),
-                expected="raw_video=keep with --output-root",
-                got=f"raw_video={raw_video}",
-                do="leave one of the two out",
-            )
-        self.raw_video: Any = raw_video
         self.encode_pixels = encode_pixels
         self.reducers = reducers or partial(camera_reducers, reference_frames=reference_folder(reference_frames))
         self._found: dict[str, compress.RawVideo] = {}
@@ -90,15 +69,18 @@ class VideoCompress(VideoTask):
         )
 
     def first_steps(self) -> list[Step]:
-        return [self._index_step(camera, raw) for camera in self.described if (raw := self._wanted(camera)) is not None]
+        return [
+            self._index_step(camera, raw) for camera in self.described if (raw := self.to_compress(camera)) is not None
+        ]
 
     def is_finished(self) -> bool:
-        return all(self._wanted(camera) is None for camera in self.described)
+        now = {camera: compress.find_raw_video(self.workspace, camera) for camera in self.described}
+        return all(self._raw_of(camera, found) is None for camera, found in now.items())
 
     def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
         out: list[Step] = []
         for camera in self.described:
-            raw = self._wanted(camera)
+            raw = self.to_compress(camera)
             if raw is None:
                 out.append(self._keeping_step(camera))
             elif records[self._index_step(camera, raw).key].is_ok:
@@ -115,9 +97,11 @@ class VideoCompress(VideoTask):
             self._found[camera.label] = compress.find_raw_video(self.workspace, camera)
         return self._found[camera.label]
 
-    def _wanted(self, camera: Camera) -> Path | None:
+    def to_compress(self, camera: Camera) -> Path | None:
+        return self._raw_of(camera, self._files(camera))
+
+    def _raw_of(self, camera: Camera, found: compress.RawVideo) -> Path | None:
         """Return the raw video that is to be compressed; None where nothing is to be done, or may be."""
-        found = self._files(camera)
         if found.raw is None or (found.is_proven and not self._is_outdated(camera)):
             return None
         return found.raw if found.compressed is None or found.is_proven or self.workspace.overwrite else None
@@ -128,9 +112,6 @@ class VideoCompress(VideoTask):
         other = record is not None and record["profile"] != self.profile.settings()
         return other and self.workspace.overwrite
 
-    def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
-        return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
-
     def _index_step(self, camera: Camera, raw: Path) -> Step:
         """Return the step as it was planned first: the raw video may be gone when it is asked for again."""
         if camera.label not in self._indexing:
@@ -139,7 +120,7 @@ class VideoCompress(VideoTask):
                 "rawindex",
                 fingerprint=fingerprint("rawindex", 1, camera=camera.label, video=alf.identity(raw)),
                 function=compress.index_raw,
-                arguments={"workspace": self.workspace, "camera": camera.label, "video": raw},
+                arguments={"workspace": self.workspace, "camera": camera, "video": raw},
             )
         return self._indexing[camera.label]
 
@@ -191,14 +172,4 @@ class VideoCompress(VideoTask):
             fingerprint=fingerprint("keep", 1, raw=alf.identity(found.raw), compressed=alf.identity(found.compressed)),
             function=compress.keep_compressed,
             arguments={"workspace": self.workspace, "camera": camera},
-        )
-
-    def _settling_step(self, camera: Camera, done: Step) -> Step:
-        return self._step(
-            camera,
-            "raw",
-            fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
-            function=compress.settle_raw,
-            arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
-            needs=(done.key,),
         )

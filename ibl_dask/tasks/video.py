@@ -1,4 +1,4 @@
-"""Camera tasks: register raw files; time, measure and check cameras whose pulses a DAQ or a Bpod noted."""
+"""Time, measure and check cameras whose pulses a DAQ or a Bpod noted."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ from ibl_dask.video.reducers import MotionEnergy, Reducer
 from ibl_dask.video.regions import camera_reducers
 from ibl_dask.video.template import reference_folder
 
-_RAW_PARTS = ("timestamps.ssv", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:
@@ -44,40 +42,6 @@ class Timing:
     """Files of the main clock that the result depends on."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Other things that it depends on; JSON."""
-
-
-class VideoRegisterRaw(VideoTask):
-    """List the raw files of each camera; a camera without a clock of its own is an error."""
-
-    priority: ClassVar[int] = 100
-    resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=0.2)
-
-    @property
-    def signature(self) -> Signature:
-        return Signature(
-            outputs=tuple(
-                Dataset(f"_iblrig_{camera.label}Camera.{part}", camera.collection, required=False)
-                for camera in self.described
-                for part in _RAW_PARTS
-            )
-        )
-
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
-        return [
-            Step(
-                kind="register",
-                camera=camera.label,
-                session=self.session.reference,
-                fingerprint=fingerprint("register", 1, camera=camera.label, files=self._identities(camera)),
-                function=inputs.register_camera,
-                arguments={"workspace": self.workspace, "camera": camera},
-                resources=self.resources,
-            )
-            for camera in self.described
-        ]
-
-    def _identities(self, camera: Camera) -> list[Any]:
-        return [alf.identity(path) for path in inputs.camera_file_paths(self.workspace, camera).values()]
 
 
 class VideoSyncQc(VideoTask):
@@ -128,7 +92,7 @@ class VideoSyncQc(VideoTask):
         raw = [
             Dataset(f"_iblrig_{c.label}Camera.{part}", c.collection, required=part == "raw.mp4")
             for c in self.described
-            for part in ("raw.mp4", *_RAW_PARTS)
+            for part in ("raw.mp4", *inputs.CAMERA_FILES.values())
         ]
         return Signature(
             inputs=(*raw, *self.clock_inputs),

@@ -10,8 +10,11 @@ One encoder with one thread per chunk: x264's bytes then depend on frames, setti
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import deque
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -104,10 +107,18 @@ class Encoded:
     """What the reducers say of the compressed frames."""
 
 
+@cache
 def encoder_build() -> str:
-    """Return what else than settings the bytes of a result depend on: FFmpeg's version and that of its codecs."""
-    version = ".".join(map(str, av.library_versions["libavcodec"]))
-    return f"{ENCODER} of libavcodec {version} ({av.ffmpeg_version_info})"
+    """Return what else than settings the bytes of a result depend on: the builds of x264 and of FFmpeg's wrapper.
+
+    x264 writes its own into the first packet that it makes.
+    """
+    context: Any = av.CodecContext.create(ENCODER, "w")  # the stubs do not tell its video attributes
+    context.width, context.height, context.pix_fmt, context.time_base = 64, 64, "yuv420p", Fraction(1, 60)
+    packets = [*context.encode(av.VideoFrame(64, 64, "yuv420p")), *context.encode(None)]
+    found = re.search(rb"x264 - (core \d+[^-]*?) - ", b"".join(map(bytes, packets)))
+    build = found[1].decode("ascii", "replace") if found else "of unknown build"
+    return f"x264 {build}, libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
 
 
 def encode_chunk(

@@ -255,7 +255,7 @@ def open_video(path: Path) -> InputContainer:
     """
     try:
         options = {"fflags": "+noparse+nofillin"} if _is_avi(path) else {}
-        container = av.open(str(path), options=options)
+        container = av.open(str(path), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):
             got, do = "permission denied", "ask for read permission on the file"
@@ -274,7 +274,16 @@ def open_video(path: Path) -> InputContainer:
             got="none",
             do=_COPY_AGAIN,
         )
-    context = container.streams.video[0].codec_context
+    context: Any = container.streams.video[0].codec_context  # the stubs do not say that it may be None
+    if context is None:
+        container.close()
+        raise UnreadableVideo(
+            "this video's codec is not known",
+            where=str(path),
+            expected="a codec that FFmpeg decodes",
+            got="a tag that it does not know",
+            do=_COPY_AGAIN,
+        )
     context.thread_count = 1
     context.thread_type = "NONE"
     context.options = {**context.options, "err_detect": "explode"}

@@ -40,7 +40,7 @@ class VideoTables:
 
 
 def read_video_tables(path: Path) -> VideoTables | None:
-    """Read the tables of the first video track; None where the file is no MP4 with exactly one."""
+    """Read the tables of the first video track; None where the file is no MP4 with exactly one, or they are damaged."""
     with path.open("rb") as file:
         moov = _find_moov(file)
         if moov is None:
@@ -50,9 +50,13 @@ def read_video_tables(path: Path) -> VideoTables | None:
         return None
     found: dict[bytes, bytes] = {}
     _collect(tracks[0], found)
+    offsets = _composition_offsets(found.get(b"ctts"), found.get(b"stsz", b""))
+    edits = _edits(found.get(b"elst"))
+    if offsets is None or edits is None:
+        return None
     return VideoTables(
-        composition_offsets=_composition_offsets(found.get(b"ctts")),
-        edits=_edits(found.get(b"elst")),
+        composition_offsets=offsets,
+        edits=edits,
         is_fragmented=any(kind == b"mvex" for kind, _ in _boxes(moov)),
     )
 
@@ -134,18 +138,24 @@ def _handler(track: bytes) -> bytes:
     return b""
 
 
-def _composition_offsets(body: bytes | None) -> NDArray[np.int64]:
+def _composition_offsets(body: bytes | None, sizes: bytes) -> NDArray[np.int64] | None:
+    """Return one offset per sample; None where there are more or fewer than the table of sizes says."""
     if body is None:
         return np.empty(0, np.int64)
-    n_runs = struct.unpack_from(">I", body, 4)[0]
+    n_runs = int.from_bytes(body[4:8], "big")
+    if len(body) < 8 + 8 * n_runs:
+        return None
     # Version 0 is unsigned by the standard, but writers store negative offsets in it as well.
     runs = np.frombuffer(body, ">i4", 2 * n_runs, 8).reshape(-1, 2)
+    if runs[:, 0].min(initial=0) < 0 or runs[:, 0].sum(dtype=np.int64) != int.from_bytes(sizes[8:12], "big"):
+        return None
     return np.repeat(runs[:, 1].astype(np.int64), runs[:, 0])
 
 
-def _edits(body: bytes | None) -> tuple[tuple[int, int, int], ...]:
+def _edits(body: bytes | None) -> tuple[tuple[int, int, int], ...] | None:
     if body is None:
         return ()
     version, n_edits = body[0], struct.unpack_from(">I", body, 4)[0]
     layout = ">Qqi" if version == 1 else ">Iii"
-    return tuple(struct.iter_unpack(layout, body[8 : 8 + n_edits * struct.calcsize(layout)]))
+    size = n_edits * struct.calcsize(layout)
+    return tuple(struct.iter_unpack(layout, body[8 : 8 + size])) if len(body) >= 8 + size else None

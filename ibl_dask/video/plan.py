@@ -17,10 +17,9 @@ LARGEST_PIXELS = 2_500_000_000
 """Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
 SMALLEST_PIXELS = 480_000_000
 """Pixels below which splitting further costs more than it gains: 370 frames of 1280x1024, 1,460 of 640x512."""
-LARGEST_ENCODED_PIXELS = 1_310_720_000
-"""Pixels compressed by one task at most: 1,000 frames of 1280x1024, 4,000 of 640x512."""
-SMALLEST_ENCODED_PIXELS = 327_680_000
-"""Pixels below which splitting further makes files larger: 250 frames of 1280x1024, 1,000 of 640x512."""
+ENCODED_PIXELS = 320_000_000
+"""Pixels compressed by one task: 244 frames of 1280x1024, 976 of 640x512; some 30 s of one core. A little under the 250
+frames after which x264 starts anew anyway, so that a chunk costs no keyframe more."""
 SHARE = 16
 """A chunk takes one 16th of the frames that are left, between these sizes."""
 
@@ -57,12 +56,10 @@ def split_for_encoding(
 ) -> tuple[Chunk, ...]:
     """Split a raw video into the runs of frames that one task compresses each; see `split_video`.
 
-    Compressing takes some ten times as long as decoding, but every run begins with a keyframe and an encoder that knows
-    nothing of what came before: shorter ones would make larger files.
+    Compressing takes some twenty times as long as decoding, so that runs are shorter; but every run begins with a
+    keyframe and an encoder that knows nothing of what came before, and much shorter ones would make larger files.
     """
-    largest, smallest = (pixels, pixels) if pixels is not None else (LARGEST_ENCODED_PIXELS, SMALLEST_ENCODED_PIXELS)
-    area = width * height
-    return plan_chunks(keyframes, n_frames, max(1, largest // area), max(1, smallest // area))
+    return plan_chunks(keyframes, n_frames, max(1, (pixels or ENCODED_PIXELS) // (width * height)))
 
 
 def plan_chunks(

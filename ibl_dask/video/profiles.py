@@ -21,7 +21,12 @@ class EncodingProfile:
     crf: int
     """Constant rate factor: lower is larger and more faithful."""
     psnr_floor_db: float
-    """Lowest median PSNR of a chunk of frames, dB."""
+    """Lowest median PSNR of a chunk of frames, dB.
+
+    One pass of x264 over seven clips, drawn with a camera's noise and real, gave medians from 39.9 to 50.0 dB at CRF 17
+    and from 30.7 to 45.2 dB at 29, the lowest for the smallest and noisiest pictures. Floors are 4 dB under the lowest:
+    amplitudes of errors 1.6 times as large.
+    """
     preset: str = "slow"
     """Effort."""
     longest_gop: int = 250
@@ -40,7 +45,7 @@ PROFILES = {
     profile.name: profile
     for profile in (
         EncodingProfile("ibl", crf=17, psnr_floor_db=36.0),
-        EncodingProfile("ibl_bpod", crf=29, psnr_floor_db=30.0),
+        EncodingProfile("ibl_bpod", crf=29, psnr_floor_db=26.5),
         EncodingProfile("short_gop", crf=17, psnr_floor_db=36.0, longest_gop=25),
     )
 }

@@ -4,6 +4,8 @@
 moment is its number, so that one which fails can be tried again by name.
 """
 
+import hashlib
+import json
 import os
 import random
 import signal
@@ -20,8 +22,21 @@ from ibl_dask.pipeline.run import run
 N_KILLS = int(os.environ.get("IBL_DASK_CHAOS_KILLS", "3"))
 
 
-def start(session, work):
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(session), str(work), str(SMALL_CHUNKS)])
+OPTIONS = {
+    "compressed": {"chunk_pixels": SMALL_CHUNKS},
+    # What one pass over the result measured is kept with the chunks that were compressed.
+    "raw": {"encode_pixels": SMALL_CHUNKS},
+}
+
+
+def start(session, work, options):
+    return subprocess.Popen([sys.executable, "-c", DRIVER, str(session), str(work), json.dumps(options)])
+
+
+def raw_files(session):
+    """Return the digest of every file in the folder of raw videos."""
+    folder = session / "raw_video_data"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
 def kill_something(process, rng):
@@ -40,13 +55,20 @@ def kill_something(process, rng):
 
 
 @pytest.mark.chaos
+@pytest.mark.parametrize("videos", OPTIONS)
 @pytest.mark.parametrize("seed", range(N_KILLS))
-def test_outputs_are_the_same_after_a_kill_at_a_random_moment(session_folder, tmp_path, seed):
+def test_outputs_are_the_same_after_a_kill_at_a_random_moment(request, tmp_path, seed, videos):
+    """Videos included where raw ones are compressed, to the byte; the raw ones are as they were."""
+    session = request.getfixturevalue("raw_session" if videos == "raw" else "session_folder")
+    options = OPTIONS[videos]
     rng = random.Random(seed)
     expected_at, work = tmp_path / "expected", tmp_path / "work"
-    assert run([session_folder], output_root=expected_at, chunk_pixels=SMALL_CHUNKS).exit_code == 0
+    before = raw_files(session)
+    assert run([session], output_root=expected_at, **options).exit_code == 0
+    expected = expected_at / session.relative_to(tmp_path)
+    made = raw_files(expected) if videos == "raw" else {}
 
-    process = start(session_folder, work)
+    process = start(session, work, options)
     time.sleep(rng.uniform(1.0, 9.0))
     driver_died = kill_something(process, rng)
     code = process.wait(timeout=240)
@@ -54,11 +76,10 @@ def test_outputs_are_the_same_after_a_kill_at_a_random_moment(session_folder, tm
         assert code == 0
     # Workers whose driver is gone notice it and leave.
     time.sleep(2)
-    assert run([session_folder], work_dir=work, chunk_pixels=SMALL_CHUNKS).exit_code == 0
+    assert run([session], work_dir=work, **options).exit_code == 0
 
-    assert_same(results(session_folder), results(expected_at / session_folder.relative_to(tmp_path)))
-    left = [
-        p.name for p in session_folder.rglob("*") if p.name.endswith((".tmp", ".previous")) or p.name == "lock.json"
-    ]
+    assert_same(results(session), results(expected))
+    assert raw_files(session) == before | made
+    left = [p.name for p in session.rglob("*") if p.name.endswith((".tmp", ".previous")) or p.name == "lock.json"]
     assert left == []
     assert [p.name for p in work.rglob("*.npz")] == []

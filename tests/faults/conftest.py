@@ -35,3 +35,13 @@ def undisturbed(small, tmp_path_factory):
     root = tmp_path_factory.mktemp("undisturbed")
     assert run([small], output_root=root).exit_code == 0
     return results(root / PLACE)
+
+
+@pytest.fixture(scope="session")
+def small_raw(tmp_path_factory):
+    """Return a small session as the rig leaves it: MPEG-4 in AVI."""
+    from ibl_dask.synth.session import write_session
+
+    folder = tmp_path_factory.mktemp("small_raw") / PLACE
+    write_session(folder, duration_s=3, scale=0.125, gop=12, raw_avi=True)
+    return folder

@@ -33,12 +33,11 @@ class Change:
     """Change a video when a run gets to a place."""
 
     def __init__(self, video, change, moment):
-        self.video, self.change, self.moment, self.n, self.kept = video, change, moment, 0, None
+        self.video, self.change, self.moment, self.kept = video, change, moment, None
 
     def __call__(self, event):
         if self.moment == "before decoding":
-            self.n += isinstance(event, SessionPlanned)
-            now = self.n == 2
+            now = isinstance(event, SessionPlanned) and "framepass-left" in event.steps
         elif self.moment == "before planning":
             now = isinstance(event, StepFinished) and event.record.key[0] == "index-left"
         else:

@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.frames import read_frames
+from ibl_dask.video.reader import FrameReader
 
 method, session, disk, out = sys.argv[1], *map(Path, sys.argv[2:])
 FILLER = disk / "filler"
@@ -56,6 +57,9 @@ def check_whole(folder):
             json.loads(path.read_text())
         elif path.suffix == ".zarr":
             read_frames(path)
+        elif path.suffix == ".mp4":
+            with FrameReader(path) as reader:
+                reader.read(0, len(reader.index))
 
 class At:
     """Fill the disk when a run gets to a place."""
@@ -72,7 +76,7 @@ class At:
 
 said = {}
 for place, at in json.loads(os.environ["PLACES"]).items():
-    arguments = {"output_root": disk / place, "work_dir": disk / place / "work", "chunk_pixels": 160 * 160 * 128}
+    arguments = {"output_root": disk / place, "work_dir": disk / place / "work", **json.loads(os.environ["OPTIONS"])}
     first = run([session], listeners=[At(*at)], **arguments)
     texts = [f.message for f in first.sessions[0].failures] + [first.journal_failure]
     qc = dict(first.sessions[0].qc)
@@ -83,15 +87,19 @@ for place, at in json.loads(os.environ["PLACES"]).items():
     said[place] = {
         "codes": [first.exit_code, second.exit_code], "texts": texts, "qc": qc,
         "categories": [f.category for f in first.sessions[0].failures],
-        "done": first.sessions[0].count("framepass", "done"),
-        "kept": second.sessions[0].count("framepass", "kept"),
-        "left": [str(p) for p in (disk / place).rglob("*") if p.name == "lock.json" or "chunks" in p.name],
+        "done": first.sessions[0].count(os.environ["KIND"], "done"),
+        "kept": second.sessions[0].count(os.environ["KIND"], "kept"),
+        "left": [
+            str(p) for p in (disk / place).rglob("*") if p.name == "lock.json" or "chunks" in p.name or "segm" in p.name
+        ],
         "again": [f.message for f in second.sessions[0].failures],
     }
     shutil.copytree(disk / place, out / place)
     shutil.rmtree(disk / place)
 print(json.dumps(said))
 '''
+
+ENCODED = 60 * 160 * 128
 
 PLACES = {
     "times and chunks": ("SessionPlanned", 2),
@@ -135,7 +143,9 @@ def test_wherever_it_fills_up_nothing_half_written_is_left_and_a_second_run_comp
         [*prefix, sys.executable, "-c", FULL, method, session, tmp_path / "disk", tmp_path / "out"],
         capture_output=True,
         text=True,
-        env=environment(PLACES=json.dumps(places)),
+        env=environment(
+            PLACES=json.dumps(places), OPTIONS=json.dumps({"chunk_pixels": 160 * 160 * 128}), KIND="framepass"
+        ),
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -153,6 +163,33 @@ def test_wherever_it_fills_up_nothing_half_written_is_left_and_a_second_run_comp
         return
     # Where a camera was merged before the disk was full, it is not measured again.
     assert 0 < said["the second merge"]["kept"] < said["the merge"]["kept"]
+
+
+@pytest.mark.parametrize("place", ["compressing", "joining"])
+def test_a_video_that_the_disk_has_no_room_for_gets_no_name_and_a_second_run_completes(
+    disk, small_raw, tmp_path, place
+):
+    method, prefix = disk
+    # After the last index no chunk can be kept; after the last chunk no video can be written.
+    places = {place: {"compressing": ("rawindex", 0), "joining": ("encode", 0)}[place]}
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", FULL, method, small_raw, tmp_path / "disk", tmp_path / "out"],
+        capture_output=True,
+        text=True,
+        env=environment(PLACES=json.dumps(places), OPTIONS=json.dumps({"encode_pixels": ENCODED}), KIND="encode"),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    what = json.loads(done.stdout)[place]
+    assert what["codes"] == [1, 0], what
+    says(" ".join(what["texts"]), "the disk is full" if method == "tmpfs" else "a limit of this process")
+    assert set(what["categories"]) == {"output"}, what["texts"]
+    assert what["left"] == []
+    assert (what["done"], what["kept"]) == ((0, 0) if place == "compressing" else (what["done"], what["done"]))
+    folder = tmp_path / "out" / place / small_raw.relative_to(small_raw.parents[4]) / "raw_video_data"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"_iblrig_{label}Camera.raw.mp4" for label in ("body", "left", "right")
+    ]
 
 
 def test_the_user_of_the_command_line_is_told(disk, session, tmp_path, undisturbed):

@@ -6,13 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+from program import WITHOUT_POWERS, call, on_disk, says
 from published import assert_same, passes, results
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.events import SessionPlanned
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.synth.session import write_session
 from ibl_dask.synth.truth import Truth
 from ibl_dask.video.index import index_video
 from ibl_dask.video.reader import FrameReader
@@ -41,21 +41,6 @@ def names(session):
 def shown_numbers(path):
     with FrameReader(path) as reader:
         return [read_frame_number(image) for image in reader.read(0, len(reader.index))]
-
-
-@pytest.fixture(scope="session")
-def _raw_template(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("raw") / "lab" / "Subjects" / "SW_001" / "2023-05-01" / "001"
-    write_session(folder, duration_s=5, scale=0.25, gop=12, raw_avi=True)
-    return folder
-
-
-@pytest.fixture
-def raw_session(_raw_template, tmp_path):
-    """Return a session of 5 s as the rig left it: MPEG-4 in AVI."""
-    folder = tmp_path / _raw_template.relative_to(_raw_template.parents[4])
-    shutil.copytree(_raw_template, folder)
-    return folder
 
 
 @pytest.fixture
@@ -196,6 +181,38 @@ def test_raw_videos_stay_where_results_go_elsewhere(one_camera, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in one_camera.rglob("*")} == before
     out = tmp_path / "out" / one_camera.relative_to(tmp_path)
     assert shown_numbers(mp4(out)) == list(range(len(index_video(avi(one_camera)))))
+
+
+def test_plan_says_what_would_be_compressed(one_camera):
+    code, text = call("plan", one_camera)
+    assert code == 0, text
+    says(text, "VideoCompress", "_iblrig_leftCamera.raw.avi", "to compress (ibl)")
+
+
+def test_only_the_cameras_asked_for_are_compressed(raw_session):
+    from ibl_dask.tasks.compress import VideoCompress
+
+    assert VideoCompress(raw_session, cameras="body", encode_pixels=SMALL).run() == 0
+    assert [path.name for path in (raw_session / FOLDER).glob("*.mp4")] == [mp4(raw_session, "body").name]
+
+
+@pytest.mark.parametrize("kind", ["link", "read-only"])
+def test_a_raw_folder_that_is_a_link_or_read_only_wants_an_output_root(one_camera, tmp_path, kind):
+    folder = one_camera / FOLDER
+    if kind == "link":
+        folder.rename(tmp_path / "store")
+        folder.symlink_to(tmp_path / "store")
+    else:
+        folder.chmod(0o555)
+    before = on_disk(folder.resolve())
+    code, text = call("run", one_camera, "--workers", "0", "--tasks", "VideoCompress", prefix=WITHOUT_POWERS)
+    assert code == 1
+    says(text, "--output-root", folder)
+    assert on_disk(folder.resolve()) == before
+    code, text = call("run", one_camera, "--workers", "0", "--output-root", tmp_path / "out", prefix=WITHOUT_POWERS)
+    folder.chmod(0o755)
+    assert code == 0, text
+    assert list((tmp_path / "out").rglob("*.raw.mp4"))
 
 
 def rewrite_rows(session, change):

@@ -1,5 +1,6 @@
 """A driver that is killed loses at most the chunks under way."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -17,7 +18,9 @@ def chunk_files(work):
 
 def kill_after(session, work, n_chunks):
     """Start a driver and kill it once some chunks are on disk; return how many were then."""
-    process = subprocess.Popen([sys.executable, "-c", DRIVER, str(session), str(work), str(SMALL_CHUNKS)])
+    process = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(session), str(work), json.dumps({"chunk_pixels": SMALL_CHUNKS})]
+    )
     deadline = time.monotonic() + 120
     while len(chunk_files(work)) < n_chunks and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)

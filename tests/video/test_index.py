@@ -1,7 +1,7 @@
 import av
 import numpy as np
 import pytest
-from zoo import read_in_chunks, same
+from zoo import N_FRAMES, ffmpeg, read_in_chunks, same
 
 from ibl_dask.errors import MissingFile, UnreadableVideo
 from ibl_dask.synth.burn import read_frame_number
@@ -151,3 +151,17 @@ def test_mp4_without_moov_is_refused_and_says_so(videos, tmp_path):
 def test_a_missing_video_is_a_missing_file(tmp_path):
     with pytest.raises(MissingFile, match="does not exist"):
         index_video(tmp_path / "nothing.mp4")
+
+
+def test_an_avi_whose_codec_nobody_knows_is_named(zoo, tmp_path):
+    path = tmp_path / "unknown.avi"
+    path.write_bytes(zoo("mpeg4_avi").read_bytes().replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(UnreadableVideo, match="codec is not known"):
+        index_video(path)
+
+
+def test_titles_in_another_encoding_are_no_obstacle(zoo, tmp_path):
+    path = tmp_path / "title.avi"
+    ffmpeg("-i", zoo("mpeg4_avi"), "-c", "copy", "-metadata", "title=abcdefgh", path)
+    path.write_bytes(path.read_bytes().replace(b"abcdefgh", "Mäuschen".encode("latin-1")))
+    assert len(index_video(path)) == N_FRAMES

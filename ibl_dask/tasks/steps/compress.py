@@ -21,8 +21,8 @@ from ibl_dask.store.atomic import write_text, writing_path
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.frames import staying_the_same, write_part
 from ibl_dask.tasks.steps.index import keep_index, load_index
-from ibl_dask.tasks.steps.inputs import Facts, Records, read_camera
-from ibl_dask.video.index import index_video
+from ibl_dask.tasks.steps.inputs import Facts, Records, labcams_pattern, read_camera, video_pattern
+from ibl_dask.video.index import FrameIndex, index_video
 from ibl_dask.video.profiles import EncodingProfile
 from ibl_dask.video.reducers import PassResult, Reducer
 
@@ -41,17 +41,21 @@ class RawVideo:
     """A camera's video files as they are found."""
 
     raw: Path | None
-    """As recorded."""
+    """As recorded; the first where there are several."""
     compressed: Path | None
     """The MP4 where results go, or where one is."""
     is_proven: bool
     """Whether a record says that the compressed one was made from the raw one, as both are now."""
+    others: tuple[Path, ...] = ()
+    """More raw videos of the camera."""
 
 
 def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
     """Return the video files of a camera."""
-    raw = alf.find(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.raw.avi")
-    compressed = alf.find(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.raw.mp4")
+    names = (video_pattern(camera.label, "avi"), labcams_pattern(camera.label, "avi"))
+    raws = [path for name in names for path in alf.find_all(workspace.session, camera.collection, name)]
+    raw = next(iter(raws), None)
+    compressed = alf.find(workspace.session, camera.collection, video_pattern(camera.label, "mp4"))
     record = read_record(workspace, camera.label)
     is_proven = (
         record is not None
@@ -59,7 +63,7 @@ def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
         and record["result"]["file"] == alf.identity(compressed)
         and (raw is None or record["source"]["file"] == alf.identity(raw))
     )
-    return RawVideo(raw, compressed, is_proven)
+    return RawVideo(raw, compressed, is_proven, tuple(raws[1:]))
 
 
 def read_record(workspace: Workspace, camera: str) -> dict[str, Any] | None:
@@ -71,24 +75,58 @@ def read_record(workspace: Workspace, camera: str) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and content.get("version") == RECORD_VERSION else None
 
 
+def write_record(
+    workspace: Workspace,
+    camera: Camera,
+    video: Path,
+    source: FrameIndex,
+    unfinished: Path,
+    index: FrameIndex,
+    made: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write what is known of a compressed video, just before it gets its name; return that.
+
+    Parameters
+    ----------
+    video, source
+        The raw video.
+    unfinished, index
+        The compressed one; to be renamed and not touched otherwise.
+    made
+        How it was made, and what there is to say: `profile`, `notes` and more.
+    """
+    with unfinished.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    named = {**(alf.identity(unfinished) or {}), "name": workspace.video_file(camera).name}
+    record = {
+        "version": RECORD_VERSION,
+        "source": {"file": alf.identity(video), "index": source.identity(), "frames": len(source)},
+        "result": {"file": named, "index": index.identity(), "frames": len(index), "sha256": digest},
+        **made,
+    }
+    write_text(workspace.compression_file(camera.label), json.dumps(record, indent=1))
+    return record
+
+
 def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any]) -> tuple[Chunk, ...]:
     """Return the chunks that a video was compressed in; none where it is not one that a record tells of."""
     record = read_record(workspace, camera)
     if record is None or record["result"]["index"] != video:
         return ()
-    return tuple(Chunk(start, stop) for start, stop in pairwise(record["borders"]))
+    return tuple(Chunk(start, stop) for start, stop in pairwise(record.get("borders", ())))
 
 
 # -- steps -------------------------------------------------------------------------------------------------
 
 
-def index_raw(*, records: Records, workspace: Workspace, camera: str, video: Path) -> Facts:
-    """Index the raw video."""
+def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: Path) -> Facts:
+    """Index the raw video, where its copy may be written."""
+    workspace.insist_on_own(workspace.video_file(camera).parent)
     found = index_video(video)
-    keep_index(workspace.raw_index_file(camera), found)
+    keep_index(workspace.raw_index_file(camera.label), found)
     if found.n_absent:
         raise UnusableFile(
-            "this raw video was cut short, and is not compressed",
+            "this raw video was cut short, and is left as it is",
             where=str(video),
             expected=f"{len(found) + found.n_absent:,} frames",
             got=f"{found.n_absent:,} of them are not in the file",
@@ -158,7 +196,7 @@ def put_in_place(
     from ibl_dask.video.join import check_mp4, write_mp4
 
     source = load_index(workspace.raw_index_file(camera.label))
-    notes = _compare_with_rows(workspace, camera, video, len(source))
+    notes = compare_with_rows(workspace, camera, video, len(source))
     target = workspace.video_file(camera)
     fidelity: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
     results: list[PassResult] = []
@@ -176,17 +214,7 @@ def put_in_place(
         index = check_mp4(written, source)
         source.insist_on(video)
         psnr, ssim = (np.concatenate(parts) for parts in zip(*fidelity, strict=True))
-        with unfinished.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        record = {
-            "version": RECORD_VERSION,
-            "source": {"file": alf.identity(video), "index": source.identity(), "frames": len(source)},
-            "result": {
-                "file": {**(alf.identity(unfinished) or {}), "name": target.name},
-                "index": index.identity(),
-                "frames": len(index),
-                "sha256": digest,
-            },
+        made = {
             "profile": profile.settings(),
             "encoder": build,
             "mark": mark,
@@ -195,12 +223,12 @@ def put_in_place(
             "ssim": {"median": float(np.nanmedian(ssim)), "lowest": float(np.nanmin(ssim))},
             "notes": notes,
         }
-        write_text(workspace.compression_file(camera.label), json.dumps(record, indent=1))
+        record = write_record(workspace, camera, video, source, unfinished, index, made)
     for result in results:
         write_part(workspace, camera.label, index, result)
     keep_index(workspace.index_file(camera.label), index)
     shutil.rmtree(workspace.segment_file(camera.label, chunks[0]).parent.parent, ignore_errors=True)
-    return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **_told(record)}
+    return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **told(record)}
 
 
 def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
@@ -224,7 +252,7 @@ def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -
             "replaces it only once the new one is proven",
         )
     record = read_record(workspace, camera.label) if found.is_proven else None
-    return {"kept": True, "outputs": [str(found.compressed)], **({} if record is None else _told(record))}
+    return {"kept": True, "outputs": [str(found.compressed)], **({} if record is None else told(record))}
 
 
 def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy: RawPolicy) -> Facts:
@@ -254,18 +282,23 @@ def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy
 # -- parts -------------------------------------------------------------------------------------------------
 
 
-def _told(record: Mapping[str, Any]) -> Facts:
-    return {
+def told(record: Mapping[str, Any]) -> Facts:
+    """Return what a step tells of a record: numbers of pixels only where it was compressed anew."""
+    facts = {
         "frames": record["result"]["frames"],
         "sha256": record["result"]["sha256"],
         "bytes": record["result"]["file"]["size"],
         "raw_bytes": record["source"]["file"]["size"],
         "profile": record["profile"]["name"],
-        "median_psnr_db": record["psnr_db"]["median"],
-        "lowest_psnr_db": record["psnr_db"]["lowest"],
-        "median_ssim": record["ssim"]["median"],
         "notes": record["notes"],
     }
+    if "psnr_db" in record:
+        facts |= {
+            "median_psnr_db": record["psnr_db"]["median"],
+            "lowest_psnr_db": record["psnr_db"]["lowest"],
+            "median_ssim": record["ssim"]["median"],
+        }
+    return facts
 
 
 def _is_done(path: Path, mark: str) -> bool:
@@ -298,7 +331,7 @@ def _expected_bytes(workspace: Workspace, camera: str, chunks: Sequence[Chunk]) 
     return sum(path.stat().st_size for path in paths if path.exists())
 
 
-def _compare_with_rows(workspace: Workspace, camera: Camera, video: Path, n_frames: int) -> list[str]:
+def compare_with_rows(workspace: Workspace, camera: Camera, video: Path, n_frames: int) -> list[str]:
     """Compare the number of frames with what the camera noted of each; return what there is to say.
 
     Raises

@@ -27,6 +27,14 @@ Facts = Mapping[str, Any]
 """What a step returns: counts and short facts; JSON."""
 TRIPLET = ("times", "channels", "polarities")
 """What the extracted fronts of a main clock say of each."""
+CAMERA_FILES = {
+    "frame_data": "frameData.bin",
+    "timestamps": "timestamps.ssv",
+    "gpio": "GPIO.bin",
+    "counter": "frame_counter.bin",
+    "camlog": "raw.camlog",
+}
+"""The camera's own files: what they hold, and how their names end."""
 FRONTS_VERSION = 1
 """Version of how fronts are extracted, and kept."""
 
@@ -61,10 +69,15 @@ def video_pattern(label: str, extension: str) -> str:
     return f"_iblrig_{label}Camera.raw.{extension}"
 
 
+def labcams_pattern(label: str, extension: str) -> str:
+    """Return the name that labcams gives a camera's file."""
+    return f"{label}_cam*.{extension}"
+
+
 def find_video(workspace: Workspace, camera: Camera) -> Path | None:
     """Return a camera's video: compressed where there is one, else as recorded."""
     names = [video_pattern(camera.label, extension) for extension in ("mp4", "avi")]
-    for name in (*names, f"{camera.label}_cam*.avi"):  # the last as labcams names it
+    for name in (*names, labcams_pattern(camera.label, "avi")):
         found = alf.find(workspace.session, camera.collection, name)
         if found is not None:
             return found
@@ -73,19 +86,12 @@ def find_video(workspace: Workspace, camera: Camera) -> Path | None:
 
 def camera_file_paths(workspace: Workspace, camera: Camera) -> dict[str, Path | None]:
     """Return the camera's own files, by what they hold."""
-    names = {
-        "frame_data": "frameData.bin",
-        "timestamps": "timestamps.ssv",
-        "gpio": "GPIO.bin",
-        "counter": "frame_counter.bin",
-        "camlog": "raw.camlog",
-    }
     found = {
         key: alf.find(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.{name}")
-        for key, name in names.items()
+        for key, name in CAMERA_FILES.items()
     }
-    if found["camlog"] is None:  # as labcams names it
-        found["camlog"] = alf.find(workspace.session, camera.collection, f"{camera.label}_cam*.camlog")
+    if found["camlog"] is None:
+        found["camlog"] = alf.find(workspace.session, camera.collection, labcams_pattern(camera.label, "camlog"))
     return found
 
 
@@ -202,19 +208,3 @@ def _kept_fronts(workspace: Workspace, identity: Mapping[str, Any]) -> Sync | No
     if facts != dict(identity):
         return None
     return Sync(content["times"], content["channels"].astype(np.int64), content["polarities"])
-
-
-def register_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
-    """List a camera's raw files, and insist on a clock of its own."""
-    found = {key: path for key, path in camera_file_paths(workspace, camera).items() if path is not None}
-    if not found.keys() & {"frame_data", "timestamps", "camlog"}:
-        name, others = ("raw.camlog", "") if camera.compressed else ("frameData.bin", " (or timestamps.ssv)")
-        alf.require(
-            workspace.session,
-            camera.collection,
-            f"_iblrig_{camera.label}Camera.{name}",
-            f"copy {name}{others} of this camera from the acquisition computer",
-        )
-    video = find_video(workspace, camera)
-    files = [*found.values(), *([video] if video is not None else [])]
-    return {"files": [alf.identity(path) for path in files]}

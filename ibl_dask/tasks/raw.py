@@ -1,0 +1,75 @@
+"""What tasks share that make an MP4 of each camera's raw video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ibl_dask.errors import UsageError
+from ibl_dask.model.description import Camera
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step, fingerprint
+from ibl_dask.tasks.steps import compress
+from ibl_dask.tasks.task import VideoTask
+
+RAW_POLICIES = ("keep", "trash", "delete")
+
+
+class RawVideoTask(VideoTask):
+    """Make an MP4 of each camera's raw video, and only then settle what becomes of that.
+
+    Parameters
+    ----------
+    raw_video : str
+        What becomes of a raw video once its copy is proven and recorded: `keep`, `trash` (a folder beside) or `delete`.
+    kwargs
+        See `VideoTask`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such way, or raw videos should go where results go elsewhere.
+    """
+
+    priority: ClassVar[int] = 90
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        cameras: Sequence[str] | str | None = None,
+        *,
+        raw_video: str = "keep",
+        **kwargs: Any,  # see VideoTask
+    ) -> None:
+        super().__init__(session_path, cameras, **kwargs)
+        if raw_video not in RAW_POLICIES:
+            raise UsageError(
+                "there is no such way with raw videos",
+                where=str(self.session.path),
+                expected=", ".join(RAW_POLICIES),
+                got=str(raw_video),
+                do="ask for one of these",
+            )
+        if raw_video != "keep" and self.session.outputs != self.session.path:
+            raise UsageError(
+                "raw videos stay untouched where results go elsewhere",
+                where=str(self.session.path),
+                expected="raw_video=keep with --output-root",
+                got=f"raw_video={raw_video}",
+                do="leave one of the two out",
+            )
+        self.raw_video: Any = raw_video
+
+    def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
+        return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
+
+    def _settling_step(self, camera: Camera, done: Step) -> Step:
+        return self._step(
+            camera,
+            "raw",
+            fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
+            function=compress.settle_raw,
+            arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
+            needs=(done.key,),
+        )

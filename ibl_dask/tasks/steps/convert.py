@@ -1,0 +1,136 @@
+"""Copy a camera's video from AVI to MP4, prove the copy, put it in place, and only then rename the camera's log."""
+
+from __future__ import annotations
+
+import filecmp
+import shutil
+from pathlib import Path
+
+from ibl_dask.errors import UnusableFile
+from ibl_dask.model.description import Camera
+from ibl_dask.store import alf
+from ibl_dask.store.atomic import writing_path
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.steps.compress import (
+    compare_with_rows,
+    find_raw_video,
+    index_raw,
+    keep_compressed,
+    told,
+    write_record,
+)
+from ibl_dask.tasks.steps.index import keep_index, load_index
+from ibl_dask.tasks.steps.inputs import CAMERA_FILES, Facts, Records, labcams_pattern
+
+_PROFILE = {"name": "stream copy"}
+
+
+def is_wanted(workspace: Workspace, camera: Camera) -> bool:
+    """Return whether there is anything to convert or to rename."""
+    found = find_raw_video(workspace, camera)
+    logs = find_camlogs(workspace, camera)
+    return (found.raw is not None and not found.is_proven) or (bool(logs) and _named_camlog(workspace, camera) is None)
+
+
+def find_camlogs(workspace: Workspace, camera: Camera) -> list[Path]:
+    """Return the camera's logs under the names that labcams gives them."""
+    return alf.find_all(workspace.session, camera.collection, labcams_pattern(camera.label, "camlog"))
+
+
+def convert_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
+    """Make the MP4 of a camera where there is none that is proven, then give its log the name that all logs have.
+
+    A video whose AVI is gone stays as it is. What another run of this step finished is found done.
+
+    Raises
+    ------
+    MissingFile
+        If there is no video.
+    UnusableFile
+        If there are several, or one in place already that no record tells of, or a copy cannot be faithful.
+    CorruptOutput
+        If the copy is not what it should be; it got no name then.
+    """
+    found = find_raw_video(workspace, camera)
+    _insist_on_one([] if found.raw is None else [found.raw, *found.others], "video")
+    _insist_on_one(find_camlogs(workspace, camera), "log")
+    if found.raw is None and found.compressed is None:
+        alf.require(
+            workspace.session,
+            camera.collection,
+            labcams_pattern(camera.label, "avi"),
+            "copy the video from the acquisition computer, or take the camera out of the experiment description",
+        )
+    if found.raw is not None and not found.is_proven and (found.compressed is None or workspace.overwrite):
+        facts = dict(_convert(workspace, camera, found.raw))
+    else:
+        facts = dict(keep_compressed(records=records, workspace=workspace, camera=camera))
+    log = _name_camlog(workspace, camera)
+    if log is not None:
+        facts["outputs"] = [*facts["outputs"], str(log)]
+        facts.pop("kept", None)
+    return facts
+
+
+def _convert(workspace: Workspace, camera: Camera, video: Path) -> Facts:
+    """Copy the packets, compare both files, record the copy, and give it its name, in this order."""
+    from ibl_dask.video.remux import check_copy, copy_notes, copy_to_mp4
+
+    index_raw(records={}, workspace=workspace, camera=camera, video=video)
+    source = load_index(workspace.raw_index_file(camera.label))
+    notes = [*compare_with_rows(workspace, camera, video, len(source)), *copy_notes(video, source)]
+    target = workspace.video_file(camera)
+    with writing_path(target, video.stat().st_size) as unfinished:
+        copy_to_mp4(video, source, unfinished)
+        index, packets = check_copy(video, source, unfinished)
+        source.insist_on(video)
+        made = {"profile": _PROFILE, "packets": {"codec": source.codec, "sha256": packets}, "notes": notes}
+        record = write_record(workspace, camera, video, source, unfinished, index, made)
+    keep_index(workspace.index_file(camera.label), index)
+    return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **told(record)}
+
+
+def _insist_on_one(found: list[Path], kind: str) -> None:
+    if len(found) > 1:
+        raise UnusableFile(
+            f"this camera has more than one {kind}",
+            where=str(found[0].parent),
+            expected=f"one {kind}",
+            got=", ".join(path.name for path in found),
+            do="move all but one out of the folder; if labcams split the recording, join its parts first (ffmpeg -f "
+            "concat -c copy), and check the number of frames",
+        )
+
+
+def _named_camlog(workspace: Workspace, camera: Camera) -> Path | None:
+    return alf.find(workspace.session, camera.collection, _log_name(camera))
+
+
+def _log_name(camera: Camera) -> str:
+    return f"_iblrig_{camera.label}Camera.{CAMERA_FILES['camlog']}"
+
+
+def _name_camlog(workspace: Workspace, camera: Camera) -> Path | None:
+    """Rename the log, or copy it where results go elsewhere; return it, or None where nothing was to be done."""
+    log = next(iter(find_camlogs(workspace, camera)), None)
+    if log is None:
+        return None
+    named = _named_camlog(workspace, camera)
+    if named is not None:
+        if not filecmp.cmp(log, named, shallow=False):
+            raise UnusableFile(
+                "this camera has two logs that differ",
+                where=str(log.parent),
+                expected="one log, or two that are alike",
+                got=f"{log.name} and {named}",
+                do="compare them with the one on the acquisition computer, and move the other out of the folder",
+            )
+        return None
+    target = workspace.session.outputs / camera.collection / _log_name(camera)
+    workspace.insist_on_own(target.parent)
+    if workspace.session.outputs == workspace.session.path:
+        log.rename(target)
+    else:
+        with writing_path(target, log.stat().st_size) as unfinished:
+            shutil.copyfile(log, unfinished)
+    return target
