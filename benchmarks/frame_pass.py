@@ -36,6 +36,7 @@ from pathlib import Path
 from typing import Any
 
 import imageio_ffmpeg
+import psutil
 from films import CAMERAS, make_session
 
 from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect
@@ -236,16 +237,21 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
             "short": lambda: timed_run(short, root, client=client),
         }
         seconds: dict[str, list[float]] = {name: [] for name in sides}
+        core_s: dict[str, list[float]] = {name: [] for name in sides}
         for _ in range(repeat):
             for name, side in sides.items():
+                before = spent_s()
                 seconds[name].append(side())
+                core_s[name].append(spent_s() - before)
         peak = peak_mb(client)
     plain.close()
     both = "two side by side"
     s = {name: statistics.median(values) for name, values in seconds.items()}
     rate = {name: n_frames / value for name, value in s.items()}
     over = {name: value / rate["ffmpeg"] for name, value in rate.items()}
-    dask = [100 * (w / p - 1) for w, p in zip(seconds["workers"], seconds["plain"], strict=True)]
+    dask, dask_cores = (
+        [100 * (w / p - 1) for w, p in zip(of["workers"], of["plain"], strict=True)] for of in (seconds, core_s)
+    )
     lines = [
         f"### {label}: {width}x{height}, {n_frames:,} frames, H.264, median of {repeat}",
         "",
@@ -258,8 +264,9 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         f", {rate['workers'] / rate['both']:.2f} of {both} |",
         f"| the same steps, 2 plain processes | {rate['plain']:.0f} | {over['plain']:.2f} |",
         "",
-        f"Core time of a run: {2 * s['workers']:.0f} s. Dask costs {statistics.median(dask):+.1f} % of the wall time "
-        f"(each turn: {', '.join(f'{percent:+.1f}' for percent in dask)}).",
+        f"Core time of a run: {statistics.median(core_s['workers']):.0f} s. "
+        f"Dask costs {statistics.median(dask):+.1f} % of the wall time (each turn: {say_percents(dask)}), "
+        f"{statistics.median(dask_cores):+.1f} % of the core time (each turn: {say_percents(dask_cores)}).",
         "",
         f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_frames // 10000 * 1000:,} frames, "
         f"{peak} MB after {n_frames:,}.",
@@ -278,6 +285,18 @@ def peak_mb(client: Any) -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
     return max(client.run(peak).values())
+
+
+def spent_s() -> float:
+    """Return the core time that this process and those below it have spent so far, s."""
+    own = psutil.Process()
+    times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
+    return float(sum(each.user + each.system for each in times))
+
+
+def say_percents(values: Sequence[float]) -> str:
+    """Write signed percentages."""
+    return ", ".join(f"{value:+.1f}" for value in values)
 
 
 def timed(call: Callable[[], object]) -> float:

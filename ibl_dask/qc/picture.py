@@ -47,7 +47,7 @@ def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
         Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,
         measured=f"{evidence.n_decode_errors:,} of {evidence.n_frames:,} frames do not decode",
         threshold="none",
-        message=f"frames {say_runs(evidence.undecoded_runs)}; `decode_error` of the per-frame store names every one"
+        message=f"frames {say_runs(evidence.undecoded_runs)}; decode_error of the per-frame store names every one"
         if evidence.undecoded_runs
         else "",
         values={
@@ -245,11 +245,11 @@ def check_camera_movement(evidence: CameraEvidence) -> CheckResult | str:
     dx_percent, dy_percent = 100 * dx * scale / evidence.width, 100 * dy * scale / evidence.height
     largest = max(abs(dx_percent), abs(dy_percent))
     face = _face_shift(evidence.face)
-    beside = "" if face is None else f"; the face by {face[0]:+.0f}, {face[1]:+.0f} px from first to last third"
+    beside = "" if face is None else f"; the face by {face[0]:+z.0f}, {face[1]:+z.0f} px from first to last third"
     return CheckResult(
         "camera_movement",
         Outcome.PASS if largest < MOVED_PERCENT[0] else Outcome.WARNING if largest < MOVED_PERCENT[1] else Outcome.FAIL,
-        measured=f"the picture moves by {dx * scale:+.1f}, {dy * scale:+.1f} px at most, between frames "
+        measured=f"the picture moves by {dx * scale:+z.1f}, {dy * scale:+z.1f} px at most, between frames "
         f"{frames[split - 1]:,} and {frames[split]:,}{beside}",
         threshold="under {} % of width and height (WARNING {} %)".format(*MOVED_PERCENT),
         values={

@@ -22,6 +22,8 @@ class CameraContent:
     `failure`."""
     video: Mapping[str, Any] = field(default_factory=dict)
     """`frames`, `width`, `height`, `fps`, `codec`, `keyframes`, `hidden`, `video` (path)."""
+    compression: Mapping[str, Any] = field(default_factory=dict)
+    """How it was compressed: `profile`, `bytes`, `raw_bytes`, `median_psnr_db`, ..., `notes`; empty where not here."""
     timing: Mapping[str, Any] = field(default_factory=dict)
     """`method`, `n_pulses`, `n_surplus_start`, ..., `period_s`, `drift_ppm`, `notes`; empty where not timed."""
     no_times: str = ""

@@ -15,7 +15,7 @@ from ibl_dask.report.axes import FrameAxis, lay_out_frames
 from ibl_dask.report.findings import Finding, read_findings
 from ibl_dask.report.messages import Told, take_apart
 from ibl_dask.report.palette import look_of
-from ibl_dask.report.quantities import MISSING, say_count, say_duration, say_moment, say_number
+from ibl_dask.report.quantities import MISSING, say_bytes, say_count, say_duration, say_moment, say_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -216,7 +216,19 @@ def _video_facts(camera: CameraContent) -> Facts:
         facts.append(("frames missing at the end: the file was cut short", say_count(video["absent"])))
     if video.get("video"):
         facts.append(("file", str(video["video"])))
-    return tuple(facts)
+    return (*facts, *_compression_facts(camera.compression))
+
+
+def _compression_facts(made: Mapping[str, Any]) -> Facts:
+    if not made:
+        return ()
+    sizes = f"{say_bytes(made.get('bytes'))} of {say_bytes(made.get('raw_bytes'))} as recorded"
+    facts = [("compressed", f"{made.get('profile', MISSING)}: {sizes}")]
+    if made.get("median_psnr_db") is not None:
+        told = f"{say_number(made['median_psnr_db'], 'dB')}, lowest {say_number(made.get('lowest_psnr_db'), 'dB')}"
+        facts.append(("PSNR to the raw video, median", told))
+        facts.append(("SSIM, median", say_number(made.get("median_ssim"))))
+    return (*facts, *(("note on the copy", str(note)) for note in made.get("notes", ())))
 
 
 def _timing_facts(camera: CameraContent) -> Facts:

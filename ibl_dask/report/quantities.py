@@ -26,6 +26,20 @@ def say_number(value: object, unit: str = "") -> str:
     return f"{value:.5g} {unit}".rstrip() if isinstance(value, int | float) else MISSING
 
 
+def say_bytes(value: object) -> str:
+    """Write a size in the unit that leaves one to three digits before the point.
+
+    >>> [say_bytes(n) for n in (999, 1_234_567, 283_000_000_000, None)]
+    ['999 B', '1.2 MB', '283 GB', '—']
+    """
+    if not isinstance(value, int | float):
+        return MISSING
+    size, units = float(value), ["B", "kB", "MB", "GB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.0f} {units[0]}" if size >= 10 or units[0] == "B" else f"{size:.1f} {units[0]}"
+
+
 def say_duration(seconds: object) -> str:
     """Write a duration in the two units that matter.
 

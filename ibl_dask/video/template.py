@@ -126,8 +126,8 @@ def find_reference(label: str, width: int, height: int, folder: Path | None) -> 
         return f"nobody has said where a well-placed {label} camera shows the animal"
     if folder is None:
         return (
-            f"there are no reference frames: give a folder with frames_{label}.npy (`--reference-frames`, "
-            "`reference_frames=`), or install ibllib, which brings some"
+            f"there are no reference frames: give a folder with frames_{label}.npy (option --reference-frames or "
+            "reference_frames=), or install ibllib, which brings some"
         )
     path = folder / f"frames_{label}.npy"
     if not path.exists():

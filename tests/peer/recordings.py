@@ -127,6 +127,10 @@ def time_by_daq(folder: Path, label: str) -> Timed:
     return _timed(ibd.VideoSyncQcNidq(folder, cameras=label), label)
 
 
+def time_by_camlog(folder: Path, label: str) -> Timed:
+    return _timed(ibd.VideoSyncQcCamlog(folder, cameras=label), label)
+
+
 def time_by_bpod(folder: Path) -> Timed:
     return _timed(ibd.VideoSyncQcBpod(folder), "left")
 

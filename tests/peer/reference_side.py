@@ -20,6 +20,10 @@ def call(function):
     return function
 
 
+FULL_ALIGNMENT = []
+"""The reference's alignment of a whole session, which `NoWheel` takes the place of."""
+
+
 class NoWheel:
     """A fake: the reference's wheel route, which wants to log in to a database, always fails here."""
 
@@ -30,6 +34,7 @@ class NoWheel:
 def load_reference():
     import ibllib.io.extractors.video_motion as motion
 
+    FULL_ALIGNMENT.append(motion.MotionAlignmentFullSession)
     motion.MotionAlignmentFullSession = NoWheel
 
 
@@ -47,6 +52,34 @@ def daq_times(session, label, n_frames=None):
     extractor = CameraTimestampsFPGA(label, session)
     times, _ = extractor.extract(sync=sync, chmap=CHMAPS["3B"]["nidq"], video_path=n_frames)
     return {"times": times}
+
+
+@call
+def timeline_times(session, label, n_frames=None):
+    """Times on the clock of a Timeline; frames are counted by the reference unless given."""
+    from ibllib.io.extractors.camera import CameraTimestampsFPGA
+
+    sync, chmap = timeline_sync(session)
+    times, _ = CameraTimestampsFPGA(label, session).extract(sync=sync, chmap=chmap, video_path=n_frames)
+    return {"times": times}
+
+
+@call
+def camlog_times(session, label):
+    """Times of a camera with a log, on the clock of a nidq."""
+    from ibllib.io.extractors.camera import CameraTimestampsCamlog
+    from ibllib.io.extractors.ephys_fpga import CHMAPS
+
+    folder = Path(session) / "raw_sync_data"
+    sync = {part: np.load(folder / f"_spikeglx_sync.{part}.npy") for part in ("times", "channels", "polarities")}
+    times, _ = CameraTimestampsCamlog(label, Path(session)).extract(sync=sync, chmap=CHMAPS["3B"]["nidq"])
+    return {"times": times}
+
+
+def timeline_sync(session):
+    from ibllib.io.raw_daq_loaders import load_timeline_sync_and_chmap
+
+    return load_timeline_sync_and_chmap(Path(session) / "raw_sync_data", save=False)
 
 
 @call
@@ -127,6 +160,122 @@ def video_frame(video, number):
     return {"frame": None if frame is None else frame[:, :, 0]}
 
 
+# -- the wheel -----------------------------------------------------------------------------------------------------
+
+
+def full_alignment(session, label, sync):
+    """The alignment of a whole session, as it reads its data; nothing of it uses the network."""
+    return FULL_ALIGNMENT[0](Path(session), label, sync=sync, upload=False, nprocess=1)
+
+
+@call
+def wheel_data(session, label, sync):
+    """What the alignment reads: how many more pulses than frames there are."""
+    full = full_alignment(session, label, sync)
+    return {"n_surplus": int(full.tdiff), "n_pulses": int(full.ttls.size)}
+
+
+@call
+def wheel_fallback(session, label, sync):
+    """How frame times fall back to the wheel, and the times that come of it.
+
+    A fake is between the two: it notes what the alignment is asked for, and keeps it from the network.
+    """
+    import ibllib.io.extractors.video_motion as motion
+
+    asked = []
+
+    class Watched(FULL_ALIGNMENT[0]):
+        def __init__(self, *arguments, **options):
+            asked.append(dict(options))
+            super().__init__(*arguments, **{**options, "upload": False, "nprocess": 1})
+
+    motion.MotionAlignmentFullSession = Watched
+    try:
+        times = {"nidq": daq_times, "timeline": timeline_times}[sync](session, label)["times"]
+    finally:
+        motion.MotionAlignmentFullSession = NoWheel
+    return {"times": times, "asked": asked}
+
+
+@call
+def wheel_energies(session, label, height, width):
+    """Motion energy of a whole session, all pixels of its small frames, and what became of the alignment."""
+    full = full_alignment(session, label, "nidq")
+    full.mask = np.s_[0:height, 0:width, 0]
+    try:
+        full.process()
+    except Exception as error:  # noqa: BLE001
+        failure = told(error)
+    else:
+        failure = None
+    return {"energies": full.all_me, "failure": failure}
+
+
+@call
+def wheel_energy(video, n_frames, window, number, height, width):
+    """Motion energy of one window of a video, all pixels, and which frames it asked for."""
+    import ibllib.io.video as vidio
+    from ibldsp.utils import WindowGenerator
+
+    full = FULL_ALIGNMENT[0].__new__(FULL_ALIGNMENT[0])
+    full.camera_path, full.mask, full.threshold = video, np.s_[0:height, 0:width, 0], 20
+    windows = WindowGenerator(n_frames, window, 4)
+    first, last = list(windows.firstlast)[number]
+    asked, load = [], vidio.get_video_frames_preload
+
+    def watched(vid, frame_numbers, **options):
+        asked.append([int(frame_numbers[0]), int(frame_numbers[-1])])
+        return load(vid, frame_numbers, quiet=True, **options)
+
+    vidio.get_video_frames_preload = watched
+    out = {"asked": asked, "first": int(first), "last": int(last)}
+    try:
+        out["energy"] = full.compute_motion_energy(first, last, WindowGenerator(n_frames, window, 4), number)
+    except Exception as error:  # noqa: BLE001
+        out["failure"] = told(error)
+    finally:
+        vidio.get_video_frames_preload = load
+    return out
+
+
+@call
+def motion_energy(frames):
+    """Motion energy of some frames, summed over pixels."""
+    from brainbox.video import motion_energy as energy
+
+    return {"energy": energy(frames, 2, normalize=False)[0]}
+
+
+@call
+def counter(raw):
+    """A counter of 32 bits without its turns."""
+    from ibllib.io.raw_daq_loaders import correct_counter_discontinuities
+
+    return {"counts": correct_counter_discontinuities(raw)}
+
+
+@call
+def timeline_wheel(session):
+    """Times and angles of the wheel of a Timeline, from its samples."""
+    import one.alf.io as alfio
+    from ibllib.io.extractors.mesoscope import TimelineTrials
+
+    extractor = TimelineTrials.__new__(TimelineTrials)
+    folder = Path(session) / "raw_sync_data"
+    extractor.timeline = alfio.load_object(folder, "DAQdata", namespace="timeline", short_keys=True)
+    times, position = extractor.extract_wheel_sync()
+    return {"times": times, "position": position}
+
+
+@call
+def timeline_fronts(session):
+    """Fronts of the wheel's channel, from the samples of a Timeline."""
+    sync, chmap = timeline_sync(session)
+    chosen = sync["channels"] == chmap["rotary_encoder"]
+    return {part: sync[part][chosen] for part in ("times", "polarities")}
+
+
 # -- checks --------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +295,37 @@ def checks(label, kind, names, n_samples=100, video=None, **data):
         result = getattr(qc, f"check_{name}")()
         result = result if isinstance(result, tuple) else (result,)
         out[name] = [r.name if isinstance(r, spec.QC) else r for r in result]
+    return out
+
+
+def plain_log(path):
+    """A fake: reads a plain camlog as `labcams.parse_cam_log` does, which is not among the reference's requirements."""
+    import pandas as pd
+
+    return pd.read_csv(path, comment="#", header=None, usecols=[0, 1], names=["frame_id", "timestamp"]), {}
+
+
+@call
+def session_checks(session, label, names, has_log=False):
+    """Outcomes of some checks of a whole session, of which the reference loads what it needs itself."""
+    import ibllib.qc.camera as camera
+    from iblutil.util import Bunch
+    from one.alf import spec
+
+    camera.parse_cam_log = plain_log
+    kind = camera.CameraQCCamlog if has_log else camera.CameraQC
+    qc = kind.__new__(kind)
+    qc.session_path, qc.label, qc.n_samples = Path(session), label, 100
+    qc.one = qc.sync = qc.sync_collection = qc.protocol = qc.stream = qc._type = None
+    qc.video_path = next((qc.session_path / "raw_video_data").glob(f"_iblrig_{label}Camera.raw*.mp4"))
+    keys = ("count", "pin_state", "audio", "fpga_times", "wheel", "video", "frame_samples", "timestamps")
+    qc.data = Bunch.fromkeys((*keys, "camera_times", "bonsai_times"))
+    qc.load_data()
+    out = {}
+    for name in names:
+        result = getattr(qc, f"check_{name}")()
+        result = result if isinstance(result, tuple) else (result,)
+        out[name] = [r.name if isinstance(r, spec.QC) else np.asarray(r).item() for r in result]
     return out
 
 

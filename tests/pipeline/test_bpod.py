@@ -56,7 +56,8 @@ def test_a_session_runs_to_complete_with_times_checks_and_report(training, clien
     folder, truth = training
     result = run([folder], client=client)
     assert result.exit_code == 0, message_of(result)
-    assert result.sessions[0].tasks == {"VideoRegisterRaw": "Complete", "VideoSyncQC_bpod": "Complete"}
+    names = ("VideoRegisterRaw", "VideoCompress", "VideoSyncQC_bpod")
+    assert result.sessions[0].tasks == dict.fromkeys(names, "Complete")
     assert result.sessions[0].report == folder / "ibl_dask" / "report.html"
     times = times_of(folder)
     seen = truth.is_noted
@@ -158,7 +159,7 @@ def test_only_the_camera_that_is_wired_to_the_bpod_is_timed_and_the_others_are_n
     pipeline = make_pipeline(folder)
     notes = " ".join(pipeline.notes)
     if chosen is None:
-        assert list(pipeline.tasks) == ["VideoRegisterRaw"]
+        assert list(pipeline.tasks) == ["VideoRegisterRaw", "VideoCompress"]
         assert "body, right the description does not say which" in notes
         with pytest.raises(DescriptionError, match="which camera is wired"):
             ibd.VideoSyncQcBpod(folder)

@@ -72,6 +72,9 @@ def test_a_session_is_compressed_timed_and_checked_in_one_run(raw_session, clien
         assert record["result"]["sha256"] == digest(mp4(raw_session, label))
         assert record["result"]["frames"] == record["source"]["frames"] == camera.n_frames
         assert record["psnr_db"]["lowest"] > 34
+    page = (raw_session / "ibl_dask" / "report.html").read_text()
+    assert page.count("PSNR to the raw video") == len(truth.cameras)
+    assert "as recorded" in page
     assert {path: digest(path) for path in before} == before
     assert names(raw_session) == sorted([*(p.name for p in before), *(mp4(raw_session, n).name for n in truth.cameras)])
     # Every camera's chunks are there to be taken before the first one is done.

@@ -78,7 +78,7 @@ def facts(path):
             "delays": np.sort([p.pts for p in packets])[0] - packets[0].dts,
             "decoded": np.diff([p.dts for p in packets]).tolist(),
             "durations": {p.duration for p in packets},
-            "format": (context.name, context.pix_fmt, context.profile, context.level, context.width, context.height),
+            "format": (context.name, context.pix_fmt, bytes(context.extradata[1:4]), context.width, context.height),
             "colours": (context.color_range, context.colorspace, context.color_primaries, context.color_trc),
             "aspect": stream.sample_aspect_ratio,
         }
