@@ -12,6 +12,8 @@ import dask
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.tasks.walk import in_order, run_step
 
+MOST_CHUNKS = 1_000_000
+"""More than any camera has."""
 RETRIES = 2
 """How often Dask tries a task again that raised; steps report their own errors, so this is for the machinery."""
 
@@ -37,7 +39,10 @@ def delayed_steps(
     nodes: dict[Key, Any] = {}
     for step in in_order(steps):
         needs = [nodes[need] if need in nodes else known[need] for need in step.needs]
-        with dask.annotate(resources=step.resources.for_dask(), priority=priority, retries=RETRIES):
+        # Dask would take chunks in the order of their fingerprints, which is none. Large ones come first in the plan, and
+        # the n-th of every camera before the next of any.
+        order = priority - step.chunk / MOST_CHUNKS
+        with dask.annotate(resources=step.resources.for_dask(), priority=order, retries=RETRIES):
             node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
             name, session, mark, chunk = step.key
             key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)
