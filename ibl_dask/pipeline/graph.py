@@ -39,8 +39,8 @@ def delayed_steps(
     nodes: dict[Key, Any] = {}
     for step in in_order(steps):
         needs = [nodes[need] if need in nodes else known[need] for need in step.needs]
-        # Dask would take chunks in the order of their fingerprints, which is none. Large ones come first in the plan, and
-        # the n-th of every camera before the next of any.
+        # Dask would take chunks in the order of their fingerprints, which is none. Large ones come first in the plan,
+        # and the n-th of every camera before the next of any.
         order = priority - step.chunk / MOST_CHUNKS
         with dask.annotate(resources=step.resources.for_dask(), priority=order, retries=RETRIES):
             node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)

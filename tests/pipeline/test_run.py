@@ -48,6 +48,16 @@ def test_dask_and_a_plain_loop_give_the_same_bytes(session_folder, tmp_path, cli
     assert_same(results(by_dask / relative), results(by_hand / relative))
 
 
+def test_chunks_are_taken_in_the_order_of_the_plan_and_all_cameras_go_on_together(session_folder, client):
+    records = run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS).sessions[0].records.values()
+    passes_ = sorted((r for r in records if r.key[0].startswith("framepass")), key=lambda r: r.started_s)
+    planned = sorted(passes_, key=lambda r: r.key[3])
+    places = {r.key: place for place, r in enumerate(planned)}
+    # Three cameras have an n-th chunk, and each of two workers may have taken one of the next before.
+    assert max(abs(place - places[r.key]) for place, r in enumerate(passes_)) <= 6
+    assert len(passes_) > 12
+
+
 def test_with_an_output_root_the_session_is_not_touched(session_folder, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in session_folder.rglob("*")}
     assert run([session_folder], output_root=tmp_path / "out", work_dir=tmp_path / "work").exit_code == 0
