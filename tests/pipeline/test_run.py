@@ -50,12 +50,16 @@ def test_dask_and_a_plain_loop_give_the_same_bytes(session_folder, tmp_path, cli
 
 def test_chunks_are_taken_in_the_order_of_the_plan_and_all_cameras_go_on_together(session_folder, client):
     records = run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS).sessions[0].records.values()
-    passes_ = sorted((r for r in records if r.key[0].startswith("framepass")), key=lambda r: r.started_s)
-    planned = sorted(passes_, key=lambda r: r.key[3])
-    places = {r.key: place for place, r in enumerate(planned)}
-    # Three cameras have an n-th chunk, and each of two workers may have taken one of the next before.
-    assert max(abs(place - places[r.key]) for place, r in enumerate(passes_)) <= 6
-    assert len(passes_) > 12
+    taken = sorted((r for r in records if r.key[0].startswith("framepass")), key=lambda r: r.started_s)
+    left = [r.key[3] for r in taken if r.key[0] == "framepass-left"]
+    swapped = sum(left[i] > left[j] for i in range(len(left)) for j in range(i + 1, len(left)))
+    assert len(left) == 6
+    assert swapped <= 4, left  # a worker may have begun with a later one of its own; by chance it is 7 or 8
+    first = {camera: min(r.started_s for r in taken if r.key[0] == camera) for camera in {r.key[0] for r in taken}}
+    assert len(first) == len(CAMERAS)
+    assert max(first.values()) < min(
+        max(r.started_s for r in taken if r.key[0] == c) for c in ("framepass-left", "framepass-right")
+    )
 
 
 def test_with_an_output_root_the_session_is_not_touched(session_folder, tmp_path):
