@@ -2,8 +2,8 @@
 
 >>> import ibl_dask as ibd
 >>> sorted(name for name in dir(ibd) if name[0].isupper())  # doctest: +NORMALIZE_WHITESPACE
-['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoRegisterRaw', 'VideoSyncQcBpod',
- 'VideoSyncQcCamlog', 'VideoSyncQcNidq']
+['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoCompress', 'VideoConvert',
+ 'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq']
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
         Run,
         Session,
         Status,
+        VideoCompress,
+        VideoConvert,
         VideoRegisterRaw,
         VideoSyncQcBpod,
         VideoSyncQcCamlog,
@@ -36,6 +38,8 @@ __all__ = [
     "Run",
     "Session",
     "Status",
+    "VideoCompress",
+    "VideoConvert",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
     "VideoSyncQcCamlog",

@@ -18,6 +18,8 @@ from ibl_dask.model.status import Status
 from ibl_dask.pipeline import plan
 from ibl_dask.pipeline import run as driver
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.compress import VideoCompress
+from ibl_dask.tasks.convert import VideoConvert
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
@@ -35,6 +37,8 @@ __all__ = [
     "Run",
     "Session",
     "Status",
+    "VideoCompress",
+    "VideoConvert",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
     "VideoSyncQcCamlog",
