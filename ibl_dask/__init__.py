@@ -1,7 +1,7 @@
 """Video preprocessing of International Brain Laboratory sessions as Dask graphs of keyframe-aligned chunks.
 
 >>> import ibl_dask as ibd
->>> sorted(name for name in dir(ibd) if name[0].isupper())  # doctest: +NORMALIZE_WHITESPACE
+>>> [name for name in ibd.__all__ if name[0].isupper()]  # doctest: +NORMALIZE_WHITESPACE
 ['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoCompress', 'VideoConvert',
  'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq']
 """
