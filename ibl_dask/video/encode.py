@@ -292,13 +292,13 @@ class _Checker:
 
     def take(self, packets: Iterable[Packet[Any]]) -> None:
         for packet in packets:
-            self._ready.extend(self._decoder.decode(packet))
+            self._decode(packet)
         # A frame is compared with the one after it as well, so the last waits.
         while self._ready and self._sources[-1][0] > self._next:
             self._compare(self._ready.popleft())
 
     def finish(self) -> tuple[Fidelity, str]:
-        self._ready.extend(self._decoder.decode(None))
+        self._decode(None)
         while self._ready and self._next < self._chunk.stop:
             self._compare(self._ready.popleft())
         if self._next != self._chunk.stop or self._ready:
@@ -307,6 +307,12 @@ class _Checker:
             np.array(self._psnr, np.float32), np.array(self._ssim, np.float32), np.array(self._misplaced, np.bool_)
         )
         return fidelity, self._first_luma
+
+    def _decode(self, packet: Packet[Any] | None) -> None:
+        try:
+            self._ready.extend(self._decoder.decode(packet))
+        except av.error.FFmpegError as error:
+            raise _not_decoded(self._path, self._chunk, self._next) from error
 
     def _compare(self, frame: av.VideoFrame) -> None:
         number = self._next

@@ -175,6 +175,18 @@ def test_the_raw_video_goes_only_as_asked_and_after_the_record(one_camera, polic
     assert run([one_camera], raw_video=policy, **OPTIONS).exit_code == 0
 
 
+def test_a_raw_video_in_the_trash_is_not_overwritten(one_camera):
+    trash = one_camera / f"{FOLDER}.trash" / avi(one_camera).name
+    trash.parent.mkdir()
+    trash.write_bytes(b"another recording")
+    before = digest(avi(one_camera))
+    result = run([one_camera], raw_video="trash", tasks=["VideoCompress"], **OPTIONS)
+    assert "the trash holds a raw video of this name" in result.sessions[0].failures[0].message
+    assert trash.read_bytes() == b"another recording"
+    assert digest(avi(one_camera)) == before
+    assert mp4(one_camera).exists()
+
+
 def test_raw_videos_stay_where_results_go_elsewhere(one_camera, tmp_path):
     result = run([one_camera], output_root=tmp_path / "out", raw_video="delete")
     assert "untouched" in result.sessions[0].failures[0].message
@@ -190,6 +202,15 @@ def test_plan_says_what_would_be_compressed(one_camera):
     code, text = call("plan", one_camera)
     assert code == 0, text
     says(text, "VideoCompress", "_iblrig_leftCamera.raw.avi", "to compress (ibl)")
+
+
+def test_several_raw_videos_of_a_camera_are_named_and_none_is_compressed(one_camera):
+    other = one_camera / FOLDER / "left_cam1_run000.avi"
+    shutil.copy(avi(one_camera), other)
+    result = run([one_camera], tasks=["VideoCompress"], **OPTIONS)
+    assert result.exit_code == 1
+    assert f"{avi(one_camera).name}, {other.name}" in result.sessions[0].failures[0].message
+    assert not mp4(one_camera).exists()
 
 
 def test_only_the_cameras_asked_for_are_compressed(raw_session):

@@ -66,6 +66,19 @@ def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
     return RawVideo(raw, compressed, is_proven, tuple(raws[1:]))
 
 
+def insist_on_one(found: Sequence[Path], kind: str) -> None:
+    """Refuse to choose among several videos or logs of a camera."""
+    if len(found) > 1:
+        raise UnusableFile(
+            f"this camera has more than one {kind}",
+            where=str(found[0].parent),
+            expected=f"one {kind}",
+            got=", ".join(path.name for path in found),
+            do="move all but one out of the folder; if labcams split the recording, join its parts first (ffmpeg -f "
+            "concat -c copy), and check the number of frames",
+        )
+
+
 def read_record(workspace: Workspace, camera: str) -> dict[str, Any] | None:
     """Return what is known of how a camera's video was compressed; None where nothing is."""
     try:
@@ -122,6 +135,7 @@ def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any])
 def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: Path) -> Facts:
     """Index the raw video, where its copy may be written."""
     workspace.insist_on_own(workspace.video_file(camera).parent)
+    insist_on_one([video, *find_raw_video(workspace, camera).others], "video")
     found = index_video(video)
     keep_index(workspace.raw_index_file(camera.label), found)
     if found.n_absent:
@@ -233,26 +247,24 @@ def put_in_place(
 
 def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
     """Say what is known of a compressed video that stays as it is, or what stands against it."""
+    compressed = alf.require(
+        workspace.session,
+        camera.collection,
+        f"_iblrig_{camera.label}Camera.raw.mp4",
+        "copy the video from the acquisition computer, or take the camera out of the experiment description",
+    )
     found = find_raw_video(workspace, camera)
-    if found.compressed is None:
-        alf.require(
-            workspace.session,
-            camera.collection,
-            f"_iblrig_{camera.label}Camera.raw.mp4",
-            "copy the video from the acquisition computer, or take the camera out of the experiment description",
-        )
-        raise AssertionError("unreachable")
     if found.raw is not None and not found.is_proven:
         raise UnusableFile(
             "a compressed video is there that was not made from the raw one beside it, as far as is recorded",
-            where=str(found.compressed),
+            where=str(compressed),
             expected=f"none, or one that {workspace.compression_file(camera.label).name} tells of",
-            got=_compare_counts(found.compressed, found.raw),
+            got=_compare_counts(compressed, found.raw),
             do="move one of them away; or run again with --overwrite to make it anew from the raw video, which "
             "replaces it only once the new one is proven",
         )
     record = read_record(workspace, camera.label) if found.is_proven else None
-    return {"kept": True, "outputs": [str(found.compressed)], **({} if record is None else told(record))}
+    return {"kept": True, "outputs": [str(compressed)], **({} if record is None else told(record))}
 
 
 def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy: RawPolicy) -> Facts:
@@ -273,6 +285,14 @@ def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy
     if policy == "trash":
         folder = found.raw.parent.with_name(f"{found.raw.parent.name}.trash")
         folder.mkdir(exist_ok=True)
+        if (folder / found.raw.name).exists():
+            raise UnusableFile(
+                "the trash holds a raw video of this name already, and this one stays where it is",
+                where=str(folder / found.raw.name),
+                expected="no such file",
+                got=f"{(folder / found.raw.name).stat().st_size:,} bytes",
+                do="see which of them is wanted, and remove the other",
+            )
         found.raw.rename(folder / found.raw.name)
         return {"outputs": [str(folder / found.raw.name)]}
     found.raw.unlink()

@@ -15,6 +15,7 @@ from ibl_dask.tasks.steps.compress import (
     compare_with_rows,
     find_raw_video,
     index_raw,
+    insist_on_one,
     keep_compressed,
     told,
     write_record,
@@ -52,8 +53,8 @@ def convert_camera(*, records: Records, workspace: Workspace, camera: Camera) ->
         If the copy is not what it should be; it got no name then.
     """
     found = find_raw_video(workspace, camera)
-    _insist_on_one([] if found.raw is None else [found.raw, *found.others], "video")
-    _insist_on_one(find_camlogs(workspace, camera), "log")
+    insist_on_one([] if found.raw is None else [found.raw, *found.others], "video")
+    insist_on_one(find_camlogs(workspace, camera), "log")
     if found.raw is None and found.compressed is None:
         alf.require(
             workspace.session,
@@ -88,18 +89,6 @@ def _convert(workspace: Workspace, camera: Camera, video: Path) -> Facts:
         record = write_record(workspace, camera, video, source, unfinished, index, made)
     keep_index(workspace.index_file(camera.label), index)
     return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **told(record)}
-
-
-def _insist_on_one(found: list[Path], kind: str) -> None:
-    if len(found) > 1:
-        raise UnusableFile(
-            f"this camera has more than one {kind}",
-            where=str(found[0].parent),
-            expected=f"one {kind}",
-            got=", ".join(path.name for path in found),
-            do="move all but one out of the folder; if labcams split the recording, join its parts first (ffmpeg -f "
-            "concat -c copy), and check the number of frames",
-        )
 
 
 def _named_camlog(workspace: Workspace, camera: Camera) -> Path | None:
