@@ -53,9 +53,14 @@ class Resources:
     memory_gb: float = 1.0
     """Resident memory, GB."""
 
+    @property
+    def kind(self) -> str:
+        """Return the scarce thing it occupies, by which workers and steps find each other: GPU or CPU."""
+        return "GPU" if self.gpu else "CPU"
+
     def for_dask(self) -> dict[str, float]:
         """Return the worker resources a Dask task asks for."""
-        return {"GPU": float(self.gpu)} if self.gpu else {"CPU": float(self.cpu)}
+        return {self.kind: float(self.gpu or self.cpu)}
 
 
 @dataclass(frozen=True, slots=True)

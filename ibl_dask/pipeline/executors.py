@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
-from ibl_dask.pipeline.graph import delayed_steps
-from ibl_dask.tasks.walk import in_order, run_step
+from ibl_dask.pipeline.graph import delayed_step
+from ibl_dask.pipeline.waiting import Turn, Waiting
+from ibl_dask.tasks.walk import run_step
 
 _log = logging.getLogger(__name__)
+
+IN_HAND = 2
+"""Steps given to the cluster per free place: one that runs, and one that is there when it ends."""
+COUNTED_EVERY_S = 2.0
+"""How often workers are counted, s."""
 
 
 class Executor(Protocol):
@@ -42,80 +51,34 @@ class InProcess:
     slots = 1
 
     def __init__(self) -> None:
-        self._queue: list[tuple[int, int, Step, Path]] = []
-        self._records: dict[Key, StepRecord] = {}
-        self._n = 0
+        self._waiting = Waiting()
 
     @property
     def outstanding(self) -> int:
-        return len(self._queue)
+        return len(self._waiting)
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
-        self._records.update(known)
-        for step in in_order(steps):
-            self._n += 1
-            self._queue.append((-priority, self._n, step, root))
-        self._queue.sort(key=lambda entry: entry[:2])
+        self._waiting.add(steps, root, known, priority)
 
     def completed(self) -> Iterator[StepRecord]:
-        while self._queue:
-            _, _, step, root = self._queue.pop(0)
-            record = run_step(step, [self._records[need] for need in step.needs], root)
-            self._records[step.key] = record
+        while kinds := self._waiting.kinds():
+            turn = self._waiting.next(kinds[0])
+            record = run_step(turn.step, turn.records, turn.root)
+            self._waiting.end(record)
             yield record
 
     def cancel(self) -> None:
-        self._queue.clear()
-
-
-@dataclass
-class _Batch:
-    """Steps of one session that were submitted together."""
-
-    steps: Mapping[Key, Step]
-    """All of them."""
-    root: Path
-    """See `run_step`."""
-    known: dict[Key, StepRecord]
-    """Records of those that ended, and of what they need."""
-    running: set[Key]
-    """Those that the cluster has."""
-    stuck: dict[Key, Failure] = field(default_factory=dict)
-    """Those that the cluster gave up, and what it said."""
-    tried_alone: set[Key] = field(default_factory=set)
-    """Those that were tried with nothing else on the cluster."""
-
-    def next_doubtful(self) -> Step | None:
-        """Return a step that may not be to blame for what was lost, once nothing of the batch runs any more."""
-        for key in self.stuck if not self.running else ():
-            if key not in self.tried_alone and not any(need in self.stuck for need in self.steps[key].needs):
-                return self.steps[key]
-        return None
-
-    def settle(self) -> list[StepRecord]:
-        """Once nothing runs any more: fail what the cluster lost, and run here what waited for that.
-
-        Dask gives up whatever depends on a lost step, but a step of ours reads the records of those that it needs, and
-        may do without one. What is left after a lost step is little: to put together and to judge what there is.
-        """
-        if self.running or self.next_doubtful() is not None:
-            return []
-        records = []
-        for step in in_order(self.steps[key] for key in self.stuck):
-            if any(need in self.stuck for need in step.needs):
-                record = run_step(step, [self.known[need] for need in step.needs], self.root)
-            else:
-                record = StepRecord(step.key, "failed", failure=self.stuck[step.key])
-            self.known[step.key] = record
-            records.append(record)
-        self.stuck.clear()
-        return records
+        self._waiting.clear()
 
 
 class OnCluster:
     """Run steps on the workers of a Dask client.
 
-    Dask blames the death of a worker on every step that the worker had, also on those that only waited there. So a step
+    The cluster is given few steps at a time, and only such that could start at once. It would take any number, but
+    holds back none that asks for a resource: all would go to workers, in no good order, and be lost with them. What a
+    step returns comes back here and goes out with the steps that read it, so that no worker holds what others need.
+
+    Dask blames the death of a worker on every step that the worker had, also on one that only waited there. So a step
     that Dask gives up for that is tried once more when everything else is done, alone: one that takes its worker with
     it fails then, and no other step does.
     """
@@ -124,71 +87,112 @@ class OnCluster:
         from distributed import as_completed
 
         self._client = client
-        self._stream = as_completed(raise_errors=False)
-        self._futures: dict[Any, tuple[Key, Any]] = {}
-        self._batches: dict[Key, _Batch] = {}
-        self._ready: list[StepRecord] = []
+        self._stream = as_completed(with_results=True, raise_errors=False)
+        self._waiting = Waiting()
+        self._running: dict[Any, _Running] = {}
+        self._given: Counter[str] = Counter()
+        self._doubtful: list[Turn] = []
+        self._slots: Counter[str] = Counter()
+        self._counted_s = -math.inf
 
     @property
     def outstanding(self) -> int:
-        return len(self._batches)
+        return len(self._waiting) + len(self._running) + len(self._doubtful)
 
     @property
     def slots(self) -> int:
-        threads: dict[str, int] = self._client.nthreads()
-        return max(1, sum(threads.values()))
+        return max(1, sum(self._count_slots().values()))
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
-        batch = _Batch({step.key: step for step in steps}, root, dict(known), set())
-        self._batches.update(dict.fromkeys(batch.steps, batch))
-        self._start(batch, steps, priority)
-
-    def _start(self, batch: _Batch, steps: Sequence[Step], priority: int = 0, trial: int = 1) -> None:
-        nodes = delayed_steps(steps, batch.root, batch.known, priority, trial=trial)
-        batch.running |= nodes.keys()
-        # Optimising would rename or fuse tasks and lose their annotations.
-        futures = self._client.compute(list(nodes.values()), optimize_graph=False)
-        self._futures.update((future.key, (key, future)) for key, future in zip(nodes, futures, strict=True))
-        self._stream.update(futures)
+        self._waiting.add(steps, root, known, priority)
+        self._feed()
 
     def completed(self) -> Iterator[StepRecord]:
-        while self._batches:
-            if self._ready:
-                record = self._ready.pop(0)
-                del self._batches[record.key]
+        while self.outstanding:
+            if not self._running:
+                self._try_alone()
+            record = self._take(*next(self._stream))
+            if record is not None:
+                self._waiting.end(record)
+            self._feed()
+            if record is not None:
                 yield record
-            else:
-                if not self._futures:
-                    self._try_alone()
-                self._take(next(self._stream))
+
+    def _count_slots(self) -> Counter[str]:
+        """Return how many steps can run at once, by what they ask for; workers come and go."""
+        if time.monotonic() - self._counted_s > COUNTED_EVERY_S:
+            self._slots.clear()
+            for worker in self._client.scheduler_info(n_workers=-1)["workers"].values():
+                self._slots.update({kind: int(amount) for kind, amount in worker["resources"].items()})
+            self._counted_s = time.monotonic()
+        return self._slots
+
+    def _feed(self) -> None:
+        """Give the cluster what it can start, and a little to go on with while this process looks elsewhere."""
+        if any(running.is_alone for running in self._running.values()):
+            return
+        for kind in self._waiting.kinds():
+            slots = max(1, self._count_slots()[kind])
+            turns: list[Turn] = []
+            while n_ready := self._waiting.n_ready(kind):
+                # The last ones wait here for the first worker that is free, and not at one that is busy.
+                most = slots * (IN_HAND if n_ready > slots else 1)
+                if self._given[kind] + len(turns) >= most:
+                    break
+                turns.append(self._waiting.next(kind))
+            self._start(turns)
 
     def _try_alone(self) -> None:
-        batch, step = next((b, step) for b in self._batches.values() if (step := b.next_doubtful()) is not None)
-        _log.warning("%s of %s: tried again, alone", *step.key[:2])
-        batch.tried_alone.add(step.key)
-        del batch.stuck[step.key]
-        self._start(batch, [step], trial=2)
+        turn = self._doubtful.pop(0)
+        _log.warning("%s of %s: tried again, alone", *turn.step.key[:2])
+        self._start([turn], is_alone=True)
 
-    def _take(self, future: Any) -> None:  # distributed has no types
-        # Dropping the future lets the scheduler forget the step once nothing else needs it.
-        key, _ = self._futures.pop(future.key)
-        batch = self._batches[key]
-        batch.running.discard(key)
-        if future.status == "finished":
-            record = future.result()
-            batch.known[record.key] = record
-            self._ready.append(record)
+    def _start(self, turns: Sequence[Turn], *, is_alone: bool = False) -> None:
+        if not turns:
+            return
+        nodes = [
+            delayed_step(turn.step, turn.records, turn.root, turn.priority, 2 if is_alone else 1) for turn in turns
+        ]
+        # Optimising would rename or fuse tasks and lose their annotations.
+        futures = self._client.compute(nodes, optimize_graph=False)
+        for turn, future in zip(turns, futures, strict=True):
+            self._running[future.key] = _Running(turn, future, is_alone)
+            self._given[turn.step.resources.kind] += 1
+        self._stream.update(futures)
+
+    def _take(self, future: Any, result: Any) -> StepRecord | None:  # distributed has no types
+        """Return the record of what ended; None where the step gets another try."""
+        running = self._running.pop(future.key)
+        self._given[running.turn.step.resources.kind] -= 1
+        record: StepRecord | None = None
+        if isinstance(result, StepRecord):
+            record = result
+        elif running.is_alone:
+            record = StepRecord(running.turn.step.key, "failed", failure=_lost(future))
         else:
-            batch.stuck[key] = _lost(future)
+            self._doubtful.append(running.turn)
+        # Dropping the future lets the scheduler forget the step.
         future.release()
-        self._ready += batch.settle()
+        return record
 
     def cancel(self) -> None:
-        if self._futures:
-            self._client.cancel([future for _, future in self._futures.values()])
-        self._futures.clear()
-        self._batches.clear()
-        self._ready.clear()
+        if self._running:
+            self._client.cancel([running.future for running in self._running.values()])
+        self._stream.clear()
+        self._running.clear()
+        self._given.clear()
+        self._doubtful.clear()
+        self._waiting.clear()
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A step that the cluster has."""
+
+    turn: Turn
+    future: Any  # distributed has no types
+    is_alone: bool
+    """Whether it was lost before, and nothing else runs beside it."""
 
 
 def _lost(future: Any) -> Failure:  # distributed has no types

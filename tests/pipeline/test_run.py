@@ -54,7 +54,7 @@ def test_chunks_are_taken_in_the_order_of_the_plan_and_all_cameras_go_on_togethe
     left = [r.key[3] for r in taken if r.key[0] == "framepass-left"]
     swapped = sum(left[i] > left[j] for i in range(len(left)) for j in range(i + 1, len(left)))
     assert len(left) == 6
-    assert swapped <= 4, left  # a worker may have begun with a later one of its own; by chance it is 7 or 8
+    assert swapped <= 2, left  # of two that workers have in hand the later may begin first; by chance it is 7 or 8
     first = {camera: min(r.started_s for r in taken if r.key[0] == camera) for camera in {r.key[0] for r in taken}}
     assert len(first) == len(CAMERAS)
     assert max(first.values()) < min(

@@ -1,0 +1,91 @@
+"""Steps that wait their turn."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.tasks.walk import in_order
+
+
+@dataclass(eq=False)
+class Turn:
+    """A step, and all that it takes to run it."""
+
+    step: Step
+    """The step."""
+    root: Path
+    """See `run_step`."""
+    priority: int
+    """Higher first."""
+    found: dict[Key, StepRecord]
+    """Records of the steps that it needs and that ended."""
+
+    @property
+    def records(self) -> list[StepRecord]:
+        """Return the records of what it needs, in the order in which it names them."""
+        return [self.found[need] for need in self.step.needs]
+
+
+class Waiting:
+    """Steps by what they wait for: others that must end first, then a free slot.
+
+    Sessions come by priority, and within one the n-th chunk of every camera before the next of any: large videos are
+    split into as many chunks as small ones, so that all cameras end together.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: dict[Key, Turn] = {}
+        self._children: dict[Key, list[Turn]] = defaultdict(list)
+        self._ready: dict[str, list[tuple[int, int, int, Turn]]] = defaultdict(list)
+        self._number = count()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+        """Take steps, each of which needs only steps among these or in `known`."""
+        for step in in_order(steps):
+            turn = Turn(step, root, priority, {need: known[need] for need in step.needs if need in known})
+            self._waiting[step.key] = turn
+            missing = set(step.needs) - turn.found.keys()
+            for need in missing:
+                self._children[need].append(turn)
+            if not missing:
+                self._make_ready(turn)
+
+    def _make_ready(self, turn: Turn) -> None:
+        entry = (-turn.priority, turn.step.chunk, next(self._number), turn)
+        heapq.heappush(self._ready[turn.step.resources.kind], entry)
+
+    def n_ready(self, kind: str) -> int:
+        """Return how many steps of a kind of resource could run now."""
+        return len(self._ready[kind])
+
+    def kinds(self) -> list[str]:
+        """Return the kinds of resource that steps which could run now ask for."""
+        return [kind for kind, entries in self._ready.items() if entries]
+
+    def next(self, kind: str) -> Turn:
+        """Hand out the step that is to run next on a kind of resource."""
+        turn = heapq.heappop(self._ready[kind])[-1]
+        del self._waiting[turn.step.key]
+        return turn
+
+    def end(self, record: StepRecord) -> None:
+        """Tell the steps that waited for this one."""
+        for turn in self._children.pop(record.key, ()):
+            turn.found[record.key] = record
+            if len(turn.found) == len(set(turn.step.needs)):
+                self._make_ready(turn)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._waiting.clear()
+        self._children.clear()
+        self._ready.clear()
