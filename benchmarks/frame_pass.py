@@ -44,7 +44,8 @@ from ibl_dask.deploy.profile import Profile
 from ibl_dask.deploy.worker import import_all
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.run import Run, run
-from ibl_dask.tasks.walk import in_order, run_step
+from ibl_dask.pipeline.waiting import Waiting
+from ibl_dask.tasks.walk import run_step
 from ibl_dask.video.regions import wheel_region
 
 REFERENCE_FRAMES = 5000
@@ -148,8 +149,7 @@ class PlainProcesses:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(2, mp_context=context, initializer=import_all)
         list(self._pool.map(time.sleep, [2, 2]))
-        self._records: dict[Key, StepRecord] = {}
-        self._waiting: list[tuple[Step, Path]] = []
+        self._waiting = Waiting()
         self._running: set[Future[StepRecord]] = set()
 
     @property
@@ -159,26 +159,19 @@ class PlainProcesses:
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
         """Take steps."""
-        # Keys do not name the folder of the results: those of an earlier run must not count.
-        self._records = dict(known)
-        self._waiting += [(step, root) for step in in_order(steps)]
-        self._start()
-
-    def _start(self) -> None:
-        ready = [entry for entry in self._waiting if all(need in self._records for need in entry[0].needs)]
-        self._waiting = [entry for entry in self._waiting if entry not in ready]
-        for step, root in ready:
-            records = [self._records[need] for need in step.needs]
-            self._running.add(self._pool.submit(run_step, step, records, root))
+        self._waiting.add(steps, root, known, priority)
 
     def completed(self) -> Iterator[StepRecord]:
         """Yield records until nothing is outstanding."""
-        while self._running:
+        while self.outstanding:
+            for kind in self._waiting.kinds():
+                while self._waiting.n_ready(kind):
+                    turn = self._waiting.next(kind)
+                    self._running.add(self._pool.submit(run_step, turn.step, turn.records, turn.root))
             done, self._running = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 record = future.result()
-                self._records[record.key] = record
-                self._start()
+                self._waiting.end(record)
                 yield record
 
     def cancel(self) -> None:
