@@ -4,14 +4,18 @@ Where this process may mount (root, or a user with namespaces of their own) a sm
 as in most containers, the kernel is told to let no file grow (`RLIMIT_FSIZE` 0): then every disk is full.
 """
 
+import errno
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from program import PROGRAM, environment, says
 from published import assert_same, results
 
+from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import find_journals, read_journal
 
 MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size=8m none "$0" && exec "$@"'
@@ -192,6 +196,36 @@ def test_a_video_that_the_disk_has_no_room_for_gets_no_name_and_a_second_run_com
     ]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_a_compressed_video_that_cannot_be_given_its_name_is_not_there_and_a_second_run_only_joins_again(
+    small_raw, tmp_path, monkeypatch, number
+):
+    raw = {path: path.read_bytes() for path in (small_raw / "raw_video_data").iterdir()}
+    options = {"encode_pixels": ENCODED, "output_root": tmp_path / "out", "work_dir": tmp_path / "work"}
+    plain = Path.replace
+
+    def refuse(path, target):
+        if str(target).endswith("leftCamera.raw.mp4"):
+            raise OSError(number, os.strerror(number), str(path), None, str(target))
+        return plain(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", refuse)
+        first = run([small_raw], tasks=["VideoCompress"], **options)
+    (failure,) = first.sessions[0].failures
+    assert first.exit_code == 1
+    assert failure.category == "output"
+    says(failure.message, "_iblrig_leftCamera.raw.mp4", "What to do: ")
+    folder = tmp_path / "out" / small_raw.relative_to(small_raw.parents[4]) / "raw_video_data"
+    others = ["_iblrig_bodyCamera.raw.mp4", "_iblrig_rightCamera.raw.mp4"]
+    assert sorted(path.name for path in folder.iterdir()) == others
+    second = run([small_raw], tasks=["VideoCompress"], **options)
+    assert second.exit_code == 0
+    assert second.sessions[0].count("encode", "done") == 0
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*others, "_iblrig_leftCamera.raw.mp4"])
+    assert {path: path.read_bytes() for path in raw} == raw
+
+
 def test_the_user_of_the_command_line_is_told(disk, session, tmp_path, undisturbed):
     """Results and scratch have room for the first camera or so."""
     method, prefix = disk
@@ -252,9 +286,6 @@ def test_a_session_on_another_disk_goes_on_and_so_does_the_run_without_its_journ
 @pytest.mark.parametrize("n_full", [1, 3])
 def test_a_journal_that_meets_a_full_disk_is_whole_once_there_is_room(tmp_path, n_full):
     """Lines wait; a line of which half was written is completed, not begun anew."""
-    import errno
-    import os
-
     from ibl_dask.store.journal import Journal
 
     with Journal(tmp_path, "r") as journal:
