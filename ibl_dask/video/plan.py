@@ -18,10 +18,14 @@ LARGEST_PIXELS = 2_500_000_000
 SMALLEST_PIXELS = 480_000_000
 """Pixels below which splitting further costs more than it gains: 370 frames of 1280x1024, 1,460 of 640x512."""
 ENCODED_PIXELS = 320_000_000
-"""Pixels compressed by one task: 244 frames of 1280x1024, 976 of 640x512; some 30 s of one core. A little under the 250
-frames after which x264 starts anew anyway, so that a chunk costs no keyframe more."""
+"""Pixels compressed by one task at most: 244 frames of 1280x1024, 976 of 640x512; some 30 s of one core. A little under
+the 250 frames after which x264 starts anew anyway, so that a chunk costs no keyframe more."""
+ENCODED_FRAMES = 120
+"""Frames compressed by one task at least: half of those 250, and twice what x264 looks ahead."""
 SHARE = 16
 """A chunk takes one 16th of the frames that are left, between these sizes."""
+ENCODED_SHARE = 6
+"""The same for compressing. Larger than decoding's: every chunk costs a keyframe."""
 
 
 def split_video(
@@ -58,12 +62,21 @@ def split_for_encoding(
 
     Compressing takes some twenty times as long as decoding, so that runs are shorter; but every run begins with a
     keyframe and an encoder that knows nothing of what came before, and much shorter ones would make larger files.
+
+    >>> [len(chunk) for chunk in split_for_encoding(np.arange(0, 3000, 12), 3000, 640, 512)]
+    [504, 420, 348, 288, 240, 204, 168, 132, 120, 120, 120, 120, 120, 96]
     """
-    return plan_chunks(keyframes, n_frames, max(1, (pixels or ENCODED_PIXELS) // (width * height)))
+    largest = max(1, (pixels or ENCODED_PIXELS) // (width * height))
+    smallest = largest if pixels is not None else ENCODED_FRAMES
+    return plan_chunks(keyframes, n_frames, largest, smallest, ENCODED_SHARE)
 
 
 def plan_chunks(
-    keyframes: NDArray[np.int64], n_frames: int, target_frames: int, smallest_frames: int | None = None
+    keyframes: NDArray[np.int64],
+    n_frames: int,
+    target_frames: int,
+    smallest_frames: int | None = None,
+    share: int = SHARE,
 ) -> tuple[Chunk, ...]:
     """Split `[0, n_frames)` into runs that start on keyframes.
 
@@ -80,6 +93,8 @@ def plan_chunks(
         Wanted length.
     smallest_frames : int, optional
         Wanted length near the end, where runs become shorter; `target_frames` throughout where not given.
+    share : int
+        A run takes one such part of the frames that are left.
     """
     smallest = target_frames if smallest_frames is None else min(smallest_frames, target_frames)
     if smallest < 1 or n_frames < 1:
@@ -92,7 +107,7 @@ def plan_chunks(
     borders = [0]
     while True:
         left = n_frames - borders[-1]
-        wanted = max(smallest, min(target_frames, left // SHARE))
+        wanted = max(smallest, min(target_frames, left // share))
         later = inner[np.searchsorted(inner, borders[-1], side="right") :]
         if left <= wanted or len(later) == 0:
             break
