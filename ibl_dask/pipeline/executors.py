@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.graph import delayed_step
 from ibl_dask.pipeline.waiting import Turn, Waiting
-from ibl_dask.tasks.walk import run_step
+from ibl_dask.tasks.walk import in_order, run_step
 
 _log = logging.getLogger(__name__)
 
@@ -46,29 +46,35 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """Run steps one after another in this process."""
+    """Run steps one after another in this process: all of one kind before those that need them."""
 
     slots = 1
 
     def __init__(self) -> None:
-        self._waiting = Waiting()
+        self._queue: list[tuple[int, int, Step, Path]] = []
+        self._records: dict[Key, StepRecord] = {}
+        self._n = 0
 
     @property
     def outstanding(self) -> int:
-        return len(self._waiting)
+        return len(self._queue)
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
-        self._waiting.add(steps, root, known, priority)
+        self._records.update(known)
+        for step in in_order(steps):
+            self._n += 1
+            self._queue.append((-priority, self._n, step, root))
+        self._queue.sort(key=lambda entry: entry[:2])
 
     def completed(self) -> Iterator[StepRecord]:
-        while kinds := self._waiting.kinds():
-            turn = self._waiting.next(kinds[0])
-            record = run_step(turn.step, turn.records, turn.root)
-            self._waiting.end(record)
+        while self._queue:
+            _, _, step, root = self._queue.pop(0)
+            record = run_step(step, [self._records[need] for need in step.needs], root)
+            self._records[step.key] = record
             yield record
 
     def cancel(self) -> None:
-        self._waiting.clear()
+        self._queue.clear()
 
 
 class OnCluster:

@@ -65,7 +65,8 @@ def test_steps_that_wait_for_each_other_are_refused(executor, tmp_path):
         executor.submit([one, two], tmp_path, {}, 0)
 
 
-def test_the_earlier_session_and_the_earlier_chunk_come_first(executor, tmp_path):
+def test_the_earlier_session_and_the_earlier_chunk_come_first_on_a_cluster(client, tmp_path):
+    executor = OnCluster(client)
     slow = [simple_step(tmp_path, f"late{i}", chunk=i, seconds=0.2) for i in (3, 1, 2, 0)]
     executor.submit([simple_step(tmp_path, f"hold{i}", seconds=0.5) for i in range(4)], tmp_path, {}, 10)
     executor.submit(slow, tmp_path, {}, -1000)
