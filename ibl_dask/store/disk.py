@@ -14,6 +14,8 @@ _NO_ROOM = {
     errno.EDQUOT: "the quota of this disk is used up",
     errno.EFBIG: "the file is larger than this disk, or a limit of this process, allows",
 }
+_BROKEN = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
+"""What a disk, or the server of a network file system, answers when it fails itself."""
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -42,6 +44,16 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
             do="free some room, or give --output-root (results) or --work-dir (scratch, journal) on another disk, and "
             "run again: finished chunks are kept",
         )
+    if error.errno in _BROKEN:
+        wanted = {
+            "what": "the disk, or the server that it is on, failed",
+            "where": where,
+            "expected": "an answer without error" if written is None else "to write it",
+            "got": reason,
+            "do": "run again once it works: finished chunks are kept; if it happens again, tell whoever looks after "
+            "this disk",
+        }
+        return NotReadable(**wanted) if written is None else NotWritable(**wanted)
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
         return NotWritable(
             "this result cannot be written",
