@@ -36,7 +36,7 @@ import imageio_ffmpeg
 import numpy as np
 
 from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.burn import read_frame_number
@@ -158,7 +158,7 @@ def measure(root: Path, label: str, codec: str, n_frames: int, repeat: int, *, w
     records: Any = {}
     os.environ.update(WORKER_ENVIRONMENT)
     with (
-        connect(Profile(workers=2, dashboard_port=0)) as two,
+        connect(this_machine(2, dashboard_port=0)) as two,
         ProcessPoolExecutor(2) as pool,
     ):
         list(pool.map(abs, range(8)))
@@ -168,7 +168,7 @@ def measure(root: Path, label: str, codec: str, n_frames: int, repeat: int, *, w
             seconds, records = by_us(session, out, two)
             times["two"].append(seconds)
     if with_one:
-        with connect(Profile(workers=1, dashboard_port=0)) as client:
+        with connect(this_machine(1, dashboard_port=0)) as client:
             times["one"].append(by_us(session, out, client)[0])
     ours = out / session.relative_to(root) / "raw_video_data" / f"_iblrig_{label}Camera.raw.mp4"
     if not ours.exists():

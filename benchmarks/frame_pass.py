@@ -40,7 +40,7 @@ import psutil
 from films import CAMERAS, make_session
 
 from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.deploy.worker import import_all
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.run import Run, run
@@ -216,7 +216,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
     short, short_video = make_session(root, label, REFERENCE_FRAMES)
     tenth, _ = make_session(root, label, max(1000, n_frames // 10000 * 1000))
     plain = PlainProcesses()
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         timed_run(tenth, root, client=client)
         peak_of_tenth = peak_mb(client)
         # In turn, so that a machine that slows down slows every side.

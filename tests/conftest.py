@@ -68,7 +68,7 @@ def raw_session(_raw_template, tmp_path) -> Path:
 def client():
     """Return a client to two worker processes on this machine."""
     from ibl_dask.deploy.local import connect
-    from ibl_dask.deploy.profile import Profile
+    from ibl_dask.deploy.profile import this_machine
 
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         yield client

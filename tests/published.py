@@ -12,11 +12,11 @@ DRIVER = """
 import json, sys
 from pathlib import Path
 from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.pipeline.run import run
 
 if __name__ == "__main__":
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         result = run([Path(sys.argv[1])], client=client, work_dir=Path(sys.argv[2]), **json.loads(sys.argv[3]))
     sys.exit(result.exit_code)
 """

@@ -47,7 +47,7 @@ def show_plan(
         core_s += sum(camera.core_s for camera in cameras)
     out.print(
         f"about {core_s / 3600:.2f} core-hours, 0 GPU-hours; "
-        f"{core_s / site.workers / 3600:.2f} h on {site.workers} workers ({site.name})"
+        f"{core_s / site.most_workers / 3600:.2f} h on {site.most_workers} workers ({site.name})"
     )
     return code
 

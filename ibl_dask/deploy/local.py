@@ -73,7 +73,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
             # Somebody else's dashboard on this machine is no problem of this run.
             warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
             cluster = _start(profile)
-        with cluster, Client(cluster) as client, _workers_replaced(cluster, profile.workers):
+        with cluster, Client(cluster) as client, _workers_replaced(cluster, profile.most_workers):
             yield client
 
 
@@ -117,14 +117,15 @@ def _start(profile: Profile) -> Any:  # distributed has no types
     """Start the workers; one that dies while it starts takes the whole start with it, so try again."""
     from distributed import LocalCluster
 
+    (pool,) = profile.pools
     for attempt in range(1, START_ATTEMPTS + 1):
         try:
             return LocalCluster(
-                n_workers=profile.workers,
+                n_workers=pool.max_jobs,
                 threads_per_worker=1,
                 processes=True,
-                resources={"CPU": 1},
-                memory_limit=f"{profile.memory_gb}GB",
+                resources=pool.worker_resources,
+                memory_limit=f"{pool.worker_memory_gb}GB",
                 dashboard_address=f":{profile.dashboard_port}",
                 silence_logs=logging.ERROR,
                 preload=["ibl_dask.deploy.worker"],
@@ -135,7 +136,7 @@ def _start(profile: Profile) -> Any:  # distributed has no types
     raise RunError(
         "the workers could not be started",
         where=f"this machine, profile {profile.name}",
-        expected=f"{profile.workers} processes of up to {profile.memory_gb:g} GB",
+        expected=f"{pool.max_jobs} processes of up to {pool.worker_memory_gb:g} GB",
         got=f"{START_ATTEMPTS} attempts that ended with: {last}",
         do="look for a lack of memory or processes on this machine; fewer --workers, or --workers 0 for none",
     ) from last

@@ -59,8 +59,8 @@ class Resources:
         return "GPU" if self.gpu else "CPU"
 
     def for_dask(self) -> dict[str, float]:
-        """Return the worker resources a Dask task asks for."""
-        return {self.kind: float(self.gpu or self.cpu)}
+        """Return the worker resources a Dask task asks for, by the names under which workers offer them."""
+        return {self.kind: float(self.gpu or self.cpu), "MEMORY_GB": self.memory_gb}
 
 
 @dataclass(frozen=True, slots=True)

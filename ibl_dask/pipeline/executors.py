@@ -20,6 +20,8 @@ _log = logging.getLogger(__name__)
 
 IN_HAND = 2
 """Steps given to the cluster per free place: one that runs, and one that is there when it ends."""
+KINDS = frozenset({"CPU", "GPU"})
+"""Kinds of workers and steps; see `Resources.kind`."""
 COUNTED_EVERY_S = 2.0
 """How often workers are counted, s."""
 
@@ -129,7 +131,8 @@ class OnCluster:
         if time.monotonic() - self._counted_s > COUNTED_EVERY_S:
             self._slots.clear()
             for worker in self._client.scheduler_info(n_workers=-1)["workers"].values():
-                self._slots.update({kind: int(amount) for kind, amount in worker["resources"].items()})
+                # A worker runs one step at a time, however many cores it offers to it.
+                self._slots.update(KINDS & worker["resources"].keys())
             self._counted_s = time.monotonic()
         return self._slots
 

@@ -4,10 +4,10 @@ import distributed
 import pytest
 
 from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect, tunnel_line
-from ibl_dask.deploy.profile import Profile, available_cores, read_profile
+from ibl_dask.deploy.profile import this_machine, available_cores, read_profile
 from ibl_dask.errors import MissingFile, RunError, UsageError
 
-SMALL = Profile(workers=1, dashboard_port=0)
+SMALL = this_machine(1, dashboard_port=0)
 
 
 def failing(monkeypatch, n_times):
@@ -47,9 +47,9 @@ def test_workers_that_never_start_are_an_error_that_says_what_to_do(monkeypatch)
 
 
 def test_every_worker_is_one_thread_that_offers_one_cpu():
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         workers = client.scheduler_info(n_workers=-1)["workers"].values()
-        assert [(w["nthreads"], w["resources"]) for w in workers] == [(1, {"CPU": 1})] * 2
+        assert [(w["nthreads"], w["resources"]) for w in workers] == [(1, {"CPU": 1, "MEMORY_GB": 2})] * 2
         assert tunnel_line(client).startswith("ssh -N -L ")
 
 
@@ -64,14 +64,14 @@ def test_workers_start_with_their_environment_and_this_process_keeps_its_own():
 def test_a_profile_is_read_and_the_number_of_workers_may_be_given(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_text("name: server\nworkers: 7\nmemory_gb: 3.5\n")
-    assert read_profile(path) == Profile("server", 7, 3.5)
-    assert read_profile(path, workers=2).workers == 2
-    assert read_profile(None).workers == available_cores()
+    assert read_profile(path) == this_machine(7, 3.5, name="server", source=path)
+    assert read_profile(path, workers=2).most_workers == 2
+    assert read_profile(None).most_workers == available_cores()
 
 
 def test_the_shipped_profiles_are_understood(pytestconfig):
     for path in sorted((pytestconfig.rootpath / "cluster").glob("*.yaml")):
-        assert read_profile(path).workers >= 1
+        assert read_profile(path).most_workers >= 1
 
 
 @pytest.mark.parametrize("text", ["workers: many", "workers: 0", "memory_gb: -1", "dashboard_port: 99999", "a: [1"])

@@ -6,14 +6,14 @@ from program import says
 from published import assert_same, results
 
 from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.pipeline.run import run
 
 
 @pytest.fixture(params=[1, 2], ids=["one worker", "two workers"])
 def crowded(request):
     """Return a client to so few workers that harmless steps wait where the deadly one is."""
-    with connect(Profile(workers=request.param, dashboard_port=0)) as client:
+    with connect(this_machine(request.param, dashboard_port=0)) as client:
         yield client
 
 

@@ -119,8 +119,8 @@ def test_key_starts_with_what_the_dashboard_groups_by() -> None:
 
 
 def test_gpu_steps_ask_for_a_gpu_and_no_core() -> None:
-    assert Resources(cpu=4).for_dask() == {"CPU": 4.0}
-    assert Resources(cpu=4, gpu=1).for_dask() == {"GPU": 1.0}
+    assert Resources(cpu=4).for_dask() == {"CPU": 4.0, "MEMORY_GB": 1.0}
+    assert Resources(cpu=4, gpu=1, memory_gb=3).for_dask() == {"GPU": 1.0, "MEMORY_GB": 3}
 
 
 def test_events_become_json_under_their_own_name() -> None:

@@ -14,7 +14,7 @@ import yaml
 from published import CAMERAS, SMALL_CHUNKS, assert_same, passes, results
 
 from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal
@@ -85,7 +85,7 @@ def test_a_changed_parameter_recomputes_that_reducer_alone(session_folder, clien
     if cluster == "the same live cluster":
         changed = run([session_folder], client=client, **options)
     else:
-        with connect(Profile(workers=1, dashboard_port=0)) as other:
+        with connect(this_machine(1, dashboard_port=0)) as other:
             changed = run([session_folder], client=other, **options)
     assert changed.exit_code == 0
     done = passes(changed.sessions[0], "done")
@@ -176,7 +176,7 @@ def test_a_killed_worker_costs_nothing_but_its_chunk(session_folder, tmp_path):
             killed.append(int(event.record.worker.rsplit(":", 1)[1]))
             os.kill(killed[0], signal.SIGKILL)
 
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         result = run([session_folder], client=client, chunk_pixels=SMALL_CHUNKS, listeners=[kill_one])
     assert killed
     assert result.exit_code == 0, [f.message for f in result.sessions[0].failures]
