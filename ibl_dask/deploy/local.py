@@ -19,13 +19,14 @@ START_ATTEMPTS = 3
 REPLACED_AFTER_S = 2.0
 """How often workers are counted, s."""
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+"""Variables that say how many threads libraries use."""
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"}
 """Frames on huge pages: a decoder walks over several 2 MB frames at a time, and with pages of 4 kB it waits for the
 address translation. 4 and 13 % faster on two films of 1280x1024, where the kernel allows it (`transparent_hugepage`
 madvise or always); without effect elsewhere. Read once, when a process starts."""
 
-WORKER_ENVIRONMENT = {**_ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
+WORKER_ENVIRONMENT = {**ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
 """Environment that every worker process is started with."""
 
 SELDOM = {
