@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.deploy.profile import Profile, read_profile
+from ibl_dask.deploy.door import read_profile
+from ibl_dask.deploy.profile import Profile
 from ibl_dask.errors import RunError
 
 _log = logging.getLogger(__name__)
