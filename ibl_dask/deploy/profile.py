@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ibl_dask.model.step import Resources
-
 Scheduler = Literal["local", "slurm", "pbs"]
 """Who starts workers: this machine, or a batch system through its commands."""
 
@@ -67,13 +65,20 @@ class Pool:
         amount = 1.0 if self.gpus else float(self.cores // self.workers_per_job)
         return {self.kind: amount, "MEMORY_GB": self.worker_memory_gb}
 
-    def lacks(self, needed: Resources) -> str:
-        """Return what a step needs and no worker of this pool has; empty where one can run it."""
-        if needed.kind != self.kind:
-            return f"{needed.kind}: 1 (its workers offer {self.kind})"
-        for name, amount in needed.for_dask().items():
-            if amount > self.worker_resources[name]:
-                return f"{name}: {amount:g} (a worker of it offers {self.worker_resources[name]:g})"
+    def lacks(self, asked: Mapping[str, float]) -> str:
+        """Return what a step asks for that no worker of this pool offers; empty where one can run it.
+
+        Parameters
+        ----------
+        asked
+            Amount of each resource, as `Resources.for_dask` gives it.
+        """
+        offered = self.worker_resources
+        for name, amount in asked.items():
+            if name not in offered:
+                return f"{name}: {amount:g} (its workers offer none)"
+            if amount > offered[name]:
+                return f"{name}: {amount:g} (each of its workers offers {offered[name]:g})"
         return ""
 
 
