@@ -2,11 +2,11 @@
 
 Everything of it lives in one folder and on ports that were free, so several can run side by side, and nothing under
 `/etc` is touched: commands find it by `SLURM_CONF`. Debian's packages are enough: their `slurmd` may run several times
-on one machine, and jobs are batch scripts, processes and signals as on any cluster. What it does not have: control groups (a
-job may use more than it asked for, only memory is looked after), accounting (`sacct`), a second machine.
+on one machine, and jobs are batch scripts, processes and signals as on any cluster. What it does not have: control
+groups (a job may use more than it asked for, only memory is looked after), accounting (`sacct`), a second machine.
 
-Its daemons would outlive a test run that is killed. So a guard, a process of its own, waits for the end of a pipe that the test
-run holds, and stops them then; what a killed guard leaves is swept up by the next start.
+Its daemons would outlive a test run that is killed. So a guard, a process of its own, waits for the end of a pipe that
+the test run holds, and stops them then; what a killed guard leaves is swept up by the next start.
 """
 
 from __future__ import annotations

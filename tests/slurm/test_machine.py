@@ -33,11 +33,9 @@ def ends(slurm, job, seconds=30):
 
 def processes(text):
     """Return the processes whose command line holds a text."""
-    found = []
-    for process in psutil.process_iter(["cmdline", "status"]):
-        if text in " ".join(process.info["cmdline"] or ()) and process.info["status"] != psutil.STATUS_ZOMBIE:
-            found.append(process)
-    return found
+    everything = psutil.process_iter(["cmdline", "status"])
+    alive = (process for process in everything if process.info["status"] != psutil.STATUS_ZOMBIE)
+    return [process for process in alive if text in " ".join(process.info["cmdline"] or ())]
 
 
 def test_there_are_four_nodes_two_of_which_have_two_gpus(slurm):
