@@ -215,9 +215,9 @@ def _start(folder: Path) -> Slurm:
 
 def _start_daemons(folder: Path) -> Slurm:
     slurm = Slurm(folder)
-    for name in ("ctld", "log", "pid", "dev", "munge", "out", *(f"spool.{node}" for node in NODES)):
-        shutil.rmtree(folder / name, ignore_errors=name != "pid")
-        (folder / name).mkdir(exist_ok=True)
+    for name in ("ctld", "log", "dev", "munge", "out", *(f"spool.{node}" for node in NODES)):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        (folder / name).mkdir()
     _start_munge(folder, slurm.environment)
     for number in range(GPUS_PER_NODE):
         # That a GPU has a file is what makes Slurm number it; these are as empty as /dev/null.
