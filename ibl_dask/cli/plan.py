@@ -22,7 +22,7 @@ def show_plan(
     profile: Path | None,
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
-    from ibl_dask.deploy.profile import read_profile
+    from ibl_dask.deploy.door import read_profile
 
     site = read_profile(profile)
     code = 0

@@ -32,7 +32,7 @@ def run_sessions(
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and say how it went; return the exit code."""
-    from ibl_dask.deploy.profile import read_profile
+    from ibl_dask.deploy.door import read_profile
 
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)

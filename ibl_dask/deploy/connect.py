@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ibl_dask.deploy.door import read_profile
 from ibl_dask.deploy.local import SELDOM, start_workers, workers_replaced
-from ibl_dask.deploy.profile import Profile, read_profile
+from ibl_dask.deploy.profile import Profile
 from ibl_dask.deploy.tls import certificates
 from ibl_dask.store.workspace import WORK_FOLDER
 

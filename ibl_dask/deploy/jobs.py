@@ -16,14 +16,10 @@ from typing import Any
 
 from ibl_dask.deploy.local import ONE_THREAD, SELDOM, WORKER_ENVIRONMENT
 from ibl_dask.deploy.profile import Pool, Profile
+from ibl_dask.deploy.walltime import walltime_text
+from ibl_dask.deploy.walltime import worker_lifetime_s as worker_lifetime_s
 from ibl_dask.errors import UsageError
 
-LONGEST_STEP_S = 30.0
-"""Compressing the largest chunk on one core, s (`video/plan.py: ENCODED_PIXELS`); every other step is shorter."""
-MARGIN_S = 60.0
-"""Time between the end of the last step and the end of the job, s: for slower nodes, and for saying goodbye."""
-STAGGER = 0.2
-"""How much the lives of workers differ, as a share: those that started together do not end together."""
 DEATH_TIMEOUT_S = 120
 """How long a worker looks for its scheduler, s."""
 
@@ -80,7 +76,8 @@ def _untouched() -> Iterator[None]:
     def elsewhere(number: int, handler: Any) -> Any:  # as `signal.signal`
         return signal.getsignal(number) if threading.get_ident() == here else set_handler(number, handler)
 
-    signal.signal = elsewhere
+    replacement: Any = elsewhere  # its types are not quite those of `signal.signal`
+    signal.signal = replacement
     dask.config.ensure_file = lambda *args, **kwargs: None
     try:
         yield
@@ -161,41 +158,6 @@ def job_script(
     return script
 
 
-def worker_lifetime_s(pool: Pool) -> tuple[float, float] | None:
-    """Return how long a worker takes steps, and by how much that differs from worker to worker.
-
-    The last step ends before the batch system ends the job: the longest life, a step that began at its end, and a
-    margin fit into the walltime. Where it is too short for that (see `shortest_walltime_s`), half of it is used.
-
-    Returns
-    -------
-    tuple of float or None
-        Lifetime and the most that is added to it or taken from it, s; None where jobs have no walltime.
-
-    >>> worker_lifetime_s(Pool(walltime_s=3600))
-    (2925.0, 585.0)
-    """
-    if pool.walltime_s is None:
-        return None
-    longest_s = max(pool.walltime_s - MARGIN_S - LONGEST_STEP_S, pool.walltime_s / 2)
-    lifetime_s = longest_s / (1 + STAGGER)
-    return round(lifetime_s, 3), round(lifetime_s * STAGGER, 3)
-
-
-def shortest_walltime_s() -> int:
-    """Return the walltime in which a worker of the shortest life ends one step of the longest kind, s."""
-    return math.ceil(MARGIN_S + LONGEST_STEP_S + LONGEST_STEP_S * (1 + STAGGER) / (1 - STAGGER))
-
-
-def walltime_text(seconds: int) -> str:
-    """Write a walltime as every batch system reads it; hours may be more than a day.
-
-    >>> walltime_text(90061)
-    '25:01:01'
-    """
-    return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
-
-
 def _for_slurm(profile: Profile, pool: Pool, name: str, log_folder: Path) -> dict[str, Any]:  # what SLURMJob takes
     """Return what only Slurm's jobs have."""
     log = str(log_folder).replace("%", "%%") + f"/{name}-%j.log"
@@ -232,7 +194,7 @@ def _for_pbs(profile: Profile, pool: Pool, name: str, log_folder: Path) -> dict[
 
 
 def _memory(pool: Pool, whole: str, parts: str) -> str:
-    """Write the memory of a job; batch systems count 1024 where we count 1000, which leaves a little for Dask itself."""
+    """Write the memory of a job. Batch systems count 1024 where we count 1000: that leaves a little for Dask itself."""
     if pool.memory_gb == int(pool.memory_gb):
         return f"{int(pool.memory_gb)}{whole}"
     return f"{math.ceil(round(pool.memory_gb * 1000, 6))}{parts}"
@@ -299,7 +261,7 @@ def _as_group(group: str, where: str) -> list[str]:
         "    for variable in TMPDIR LD_LIBRARY_PATH; do",
         '        if [ -n "${!variable:-}" ]; then kept+=" $variable=$(printf %q "${!variable}")"; fi',
         "    done",
-        f'    exec sg {quoted} -c "$kept exec bash $(printf %q "$0")"',
+        f'    exec sg {quoted} -c "exec env $kept bash $(printf %q "$0")"',
         "fi",
     ]
 

@@ -8,11 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from ibl_dask.errors import MissingFile, UsageError
-
 Scheduler = Literal["local", "slurm", "pbs"]
 """Who starts workers: this machine, or a batch system through its commands."""
 
@@ -114,6 +109,8 @@ class Profile:
     """Permission bits that files of workers do not get, such as 0o007; None for the user's own."""
     group: str | None = None
     """Group that files of workers belong to; None for the user's own."""
+    environments: Mapping[str, str] = field(default_factory=dict, hash=False)
+    """Interpreters of other environments by label: what tasks of other modalities run in."""
     source: Path | None = None
     """File it was read from."""
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
@@ -130,68 +127,24 @@ class Profile:
         return sum(pool.max_jobs * pool.workers_per_job for pool in self.pools)
 
     def line(self, *path: str) -> str:
-        """Return where in its file a key stands, for messages: `FILE, line 12` or just the file."""
-        number = self.lines.get(".".join(path))
+        """Return where in its file a key stands, for messages: `FILE, line 12` or just the file.
+
+        A key that is not there is looked for where it would be.
+        """
         where = str(self.source) if self.source is not None else f"profile {self.name}"
-        return f"{where}, line {number}" if number else where
+        return line_of(self.lines, where, *path)
 
 
-class _Door(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+def line_of(lines: Mapping[str, int], where: str, *path: str) -> str:
+    """Return where a key stands, or else the nearest thing around it; see `Profile.line`.
 
-    name: str = "laptop"
-    workers: int | None = Field(default=None, ge=1)
-    memory_gb: float = Field(default=2.0, gt=0)
-    scratch: Path | None = None
-    dashboard_port: int = Field(default=8787, ge=0, le=65535)
-
-
-def read_profile(path: Path | None, workers: int | None = None) -> Profile:
-    """Read a profile, or take one worker per core of this machine.
-
-    Parameters
-    ----------
-    path : Path, optional
-        A YAML file such as those in `cluster/`.
-    workers : int, optional
-        Number of workers, whatever the profile says.
-
-    Raises
-    ------
-    MissingFile, UsageError
-        If there is no such file, or it cannot be understood.
+    >>> line_of({"pools.gpu": 7}, "site.yaml", "pools", "gpu", "memory")
+    'site.yaml, line 7'
     """
-    content: object = {}
-    if path is not None:
-        try:
-            content = yaml.safe_load(path.read_text()) or {}
-        except FileNotFoundError as error:
-            raise MissingFile(
-                "this profile does not exist",
-                where=str(path),
-                expected="a YAML file",
-                got="nothing",
-                do="give one of the files in cluster/, or your own",
-            ) from error
-        except yaml.YAMLError as error:
-            raise UsageError("this profile is not YAML", where=str(path), got=" ".join(str(error).split())) from error
-    try:
-        door = _Door.model_validate(content)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise UsageError(
-            "this profile cannot be understood",
-            where=str(path),
-            expected="keys " + ", ".join(_Door.model_fields),
-            got=problems,
-            do="correct these keys",
-        ) from error
-    if workers is not None and workers < 1:
-        raise UsageError("a run needs at least one worker", expected="--workers 1 or more", got=str(workers))
-    n_workers = workers or door.workers or available_cores()
-    return this_machine(
-        n_workers, door.memory_gb, door.dashboard_port, name=door.name, scratch=door.scratch, source=path
-    )
+    for length in range(len(path), 0, -1):
+        if number := lines.get(".".join(path[:length])):
+            return f"{where}, line {number}"
+    return where
 
 
 def this_machine(workers: int, memory_gb: float = 2.0, dashboard_port: int = 8787, **more: Any) -> Profile:
