@@ -2,11 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
+import os
 import signal
+import socket
 import threading
+from collections.abc import Mapping
 from typing import Any
+
+from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, take_gpu
+from ibl_dask.errors import RunError, UsageError
+
+_log = logging.getLogger(__name__)
+
+UMASK_VARIABLE = "IBL_DASK_UMASK"
+"""Permission bits that files of a worker do not get, octal such as `007`; the user's own where it is not set."""
+REFUSALS = "ibl_dask-refusals"
+"""Topic of Dask events under which a worker says why it leaves instead of taking steps."""
+_TOLD_EVERY_S = 0.05
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
 
 _NEEDED = (
     "ibl_dask.tasks.walk",
@@ -24,14 +41,110 @@ _NEEDED = (
 """What steps import, in the order in which a run needs it."""
 
 
-def dask_setup(worker: Any) -> None:  # distributed has no types
-    """Leave Ctrl-C to the driver, and import what steps need while the driver still plans.
+async def dask_setup(worker: Any) -> None:  # distributed has no types
+    """Leave Ctrl-C to the driver, see to threads, permissions and the GPU, and import what steps need.
 
-    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself.
+    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports go
+    on in the background while the driver still plans.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(is_news)
+    resources = worker.state.total_resources
+    os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
+    try:
+        set_umask(os.environ)
+        if "GPU" in resources:
+            # Dask lets go of this object when the process ends, and with it of the claim.
+            gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
+            insist_on_gpu(gpu, str(worker.name))
+    except (RunError, UsageError) as error:
+        turn_away(worker, str(error))
+        return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
+
+
+def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str]:
+    """Return the variables that let libraries use as many threads as this worker has cores.
+
+    NumPy is there already and went by the environment that the process was started with; OpenCV, PyTorch and the
+    processes that a step starts come later.
+
+    Parameters
+    ----------
+    environment
+        Of the process; what it says about OpenMP counts.
+    cores
+        Cores of the worker, where the environment does not say.
+    """
+    n_threads = environment.get("OMP_NUM_THREADS") or str(cores)
+    return {name: environment.get(name) or n_threads for name in (*_THREADS, _OPENCV_THREADS)}
+
+
+def set_umask(environment: Mapping[str, str]) -> None:
+    """Set which permissions files of this process do not get, where the profile says it.
+
+    Raises
+    ------
+    UsageError
+        If the variable makes no sense.
+    """
+    text = environment.get(UMASK_VARIABLE)
+    if text is None:
+        return
+    try:
+        os.umask(int(text, 8) & 0o777)
+    except ValueError as error:
+        raise UsageError(
+            "this variable makes no sense",
+            where=f"environment variable {UMASK_VARIABLE} on {socket.gethostname()}",
+            expected="an octal number such as 007",
+            got=text,
+            do="correct `umask` in the profile",
+        ) from error
+
+
+def insist_on_gpu(gpu: Gpu, worker: str) -> None:
+    """Check that a worker has a GPU that works.
+
+    Raises
+    ------
+    RunError
+        If not.
+    """
+    if gpu.problem:
+        raise RunError(
+            "this worker has no GPU that works",
+            where=f"worker {worker} on {socket.gethostname()}, GPU {gpu.device or 'none'}",
+            expected="a GPU that allocates memory and holds what is written to it",
+            got=gpu.problem.rstrip("."),
+            do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
+            f"it; {CHECK_VARIABLE}=none in `setup` of the pool takes GPUs unseen",
+        )
+
+
+def turn_away(worker: Any, reason: str) -> None:  # distributed has no types
+    """Let a worker leave before it takes a step: it offers nothing, says why, and ends together with its nanny.
+
+    A start that fails would end the other workers of the job too, and Dask passes over what goes wrong here.
+    """
+    worker.state.total_resources.clear()
+    worker.state.available_resources.clear()
+    _log.error("%s", reason)
+    worker.loop.add_callback(_leave, worker, reason)
+
+
+async def _leave(worker: Any, reason: str) -> None:  # distributed has no types
+    while worker.status.name in ("init", "undefined"):
+        await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
+    message = {"worker": str(worker.name), "host": socket.gethostname(), "job": job, "reason": reason}
+    await worker.scheduler.log_event(topic=REFUSALS, msg=message)
+    await worker.close_gracefully(restart=False, reason="ibl_dask-refused")
+
+
+def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
+    """Return which workers left instead of taking steps: `worker`, `host`, `job` and `reason` of each, oldest first."""
+    return [message for _, message in client.get_events(REFUSALS)]
 
 
 def is_news(record: logging.LogRecord) -> bool:
