@@ -35,7 +35,8 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.local import WORKER_ENVIRONMENT
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.pipeline.run import run

@@ -39,7 +39,8 @@ import imageio_ffmpeg
 import psutil
 from films import CAMERAS, make_session
 
-from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.local import WORKER_ENVIRONMENT
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.deploy.worker import import_all
 from ibl_dask.model.step import Key, Step, StepRecord

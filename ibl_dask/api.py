@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.connect import connect
 from ibl_dask.errors import MissingFile
 from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome

@@ -11,7 +11,7 @@ SMALL_CHUNKS = 80 * 320 * 256
 DRIVER = """
 import json, sys
 from pathlib import Path
-from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.pipeline.run import run
 

@@ -81,7 +81,7 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
     if workers == 0:
         with make_view() as view, stop.now():
             return wanted(listeners=[view])
-    from ibl_dask.deploy.local import connect, tunnel_line
+    from ibl_dask.deploy.connect import connect, tunnel_line
 
     with connect(site) as client:
         out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)

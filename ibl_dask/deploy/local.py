@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import socket
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
-from ibl_dask.deploy.profile import Profile, read_profile
+from ibl_dask.deploy.profile import Profile
 from ibl_dask.errors import RunError
 
 _log = logging.getLogger(__name__)
@@ -21,13 +19,14 @@ START_ATTEMPTS = 3
 REPLACED_AFTER_S = 2.0
 """How often workers are counted, s."""
 
-_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+"""Variables that say how many threads libraries use."""
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"}
 """Frames on huge pages: a decoder walks over several 2 MB frames at a time, and with pages of 4 kB it waits for the
 address translation. 4 and 13 % faster on two films of 1280x1024, where the kernel allows it (`transparent_hugepage`
 madvise or always); without effect elsewhere. Read once, when a process starts."""
 
-WORKER_ENVIRONMENT = {**_ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
+WORKER_ENVIRONMENT = {**ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
 """Environment that every worker process is started with."""
 
 SELDOM = {
@@ -41,44 +40,7 @@ they take 11 % of a core, and these 3 %. Tasks here take seconds."""
 
 
 @contextlib.contextmanager
-def connect(profile: str | Path | Profile | None = None, workers: int | None = None) -> Iterator[Any]:
-    """Start workers and yield a `distributed.Client` to them.
-
-    Parameters
-    ----------
-    profile : path or Profile, optional
-        A site profile; one worker per core of this machine by default.
-    workers : int, optional
-        Number of workers, whatever the profile says.
-
-    Yields
-    ------
-    distributed.Client
-        Every worker is a process with one thread that offers the resource `CPU: 1`.
-    """
-    if not isinstance(profile, Profile):
-        profile = read_profile(None if profile is None else Path(profile), workers)
-    import dask
-    from distributed import Client
-
-    settings = {
-        "distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT,
-        # A chunk holds the interpreter for seconds at a time; that is no reason to warn.
-        "distributed.admin.tick.limit": "60s",
-        "distributed.scheduler.allowed-failures": 3,
-        **SELDOM,
-    }
-    with _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]):
-        with dask.config.set(settings), warnings.catch_warnings():
-            # Somebody else's dashboard on this machine is no problem of this run.
-            warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
-            cluster = _start(profile)
-        with cluster, Client(cluster) as client, _workers_replaced(cluster, profile.most_workers):
-            yield client
-
-
-@contextlib.contextmanager
-def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
+def workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
     """Start workers anew that are gone for good: one that dies while it starts takes its nanny with it.
 
     Without that, a step that kills every worker it meets could leave a run waiting for workers that never come.
@@ -113,7 +75,27 @@ def _environment_kept(names: Iterable[str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start(profile: Profile) -> Any:  # distributed has no types
+def start_workers(profile: Profile, security: Any = None) -> Any:  # distributed has no types
+    """Start the workers of a profile on this machine; return their `LocalCluster`.
+
+    Raises
+    ------
+    RunError
+        If they do not start. One that dies while it starts takes the whole start with it, so that is tried again.
+    """
+    import dask
+
+    with (
+        _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+        warnings.catch_warnings(),
+    ):
+        # Somebody else's dashboard on this machine is no problem of this run.
+        warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
+        return _start(profile, security)
+
+
+def _start(profile: Profile, security: Any) -> Any:  # distributed has no types
     """Start the workers; one that dies while it starts takes the whole start with it, so try again."""
     from distributed import LocalCluster
 
@@ -126,7 +108,9 @@ def _start(profile: Profile) -> Any:  # distributed has no types
                 processes=True,
                 resources=pool.worker_resources,
                 memory_limit=f"{pool.worker_memory_gb}GB",
-                dashboard_address=f":{profile.dashboard_port}",
+                # On a machine of several users only its own may see what runs.
+                dashboard_address=f"127.0.0.1:{profile.dashboard_port}",
+                security=security,
                 silence_logs=logging.ERROR,
                 preload=["ibl_dask.deploy.worker"],
             )
@@ -140,10 +124,3 @@ def _start(profile: Profile) -> Any:  # distributed has no types
         got=f"{START_ATTEMPTS} attempts that ended with: {last}",
         do="look for a lack of memory or processes on this machine; fewer --workers, or --workers 0 for none",
     ) from last
-
-
-def tunnel_line(client: Any) -> str:  # distributed has no types
-    """Return the command that makes the dashboard of a remote machine visible at home."""
-    port = client.dashboard_link.split(":")[2].split("/")[0]
-    user = os.environ.get("USER", "you")
-    return f"ssh -N -L {port}:localhost:{port} {user}@{socket.gethostname()}"

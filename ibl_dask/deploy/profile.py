@@ -12,8 +12,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ibl_dask.errors import MissingFile, UsageError
-from ibl_dask.model.step import Resources
-
 
 Scheduler = Literal["local", "slurm", "pbs"]
 """Who starts workers: this machine, or a batch system through its commands."""
@@ -72,13 +70,20 @@ class Pool:
         amount = 1.0 if self.gpus else float(self.cores // self.workers_per_job)
         return {self.kind: amount, "MEMORY_GB": self.worker_memory_gb}
 
-    def lacks(self, needed: Resources) -> str:
-        """Return what a step needs and no worker of this pool has; empty where one can run it."""
-        if needed.kind != self.kind:
-            return f"{needed.kind}: 1 (its workers offer {self.kind})"
-        for name, amount in needed.for_dask().items():
-            if amount > self.worker_resources[name]:
-                return f"{name}: {amount:g} (a worker of it offers {self.worker_resources[name]:g})"
+    def lacks(self, asked: Mapping[str, float]) -> str:
+        """Return what a step asks for that no worker of this pool offers; empty where one can run it.
+
+        Parameters
+        ----------
+        asked
+            Amount of each resource, as `Resources.for_dask` gives it.
+        """
+        offered = self.worker_resources
+        for name, amount in asked.items():
+            if name not in offered:
+                return f"{name}: {amount:g} (its workers offer none)"
+            if amount > offered[name]:
+                return f"{name}: {amount:g} (each of its workers offers {offered[name]:g})"
         return ""
 
 
@@ -101,6 +106,10 @@ class Profile:
     local workers where batch commands are found, since a login node is shared."""
     log_folder: Path | None = None
     """Where jobs leave their output; None for `jobs/` in the work folder."""
+    poll_s: float = 10.0
+    """How often the batch system is asked about our jobs, s."""
+    idle_s: float = 30.0
+    """How long a job without work is kept, s."""
     umask: int | None = None
     """Permission bits that files of workers do not get, such as 0o007; None for the user's own."""
     group: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import math
 import time
@@ -9,9 +11,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from ibl_dask.model.step import Failure, Key, Step, StepRecord
+from ibl_dask.errors import RunError
+from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.graph import delayed_step
 from ibl_dask.pipeline.waiting import Turn, Waiting
 from ibl_dask.tasks.walk import in_order, run_step
@@ -20,8 +24,6 @@ _log = logging.getLogger(__name__)
 
 IN_HAND = 2
 """Steps given to the cluster per free place: one that runs, and one that is there when it ends."""
-KINDS = frozenset({"CPU", "GPU"})
-"""Kinds of workers and steps; see `Resources.kind`."""
 COUNTED_EVERY_S = 2.0
 """How often workers are counted, s."""
 
@@ -79,6 +81,20 @@ class InProcess:
         self._queue.clear()
 
 
+class Elastic(Protocol):
+    """A cluster that gets as many workers as there is work; see `deploy.cluster.BatchCluster`."""
+
+    @property
+    def most_workers(self) -> int:
+        """Return how many workers there can be at most."""
+
+    def want(self, demand: Mapping[frozenset[tuple[str, float]], int]) -> None:
+        """Take how many steps could run now, or do, by what they ask for."""
+
+    def hopeless(self, asked: Mapping[str, float]) -> str:
+        """Return why nothing will ever run a step; empty where something may."""
+
+
 class OnCluster:
     """Run steps on the workers of a Dask client.
 
@@ -86,21 +102,24 @@ class OnCluster:
     holds back none that asks for a resource: all would go to workers, in no good order, and be lost with them. What a
     step returns comes back here and goes out with the steps that read it, so that no worker holds what others need.
 
+    A cluster whose workers come and go is told how much there is to do, and more steps go out as workers come. A step
+    that no worker can run, now or later, fails at once instead of waiting for ever.
+
     Dask blames the death of a worker on every step that the worker had, also on one that only waited there. So a step
     that Dask gives up for that is tried once more when everything else is done, alone: one that takes its worker with
     it fails then, and no other step does.
     """
 
     def __init__(self, client: Any) -> None:  # distributed has no types
-        from distributed import as_completed
-
         self._client = client
-        self._stream = as_completed(with_results=True, raise_errors=False)
+        cluster = getattr(client, "cluster", None)
+        self._elastic: Elastic | None = cluster if hasattr(cluster, "hopeless") else None
         self._waiting = Waiting()
         self._running: dict[Any, _Running] = {}
+        self._ended: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
         self._given: Counter[str] = Counter()
         self._doubtful: list[Turn] = []
-        self._slots: Counter[str] = Counter()
+        self._workers: list[Mapping[str, float]] = []
         self._counted_s = -math.inf
 
     @property
@@ -109,7 +128,8 @@ class OnCluster:
 
     @property
     def slots(self) -> int:
-        return max(1, sum(self._count_slots().values()))
+        most = 0 if self._elastic is None else self._elastic.most_workers
+        return max(1, most, len(self._count_workers()))
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
         self._waiting.add(steps, root, known, priority)
@@ -117,31 +137,34 @@ class OnCluster:
 
     def completed(self) -> Iterator[StepRecord]:
         while self.outstanding:
-            if not self._running:
+            if not self._running and self._doubtful and not self._waiting.kinds():
                 self._try_alone()
-            record = self._take(*next(self._stream))
-            if record is not None:
-                self._waiting.end(record)
+            record = None
+            with contextlib.suppress(Empty):
+                record = self._take(*self._ended.get(timeout=COUNTED_EVERY_S))
+            ended = self._without_hope() if record is None else [record]
+            for each in ended:
+                self._waiting.end(each)
             self._feed()
-            if record is not None:
-                yield record
+            yield from ended
 
-    def _count_slots(self) -> Counter[str]:
-        """Return how many steps can run at once, by what they ask for; workers come and go."""
+    def _count_workers(self) -> list[Mapping[str, float]]:
+        """Return what each worker offers; workers come and go."""
         if time.monotonic() - self._counted_s > COUNTED_EVERY_S:
-            self._slots.clear()
-            for worker in self._client.scheduler_info(n_workers=-1)["workers"].values():
-                # A worker runs one step at a time, however many cores it offers to it.
-                self._slots.update(KINDS & worker["resources"].keys())
+            info = self._client.scheduler_info(n_workers=-1)["workers"]
+            self._workers = [worker["resources"] for worker in info.values()]
             self._counted_s = time.monotonic()
-        return self._slots
+        return self._workers
 
     def _feed(self) -> None:
         """Give the cluster what it can start, and a little to go on with while this process looks elsewhere."""
+        if self._elastic is not None:
+            self._elastic.want(self._demand())
         if any(running.is_alone for running in self._running.values()):
             return
         for kind in self._waiting.kinds():
-            slots = max(1, self._count_slots()[kind])
+            # A worker runs one step at a time, however many cores it offers to it.
+            slots = max(1, sum(kind in offered for offered in self._count_workers()))
             turns: list[Turn] = []
             while n_ready := self._waiting.n_ready(kind):
                 # The last ones wait here for the first worker that is free, and not at one that is busy.
@@ -150,6 +173,48 @@ class OnCluster:
                     break
                 turns.append(self._waiting.next(kind))
             self._start(turns)
+
+    def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
+        """Return how many steps could run now, or do, by what they ask for."""
+        demand = Counter({_asked(resources): n for resources, n in self._waiting.ready().items()})
+        demand.update(_asked(running.turn.step.resources) for running in self._running.values())
+        demand.update(_asked(turn.step.resources) for turn in self._doubtful)
+        return demand
+
+    def _without_hope(self) -> list[StepRecord]:
+        """Return the records of steps that nothing will ever run: failed."""
+        asked = {*self._waiting.ready(), *(running.turn.step.resources for running in self._running.values())}
+        why = {resources: text for resources in asked if (text := self._hopeless(resources))}
+        lost = [turn for resources in why for turn in self._waiting.take(resources)]
+        for key, running in list(self._running.items()):
+            if running.turn.step.resources in why:
+                self._client.cancel([running.future])
+                del self._running[key]
+                self._given[running.turn.step.resources.kind] -= 1
+                lost.append(running.turn)
+        return [
+            StepRecord(turn.step.key, "failed", failure=Failure("RunError", "run", why[turn.step.resources]))
+            for turn in lost
+        ]
+
+    def _hopeless(self, resources: Resources) -> str:
+        asked = resources.for_dask()
+        if self._elastic is not None:
+            return self._elastic.hopeless(asked)
+        workers = self._count_workers()
+        able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
+        if able or not workers:
+            return ""
+        offers = sorted({", ".join(f"{name}: {amount:g}" for name, amount in offered.items()) for offered in workers})
+        return str(
+            RunError(
+                "no worker can run this step",
+                where=str(self._client.scheduler.address),
+                expected="a worker with " + ", ".join(f"{name}: {amount:g}" for name, amount in asked.items()),
+                got="workers with " + (" or ".join(filter(None, offers)) or "no resources"),
+                do="start workers through `ibl_dask.connect`, with a profile whose pools have what is missing",
+            )
+        )
 
     def _try_alone(self) -> None:
         turn = self._doubtful.pop(0)
@@ -167,11 +232,22 @@ class OnCluster:
         for turn, future in zip(turns, futures, strict=True):
             self._running[future.key] = _Running(turn, future, is_alone)
             self._given[turn.step.resources.kind] += 1
-        self._stream.update(futures)
+            self._client.loop.add_callback(self._fetch, future)
+
+    async def _fetch(self, future: Any) -> None:  # distributed has no types
+        """Wait for a step in the client's own loop, and note what came of it."""
+        results: list[Any] = []
+        # A connection that breaks while everything ends leaves nothing to fetch, and nothing to tell.
+        with contextlib.suppress(OSError, asyncio.CancelledError):
+            results = await self._client.gather([future], errors="skip", asynchronous=True)
+        self._ended.put((future, results[0] if results else None))
 
     def _take(self, future: Any, result: Any) -> StepRecord | None:  # distributed has no types
-        """Return the record of what ended; None where the step gets another try."""
-        running = self._running.pop(future.key)
+        """Return the record of what ended; None where the step gets another try, or was cancelled."""
+        running = self._running.get(future.key)
+        if running is None or running.future is not future:
+            return None
+        del self._running[future.key]
         self._given[running.turn.step.resources.kind] -= 1
         record: StepRecord | None = None
         if isinstance(result, StepRecord):
@@ -187,11 +263,16 @@ class OnCluster:
     def cancel(self) -> None:
         if self._running:
             self._client.cancel([running.future for running in self._running.values()])
-        self._stream.clear()
         self._running.clear()
         self._given.clear()
         self._doubtful.clear()
         self._waiting.clear()
+        if self._elastic is not None:
+            self._elastic.want({})
+
+
+def _asked(resources: Resources) -> frozenset[tuple[str, float]]:
+    return frozenset(resources.for_dask().items())
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.tasks.walk import in_order
 
 
@@ -43,6 +43,7 @@ class Waiting:
         self._waiting: dict[Key, Turn] = {}
         self._children: dict[Key, list[Turn]] = defaultdict(list)
         self._ready: dict[str, list[tuple[int, int, int, Turn]]] = defaultdict(list)
+        self._n_ready: Counter[Resources] = Counter()
         self._number = count()
 
     def __len__(self) -> int:
@@ -62,6 +63,7 @@ class Waiting:
     def _make_ready(self, turn: Turn) -> None:
         entry = (-turn.priority, turn.step.chunk, next(self._number), turn)
         heapq.heappush(self._ready[turn.step.resources.kind], entry)
+        self._n_ready[turn.step.resources] += 1
 
     def n_ready(self, kind: str) -> int:
         """Return how many steps of a kind of resource could run now."""
@@ -74,8 +76,26 @@ class Waiting:
     def next(self, kind: str) -> Turn:
         """Hand out the step that is to run next on a kind of resource."""
         turn = heapq.heappop(self._ready[kind])[-1]
-        del self._waiting[turn.step.key]
+        self._forget(turn)
         return turn
+
+    def ready(self) -> dict[Resources, int]:
+        """Return how many steps could run now, by what they occupy."""
+        return {resources: n for resources, n in self._n_ready.items() if n}
+
+    def take(self, resources: Resources) -> list[Turn]:
+        """Hand out all steps at once that could run now and occupy this."""
+        entries = self._ready[resources.kind]
+        taken = [turn for *_, turn in entries if turn.step.resources == resources]
+        self._ready[resources.kind] = [entry for entry in entries if entry[-1].step.resources != resources]
+        heapq.heapify(self._ready[resources.kind])
+        for turn in taken:
+            self._forget(turn)
+        return taken
+
+    def _forget(self, turn: Turn) -> None:
+        del self._waiting[turn.step.key]
+        self._n_ready[turn.step.resources] -= 1
 
     def end(self, record: StepRecord) -> None:
         """Tell the steps that waited for this one."""
@@ -89,3 +109,4 @@ class Waiting:
         self._waiting.clear()
         self._children.clear()
         self._ready.clear()
+        self._n_ready.clear()

@@ -3,8 +3,9 @@ import os
 import distributed
 import pytest
 
-from ibl_dask.deploy.local import WORKER_ENVIRONMENT, connect, tunnel_line
-from ibl_dask.deploy.profile import this_machine, available_cores, read_profile
+from ibl_dask.deploy.connect import connect, tunnel_line
+from ibl_dask.deploy.local import WORKER_ENVIRONMENT
+from ibl_dask.deploy.profile import available_cores, read_profile, this_machine
 from ibl_dask.errors import MissingFile, RunError, UsageError
 
 SMALL = this_machine(1, dashboard_port=0)

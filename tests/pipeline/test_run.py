@@ -13,7 +13,7 @@ import xarray as xr
 import yaml
 from published import CAMERAS, SMALL_CHUNKS, assert_same, passes, results
 
-from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run

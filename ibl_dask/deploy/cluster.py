@@ -1,0 +1,396 @@
+"""One Dask scheduler in this process, and jobs of several pools that bring it workers.
+
+Jobs are kept here and not as `SpecCluster.worker_spec`: that swallows a refusal of the batch system, does not notice a
+job that dies before its worker connects, knows nothing of pools, and fails to close where a job was refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distributed import Scheduler, SpecCluster
+from distributed.utils import NoOpAwaitable
+
+from ibl_dask.deploy import queue
+from ibl_dask.deploy.blame import given_up, nobody_can
+from ibl_dask.deploy.jobs import make_job, worker_lifetime_s
+from ibl_dask.deploy.keeper import (
+    MOST_FAILURES,
+    Asked,
+    Health,
+    JobView,
+    decide,
+    first_able,
+    wanted_jobs,
+)
+from ibl_dask.deploy.profile import Pool, Profile
+
+_log = logging.getLogger(__name__)
+
+TENDED_EVERY_S = 0.5
+"""How often jobs are looked after, s."""
+GRACE_S = 5.0
+"""How long after it was submitted a job may be missing in the queue, s."""
+MISSED = 2
+"""How often in a row it may be missing, before it is taken to have ended."""
+PROVEN_S = 10.0
+"""How long a worker must be there for its job to count as one that works, s."""
+CONNECT_S = 360.0
+"""How long a running job may have no worker, s: a little more than its worker waits for the scheduler."""
+DRAIN_S = 60.0
+"""How long before workers end by themselves they take no further step, s: longer than a step takes."""
+CLOSE_ATTEMPTS = 4
+
+
+@dataclass
+class _Job:
+    """A job of ours, from its submission to its end."""
+
+    name: str
+    pool: Pool
+    job: Any  # a job of dask_jobqueue, which has no types
+    submitted_s: float
+    drain_at_s: float = math.inf
+    connected_s: float | None = None
+    absent_s: float | None = None
+    idle_since_s: float | None = None
+    running_since_s: float | None = None
+    is_connected: bool = False
+    is_leaving: bool = False
+    n_missed: int = 0
+
+    @property
+    def id(self) -> str:
+        return str(self.job.job_id)
+
+    @property
+    def workers(self) -> set[str]:
+        n = self.pool.workers_per_job
+        return {self.name} if n == 1 else {f"{self.name}-{i}" for i in range(n)}
+
+    def view(self) -> JobView:
+        return JobView(
+            self.name,
+            self.pool.name,
+            self.submitted_s,
+            self.is_connected,
+            self.idle_since_s,
+            self.drain_at_s,
+            self.is_leaving,
+        )
+
+
+@dataclass(frozen=True)
+class PoolState:
+    """How a pool is doing, for people."""
+
+    pool: Pool
+    """The pool."""
+    n_jobs: int
+    """Jobs that were submitted and have not ended."""
+    n_workers: int
+    """Workers that are connected."""
+    n_submitted: int
+    """Jobs submitted since the beginning."""
+    queue: Mapping[str, str] = field(default_factory=dict)
+    """Job number -> what the batch system says of it."""
+    failure: str = ""
+    """What became of the last job that failed; empty where none did since one last worked."""
+
+
+class BatchCluster(SpecCluster):
+    """A scheduler whose workers come and go as jobs of a batch system, pool by pool.
+
+    Parameters
+    ----------
+    profile : Profile
+        The site.
+    log_folder : Path
+        Where jobs leave their output; a folder that the nodes see.
+    security : distributed.Security, optional
+        How scheduler and workers prove who they are.
+    kwargs
+        See `distributed.SpecCluster`.
+    """
+
+    def __init__(self, profile: Profile, log_folder: Path, security: Any = None, **kwargs: Any) -> None:
+        self.profile = profile
+        self.log_folder = log_folder
+        self._jobs: dict[str, _Job] = {}
+        self._health = {pool.name: Health() for pool in profile.pools}
+        self._submitted = Counter[str]()
+        self._said: dict[str, str] = {}
+        self._demand: Mapping[Asked, int] = {}
+        self._fixed: dict[str, int] = {}
+        self._numbers = {pool.name: itertools.count() for pool in profile.pools}
+        self._asked_s = -math.inf
+        self._tending: asyncio.Task[None] | None = None
+        self._is_ending = False
+        options: dict[str, Any] = {
+            "dashboard": True,
+            "dashboard_address": f"127.0.0.1:{profile.dashboard_port}",
+            "protocol": "tls://" if security else "tcp://",
+            "security": security,
+        }
+        if profile.interface:
+            options["interface"] = profile.interface
+        super().__init__(
+            workers={},
+            scheduler={"cls": Scheduler, "options": options},
+            security=security,
+            name=profile.name,
+            silence_logs=logging.ERROR,
+            **kwargs,
+        )
+
+    # What the run asks of it.
+
+    def want(self, demand: Mapping[Asked, int]) -> None:
+        """Say how many steps could run now, or do, by what they ask for; from any thread."""
+        self._demand = dict(demand)
+
+    def scale(self, n: int | None = None, memory: Any = None, cores: Any = None, **pools: int) -> Any:
+        """Keep this many jobs, of each pool that is named or of every pool, whatever there is to do.
+
+        Parameters
+        ----------
+        n : int, optional
+            Jobs of every pool.
+        pools
+            Jobs of a pool, by its name: `cluster.scale(cpu=2, gpu=1)`.
+        """
+        if memory is not None or cores is not None:
+            raise TypeError("a cluster of pools is scaled by jobs: scale(cpu=2, gpu=1)")
+        counts = pools if n is None else {pool.name: n for pool in self.profile.pools} | pools
+        unknown = counts.keys() - self._health.keys()
+        if unknown:
+            raise ValueError(f"no pool {', '.join(sorted(unknown))} in {', '.join(self._health)}")
+        self._fixed |= counts
+        return NoOpAwaitable() if self.asynchronous else None
+
+    def adapt(self, *args: Any, **kwargs: Any) -> None:
+        """Have as many jobs again as there is work, between the bounds of each pool."""
+        self._fixed.clear()
+
+    @property
+    def most_workers(self) -> int:
+        """Return how many workers there can be at most."""
+        return self.profile.most_workers
+
+    def hopeless(self, asked: Mapping[str, float]) -> str:
+        """Return why no pool can run a step, now or later; empty where one can."""
+        if first_able(self.profile.pools, frozenset(asked.items())) is None:
+            return nobody_can(self.profile, asked)
+        if first_able(self._working_pools(), frozenset(asked.items())) is None:
+            able = [pool for pool in self.profile.pools if not pool.lacks(asked)]
+            return " ".join(given_up(self.profile, pool, self._health[pool.name]) for pool in able)
+        return ""
+
+    def pools(self) -> list[PoolState]:
+        """Return how each pool is doing."""
+        here = Counter(job.pool.name for job in self._jobs.values())
+        names = {str(ws.name) for ws in list(self.scheduler.workers.values())}
+        return [
+            PoolState(
+                pool,
+                here[pool.name],
+                sum(len(job.workers & names) for job in self._jobs.values() if job.pool is pool),
+                self._submitted[pool.name],
+                {job.id: self._said.get(job.id, "") for job in list(self._jobs.values()) if job.pool is pool},
+                self._health[pool.name].said if self._health[pool.name].failures else "",
+            )
+            for pool in self.profile.pools
+        ]
+
+    # Its life.
+
+    async def _start(self) -> None:
+        await super()._start()
+        if self._tending is None and not self._is_ending:
+            self._tending = asyncio.create_task(self._tend_until_the_end())
+
+    async def _close(self) -> None:
+        self._is_ending = True
+        if self._tending is not None:
+            # Not cancelled: a job that is being submitted right now has no number yet by which to cancel it.
+            await asyncio.wait([self._tending], timeout=2 * queue.ANSWER_S)
+        await self._cancel_all()
+        await super()._close()
+
+    async def _cancel_all(self) -> None:
+        """Cancel every job, and look whether they are gone."""
+        for attempt in range(CLOSE_ATTEMPTS):
+            await asyncio.gather(*(self._cancel(job) for job in self._jobs.values()))
+            left: set[str] = set()
+            for scheduler in {job.pool.scheduler for job in self._jobs.values()}:
+                found = await queue.read_queue(scheduler)
+                ids = {job.id for job in self._jobs.values() if job.pool.scheduler == scheduler}
+                left |= {n for n in ids & (found or {}).keys() if (found or {})[n].state not in queue.ENDING}
+            if not left:
+                break
+            await asyncio.sleep(0.5 * 2**attempt)
+        else:
+            _log.warning("the batch system still shows jobs that were cancelled: %s", ", ".join(sorted(left)))
+        self._jobs.clear()
+
+    async def _tend_until_the_end(self) -> None:
+        while not self._is_ending:
+            try:
+                await self._tend()
+            except Exception:  # noqa: BLE001  # told in full; the next look comes: jobs must not be left alone
+                _log.exception("jobs could not be looked after")
+            await asyncio.sleep(TENDED_EVERY_S)
+
+    async def _tend(self) -> None:
+        now_s = time.monotonic()
+        self._look_at_workers(now_s)
+        if self._jobs and now_s - self._asked_s >= self._ask_every_s():
+            self._asked_s = now_s
+            await self._look_at_queues(now_s)
+        wanted = wanted_jobs(self._working_pools(), self._backlog())
+        wanted |= {name: n for name, n in self._fixed.items() if name in wanted}
+        jobs = [job.view() for job in self._jobs.values()]
+        decision = decide(wanted, jobs, self._health, time.monotonic(), self.profile.idle_s)
+        for name in decision.drain:
+            self._jobs[name].is_leaving = True
+            await self.scheduler.retire_workers(names=list(self._jobs[name].workers), close_workers=False, remove=False)
+        for name in decision.drop:
+            await self._drop(self._jobs[name])
+        for name in decision.submit:
+            if not self._is_ending:
+                await self._submit(next(pool for pool in self.profile.pools if pool.name == name))
+
+    def _ask_every_s(self) -> float:
+        """Return how long to leave the batch system in peace; shorter where a worker has just gone."""
+        lost = any(job.absent_s is not None for job in self._jobs.values())
+        return min(self.profile.poll_s, GRACE_S) if lost else self.profile.poll_s
+
+    def _working_pools(self) -> list[Pool]:
+        return [pool for pool in self.profile.pools if not self._is_given_up(pool)]
+
+    def _is_given_up(self, pool: Pool) -> bool:
+        return self._health[pool.name].failures >= MOST_FAILURES and not any(
+            job.pool is pool for job in self._jobs.values()
+        )
+
+    def _backlog(self) -> dict[Asked, int]:
+        """Return the steps that could run, or do: those that the run told of, and others that the scheduler has."""
+        here = Counter[Asked]()
+        unrunnable = list(self.scheduler.unrunnable)
+        for task in itertools.chain(unrunnable, *(list(ws.processing) for ws in self.scheduler.workers.values())):
+            here[frozenset((task.resource_restrictions or {"CPU": 1.0}).items())] += 1
+        return dict(here | Counter(self._demand))
+
+    # Looking.
+
+    def _look_at_workers(self, now_s: float) -> None:
+        states = {str(ws.name): ws for ws in self.scheduler.workers.values()}
+        for job in self._jobs.values():
+            workers = [states[name] for name in job.workers if name in states]
+            job.is_connected = bool(workers)
+            if not workers:
+                job.idle_since_s = None
+                if job.connected_s is not None and job.absent_s is None:
+                    job.absent_s = now_s
+                continue
+            job.absent_s = None
+            job.n_missed = 0
+            if job.connected_s is None:
+                job.connected_s = now_s
+                job.drain_at_s = now_s + _drain_after_s(job.pool)
+            if now_s - job.connected_s >= PROVEN_S:
+                self._health[job.pool.name] = self._health[job.pool.name].after_success()
+            # What only waits at a worker that takes no further steps goes elsewhere when it is gone.
+            is_busy = any(ws.executing if job.is_leaving else ws.processing for ws in workers)
+            job.idle_since_s = None if is_busy else job.idle_since_s or now_s
+
+    async def _look_at_queues(self, now_s: float) -> None:
+        for scheduler in {job.pool.scheduler for job in self._jobs.values()}:
+            found = await queue.read_queue(scheduler)
+            if found is None:
+                continue  # no answer is not an answer
+            for job in [job for job in self._jobs.values() if job.pool.scheduler == scheduler]:
+                await self._compare(job, found.get(job.id), now_s)
+
+    async def _compare(self, job: _Job, queued: queue.Queued | None, now_s: float) -> None:
+        if queued is not None:
+            job.n_missed = 0
+            self._said[job.id] = " ".join(filter(None, (queued.state, queued.reason)))
+            is_running = queued.state in queue.RUNNING
+            job.running_since_s = (job.running_since_s or now_s) if is_running and not job.is_connected else None
+            if job.running_since_s is not None and now_s - job.running_since_s > CONNECT_S:
+                await self._drop(job)
+                await self._note_failure(job, f"job {job.id} ran for {CONNECT_S:g} s and no worker of it came")
+            return
+        if now_s - job.submitted_s < GRACE_S:
+            return
+        job.n_missed += 1
+        if job.n_missed < MISSED and not job.is_connected:
+            self._asked_s = now_s - self._ask_every_s() + 1.0
+            return
+        if job.is_connected:
+            return  # its worker is here, whatever the queue says
+        del self._jobs[job.name]
+        lived_s = 0.0 if job.connected_s is None else (job.absent_s or now_s) - job.connected_s
+        if lived_s >= PROVEN_S or job.is_leaving:
+            _log.info("job %s of pool %s ended after %.0f s", job.id, job.pool.name, lived_s)
+        else:
+            await self._note_failure(job, f"job {job.id} ended before it worked")
+
+    # Doing.
+
+    async def _submit(self, pool: Pool) -> None:
+        name = f"{pool.name}-{next(self._numbers[pool.name])}"
+        self._submitted[pool.name] += 1
+        try:
+            made = make_job(self.profile, pool, name, self.scheduler.address, self.security, self.log_folder)
+            await made.start()
+        except (RuntimeError, ValueError, OSError) as error:
+            said = queue.what_it_said(error)
+            self._health[pool.name] = self._health[pool.name].after_failure(time.monotonic(), f"refused: {said}")
+            _log.warning("pool %s: a job was refused: %s", pool.name, said)
+            return
+        self._jobs[name] = _Job(name, pool, made, time.monotonic())
+        _log.info("pool %s: job %s submitted for %s", pool.name, made.job_id, name)
+
+    async def _note_failure(self, job: _Job, what: str) -> None:
+        words = await queue.last_words(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
+        said = f"{what}: {words}"
+        self._health[job.pool.name] = self._health[job.pool.name].after_failure(time.monotonic(), said)
+        _log.warning("pool %s: %s", job.pool.name, said)
+
+    async def _drop(self, job: _Job) -> None:
+        """Let a job go: its workers first, so that what they have goes elsewhere, then itself."""
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.wait_for(
+                self.scheduler.retire_workers(names=list(job.workers), close_workers=True), queue.ANSWER_S
+            )
+        await self._cancel(job)
+        self._jobs.pop(job.name, None)
+
+    async def _cancel(self, job: _Job) -> None:
+        try:
+            await job.job.close()
+        except (RuntimeError, OSError) as error:
+            _log.warning("job %s could not be cancelled: %s", job.id, error)
+
+
+def _drain_after_s(pool: Pool) -> float:
+    """Return how long after it came a worker takes steps, s; jobs that came together end at different times."""
+    lifetime = worker_lifetime_s(pool)
+    if lifetime is None:
+        return math.inf
+    ends_s, stagger_s = lifetime
+    # The pools of all nodes renewing at once is what this avoids, so no seed is needed.
+    return max(ends_s / 2, ends_s - stagger_s - DRAIN_S) + random.uniform(0, stagger_s)

@@ -1,0 +1,96 @@
+"""Workers for a run: on this machine, or by the jobs of a batch system."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.deploy.local import SELDOM, start_workers, workers_replaced
+from ibl_dask.deploy.profile import Profile, read_profile
+from ibl_dask.deploy.tls import certificates
+from ibl_dask.store.workspace import WORK_FOLDER
+
+
+@contextlib.contextmanager
+def connect(profile: str | Path | Profile | None = None, workers: int | None = None) -> Iterator[Any]:
+    """Start workers and yield a `distributed.Client` to them.
+
+    Parameters
+    ----------
+    profile : path or Profile, optional
+        A site profile; one worker per core of this machine by default. With pools of batch jobs there are as many
+        workers as there is work for, within the bounds of the profile.
+    workers : int, optional
+        Number of workers on this machine, whatever the profile says.
+
+    Yields
+    ------
+    distributed.Client
+        Every worker is a process with one thread that offers what its pool has: `CPU` or `GPU`, and `MEMORY_GB`.
+
+    Raises
+    ------
+    UsageError, MissingFile
+        If the profile makes no sense.
+    RunError
+        If workers of this machine cannot be started.
+    """
+    if not isinstance(profile, Profile):
+        profile = read_profile(None if profile is None else Path(profile), workers)
+    # Dask comes with the first use: `import ibl_dask` and planning go without.
+    import dask
+
+    settings = {
+        # A chunk holds the interpreter for seconds at a time; that is no reason to warn.
+        "distributed.admin.tick.limit": "60s",
+        # A job that ends takes its worker along, which is no fault of the step that it had.
+        "distributed.scheduler.allowed-failures": 3 if profile.is_local else 10,
+        **SELDOM,
+    }
+    with dask.config.set(settings), _local(profile) if profile.is_local else _batch(profile) as client:
+        yield client
+
+
+@contextlib.contextmanager
+def _local(profile: Profile) -> Iterator[Any]:
+    from distributed import Client
+
+    with certificates(profile, None) as security:
+        cluster = start_workers(profile, security)
+        with cluster, Client(cluster) as client, workers_replaced(cluster, profile.most_workers):
+            yield client
+
+
+@contextlib.contextmanager
+def _batch(profile: Profile) -> Iterator[Any]:
+    from distributed import Client
+
+    from ibl_dask.deploy.jobs import import_jobqueue
+
+    import_jobqueue()
+    from ibl_dask.deploy.cluster import BatchCluster
+
+    folder = job_folder(profile)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (
+        certificates(profile, folder) as security,
+        BatchCluster(profile, folder, security) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def job_folder(profile: Profile) -> Path:
+    """Return where jobs leave their output."""
+    return profile.log_folder or (profile.scratch or Path.cwd() / WORK_FOLDER) / "jobs"
+
+
+def tunnel_line(client: Any) -> str:  # distributed has no types
+    """Return the command that makes the dashboard of a remote machine visible at home."""
+    port = client.dashboard_link.split(":")[2].split("/")[0]
+    user = os.environ.get("USER", "you")
+    return f"ssh -N -L {port}:localhost:{port} {user}@{socket.gethostname()}"

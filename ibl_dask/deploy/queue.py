@@ -1,0 +1,145 @@
+"""What a batch system says of our jobs: its queue, and the logs they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibl_dask.deploy.profile import Scheduler
+
+ANSWER_S = 30.0
+"""How long a batch command may take, s."""
+TAIL_LINES = 15
+"""Lines of a log that are shown."""
+TAIL_BYTES = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A job in the queue."""
+
+    state: str
+    """PENDING, RUNNING, ... in the words of the batch system."""
+    reason: str = ""
+    """Why it is in that state; empty where nothing was said."""
+
+
+_QUEUE: Mapping[str, tuple[str, ...]] = {
+    "slurm": ("squeue", "--noheader", "--user", "{user}", "--format", "%i|%T|%r"),
+    "pbs": ("qstat", "-u", "{user}"),
+}
+_ENDED = {"C", "F", "X"}
+"""States of jobs that a PBS still shows after their end: completed, finished, expired."""
+RUNNING = frozenset({"RUNNING", "R"})
+"""States of jobs whose workers should be there."""
+ENDING = frozenset({"COMPLETING", "CANCELLED", "E"})
+"""States of jobs that are on their way out."""
+
+
+async def read_queue(scheduler: Scheduler) -> dict[str, Queued] | None:
+    """Return this user's jobs that have not ended, by number; None where the batch system does not answer."""
+    command = [part.format(user=getpass.getuser()) for part in _QUEUE[scheduler]]
+    code, text, _ = await call(command)
+    if code != 0:
+        return None
+    return parse_squeue(text) if scheduler == "slurm" else parse_qstat(text)
+
+
+async def call(command: list[str]) -> tuple[int, str, str]:
+    """Run a batch command; return its exit code, output and errors. One that hangs is ended."""
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+    except OSError as error:
+        return 127, "", str(error)
+    try:
+        out, err = await asyncio.wait_for(process.communicate(), ANSWER_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return 124, "", f"{command[0]} did not answer for {ANSWER_S:g} s"
+    return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def parse_squeue(text: str) -> dict[str, Queued]:
+    r"""Read `number|state|reason` lines.
+
+    >>> parse_squeue("12|RUNNING|None\n13|PENDING|Resources\n")["13"]
+    Queued(state='PENDING', reason='Resources')
+    """
+    jobs = {}
+    for line in text.splitlines():
+        number, _, rest = line.strip().partition("|")
+        state, _, reason = rest.partition("|")
+        if number.isdigit():
+            jobs[number] = Queued(state, "" if reason in ("None", "(null)") else reason)
+    return jobs
+
+
+def parse_qstat(text: str) -> dict[str, Queued]:
+    r"""Read the table of `qstat` or `qstat -u`, of PBS Pro, OpenPBS and Torque: a job a line.
+
+    >>> table = "Job id  Name  User  Time Use S Queue\n------ ---- ---- -- - ---\n7.head  cpu-0  me  00:01 R batch\n"
+    >>> parse_qstat(table)
+    {'7': Queued(state='R', reason='')}
+    """
+    jobs = {}
+    for line in text.splitlines():
+        words = line.split()
+        number = re.match(r"\d+", words[0]) if words else None
+        # The state is the last word of one capital letter; names of jobs and users come before it.
+        state = next((word for word in reversed(words[1:]) if re.fullmatch(r"[A-Z]", word)), None)
+        if number and state and state not in _ENDED:
+            jobs[number.group()] = Queued(state)
+    return jobs
+
+
+async def last_words(scheduler: Scheduler, job_id: str, folders: list[Path]) -> str:
+    """Return what is known of a job that ended: what the batch system remembers, and the end of its log."""
+    told = []
+    if scheduler == "slurm":
+        code, text, _ = await call(["scontrol", "show", "job", job_id])
+        if code == 0:
+            fields = dict(word.split("=", 1) for word in text.split() if "=" in word)
+            shown = [f"{key} {fields[key]}" for key in ("JobState", "Reason", "ExitCode") if key in fields]
+            told.append(", ".join(shown))
+    tail = log_tail(job_id, folders)
+    if tail:
+        told.append(tail)
+    return "; ".join(told) or "nothing: no log of it was found"
+
+
+def log_tail(job_id: str, folders: list[Path]) -> str:
+    """Return the end of the logs that a job left; empty where there are none."""
+    told = []
+    for folder in folders:
+        for path in sorted(folder.glob(f"*{job_id}*")):
+            if re.search(rf"(?<!\d){job_id}(?!\d)", path.name) and path.is_file():
+                lines = _end_of(path).strip().splitlines()[-TAIL_LINES:]
+                if lines:
+                    told.append(f"the end of {path}:\n" + "\n".join(f"    {line}" for line in lines))
+    return "\n".join(told)
+
+
+def _end_of(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace")
+    except OSError as error:
+        return str(error)
+
+
+def what_it_said(error: Exception) -> str:
+    """Return what a batch command said, from the error that dask-jobqueue makes of it."""
+    _, found, after = str(error).partition("stderr:")
+    words = [line.strip() for line in (after if found else str(error)).splitlines() if line.strip()]
+    return " ".join(words) or type(error).__name__
