@@ -177,7 +177,7 @@ def take_gpu(worker: str, timeout_s: float = CHECK_TIMEOUT_S) -> tuple[Gpu, sock
             devices = _devices_of_node(timeout_s) if is_wanted else _device_files()
         device, lock = claim(devices, worker, job_of(os.environ, os.getppid()))
     except (RunError, UsageError) as error:
-        return Gpu("", problem=str(error)), None
+        return Gpu("", problem=f"{error.what}: expected {error.expected}, got {error.got}"), None
     os.environ[_VISIBLE] = device
     return (look_at(device, timeout_s) if is_wanted else Gpu(device)), lock
 
@@ -198,11 +198,11 @@ def _devices_of_node(timeout_s: float) -> tuple[str, ...]:
     found, problem = _ask(timeout_s)
     if problem:
         raise RunError(
-            "this worker sees no GPU",
-            where=f"{socket.gethostname()}, where the variable {_VISIBLE} is not set",
+            f"{_VISIBLE} is not set, and no GPU can be seen",
+            where=socket.gethostname(),
             expected="a GPU that works",
             got=problem,
-            do="look with `ibl-dask jobscript` whether the job asks for a GPU, and ask those who look after the nodes",
+            do="look with `ibl-dask jobscript` whether the job asks for a GPU",
         )
     return tuple(gpu["uuid"] for gpu in found)
 

@@ -13,12 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, take_gpu
-from ibl_dask.errors import RunError, UsageError
+from ibl_dask.errors import RunError
 
 _log = logging.getLogger(__name__)
 
-UMASK_VARIABLE = "IBL_DASK_UMASK"
-"""Permission bits that files of a worker do not get, octal such as `007`; the user's own where it is not set."""
 REFUSALS = "ibl_dask-refusals"
 """Topic of Dask events under which a worker says why it leaves instead of taking steps."""
 _TOLD_EVERY_S = 0.05
@@ -42,7 +40,7 @@ _NEEDED = (
 
 
 async def dask_setup(worker: Any) -> None:  # distributed has no types
-    """Leave Ctrl-C to the driver, see to threads, permissions and the GPU, and import what steps need.
+    """Leave Ctrl-C to the driver, see to threads and the GPU, and import what steps need.
 
     A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports go
     on in the background while the driver still plans.
@@ -51,15 +49,12 @@ async def dask_setup(worker: Any) -> None:  # distributed has no types
     logging.getLogger("distributed.worker").addFilter(is_news)
     resources = worker.state.total_resources
     os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
-    try:
-        set_umask(os.environ)
-        if "GPU" in resources:
-            # Dask lets go of this object when the process ends, and with it of the claim.
-            gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
-            insist_on_gpu(gpu, str(worker.name))
-    except (RunError, UsageError) as error:
-        turn_away(worker, str(error))
-        return
+    if "GPU" in resources:
+        # The claim lasts as long as the worker, which lasts as long as the process.
+        gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
+        if gpu.problem:
+            turn_away(worker, say_broken(gpu, str(worker.name)))
+            return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
 
 
@@ -80,46 +75,18 @@ def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str
     return {name: environment.get(name) or n_threads for name in (*_THREADS, _OPENCV_THREADS)}
 
 
-def set_umask(environment: Mapping[str, str]) -> None:
-    """Set which permissions files of this process do not get, where the profile says it.
-
-    Raises
-    ------
-    UsageError
-        If the variable makes no sense.
-    """
-    text = environment.get(UMASK_VARIABLE)
-    if text is None:
-        return
-    try:
-        os.umask(int(text, 8) & 0o777)
-    except ValueError as error:
-        raise UsageError(
-            "this variable makes no sense",
-            where=f"environment variable {UMASK_VARIABLE} on {socket.gethostname()}",
-            expected="an octal number such as 007",
-            got=text,
-            do="correct `umask` in the profile",
-        ) from error
-
-
-def insist_on_gpu(gpu: Gpu, worker: str) -> None:
-    """Check that a worker has a GPU that works.
-
-    Raises
-    ------
-    RunError
-        If not.
-    """
-    if gpu.problem:
-        raise RunError(
+def say_broken(gpu: Gpu, worker: str) -> str:
+    """Return why a worker leaves, and what to do about it."""
+    return str(
+        RunError(
             "this worker has no GPU that works",
-            where=f"worker {worker} on {socket.gethostname()}, GPU {gpu.device or 'none'}",
+            where=f"worker {worker} on {socket.gethostname()}, GPU {gpu.device or 'unknown'}",
             expected="a GPU that allocates memory and holds what is written to it",
             got=gpu.problem.rstrip("."),
             do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
-            f"it; {CHECK_VARIABLE}=none in `setup` of the pool takes GPUs unseen",
+            f"it; `export {CHECK_VARIABLE}=none` in `setup` of the pool takes GPUs unseen",
         )
+    )
 
 
 def turn_away(worker: Any, reason: str) -> None:  # distributed has no types
