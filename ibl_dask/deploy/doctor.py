@@ -25,8 +25,8 @@ SLOW_MB_S = 20.0
 """What one worker reads and writes at its busiest, MB/s."""
 SLOW_FILE_MS = 200.0
 """A step leaves one or two small files."""
-FILES_PER_WORKER = 8
-"""Connections that the driver holds for a worker: measured 4 to 5, with some to spare."""
+FILES_PER_WORKER = 12
+"""Files and connections that the driver has for a worker: 11 for one on its own machine, fewer for one in a job."""
 FILES_BESIDES = 200
 """Files that the driver has open besides."""
 WORKER_FILES = 256
@@ -109,7 +109,6 @@ def judge_versions(place: str, driver: Facts, worker: Facts) -> Finding:
     """Compare the versions of a worker with those of the driver."""
     differ = compare_versions(driver.versions, worker.versions)
     if differ:
-        # Packages of one Python move together; another Python is another environment altogether.
         return Finding(place, "versions", Importance.PROBLEM, differ, _same_environment(worker.python, driver.python))
     if worker.source != driver.source:
         found = f"the source files of ibl_dask differ (driver {driver.source}, worker {worker.source})"
@@ -119,7 +118,7 @@ def judge_versions(place: str, driver: Facts, worker: Facts) -> Finding:
 
 def compare_versions(driver: Mapping[str, str], worker: Mapping[str, str]) -> str:
     """Say which versions differ; empty where none does."""
-    names = [name for name in driver | worker if driver.get(name) != worker.get(name)]
+    names = [name for name in {**driver, **worker} if driver.get(name) != worker.get(name)]
     return "; ".join(
         f"{name}: driver {driver.get(name) or 'none'}, worker {worker.get(name) or 'none'}" for name in names
     )
@@ -221,7 +220,7 @@ def judge_made(place: str, driver: Made, worker: Made, profile: Profile) -> Find
 def judge_threads(place: str, threads: str, pool: Pool) -> Finding:
     """Judge whether libraries use the cores of a worker, and no more."""
     cores = max(1, pool.cores // pool.workers_per_job)
-    found = f"libraries use {threads or 'as many threads as they like'}, a worker has {cores} cores"
+    found = f"{threads or 'as many as they like'} for libraries, {cores} core{'s' * (cores > 1)} for each worker"
     if threads == str(cores):
         return Finding(place, "threads", Importance.OK, found)
     do = "remove OMP_NUM_THREADS from `setup` of the pool: it is set from `cores` and `workers_per_job`"
@@ -257,12 +256,14 @@ def judge_shared(place: str, folder: str, there: Seen, back: Seen | None) -> Fin
     back
         How the driver saw a file of the worker; None where that was not tried.
     """
-    mount = "the work folder must be on a disk that every node mounts under the same path: name one with `scratch` of "
-    mount += "the profile or --work-dir"
-    for seen, who in ((there, "the worker sees, of what the driver wrote"), (back, "the driver sees, of the worker's")):
+    for seen, who in (
+        (there, "the worker looked for what the driver wrote"),
+        (back, "the driver looked for what the worker wrote"),
+    ):
         if seen is not None and seen.problem:
-            found = f"{folder}: {who}, {seen.problem}, after {seen.waited_s:.0f} s"
-            return Finding(place, "shared folder", Importance.PROBLEM, found, mount)
+            found = f"{folder}: {who}, and found {seen.problem} after {seen.waited_s:.0f} s"
+            do = "name a folder that every node has under the same path (`scratch` of the profile, --work-dir)"
+            return Finding(place, "shared folder", Importance.PROBLEM, found, do)
     latest_s = max(there.waited_s, back.waited_s if back else 0.0)
     found = f"{folder}: a file of the driver is there after {there.waited_s:.2f} s"
     found += f", one of the worker after {back.waited_s:.2f} s" if back else ""

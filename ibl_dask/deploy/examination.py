@@ -79,7 +79,9 @@ def examine(
                         tell(f"looking at {worker[0]}")
                         findings += _look_at(client, site, pool, worker, driver, work_folder, seen_within_s)
         except RunError as error:
-            findings.append(Finding(doctor.DRIVER, "workers", Importance.PROBLEM, f"{error.what}: {error.got}", error.do))
+            findings.append(
+                Finding(doctor.DRIVER, "workers", Importance.PROBLEM, f"{error.what}: {error.got}", error.do)
+            )
     return findings
 
 

@@ -23,13 +23,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import ibl_dask
 from ibl_dask.deploy.gpu import Gpu, is_check_wanted, look_at
 
 PACKAGES = ("ibl_dask", "dask", "distributed", "av", "numpy", "zarr")
 """Packages that driver and workers must have alike: they hand objects to each other, or write the same files."""
 BATCH_COMMANDS = {"slurm": ("sbatch", "squeue", "scancel"), "pbs": ("qsub", "qstat", "qdel")}
 """What a batch system is talked to with."""
+_PACKAGE = Path(__file__).resolve().parents[1]
 _BLOCK_BYTES = 4_000_000
 _N_SMALL = 10
 _QUOTA_S = 10.0
@@ -146,9 +146,8 @@ def read_versions() -> dict[str, str]:
     return versions
 
 
-def digest_source() -> str:
+def digest_source(root: Path = _PACKAGE) -> str:
     """Return 12 hexadecimal digits that change with any source file of this package."""
-    root = Path(ibl_dask.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\n".encode())
@@ -277,10 +276,11 @@ def nearly_full(said: str) -> list[str]:
     found = []
     for line in said.splitlines():
         words = line.split()
-        numbers = [word.rstrip("*") for word in words[1:]]
-        if len(numbers) < 8 or not all(number.lstrip("-").isdigit() for number in numbers):
+        # Used, soft and hard limit, and how long more may be used: of blocks and of files. A star is over the limit.
+        numbers = [word.rstrip("*") for word in (*words[1:4], *words[5:8])]
+        if len(numbers) < 6 or not all(number.isdigit() for number in numbers):
             continue
-        for what, used, *limits in (("blocks", *map(int, numbers[0:3])), ("files", *map(int, numbers[4:7]))):
+        for what, (used, *limits) in (("blocks", map(int, numbers[:3])), ("files", map(int, numbers[3:]))):
             limit = min((limit for limit in limits if limit > 0), default=0)
             if limit and used > 0.9 * limit:
                 found.append(f"{words[0]}: {used:,} of {limit:,} {what}")
@@ -322,7 +322,7 @@ def _looks_wrong(path: Path, content: str | None) -> str:
     try:
         if content is None:
             # Listing it too fills the caches that make a file appear late, as a run does.
-            os.listdir(path)
+            list(path.iterdir())
             return ""
         found = path.read_text()
     except FileNotFoundError:
