@@ -140,6 +140,19 @@ def report(
     raise typer.Exit(write_reports(sessions, output_root, out))
 
 
+@app.command()
+def doctor(
+    profile: ProfileFile = None,
+    work_dir: WorkDir = None,
+    wait: Annotated[float | None, typer.Option(help="How long to wait for a worker of each pool, s [300].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at this machine and at one worker of each pool: versions, codecs, disks, GPUs, clocks, limits."""
+    from ibl_dask.cli.doctor import examine_site
+
+    raise typer.Exit(examine_site(profile, work_dir, wait, as_json))
+
+
 def _names(tasks: str | None) -> list[str] | None:
     return None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
 
