@@ -12,8 +12,8 @@ first chunk    from the call of `run` to the start of the first chunk: with work
 a chunk costs  what passes between two chunks on one worker, beyond the step itself.
 
 A thousand workers are simulated: sessions of three cameras whose chunks take as long per pixel as here, handed out one
-after another by one driver that takes as long for each step as it does here. The driver's cost is measured on steps that
-do nothing, so it holds Dask's scheduler, the driver's own work and the journal with its fsync.
+after another by one driver that takes as long for each step as it does here. The driver's cost is measured on steps
+that do nothing, so it holds Dask's scheduler, the driver's own work and the journal with its fsync.
 """
 
 from __future__ import annotations
@@ -87,8 +87,8 @@ def main() -> None:
         [
             machine(),
             tell_scaling(jobs, seconds, records, options),
-            f"From `run` with no job at all to the first chunk: {first_s:.1f} s, of which Slurm, Python and its imports on "
-            "the node take nearly all.",
+            f"From `run` with no job at all to the first chunk: {first_s:.1f} s, of which Slurm, Python and its imports "
+            "take nearly all.",
             tell_thousand(records, driver, calls, options),
         ]
     )
@@ -267,7 +267,7 @@ COUNTED = {"open": "open", "os.rename": "rename", "os.mkdir": "mkdir", "os.remov
 
 
 def count_file_calls(session: Path, root: Path, options: Mapping[str, Any]) -> tuple[Counter[str], int]:
-    """Run a session in this process; return the calls to the file system that its chunks made, and how many they are."""
+    """Run a session in this process; return what its chunks asked of the file system, and how many they are."""
     calls: Counter[str] = Counter()
     n = itertools.count()
     counting = False
@@ -379,10 +379,10 @@ def tell_thousand(
     lines = [
         f"### Simulated: sessions of three cameras and {SESSION_S // 3600} hour, compressed and measured",
         "",
-        f"A session is {len(session):,} chunks of {statistics.mean(session):.1f} s, {sum(session) / 3600:.1f} core-hours. "
-        f"A step that does nothing costs the driver {1000 * driver['wall_s']:.1f} ms "
-        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), so {1 / driver['wall_s']:.0f} steps/s at most; one that "
-        f"waits takes {driver['held_kb']:.1f} kB of its memory, and at most {WINDOW_PER_SLOT} for each worker do, and "
+        f"A session is {len(session):,} chunks of {statistics.mean(session):.1f} s, {sum(session) / 3600:.1f} core-"
+        f"hours. A step that does nothing costs the driver {1000 * driver['wall_s']:.1f} ms "
+        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), so {1 / driver['wall_s']:.0f} steps/s at most; one "
+        f"that waits takes {driver['held_kb']:.1f} kB of its memory, and at most {WINDOW_PER_SLOT} for each worker do, and "
         "those of one session more. "
         + " ".join(
             f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system ({tell_calls(*calls[name])})."
@@ -399,8 +399,8 @@ def tell_thousand(
         rate = len(durations) / wall_s
         held_mb = (WINDOW_PER_SLOT * n + len(session)) * driver["held_kb"] / 1000
         lines.append(
-            f"| {n:,} | {n_sessions:,} | {wall_s / 3600:.2f} | {rate:.1f} | {sum(durations) / wall_s / n:.0%} | {busy:.0%} "
-            f"| {rate * n_calls:.0f} | {held_mb:.0f} |"
+            f"| {n:,} | {n_sessions:,} | {wall_s / 3600:.2f} | {rate:.1f} | {sum(durations) / wall_s / n:.0%} "
+            f"| {busy:.0%} | {rate * n_calls:.0f} | {held_mb:.0f} |"
         )
     return "\n".join(lines)
 
