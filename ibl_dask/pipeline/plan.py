@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,10 @@ from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
+from ibl_dask.tasks.deck import build_task
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.report import report
-from ibl_dask.tasks.task import Task, VideoTask
+from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
 
 
@@ -119,7 +119,7 @@ def make_pipeline(
     if tasks is not None:
         specs = _select(specs, tasks, session)
     common = {"work_dir": folder, "overwrite": overwrite}
-    built = {spec.name: _build(spec, session, common, options) for spec in specs}
+    built = {spec.name: build_task(spec, session, **common, **options) for spec in specs}
     return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes)
 
 
@@ -200,11 +200,3 @@ def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) 
         chosen += found
     names = {spec.name for spec in chosen}
     return tuple(spec for spec in specs if spec.name in names)
-
-
-def _build(spec: TaskSpec, session: Session, common: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
-    module, name = spec.executable.rsplit(".", 1)
-    cls = getattr(import_module(module), name)
-    extra = options if issubclass(cls, VideoTask) and cls is not VideoRegisterRaw else {}
-    task: Task = cls(session, **{**spec.arguments, **common, **extra})
-    return task
