@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import DescriptionError, UsageError
-from ibl_dask.model.description import LABELS
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
-from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.devices.catalogue import BASE_ENVIRONMENT
+from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.compress import VideoCompress
-from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.tasks.deck import build_task
-from ibl_dask.tasks.register import VideoRegisterRaw
+from ibl_dask.tasks.deck import build_task, find_task
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task
-from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
+from ibl_dask.tasks.video import VideoSyncQcBpod
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,6 +35,8 @@ class Pipeline:
     """The same as plain data."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+    planned: tuple[TaskSpec, ...] = ()
+    """All tasks that the description asks for, also those that cannot run here."""
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
@@ -90,6 +91,8 @@ def make_pipeline(
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     overwrite: bool = False,
+    pose: Sequence[str] | None = None,
+    environments: Mapping[str, str] | None = None,
     **options: Any,  # options of tasks, by name
 ) -> Pipeline:
     """Turn a session's description into tasks.
@@ -102,6 +105,11 @@ def make_pipeline(
         Names of the tasks wanted; all by default.
     output_root, work_dir, overwrite
         See `Session` and `Workspace`.
+    pose : sequence of str, optional
+        Pose estimators wanted, `dlc` or `lightning_pose`, also both or none; by default those that the description
+        asks for under `pose:`, else DLC where the main clock is not a Bpod.
+    environments : mapping of str to str, optional
+        Python of each environment that tasks of other packages run in, by label. Tasks without one are left out.
     options
         Passed on to the camera tasks, for instance `chunk_pixels`.
 
@@ -115,73 +123,73 @@ def make_pipeline(
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    specs, notes = _specs(session)
-    if tasks is not None:
-        specs = _select(specs, tasks, session)
-    common = {"work_dir": folder, "overwrite": overwrite}
+    specs, planned, notes = plan_here(session, tasks=tasks, pose=pose, environments=environments)
+    _insist_on_tasks(specs, session, notes)
+    common = {"work_dir": folder, "overwrite": overwrite, "environments": environments}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in specs}
-    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes)
+    clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
+    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, (*notes, *clocks), planned)
 
 
-def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
-    description = session.description
-    labels = [camera.label for camera in description.cameras]
-    if not labels:
+def plan_here(
+    session: Session,
+    *,
+    tasks: Sequence[str] | None = None,
+    pose: Sequence[str] | None = None,
+    environments: Mapping[str, str] | None = None,
+) -> tuple[tuple[TaskSpec, ...], tuple[TaskSpec, ...], tuple[str, ...]]:
+    """Return the tasks that can run here, all tasks of the session, and what is to be said of them.
+
+    Parameters
+    ----------
+    session : Session
+        What to plan.
+    tasks, pose, environments
+        See `make_pipeline`.
+
+    Raises
+    ------
+    DescriptionError
+        If there is nothing to plan from.
+    UsageError
+        If a task is asked for that the session does not have.
+    """
+    plan = plan_session(session.description, session.path, pose)
+    notes = [str(problem) for problem in plan.problems]
+    if session.description.origin == "protocol":
+        notes.insert(0, "there is no description: what was recorded is inferred from the protocol")
+    wanted = plan.specs if tasks is None else _select(plan.specs, tasks, session)
+    available = {spec.name: runs_here(spec, environments) for spec in wanted}
+    elsewhere = [spec for spec in wanted if not available[spec.name]]
+    if elsewhere:
+        labels = sorted({spec.env or BASE_ENVIRONMENT for spec in elsewhere})
+        names = ", ".join(spec.name for spec in elsewhere)
+        notes.append(f"left out, since no environment is configured ({', '.join(labels)}): {names}")
+    return tuple(spec for spec in wanted if available[spec.name]), plan.specs, tuple(notes)
+
+
+def runs_here(spec: TaskSpec, environments: Mapping[str, str] | None = None) -> bool:
+    """Return whether a task is one of this process, or its environment is configured."""
+    return _is_ours(spec.executable) or (spec.env or BASE_ENVIRONMENT) in (environments or {})
+
+
+@cache
+def _is_ours(executable: str) -> bool:
+    """Return what `find_task` says; asked for every task of every session, and entry points are slow to list."""
+    return find_task(executable) is not None
+
+
+def _insist_on_tasks(specs: Sequence[TaskSpec], session: Session, notes: Sequence[str]) -> None:
+    if not specs:
         raise DescriptionError(
-            "this session's description names no camera",
+            "no task of this session can run here",
             where=str(session.path),
-            expected="cameras under `devices: cameras:`",
-            got="other devices: " + (", ".join(description.devices) or "none"),
-            do="add the cameras to the description, or leave this session out",
+            expected="cameras under `devices: cameras:`, or an environment for tasks on other devices",
+            got="other devices: "
+            + (", ".join(session.description.devices) or "none")
+            + "".join(f"; {n}" for n in notes),
+            do="add the cameras to the description, configure an environment, or leave this session out",
         )
-    notes = []
-    converted = [camera.label for camera in description.cameras if camera.compressed]
-    # Registering names files, so it comes after those that rename some.
-    naming = ["VideoConvert"] if converted else []
-    specs = [VideoRegisterRaw(session, labels).spec("VideoRegisterRaw", naming)]
-    timed = [label for label in labels if label in LABELS]
-    if len(timed) < len(labels):
-        others = ", ".join(label for label in labels if label not in LABELS)
-        notes.append(f"cameras {others} are registered only: no route to time them is known")
-    kind = None if description.sync is None else description.sync.kind
-    parents: list[str] = []
-    recorded = [camera.label for camera in description.cameras if not camera.compressed]
-    if recorded:
-        specs.append(VideoCompress(session, recorded).spec("VideoCompress"))
-        parents.append("VideoCompress")
-    if converted:
-        specs.append(VideoConvert(session, converted).spec("VideoConvert"))
-        parents.append("VideoConvert")
-    if kind == "nidq" and timed:
-        # Cameras that compress their videos themselves are those of widefield rigs, which labcams records.
-        task = VideoSyncQcCamlog if converted else VideoSyncQcNidq
-        specs.append(task(session, timed).spec("VideoSyncQC_nidq", parents))
-    elif kind == "bpod" and timed:
-        notes += _bpod_specs(session, timed, specs, parents)
-    elif kind not in ("nidq", "bpod"):
-        clock = kind or "not described"
-        notes.append(f"no frame times: the main clock is {clock}, only nidq and bpod are supported so far")
-    return sort_specs(specs), tuple(notes)
-
-
-def _bpod_specs(session: Session, timed: Sequence[str], specs: list[TaskSpec], parents: Sequence[str]) -> list[str]:
-    """Add the task of the camera that a Bpod can time; return what there is to say about the others."""
-    label = bpod_camera(session.description)
-    if label is None:
-        return [
-            f"no frame times: the Bpod holds the pulses of one camera, and of {', '.join(timed)} the description does "
-            "not say which; set `sync_label: null` for those that are not wired to its port 1"
-        ]
-    task = VideoSyncQcBpod(session, [label])
-    specs.append(task.spec("VideoSyncQC_bpod", parents))
-    others = [other for other in timed if other != label]
-    notes = list(task.clock_notes)
-    if others:
-        notes.append(
-            f"cameras {', '.join(others)} are registered only: the Bpod holds the pulses of one camera, taken to be "
-            f"{label}"
-        )
-    return notes
 
 
 def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:

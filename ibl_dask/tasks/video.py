@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ibl_dask.errors import DescriptionError, UsageError
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.description import LABELS, Camera, ExperimentDescription
+from ibl_dask.model.description import Camera, bpod_camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import Dataset, Signature
@@ -510,23 +510,3 @@ class VideoSyncQcBpod(VideoSyncQc):
                 do="set `sync_label: null` for those that are not wired to port 1, or name the camera (`cameras`)",
             )
         return label
-
-
-def bpod_camera(description: ExperimentDescription) -> str | None:
-    """Return the camera whose pulses a Bpod can hold; None where that cannot be told.
-
-    Port 1 takes one camera. Where several are described it is the one with `sync_label: bpod`, or the only one with a
-    sync line at all, or the left one, which training rigs have.
-    """
-    cameras = [camera for camera in description.cameras if camera.label in LABELS]
-    for chosen in (
-        [camera for camera in cameras if camera.sync_label == "bpod"],
-        [camera for camera in cameras if camera.sync_label is not None],
-        cameras,
-    ):
-        labels = [camera.label for camera in chosen]
-        if len(labels) == 1:
-            return labels[0]
-        if "left" in labels:
-            return "left"
-    return None
