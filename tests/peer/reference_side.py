@@ -342,6 +342,71 @@ def run_checks(label, **data):
     return {"outcome": outcome.name, "n_checks": len(metrics)}
 
 
+# -- tasks of a session ----------------------------------------------------------------------------------------------
+
+
+@call
+def plan(session):
+    """The tasks of a session as plain data, without a database."""
+    from ibllib.pipes.dynamic_pipeline import make_pipeline
+
+    pipeline = make_pipeline(Path(session), one=None)
+    return {"specs": [spec.to_dict() for spec in pipeline.task_specs()], "errors": pipeline.planner_errors}
+
+
+@call
+def write_plan(session):
+    """Write `pipeline_tasks.yaml`."""
+    from ibllib.pipes.dynamic_pipeline import make_pipeline, make_pipeline_dict
+
+    return {"rows": make_pipeline_dict(make_pipeline(Path(session), one=None))}
+
+
+@call
+def read_plan(session):
+    """Read `pipeline_tasks.yaml` and build every task of it."""
+    from ibllib.pipes.dynamic_pipeline import load_pipeline_dict
+    from ibllib.pipes.spec import TaskSpec, sort_specs
+
+    specs = sort_specs(TaskSpec.from_dict(row) for row in load_pipeline_dict(session))
+    built = [type(spec.instantiate(Path(session), one=None)).__name__ for spec in specs]
+    return {"specs": [spec.to_dict() for spec in specs], "built": built}
+
+
+@call
+def task_classes():
+    """What every class of the pipelines says that it occupies."""
+    import importlib
+    import inspect
+
+    from ibllib.pipes.tasks import Task
+
+    found = {}
+    names = "base_tasks behavior_tasks sync_tasks ephys_tasks audio_tasks widefield_tasks video_tasks".split()
+    for module in [*(f"ibllib.pipes.{name}" for name in names), "iblphotometry.tasks"]:
+        for name, cls in vars(importlib.import_module(module)).items():
+            if inspect.isclass(cls) and issubclass(cls, Task) and cls.__module__ == module:
+                fields = ("priority", "cpu", "gpu", "ram", "io_charge", "time_out_secs", "job_size", "env")
+                found[f"{module}.{name}"] = {field: getattr(cls, field) for field in fields}
+    return found
+
+
+@call
+def merge(first, second):
+    """Two descriptions together."""
+    from ibllib.io.session_params import merge_params
+
+    return {"merged": merge_params(first, second, copy=True)}
+
+
+@call
+def legacy(protocol):
+    """The description that a protocol stands for."""
+    from ibllib.pipes.dynamic_pipeline import get_acquisition_description
+
+    return {"content": get_acquisition_description(protocol)}
+
+
 # -- asking and answering ------------------------------------------------------------------------------------------
 
 

@@ -125,4 +125,6 @@ def _has_table(spec: TaskSpec) -> bool:
     """Return whether a task extracts a table of trials: a lab's own is believed to."""
     cls = spec.executable.rsplit(".", 1)[-1]
     is_trials = spec.name.startswith("Trials_")
+    if cls == "ChoiceWorldTrialsTimeline" and "habituation" in spec.arguments["protocol"]:
+        return False  # what comes of it depends on the protocol, and habituation has no table
     return is_trials and (cls.startswith("ChoiceWorldTrials") or spec.executable.startswith(_PERSONAL))
