@@ -43,7 +43,7 @@ def read_specs(folder: Path) -> tuple[TaskSpec, ...]:
     """
     path = folder / SPECS_NAME
     try:
-        rows = yaml.load(path.read_text(encoding="utf-8"), _Reader)  # noqa: S506
+        rows = yaml.load(path.read_text(encoding="utf-8"), _Reader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _unusable(path, " ".join(str(error).split())) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
