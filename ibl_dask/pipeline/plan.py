@@ -36,6 +36,8 @@ class Pipeline:
     """The same as plain data."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+    is_asked: bool = False
+    """Whether somebody asked for these tasks by name."""
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
@@ -120,7 +122,7 @@ def make_pipeline(
         specs = _select(specs, tasks, session)
     common = {"work_dir": folder, "overwrite": overwrite}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in specs}
-    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes)
+    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes, tasks is not None)
 
 
 def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
