@@ -179,7 +179,7 @@ class Run(driver.Run):
 def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
     """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline`."""
     made = plan.make_pipeline(session, **options)
-    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.planned)
+    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.is_asked)
 
 
 def run(

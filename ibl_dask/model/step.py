@@ -70,7 +70,7 @@ class Failure:
     kind: str
     """Name of the error class."""
     category: str
-    """input, output, run, usage, or bug for what nobody foresaw."""
+    """input, output, run, env, timeout, usage, or bug for what nobody foresaw."""
     message: str
     """The whole message."""
     traceback: str = ""

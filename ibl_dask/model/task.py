@@ -16,26 +16,6 @@ FIELD_MEMORY_GB = 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
-    """A file that a task reads or writes."""
-
-    pattern: str
-    """File name, with `*` where it may vary; a dataset UUID before the extension is always allowed."""
-    collection: str
-    """Folder relative to the session."""
-    required: bool = True
-    """False where the task copes without."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a task reads and what it promises to leave behind."""
-
-    inputs: tuple[Dataset, ...] = ()
-    outputs: tuple[Dataset, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """One task of one session."""
 

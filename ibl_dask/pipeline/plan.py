@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import DescriptionError, UsageError
+from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.devices.catalogue import BASE_ENVIRONMENT
 from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.deck import build_task, find_task
+from ibl_dask.tasks.deck import build_task
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video import VideoSyncQcBpod
@@ -35,8 +33,8 @@ class Pipeline:
     """The same as plain data."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
-    planned: tuple[TaskSpec, ...] = ()
-    """All tasks that the description asks for, also those that cannot run here."""
+    is_asked: bool = False
+    """Whether somebody asked for these tasks by name."""
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
@@ -109,7 +107,7 @@ def make_pipeline(
         Pose estimators wanted, `dlc` or `lightning_pose`, also both or none; by default those that the description
         asks for under `pose:`, else DLC where the main clock is not a Bpod.
     environments : mapping of str to str, optional
-        Python of each environment that tasks of other packages run in, by label. Tasks without one are left out.
+        Python of each environment that tasks of other packages run in, by label; see `Environments`.
     options
         Passed on to the camera tasks, for instance `chunk_pixels`.
 
@@ -123,73 +121,23 @@ def make_pipeline(
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    specs, planned, notes = plan_here(session, tasks=tasks, pose=pose, environments=environments)
-    _insist_on_tasks(specs, session, notes)
+    specs, notes = plan_tasks(session, tasks, pose)
     common = {"work_dir": folder, "overwrite": overwrite, "environments": environments}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in specs}
     clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
-    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, (*notes, *clocks), planned)
+    workspace = Workspace(session, folder, overwrite)
+    return Pipeline(session, workspace, built, specs, (*notes, *clocks), tasks is not None)
 
 
-def plan_here(
-    session: Session,
-    *,
-    tasks: Sequence[str] | None = None,
-    pose: Sequence[str] | None = None,
-    environments: Mapping[str, str] | None = None,
-) -> tuple[tuple[TaskSpec, ...], tuple[TaskSpec, ...], tuple[str, ...]]:
-    """Return the tasks that can run here, all tasks of the session, and what is to be said of them.
-
-    Parameters
-    ----------
-    session : Session
-        What to plan.
-    tasks, pose, environments
-        See `make_pipeline`.
-
-    Raises
-    ------
-    DescriptionError
-        If there is nothing to plan from.
-    UsageError
-        If a task is asked for that the session does not have.
-    """
+def plan_tasks(
+    session: Session, tasks: Sequence[str] | None = None, pose: Sequence[str] | None = None
+) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
+    """Return the tasks of a session as plain data, and what is to be said of them; see `make_pipeline`."""
     plan = plan_session(session.description, session.path, pose)
     notes = [str(problem) for problem in plan.problems]
     if session.description.origin == "protocol":
         notes.insert(0, "there is no description: what was recorded is inferred from the protocol")
-    wanted = plan.specs if tasks is None else _select(plan.specs, tasks, session)
-    available = {spec.name: runs_here(spec, environments) for spec in wanted}
-    elsewhere = [spec for spec in wanted if not available[spec.name]]
-    if elsewhere:
-        labels = sorted({spec.env or BASE_ENVIRONMENT for spec in elsewhere})
-        names = ", ".join(spec.name for spec in elsewhere)
-        notes.append(f"left out, since no environment is configured ({', '.join(labels)}): {names}")
-    return tuple(spec for spec in wanted if available[spec.name]), plan.specs, tuple(notes)
-
-
-def runs_here(spec: TaskSpec, environments: Mapping[str, str] | None = None) -> bool:
-    """Return whether a task is one of this process, or its environment is configured."""
-    return _is_ours(spec.executable) or (spec.env or BASE_ENVIRONMENT) in (environments or {})
-
-
-@cache
-def _is_ours(executable: str) -> bool:
-    """Return what `find_task` says; asked for every task of every session, and entry points are slow to list."""
-    return find_task(executable) is not None
-
-
-def _insist_on_tasks(specs: Sequence[TaskSpec], session: Session, notes: Sequence[str]) -> None:
-    if not specs:
-        raise DescriptionError(
-            "no task of this session can run here",
-            where=str(session.path),
-            expected="cameras under `devices: cameras:`, or an environment for tasks on other devices",
-            got="other devices: "
-            + (", ".join(session.description.devices) or "none")
-            + "".join(f"; {n}" for n in notes),
-            do="add the cameras to the description, configure an environment, or leave this session out",
-        )
+    return plan.specs if tasks is None else _select(plan.specs, tasks, session), tuple(notes)
 
 
 def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:

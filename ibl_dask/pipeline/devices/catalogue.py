@@ -30,8 +30,6 @@ class FieldTask:
     """Environment that it needs, where it is not that of its package."""
 
 
-BASE_ENVIRONMENT = "ibllib"
-"""Label of the environment of tasks that name none."""
 _PIPES = "ibllib.pipes."
 _BEHAVIOUR = FieldTask(_PIPES + "behavior_tasks", 90)
 _REGISTER = FieldTask(_PIPES + "behavior_tasks", 100)
@@ -91,9 +89,6 @@ FIELD_TASKS: Mapping[str, FieldTask] = {
 }
 """Class -> what is known of it. `tests/peer/test_plans.py` compares it with the classes themselves."""
 
-_PACKAGE_ENVIRONMENTS = {"mpci.chronic.roicat": "roicat", "mpci": "mpci"}
-"""Packages whose tasks run in an environment of their own, by dotted path."""
-
 
 def field_task(
     name: str,
@@ -125,16 +120,4 @@ def field_task(
         io_charge=known.io_charge,
         env=known.env,
         job_size=known.job_size,
-    )
-
-
-def environment_of(executable: str) -> str | None:
-    """Return the label of the environment that a class needs, from its dotted path; None for that of ibllib itself."""
-    module, _, cls = executable.rpartition(".")
-    known = FIELD_TASKS.get(cls)
-    if known is not None and known.module == module:
-        return known.env
-    return next(
-        (env for path, env in _PACKAGE_ENVIRONMENTS.items() if executable == path or executable.startswith(path + ".")),
-        None,
     )
