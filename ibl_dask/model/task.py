@@ -35,7 +35,7 @@ class TaskSpec:
     """Length of the longest way to a task without parents."""
     io_charge: int = 5
     """Share of a disk's speed that it takes, %."""
-    time_out_s: int = TIME_OUT_S
+    time_out_secs: int = TIME_OUT_S
     """After how long it is taken for dead, s."""
     env: str | None = None
     """Environment that it needs, by label; None where the usual one of its package does."""
@@ -56,7 +56,7 @@ class TaskSpec:
             "gpu": self.resources.gpu,
             "cpu": self.resources.cpu,
             "ram": int(memory_gb) if memory_gb == int(memory_gb) else memory_gb,
-            "time_out_secs": self.time_out_s,
+            "time_out_secs": self.time_out_secs,
             "env": self.env,
             "job_size": self.job_size,
         }
@@ -78,7 +78,7 @@ class TaskSpec:
                 gpu=int(_given(content, "gpu", 0)),
                 memory_gb=float(_given(content, "ram", FIELD_MEMORY_GB)),
             )
-            time_out_s = content.get("time_out_secs") or content.get("time_out_sec") or TIME_OUT_S
+            time_out_secs = content.get("time_out_secs") or content.get("time_out_sec") or TIME_OUT_S
             return cls(
                 name=str(content["name"]),
                 executable=str(content["executable"]),
@@ -88,7 +88,7 @@ class TaskSpec:
                 priority=int(_given(content, "priority", 30)),
                 level=int(_given(content, "level", 0)),
                 io_charge=int(_given(content, "io_charge", 5)),
-                time_out_s=int(time_out_s),
+                time_out_secs=int(time_out_secs),
                 env=content.get("env"),
                 job_size=str(_given(content, "job_size", "small")),
             )

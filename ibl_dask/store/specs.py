@@ -23,7 +23,11 @@ class _Reader(yaml.SafeLoader):
     """Reads the tuples that the field's writer leaves in arguments, as lists; nothing else that is not plain."""
 
 
-_Reader.add_constructor("tag:yaml.org,2002:python/tuple", yaml.SafeLoader.construct_yaml_seq)
+def _sequence(reader: _Reader, node: yaml.SequenceNode) -> list[Any]:
+    return reader.construct_sequence(node, deep=True)
+
+
+_Reader.add_constructor("tag:yaml.org,2002:python/tuple", _sequence)
 
 
 def read_specs(folder: Path) -> tuple[TaskSpec, ...]:

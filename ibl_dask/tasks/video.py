@@ -230,7 +230,7 @@ class VideoSyncQc(VideoTask):
         how = self.timing(camera)
         timing = step(
             kind="times",
-            fingerprint=fingerprint("times", 2, camera=label, video=video, inputs=self._timing_inputs(camera, how)),
+            fingerprint=self.timing_mark(camera, video, how),
             function=how.function,
             arguments={"workspace": self.workspace, "camera": camera, **how.arguments},
             needs=(indexing.key,),
@@ -309,6 +309,11 @@ class VideoSyncQc(VideoTask):
                 parents=[timing.fingerprint],
             ),
         }
+
+    def timing_mark(self, camera: Camera, video: Mapping[str, Any], how: Timing | None = None) -> str:
+        """Return what changes with everything that the times of a camera depend on; `video` is its identity."""
+        used = self._timing_inputs(camera, self.timing(camera) if how is None else how)
+        return fingerprint("times", 2, camera=camera.label, video=video, inputs=used)
 
     def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
