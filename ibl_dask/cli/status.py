@@ -81,7 +81,9 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
             row["done"] += 1
         elif name == "TaskFinished":
             row["tasks"][event["task"]] = event["status"]
-            row["failures"] += [failure["message"] for failure in event["failures"]]
+            row["failures" if event["status"] not in ("Waiting", "Held") else "waiting"] += [
+                failure["message"] for failure in event["failures"]
+            ]
         elif name == "SessionFinished":
             row["state"] = "done" if event["is_success"] else "failed"
             row["qc"] = event["qc"]
@@ -101,6 +103,7 @@ def _row(path: str) -> dict[str, Any]:
         "tasks": {},
         "qc": {},
         "failures": [],
+        "waiting": [],
     }
 
 
