@@ -89,6 +89,7 @@ def make_pipeline(
     session: Session | str | Path,
     *,
     tasks: Sequence[str] | None = None,
+    specs: Sequence[TaskSpec] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     overwrite: bool = False,
@@ -102,10 +103,12 @@ def make_pipeline(
         What to plan.
     tasks : sequence of str, optional
         Names of the tasks wanted; all by default.
+    specs : sequence of TaskSpec, optional
+        Tasks instead of those that the description asks for.
     output_root, work_dir, overwrite
         See `Session` and `Workspace`.
     options
-        Passed on to the camera tasks, for instance `chunk_pixels`.
+        Passed on to the camera tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
 
     Raises
     ------
@@ -117,12 +120,12 @@ def make_pipeline(
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    specs, notes = _specs(session)
+    planned, notes = _specs(session) if specs is None else (sort_specs(specs), ())
     if tasks is not None:
-        specs = _select(specs, tasks, session)
+        planned = _select(planned, tasks, session)
     common = {"work_dir": folder, "overwrite": overwrite}
-    built = {spec.name: build_task(spec, session, **common, **options) for spec in specs}
-    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes, tasks is not None)
+    built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
+    return Pipeline(session, Workspace(session, folder, overwrite), built, planned, notes, tasks is not None)
 
 
 def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
