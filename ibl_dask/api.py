@@ -14,16 +14,21 @@ from ibl_dask.deploy.local import connect
 from ibl_dask.errors import MissingFile
 from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline import plan
 from ibl_dask.pipeline import run as driver
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
+from ibl_dask.tasks.deck import assign_task
+from ibl_dask.tasks.environments import Environments
+from ibl_dask.tasks.family import BehaviourTask, RegisterRawDataTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.steps.times import load_times
+from ibl_dask.tasks.task import DynamicTask, Task, VideoTask
 from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.video.index import FrameIndex, index_video
 
@@ -31,18 +36,26 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "BehaviourTask",
     "Camera",
+    "DynamicTask",
+    "Environments",
+    "ExpectedDataset",
     "Outcome",
     "Pipeline",
+    "RegisterRawDataTask",
     "Run",
     "Session",
     "Status",
+    "Task",
     "VideoCompress",
     "VideoConvert",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
     "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
+    "VideoTask",
+    "assign_task",
     "connect",
     "make_pipeline",
     "run",

@@ -99,6 +99,7 @@ class OnCluster:
         self._given: Counter[str] = Counter()
         self._doubtful: list[Turn] = []
         self._slots: Counter[str] = Counter()
+        self._largest: dict[str, float] = {}
         self._counted_s = -math.inf
 
     @property
@@ -128,8 +129,11 @@ class OnCluster:
         """Return how many steps can run at once, by what they ask for; workers come and go."""
         if time.monotonic() - self._counted_s > COUNTED_EVERY_S:
             self._slots.clear()
+            self._largest.clear()
             for worker in self._client.scheduler_info(n_workers=-1)["workers"].values():
-                self._slots.update({kind: int(amount) for kind, amount in worker["resources"].items()})
+                for kind, amount in worker["resources"].items():
+                    self._slots[kind] += int(amount)
+                    self._largest[kind] = max(amount, self._largest.get(kind, 0))
             self._counted_s = time.monotonic()
         return self._slots
 
@@ -156,8 +160,17 @@ class OnCluster:
     def _start(self, turns: Sequence[Turn], *, is_alone: bool = False) -> None:
         if not turns:
             return
+        self._count_slots()
         nodes = [
-            delayed_step(turn.step, turn.records, turn.root, turn.priority, 2 if is_alone else 1) for turn in turns
+            delayed_step(
+                turn.step,
+                turn.records,
+                turn.root,
+                turn.priority,
+                2 if is_alone else 1,
+                self._largest.get(turn.step.resources.kind, math.inf),
+            )
+            for turn in turns
         ]
         # Optimising would rename or fuse tasks and lose their annotations.
         futures = self._client.compute(nodes, optimize_graph=False)

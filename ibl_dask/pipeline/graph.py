@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,14 @@ RETRIES = 2
 """How often Dask tries a task again that raised; steps report their own errors, so this is for the machinery."""
 
 
-def delayed_step(step: Step, records: Sequence[Any], root: Path, priority: int = 0, trial: int = 1) -> Any:
+def delayed_step(
+    step: Step,
+    records: Sequence[Any],
+    root: Path,
+    priority: int = 0,
+    trial: int = 1,
+    most: float = math.inf,
+) -> Any:
     """Return a Delayed that computes to the step's record.
 
     Parameters
@@ -33,9 +41,12 @@ def delayed_step(step: Step, records: Sequence[Any], root: Path, priority: int =
         Dask priority of the session, higher first.
     trial
         Enters the key from the second on: Dask would answer with the failure of the first.
+    most
+        What any worker offers: Dask would wait forever for one that offers more.
     """
     order = priority - step.chunk / MOST_CHUNKS
-    with dask.annotate(resources=step.resources.for_dask(), priority=order, retries=RETRIES):
+    asked = {kind: min(amount, most) for kind, amount in step.resources.for_dask().items()}
+    with dask.annotate(resources=asked, priority=order, retries=RETRIES):
         node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
         key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)

@@ -10,7 +10,7 @@ from typing import Any
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
-from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.deck import build_task
@@ -86,11 +86,11 @@ def make_pipeline(
     session: Session | str | Path,
     *,
     tasks: Sequence[str] | None = None,
+    specs: Sequence[TaskSpec] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     overwrite: bool = False,
     pose: Sequence[str] | None = None,
-    environments: Mapping[str, str] | None = None,
     **options: Any,  # options of tasks, by name
 ) -> Pipeline:
     """Turn a session's description into tasks.
@@ -101,15 +101,15 @@ def make_pipeline(
         What to plan.
     tasks : sequence of str, optional
         Names of the tasks wanted; all by default.
+    specs : sequence of TaskSpec, optional
+        Tasks instead of those that the description asks for.
     output_root, work_dir, overwrite
         See `Session` and `Workspace`.
     pose : sequence of str, optional
         Pose estimators wanted, `dlc` or `lightning_pose`, also both or none; by default those that the description
         asks for under `pose:`, else DLC where the main clock is not a Bpod.
-    environments : mapping of str to str, optional
-        Python of each environment that tasks of other packages run in, by label; see `Environments`.
     options
-        Passed on to the camera tasks, for instance `chunk_pixels`.
+        Passed on to the camera tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
 
     Raises
     ------
@@ -121,23 +121,30 @@ def make_pipeline(
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    specs, notes = plan_tasks(session, tasks, pose)
-    common = {"work_dir": folder, "overwrite": overwrite, "environments": environments}
-    built = {spec.name: build_task(spec, session, **common, **options) for spec in specs}
+    planned, notes = plan_tasks(session, tasks, specs, pose)
+    common = {"work_dir": folder, "overwrite": overwrite}
+    built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
     clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
     workspace = Workspace(session, folder, overwrite)
-    return Pipeline(session, workspace, built, specs, (*notes, *clocks), tasks is not None)
+    return Pipeline(session, workspace, built, planned, (*notes, *clocks), tasks is not None)
 
 
 def plan_tasks(
-    session: Session, tasks: Sequence[str] | None = None, pose: Sequence[str] | None = None
+    session: Session,
+    tasks: Sequence[str] | None = None,
+    specs: Sequence[TaskSpec] | None = None,
+    pose: Sequence[str] | None = None,
 ) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
     """Return the tasks of a session as plain data, and what is to be said of them; see `make_pipeline`."""
-    plan = plan_session(session.description, session.path, pose)
-    notes = [str(problem) for problem in plan.problems]
-    if session.description.origin == "protocol":
-        notes.insert(0, "there is no description: what was recorded is inferred from the protocol")
-    return plan.specs if tasks is None else _select(plan.specs, tasks, session), tuple(notes)
+    notes: list[str] = []
+    if specs is None:
+        plan = plan_session(session.description, session.path, pose)
+        specs = plan.specs
+        notes += [str(problem) for problem in plan.problems]
+        if session.description.origin == "protocol":
+            notes.insert(0, "there is no description: what was recorded is inferred from the protocol")
+    planned = sort_specs(specs)
+    return planned if tasks is None else _select(planned, tasks, session), tuple(notes)
 
 
 def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:

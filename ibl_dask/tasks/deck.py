@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.foreign import ForeignTask
 from ibl_dask.tasks.task import Task, VideoTask
@@ -53,7 +56,7 @@ def find_task(executable: str) -> type[Task] | None:
     own = _OWN.get(executable.removeprefix(_FIELD)) if executable.startswith(_FIELD) else None
     if own is not None:
         return _load(own, executable.removeprefix(_FIELD), executable)
-    for point in entry_points(group=ENTRY_POINTS):
+    for point in _entry_points(tuple(sys.path)):
         if executable in (point.name, point.value.replace(":", ".")):
             module, _, name = point.value.partition(":")
             return _load(module, name, executable)
@@ -62,6 +65,12 @@ def find_task(executable: str) -> type[Task] | None:
     if not package or package in _ELSEWHERE or find_spec(package) is None:
         return None
     return _load(module, name, executable)
+
+
+@lru_cache(maxsize=8)
+def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of what is installed along a path: listing them takes longer than planning a session."""
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # options of tasks, by name
@@ -80,22 +89,72 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     Returns
     -------
     Task
-        A task of this process where there is a class for it (see `find_task`), else a `ForeignTask`.
+        A task of this process where there is a class for it (see `find_task`), else a `ForeignTask`. One of a lab that
+        cannot be loaded or built fails alone, when it is run.
 
     Raises
     ------
-    UsageError
-        See `find_task`.
+    IblDaskError
+        If one of our own cannot be built.
     """
     shared = {name: value for name, value in common.items() if name in _COMMON}
-    cls = find_task(spec.executable)
+    try:
+        cls = find_task(spec.executable)
+        if cls is not None and not _is_own(cls):
+            return cls(session, **{**spec.arguments, **shared})
+    except Exception as error:  # noqa: BLE001  # one task must not stop the others
+        return UnusableTask(session, spec=spec, error=error, **shared)
     if cls is None:
         return ForeignTask(session, spec=spec, environments=common.get("environments"), **shared)
     options = {name: value for name, value in common.items() if name not in (*_COMMON, "environments")}
-    takes_options = cls.__module__.startswith("ibl_dask.") and issubclass(cls, VideoTask)
-    if not takes_options or cls.__name__ == "VideoRegisterRaw":
+    if not issubclass(cls, VideoTask) or cls.__name__ == "VideoRegisterRaw":
         options = {}
     return cls(session, **{**spec.arguments, **shared, **options})
+
+
+class UnusableTask(Task):
+    """A task that could not be loaded or built: it fails when it is run.
+
+    Parameters
+    ----------
+    session_path : path or Session
+        The session.
+    spec : TaskSpec
+        What should run.
+    error : Exception
+        Why it cannot.
+    kwargs
+        See `Task`.
+    """
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        *,
+        spec: TaskSpec,
+        error: Exception,
+        **kwargs: Any,  # see Task
+    ) -> None:
+        super().__init__(session_path, **kwargs)
+        self.plain = spec
+        self.error = error
+
+    @property
+    def name(self) -> str:
+        return self.plain.name
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.plain.arguments)
+
+    def first_steps(self) -> list[Step]:
+        """Fail.
+
+        Raises
+        ------
+        Exception
+            What loading or building it raised.
+        """
+        raise self.error
 
 
 def assign_task(
@@ -119,6 +178,10 @@ def assign_task(
     """
     built = task(session_path, **kwargs)
     task_deck[built.name] = built
+
+
+def _is_own(cls: type[Task]) -> bool:
+    return cls.__module__.startswith("ibl_dask.")
 
 
 def _load(module: str, name: str, executable: str) -> type[Task] | None:

@@ -407,6 +407,69 @@ def legacy(protocol):
     return {"content": get_acquisition_description(protocol)}
 
 
+# -- signatures and tasks ------------------------------------------------------------------------------------------
+
+
+def expected_dataset(node):
+    """Build an expression of datasets from nested lists."""
+    from ibllib.oneibl.data_handlers import ExpectedDataset
+
+    if node[0] == "not":
+        return ~expected_dataset(node[1])
+    if node[0] in ("and", "or", "xor"):
+        left, right = map(expected_dataset, node[1:])
+        return {"and": lambda: left & right, "or": lambda: left | right, "xor": lambda: left ^ right}[node[0]]()
+    name, collection, required, register, revision = node[1:]
+    build = ExpectedDataset.output if node[0] == "output" else ExpectedDataset.input
+    return build(name, collection, required, register, revision=revision)
+
+
+@call
+def find_datasets(cases):
+    """Look for expressions, each in a folder of its own, with and without what is not to be registered.
+
+    The answer is a message where there can be no such expression.
+    """
+    found = []
+    for root, node in cases:
+        try:
+            expected = expected_dataset(node)
+        except TypeError as error:
+            found.append(str(error))
+            continue
+        answers = []
+        for register in (False, True):
+            ok, files, missing = expected.find_files(root, register=register)
+            names = sorted(path.relative_to(root).as_posix() for path in files)
+            lacking = [missing] if isinstance(missing, str) else sorted(missing or ())
+            answers.append([bool(ok), names, lacking])
+        found.append(answers)
+    return {"found": found}
+
+
+@call
+def task_signature(name, session, arguments):
+    """Return what a video task reads and writes: name, collection, and whether it is required."""
+    from ibllib.pipes import video_tasks
+
+    task = getattr(video_tasks, name)(session, **arguments)
+    return {
+        part: [[str(entry[0]), str(entry[1]), bool(entry[2])] for entry in task.signature[part]]
+        for part in ("input_files", "output_files")
+    }
+
+
+@call
+def run_task(executable, session, arguments):
+    """Run a task of the reference on files alone."""
+    import importlib
+
+    module, name = executable.rsplit(".", 1)
+    task = getattr(importlib.import_module(module), name)(session, one=None, location="local", **arguments)
+    status = task.run()
+    return {"status": status, "outputs": [str(path) for path in task.outputs or ()], "log": task.log}
+
+
 # -- asking and answering ------------------------------------------------------------------------------------------
 
 

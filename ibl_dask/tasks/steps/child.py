@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ibl_dask.errors import RunError, TaskTimedOut
@@ -17,6 +17,8 @@ GRACE_S = 10.0
 """Between the request to end and the end, s."""
 LOOK_S = 0.2
 """How often a program is looked after, s."""
+LIFELINE = "IBL_DASK_LIFELINE"
+"""Environment variable with the number of a pipe that is open for as long as this process is there."""
 
 
 def run_child(
@@ -30,7 +32,7 @@ def run_child(
 ) -> int:
     """Run a program to its end; its output goes to a file as it comes.
 
-    Its standard input stays open until then: a program can tell from it whether this process is still there.
+    It is given the reading end of a pipe, by which it can tell whether this process is still there; see `LIFELINE`.
 
     Parameters
     ----------
@@ -61,14 +63,15 @@ def run_child(
     """
     make_folder(log.parent)
     clock = time.monotonic()
-    with log.open("ab") as file:
+    with log.open("ab") as file, _lifeline() as pipe:
         process = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=subprocess.STDOUT,
             cwd=folder,
-            env=dict(variables),
+            env={**variables, LIFELINE: str(pipe)},
+            pass_fds=(pipe,),
             start_new_session=True,
         )
         try:
@@ -94,26 +97,27 @@ def run_child(
     return process.returncode
 
 
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Yield the reading end of a pipe that nobody writes to."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program and all that it started: first ask, then insist."""
-    for number, patience_s in ((signal.SIGTERM, GRACE_S), (signal.SIGKILL, GRACE_S)):
-        if not _is_alive(process):
-            break
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        until = time.monotonic() + patience_s
-        while _is_alive(process) and time.monotonic() < until:
-            time.sleep(0.02)
-    if process.stdin is not None:
-        process.stdin.close()
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    _signal(process, signal.SIGKILL)
     process.wait()
 
 
-def _is_alive(process: subprocess.Popen[bytes]) -> bool:
-    """Return whether anybody of the program's group is left."""
-    process.poll()
-    try:
-        os.killpg(process.pid, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
