@@ -140,7 +140,8 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
 
 def _sum(spec: TaskSpec, cameras: Sequence[CameraForecast]) -> TaskForecast:
     """Put the cameras of a task together: it says the worst."""
-    why = min((camera.why for camera in cameras), key=_WORST.index, default="nothing to do")
+    reasons: list[Why] = [camera.why for camera in cameras] or ["nothing to do"]
+    why = min(reasons, key=_WORST.index)
     running = [camera for camera in cameras if camera.why in RUNNING]
     if running:
         why = min((camera.why for camera in running), key=_WORST.index)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_REORDERED = 32
+"""Frames among which the order of decoding may differ from that of showing: twice what H.264 allows."""
 _AVI_KEYFRAME = 0x10
 _INDEX_ENTRY = np.dtype([("id", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
@@ -54,11 +56,17 @@ def _mp4_outline(path: Path) -> VideoOutline | None:
     tables = read_sample_tables(path)
     if tables is None or tables.n_samples == 0:
         return None
-    order = np.argsort(tables.times, kind="stable")
-    place = np.empty_like(order)
-    place[order] = np.arange(len(order))
-    keys = np.sort(place[tables.key_samples])
-    return VideoOutline(tables.n_samples, tables.width, tables.height, keys)
+    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables.times, tables.key_samples))
+
+
+def _numbers(times: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the frame numbers of some samples, increasing: encoders reorder within `_REORDERED` frames."""
+    numbers = samples.copy()
+    for distance in range(1, min(_REORDERED, len(times) - 1) + 1):
+        later, earlier = samples + distance, samples - distance
+        numbers[later < len(times)] += times[later[later < len(times)]] < times[samples[later < len(times)]]
+        numbers[earlier >= 0] -= times[earlier[earlier >= 0]] > times[samples[earlier >= 0]]
+    return np.sort(numbers)
 
 
 def _avi_outline(path: Path) -> VideoOutline | None:

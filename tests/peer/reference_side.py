@@ -382,8 +382,8 @@ def task_classes():
     from ibllib.pipes.tasks import Task
 
     found = {}
-    names = "base_tasks behavior_tasks sync_tasks ephys_tasks audio_tasks widefield_tasks video_tasks".split()
-    for module in [*(f"ibllib.pipes.{name}" for name in names), "iblphotometry.tasks"]:
+    names = ("base", "behavior", "sync", "ephys", "audio", "widefield", "video")
+    for module in [*(f"ibllib.pipes.{name}_tasks" for name in names), "iblphotometry.tasks"]:
         for name, cls in vars(importlib.import_module(module)).items():
             if inspect.isclass(cls) and issubclass(cls, Task) and cls.__module__ == module:
                 fields = ("priority", "cpu", "gpu", "ram", "io_charge", "time_out_secs", "job_size", "env")

@@ -8,15 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from peer.descriptions import CLOCKS, Content, make_content, write_session
+from peer.descriptions import Content, make_content, write_session
 
 from ibl_dask.model.description import ExperimentDescription
-from ibl_dask.model.description_merge import merge_descriptions
-from ibl_dask.model.legacy import legacy_content
-from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.devices.catalogue import FIELD_TASKS
 from ibl_dask.pipeline.specs import SessionPlan, plan_session
-from ibl_dask.store.specs import read_specs, write_specs
 
 if TYPE_CHECKING:
     from peer.reference import Answer, Reference
