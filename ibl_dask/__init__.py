@@ -2,8 +2,9 @@
 
 >>> import ibl_dask as ibd
 >>> [name for name in ibd.__all__ if name[0].isupper()]  # doctest: +NORMALIZE_WHITESPACE
-['Camera', 'Outcome', 'Pipeline', 'Run', 'Session', 'Status', 'VideoCompress', 'VideoConvert',
- 'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq']
+['BehaviourTask', 'Camera', 'DynamicTask', 'Environments', 'ExpectedDataset', 'Outcome', 'Pipeline',
+ 'RegisterRawDataTask', 'Run', 'Session', 'Status', 'Task', 'VideoCompress', 'VideoConvert', 'VideoRegisterRaw',
+ 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq', 'VideoTask']
 """
 
 from __future__ import annotations
@@ -12,18 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ibl_dask.api import (
+        BehaviourTask,
         Camera,
+        DynamicTask,
+        Environments,
+        ExpectedDataset,
         Outcome,
         Pipeline,
+        RegisterRawDataTask,
         Run,
         Session,
         Status,
+        Task,
         VideoCompress,
         VideoConvert,
         VideoRegisterRaw,
         VideoSyncQcBpod,
         VideoSyncQcCamlog,
         VideoSyncQcNidq,
+        VideoTask,
+        assign_task,
         connect,
         make_pipeline,
         run,
@@ -32,18 +41,26 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "BehaviourTask",
     "Camera",
+    "DynamicTask",
+    "Environments",
+    "ExpectedDataset",
     "Outcome",
     "Pipeline",
+    "RegisterRawDataTask",
     "Run",
     "Session",
     "Status",
+    "Task",
     "VideoCompress",
     "VideoConvert",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
     "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
+    "VideoTask",
+    "assign_task",
     "connect",
     "make_pipeline",
     "run",

@@ -17,16 +17,21 @@ from ibl_dask.deploy.performance import recorded
 from ibl_dask.errors import MissingFile
 from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline import plan
 from ibl_dask.pipeline import run as driver
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
+from ibl_dask.tasks.deck import assign_task
+from ibl_dask.tasks.environments import Environments
+from ibl_dask.tasks.family import BehaviourTask, RegisterRawDataTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.steps.times import load_times
+from ibl_dask.tasks.task import DynamicTask, Task, VideoTask
 from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.video.index import FrameIndex, index_video
 
@@ -34,18 +39,26 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "BehaviourTask",
     "Camera",
+    "DynamicTask",
+    "Environments",
+    "ExpectedDataset",
     "Outcome",
     "Pipeline",
+    "RegisterRawDataTask",
     "Run",
     "Session",
     "Status",
+    "Task",
     "VideoCompress",
     "VideoConvert",
     "VideoRegisterRaw",
     "VideoSyncQcBpod",
     "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
+    "VideoTask",
+    "assign_task",
     "connect",
     "make_pipeline",
     "run",
@@ -195,7 +208,7 @@ def connect(profile: str | Path | None = None, workers: int | None = None) -> It
 def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
     """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline`."""
     made = plan.make_pipeline(session, **options)
-    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes)
+    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.is_asked)
 
 
 def run(

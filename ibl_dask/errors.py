@@ -20,7 +20,10 @@
     |   |-- FormatTooNew                   written by a version with another layout
     |   `-- CorruptOutput                  an output of ours does not pass its own check
     |-- RunError (RuntimeError)            the run itself went wrong
-    |   `-- SessionLocked                  another driver holds the session
+    |   |-- SessionLocked                  another driver holds the session
+    |   |-- MissingEnvironment             a task needs an environment that is not there
+    |   |-- TaskTimedOut (TimeoutError)    a task took longer than it may
+    |   `-- TaskFailed                     a task of another package ended with an error
     `-- UsageError (ValueError)            an argument makes no sense
 
 A message always says what went wrong, where, what was expected, what was found and what to do next.
@@ -47,7 +50,8 @@ class IblDaskError(Exception):
     """
 
     category: ClassVar[str] = "error"
-    """Who can mend it: `input` (the data), `output` (the disk), `run` (the cluster), `usage` (the call)."""
+    """Who can mend it: `input` (the data), `output` (the disk), `run` (the cluster), `env` (an environment), `timeout`,
+    `bug` (a task), `usage` (the call)."""
 
     def __init__(self, what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> None:
         # One argument: built-in classes such as OSError give meaning to the number of theirs.
@@ -156,6 +160,25 @@ class RunError(IblDaskError, RuntimeError):
 
 class SessionLocked(RunError):
     """Another driver holds the session."""
+
+
+class MissingEnvironment(RunError):
+    """A task needs an environment that is not there, or that lacks what the task needs."""
+
+    category = "env"
+
+
+class TaskTimedOut(RunError, TimeoutError):
+    """A task took longer than it may, and was ended."""
+
+    category = "timeout"
+    __str__ = IblDaskError.__str__
+
+
+class TaskFailed(RunError):
+    """A task of another package, or a lab's own, ended with an error that it did not foresee."""
+
+    category = "bug"
 
 
 class UsageError(IblDaskError, ValueError):

@@ -55,11 +55,17 @@ def plan(
     output_root: OutputRoot = None,
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="As for run.")] = False,
+    pose: Annotated[
+        str | None, typer.Option("--pose", help="Pose estimators: dlc, lightning_pose, both, or none [by description].")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what would run and why: tasks, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
-    raise typer.Exit(show_plan(sessions, _names(tasks), output_root, work_dir, profile))
+    wanted = None if pose is None else [name for name in _names(pose) or () if name != "none"]
+    raise typer.Exit(show_plan(sessions, _names(tasks), output_root, work_dir, profile, overwrite, as_json, wanted))
 
 
 @app.command()

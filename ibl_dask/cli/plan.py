@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
 from ibl_dask.cli.console import out, show_error, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
-from ibl_dask.pipeline.forecast import CameraForecast, forecast
-from ibl_dask.pipeline.plan import make_pipeline
+from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
+from ibl_dask.pipeline.history import Rates, read_rates
+from ibl_dask.pipeline.plan import Pipeline, make_pipeline
 
 
 def show_plan(
@@ -20,47 +23,126 @@ def show_plan(
     output_root: Path | None,
     work_dir: Path | None,
     profile: Path | None,
+    overwrite: bool = False,
+    as_json: bool = False,
+    pose: Sequence[str] | None = None,
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
     from ibl_dask.deploy.door import read_profile
 
     site = read_profile(profile)
     code = 0
-    core_s = 0.0
+    found: list[dict[str, Any]] = []
+    rates: dict[Path, Rates] = {}
     for path in find_sessions(sessions):
         try:
-            pipeline = make_pipeline(path, tasks=tasks, output_root=output_root, work_dir=work_dir or site.scratch)
-            pipeline.workspace.insist_on_writable()
-            cameras = forecast(pipeline)
+            folder = work_dir or site.scratch
+            made = make_pipeline(
+                path, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, pose=pose
+            )
+            made.workspace.insist_on_writable()
+            place = made.workspace.work_dir
+            if place not in rates:
+                rates[place] = read_rates(place)
+            planned = forecast(made, rates[place])
         except (IblDaskError, OSError) as error:
-            show_error(told(error))
+            wrong = told(error)
+            found.append({"session": str(path), "error": str(wrong)})
+            if not as_json:
+                show_error(wrong)
             code = 1
             continue
-        out.print(f"{pipeline.session.reference}: {', '.join(pipeline.tasks)}", markup=False)
-        for note in pipeline.notes:
-            out.print(f"  note: {note}", markup=False)
-        out.print(_table(cameras))
-        for camera in cameras:
-            if camera.problem:
-                out.print(f"  {camera.label}: {camera.problem}", markup=False)
-                code = 1
-        core_s += sum(camera.core_s for camera in cameras)
-    out.print(
-        f"about {core_s / 3600:.2f} core-hours, 0 GPU-hours; "
-        f"{core_s / site.most_workers / 3600:.2f} h on {site.most_workers} workers ({site.name})"
-    )
+        found.append(_plain(made, planned))
+        code = 1 if any(camera.why == "no input" for task in planned for camera in task.cameras) else code
+        if not as_json:
+            _show(made, planned)
+    totals = _totals(found, site.most_workers)
+    if as_json:
+        print(json.dumps({"sessions": found, "totals": totals}, indent=1))  # noqa: T201  # for programs
+    else:
+        _show_totals(totals, site.name, {rate.source for rate in rates.values()})
     return code
 
 
-def _table(cameras: Sequence[CameraForecast]) -> Table:
-    table = Table("camera", "video", "frames", "chunks", "to decode", "why", box=None, padding=(0, 2))
-    for camera in cameras:
+def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, Any]:
+    """Return a session's plan as JSON holds it."""
+    said = {"session": str(pipeline.session.path), "reference": pipeline.session.reference}
+    tasks = []
+    for spec, task in zip(pipeline.specs, planned, strict=True):
+        tasks.append({**task.to_json(), "parents": list(spec.parents), "executable": spec.executable})
+    return {**said, "notes": list(pipeline.notes), "tasks": tasks}
+
+
+def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
+    tasks = [task for session in found for task in session.get("tasks", ())]
+    running = [task for task in tasks if task["runs"]]
+    cameras = [camera for task in running for camera in task["cameras"]]
+    core_s = sum(task["core_s"] or 0.0 for task in running)
+    return {
+        "sessions": len(found),
+        "tasks": len(tasks),
+        "tasks_that_run": len(running),
+        "core_hours": core_s / 3600,
+        "gpu_hours": sum(task["gpu_s"] or 0.0 for task in running) / 3600,
+        "hours": core_s / workers / 3600,
+        "workers": workers,
+        "tasks_of_unknown_length": sum(task["core_s"] is None for task in running),
+        "read_bytes": sum(camera["read_bytes"] for camera in cameras),
+        "written_bytes": sum(camera["written_bytes"] for camera in cameras),
+    }
+
+
+def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
+    """Print one session: its tasks, then what is to be decoded."""
+    running = [task.task for task in planned if task.runs]
+    out.print(f"{pipeline.session.reference}: {', '.join(running) or 'nothing to do'}", markup=False)
+    for note in pipeline.notes:
+        out.print(f"  note: {note}", markup=False)
+    out.print(_task_table(planned))
+    cameras = [(task.task, camera) for task in planned for camera in task.cameras]
+    if cameras:
+        out.print(_camera_table(cameras))
+    for task, camera in cameras:
+        if camera.why == "no input":
+            out.print(f"  {task}, {camera.label}: {camera.detail}", markup=False)
+
+
+def _task_table(planned: Sequence[TaskForecast]) -> Table:
+    table = Table("task", "runs", "why", "core-hours", "GPU-hours", box=None, padding=(0, 2))
+    for task in planned:
+        costs = (_hours(task.core_s), _hours(task.gpu_s)) if task.runs else ("", "")
+        table.add_row(task.task, "yes" if task.runs else "no", task.why, *costs)
+    return table
+
+
+def _camera_table(cameras: Sequence[tuple[str, CameraForecast]]) -> Table:
+    table = Table("task", "camera", "video", "frames", "chunks", "to decode", "read", "why", box=None, padding=(0, 2))
+    for task, camera in cameras:
         table.add_row(
+            task,
             camera.label,
             camera.video,
             f"{camera.n_frames:,}",
             str(camera.n_chunks),
             str(camera.n_chunks_left),
-            camera.why,
+            f"{camera.read_bytes / 1e6:,.1f} MB",
+            camera.detail or camera.why,
         )
     return table
+
+
+def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
+    unknown = totals["tasks_of_unknown_length"]
+    more = f", and {unknown} tasks of unknown length" if unknown else ""
+    out.print(
+        f"about {totals['core_hours']:.2f} core-hours, {totals['gpu_hours']:.2f} GPU-hours{more}; "
+        f"{totals['hours']:.2f} h on {totals['workers']} workers ({site})"
+    )
+    out.print(
+        f"{totals['read_bytes'] / 1e9:.2f} GB of video to read, about {totals['written_bytes'] / 1e9:.2f} GB to write; "
+        f"rates of video from {', '.join(sorted(sources)) or 'constants'}"
+    )
+
+
+def _hours(seconds: float | None) -> str:
+    return "unknown" if seconds is None else f"{seconds / 3600:.2f}"

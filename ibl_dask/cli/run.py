@@ -103,6 +103,9 @@ def say_how_it_went(result: Run) -> None:
     for row in table:
         for failure in row["failures"]:
             show_failure(row["session"], failure)
+        for task, reason in row["waiting"].items():
+            if task in row["excused"]:
+                out.print(f"{row['session']}: {task} waits. {reason}", markup=False)
         if row["chunks_kept"]:
             out.print(
                 f"{row['session']}: {row['chunks_kept']} chunks kept from an earlier run, "

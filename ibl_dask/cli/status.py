@@ -42,6 +42,8 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
     for row in shown:
         for message in dict.fromkeys(row["failures"]):
             show_failure(row["session"], message)
+        for message in dict.fromkeys(row["waiting"]):
+            out.print(f"{row['session']}: {message}", markup=False)
     return 0 if good else 1
 
 
@@ -81,7 +83,8 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
             row["done"] += 1
         elif name == "TaskFinished":
             row["tasks"][event["task"]] = event["status"]
-            row["failures"] += [failure["message"] for failure in event["failures"]]
+            told = "waiting" if event["status"] in ("Waiting", "Held") else "failures"
+            row[told] += [failure["message"] for failure in event["failures"]]
         elif name == "SessionFinished":
             row["state"] = "done" if event["is_success"] else "failed"
             row["qc"] = event["qc"]
@@ -101,6 +104,7 @@ def _row(path: str) -> dict[str, Any]:
         "tasks": {},
         "qc": {},
         "failures": [],
+        "waiting": [],
     }
 
 

@@ -188,6 +188,11 @@ class BatchCluster(SpecCluster):
         """Return how many workers there can be at most."""
         return self.profile.most_workers
 
+    @property
+    def offers(self) -> list[dict[str, float]]:
+        """Return what a worker of each pool offers."""
+        return [pool.worker_resources for pool in self.profile.pools if pool.max_jobs]
+
     def hopeless(self, asked: Mapping[str, float]) -> str:
         """Return why no pool can run a step, now or later; empty where one can."""
         if first_able(self.profile.pools, frozenset(asked.items())) is None:

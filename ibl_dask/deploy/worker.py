@@ -28,6 +28,7 @@ _NEEDED = (
     "ibl_dask.tasks.steps.index",
     "ibl_dask.tasks.steps.frames",
     "ibl_dask.video.framepass",
+    "av.video.reformatter",
     "ibl_dask.tasks.steps.times",
     "ibl_dask.tasks.steps.wheel",
     "scipy.signal",

@@ -1,16 +1,13 @@
 """The experiment description: what was recorded, with which devices, on which clock.
 
 Files in the wild are messy: versions without quotes, tasks as one dictionary, one protocol run twice, protocol
-number 0, keys nobody documented. The door (`ExperimentDescription.read`) takes all of these; what comes out is frozen.
+number 0, keys nobody documented. The door (`description_file`) takes all of these; what comes out is frozen.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ibl_dask.errors import DescriptionError
 
@@ -62,6 +59,13 @@ class Sync:
     """Extension of its binary, without the dot."""
     software: str | None = None
     """spikeglx, timeline, ...; None means the usual one for the kind."""
+    others: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """What else the description says of it, as read."""
+
+    @property
+    def label(self) -> str:
+        """Return what decides which tasks read it: the software of a nidq, unless that is SpikeGLX, else the kind."""
+        return self.software if self.kind == "nidq" and self.software not in (None, "spikeglx") else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,23 @@ class Protocol:
     """Its place in the session, from 0; given by `protocol_number` or by order."""
     extractors: tuple[str, ...] = ()
     """Extractor classes asked for by name, in order."""
+    is_numbered: bool = False
+    """Whether the description itself gives its number."""
+    order: int = field(default=0, compare=False)
+    """Its place in the description, from 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A part of a description that makes no sense; the others are used all the same."""
+
+    part: str
+    """Where in the file, with dots between: `cameras.left.fps`, `tasks.0`, ..."""
+    message: str
+    """What is wrong with it."""
+
+    def __str__(self) -> str:
+        return f"{self.part}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +119,21 @@ class ExperimentDescription:
     """Version of the description's layout."""
     devices: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """Devices other than cameras, as read."""
+    pose: tuple[str, ...] | None = None
+    """Pose estimators asked for, `dlc` or `lightning_pose`; None where the description leaves that to the lab."""
+    problems: tuple[Problem, ...] = ()
+    """Parts that make no sense and were left out."""
+    origin: str = "file"
+    """Where it comes from: `file`, or `protocol` where it was inferred from the protocol of a session without one."""
 
     def collections_of(self, protocol: str) -> tuple[str, ...]:
         """Return the folders of a protocol, one per run; empty where it did not run."""
         return tuple(p.collection for p in self.protocols if p.name == protocol and p.collection)
+
+    @property
+    def collections(self) -> tuple[str, ...]:
+        """Return the folders of all protocols, each once, in order."""
+        return tuple(dict.fromkeys(p.collection for p in self.protocols if p.collection))
 
     def protocol_in(self, collection: str) -> Protocol | None:
         """Return the protocol whose raw files are in a folder; None where there is none."""
@@ -139,160 +171,33 @@ class ExperimentDescription:
     def read(cls, path: Path) -> ExperimentDescription:
         """Read a description file.
 
+        Parts that make no sense are left out and listed in `problems`.
+
         Raises
         ------
         DescriptionError
-            If it is not YAML, or a part that is needed has the wrong shape.
+            If it is not a YAML mapping.
         """
-        try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise DescriptionError(
-                "the experiment description is not valid YAML",
-                where=str(path),
-                expected="a YAML mapping with sync, devices and tasks",
-                got=" ".join(str(error).split()),
-                do="mend the file, or copy it again from the acquisition computer",
-            ) from error
-        if content is None:
-            content = {}
-        try:
-            return _Door.model_validate(content).frozen()
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(str(part) for part in item['loc']) or 'file'}: {item['msg']}" for item in error.errors()
-            )
-            raise DescriptionError(
-                "the experiment description cannot be understood",
-                where=str(path),
-                expected="sync, devices and tasks as written by the acquisition software",
-                got=problems,
-                do="mend the parts named above",
-            ) from error
+        from ibl_dask.model.description_file import read_content, understand
+
+        return understand(read_content(path))
 
 
-class _Loose(BaseModel):
-    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
+def bpod_camera(description: ExperimentDescription) -> str | None:
+    """Return the camera whose pulses a Bpod can hold; None where that cannot be told.
 
-
-class _CameraDoor(_Loose):
-    collection: str | None = None
-    sync_label: str | None = None
-    fps: float | None = None
-    width: int | None = None
-    height: int | None = None
-    compressed: bool | None = None
-
-
-class _CamerasDoor(_Loose):
-    cameras: dict[str, _CameraDoor] = Field(default_factory=dict)
-
-    @field_validator("cameras", mode="before")
-    @classmethod
-    def _cameras(cls, value: object) -> object:
-        """Take keys in either case, as the acquisition software writes them."""
-        if not isinstance(value, dict):
-            return value or {}
-        return {
-            str(label): {str(k).lower(): v for k, v in body.items()} if isinstance(body, dict) else body or {}
-            for label, body in value.items()
-        }
-
-
-class _SyncDoor(_Loose):
-    collection: str | None = None
-    extension: str | None = None
-    acquisition_software: str | None = None
-
-
-class _ProtocolDoor(_Loose):
-    collection: str | None = None
-    sync_label: str | None = None
-    protocol_number: int | None = None
-    extractors: list[str] = Field(default_factory=list)
-
-    @field_validator("extractors", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        if value is None:
-            return []
-        return [value] if isinstance(value, str) else value
-
-
-class _Door(_Loose):
-    version: str = "1.0.0"
-    devices: dict[str, Any] = Field(default_factory=dict)
-    sync: dict[str, _SyncDoor] = Field(default_factory=dict)
-    tasks: list[dict[str, _ProtocolDoor]] = Field(default_factory=list)
-    procedures: list[str] = Field(default_factory=list)
-    projects: list[str] = Field(default_factory=list)
-
-    @field_validator("devices", "procedures", "projects", mode="before")
-    @classmethod
-    def _none_is_empty(cls, value: object) -> object:
-        return [] if value is None else value
-
-    @field_validator("devices", mode="before")
-    @classmethod
-    def _devices(cls, value: object) -> object:
-        return value or {}
-
-    @field_validator("sync", mode="before")
-    @classmethod
-    def _sync(cls, value: object) -> object:
-        return {k: v or {} for k, v in value.items()} if isinstance(value, dict) else value or {}
-
-    @field_validator("tasks", mode="before")
-    @classmethod
-    def _tasks(cls, value: object) -> object:
-        """Split dictionaries of several protocols, the layout before version 1.0.0."""
-        if value is None:
-            return []
-        entries = [value] if isinstance(value, dict) else value
-        if not isinstance(entries, list):
-            return value
-        return [
-            {name: body or {}}
-            for entry in entries
-            for name, body in (entry.items() if isinstance(entry, dict) else [(str(entry), {})])
-        ]
-
-    def frozen(self) -> ExperimentDescription:
-        cameras = []
-        for label, door in sorted(_CamerasDoor.model_validate(self.devices).cameras.items()):
-            described = "sync_label" in door.model_fields_set
-            cameras.append(
-                Camera(
-                    label=str(label).lower(),
-                    collection=door.collection or "raw_video_data",
-                    sync_label=door.sync_label if described else "audio",
-                    fps=door.fps,
-                    width=door.width,
-                    height=door.height,
-                    compressed=bool(door.compressed),
-                )
-            )
-        sync = None
-        if self.sync:
-            kind, body = next(iter(self.sync.items()))
-            usual = {"nidq": "raw_ephys_data", "bpod": "raw_behavior_data"}.get(kind, "raw_sync_data")
-            sync = Sync(kind, body.collection or usual, body.extension, body.acquisition_software)
-        protocols = tuple(
-            Protocol(
-                name=name,
-                collection=body.collection,
-                sync_label=body.sync_label,
-                number=order if body.protocol_number is None else body.protocol_number,
-                extractors=tuple(body.extractors),
-            )
-            for order, (name, body) in enumerate(pair for entry in self.tasks for pair in entry.items())
-        )
-        return ExperimentDescription(
-            cameras=tuple(cameras),
-            sync=sync,
-            protocols=protocols,
-            procedures=tuple(self.procedures),
-            projects=tuple(self.projects),
-            version=self.version,
-            devices={kind: body for kind, body in self.devices.items() if kind != "cameras"},
-        )
+    Port 1 takes one camera. Where several are described it is the one with `sync_label: bpod`, or the only one with a
+    sync line at all, or the left one, which training rigs have.
+    """
+    cameras = [camera for camera in description.cameras if camera.label in LABELS]
+    for chosen in (
+        [camera for camera in cameras if camera.sync_label == "bpod"],
+        [camera for camera in cameras if camera.sync_label is not None],
+        cameras,
+    ):
+        labels = [camera.label for camera in chosen]
+        if len(labels) == 1:
+            return labels[0]
+        if "left" in labels:
+            return "left"
+    return None

@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from ibl_dask.errors import DescriptionError, NotASession
+from ibl_dask.model import legacy
 from ibl_dask.model.description import ExperimentDescription
+from ibl_dask.model.description_file import read_content, understand
 
 _TAIL = re.compile(r"^(?P<subject>[^/]+)/(?P<date>\d{4}-\d{2}-\d{2})/(?P<number>\d{1,3})$")
 OWN_FOLDER = "ibl_dask"
@@ -106,7 +108,7 @@ class Session:
 
     @cached_property
     def description(self) -> ExperimentDescription:
-        """Read the experiment description.
+        """Read the experiment description; where there is none, infer it from the protocol of the session.
 
         Raises
         ------
@@ -116,12 +118,19 @@ class Session:
         for root in self.roots:
             found = sorted(root.glob("_ibl_experiment.description*.yaml"))
             if found:
-                return ExperimentDescription.read(found[0])
+                content = read_content(found[0])
+                if content or legacy.read_protocol(self.path) is None:
+                    return understand(content)
+        for root in self.roots:
+            protocol = legacy.read_protocol(root)
+            if protocol is not None:
+                return understand(legacy.legacy_content(protocol), origin="protocol")
         raise DescriptionError(
             "this session has no experiment description",
             where=str(self.path),
-            expected="a file _ibl_experiment.description.yaml in the session folder",
-            got="no file of that name",
+            expected="a file _ibl_experiment.description.yaml in the session folder, "
+            f"or the settings of a task in {legacy.TASK_FOLDER}",
+            got="neither",
             do="copy the session again from the acquisition computer, or write the file by hand: "
             "it names the cameras, the sync and the tasks",
         )

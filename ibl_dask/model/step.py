@@ -52,6 +52,9 @@ class Resources:
     """GPUs."""
     memory_gb: float = 1.0
     """Resident memory, GB."""
+    is_estimate: bool = False
+    """Whether cores and memory are what somebody wrote down once, so that a smaller worker will do where there is no
+    larger one."""
 
     @property
     def kind(self) -> str:
@@ -70,7 +73,7 @@ class Failure:
     kind: str
     """Name of the error class."""
     category: str
-    """input, output, run, usage, or bug for what nobody foresaw."""
+    """input, output, run, env, timeout, usage, or bug for what nobody foresaw."""
     message: str
     """The whole message."""
     traceback: str = ""

@@ -9,25 +9,10 @@ from typing import Any
 from ibl_dask.errors import UsageError
 from ibl_dask.model.step import Resources
 
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
-    """A file that a task reads or writes."""
-
-    pattern: str
-    """File name, with `*` where it may vary; a dataset UUID before the extension is always allowed."""
-    collection: str
-    """Folder relative to the session."""
-    required: bool = True
-    """False where the task copes without."""
-
-
-@dataclass(frozen=True, slots=True)
-class Signature:
-    """What a task reads and what it promises to leave behind."""
-
-    inputs: tuple[Dataset, ...] = ()
-    outputs: tuple[Dataset, ...] = ()
+TIME_OUT_S = 7200
+"""After how long the field takes a task for dead, s."""
+FIELD_MEMORY_GB = 4.0
+"""Memory that the field's tasks ask for, GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +33,78 @@ class TaskSpec:
     """0 to 100, higher first."""
     level: int = 0
     """Length of the longest way to a task without parents."""
+    io_charge: int = 5
+    """Share of a disk's speed that it takes, %."""
+    time_out_secs: int = TIME_OUT_S
+    """After how long it is taken for dead, s."""
+    env: str | None = None
+    """Environment that it needs, by label; None where the usual one of its package does."""
+    job_size: str = "small"
+    """`small` or `large`: the queue that the field's servers put it in."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the field's plain form of a task; `from_dict` reads it back."""
+        memory_gb = self.resources.memory_gb
+        return {
+            "name": self.name,
+            "executable": self.executable,
+            "arguments": dict(self.arguments),
+            "parents": list(self.parents),
+            "level": self.level,
+            "priority": self.priority,
+            "io_charge": self.io_charge,
+            "gpu": self.resources.gpu,
+            "cpu": self.resources.cpu,
+            "ram": int(memory_gb) if memory_gb == int(memory_gb) else memory_gb,
+            "time_out_secs": self.time_out_secs,
+            "env": self.env,
+            "job_size": self.job_size,
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> TaskSpec:
+        """Read the field's plain form of a task: that of `to_dict`, or a row as it is sent to Alyx.
+
+        Keys that say nothing of the task itself, such as `status`, are left out. Parents must be names.
+
+        Raises
+        ------
+        UsageError
+            If name or executable are not there, or a value makes no sense.
+        """
+        try:
+            resources = Resources(
+                cpu=int(_given(content, "cpu", 1)),
+                gpu=int(_given(content, "gpu", 0)),
+                memory_gb=float(_given(content, "ram", FIELD_MEMORY_GB)),
+            )
+            time_out_secs = content.get("time_out_secs") or content.get("time_out_sec") or TIME_OUT_S
+            return cls(
+                name=str(content["name"]),
+                executable=str(content["executable"]),
+                arguments=dict(content.get("arguments") or {}),
+                parents=tuple(map(str, content.get("parents") or ())),
+                resources=resources,
+                priority=int(_given(content, "priority", 30)),
+                level=int(_given(content, "level", 0)),
+                io_charge=int(_given(content, "io_charge", 5)),
+                time_out_secs=int(time_out_secs),
+                env=content.get("env"),
+                job_size=str(_given(content, "job_size", "small")),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise UsageError(
+                "this is no task",
+                where=str(content.get("name", "")),
+                expected="a mapping with name, executable, arguments and names of parents",
+                got=f"{type(error).__name__}: {error}",
+                do="write the file of tasks again from the session's description",
+            ) from error
+
+
+def _given(content: Mapping[str, Any], name: str, default: Any) -> Any:  # whatever YAML holds
+    value = content.get(name)
+    return default if value is None else value
 
 
 def sort_specs(specs: Iterable[TaskSpec]) -> tuple[TaskSpec, ...]:

@@ -88,6 +88,10 @@ class Elastic(Protocol):
     def most_workers(self) -> int:
         """Return how many workers there can be at most."""
 
+    @property
+    def offers(self) -> Sequence[Mapping[str, float]]:
+        """Return what a worker of each pool offers."""
+
     def want(self, demand: Mapping[frozenset[tuple[str, float]], int]) -> None:
         """Take how many steps could run now, or do, by what they ask for."""
 
@@ -176,10 +180,24 @@ class OnCluster:
 
     def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
         """Return how many steps could run now, or do, by what they ask for."""
-        demand = Counter({_asked(resources): n for resources, n in self._waiting.ready().items()})
-        demand.update(_asked(running.turn.step.resources) for running in self._running.values())
-        demand.update(_asked(turn.step.resources) for turn in self._doubtful)
+        demand: Counter[frozenset[tuple[str, float]]] = Counter()
+        for resources, n in self._waiting.ready().items():
+            demand[frozenset(self._asks(resources).items())] += n
+        for turn in (*(running.turn for running in self._running.values()), *self._doubtful):
+            demand[frozenset(self._asks(turn.step.resources).items())] += 1
         return demand
+
+    def _asks(self, resources: Resources) -> dict[str, float]:
+        """Return what a step asks of a worker; where that is a guess, no more than the largest one offers."""
+        asked = resources.for_dask()
+        if not resources.is_estimate:
+            return asked
+        offers = self._count_workers() if self._elastic is None else self._elastic.offers
+        able = [offered for offered in offers if resources.kind in offered]
+        return {
+            name: min(amount, max((offered.get(name, amount) for offered in able), default=amount))
+            for name, amount in asked.items()
+        }
 
     def _without_hope(self) -> list[StepRecord]:
         """Return the records of steps that nothing will ever run: failed."""
@@ -198,7 +216,7 @@ class OnCluster:
         ]
 
     def _hopeless(self, resources: Resources) -> str:
-        asked = resources.for_dask()
+        asked = self._asks(resources)
         if self._elastic is not None:
             return self._elastic.hopeless(asked)
         workers = self._count_workers()
@@ -225,7 +243,15 @@ class OnCluster:
         if not turns:
             return
         nodes = [
-            delayed_step(turn.step, turn.records, turn.root, turn.priority, 2 if is_alone else 1) for turn in turns
+            delayed_step(
+                turn.step,
+                turn.records,
+                turn.root,
+                turn.priority,
+                2 if is_alone else 1,
+                self._asks(turn.step.resources),
+            )
+            for turn in turns
         ]
         # Optimising would rename or fuse tasks and lose their annotations.
         futures = self._client.compute(nodes, optimize_graph=False)
@@ -269,10 +295,6 @@ class OnCluster:
         self._waiting.clear()
         if self._elastic is not None:
             self._elastic.want({})
-
-
-def _asked(resources: Resources) -> frozenset[tuple[str, float]]:
-    return frozenset(resources.for_dask().items())
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,14 @@ RETRIES = 2
 """How often Dask tries a task again that raised; steps report their own errors, so this is for the machinery."""
 
 
-def delayed_step(step: Step, records: Sequence[Any], root: Path, priority: int = 0, trial: int = 1) -> Any:
+def delayed_step(
+    step: Step,
+    records: Sequence[Any],
+    root: Path,
+    priority: int = 0,
+    trial: int = 1,
+    asked: Mapping[str, float] | None = None,
+) -> Any:
     """Return a Delayed that computes to the step's record.
 
     Parameters
@@ -33,9 +40,11 @@ def delayed_step(step: Step, records: Sequence[Any], root: Path, priority: int =
         Dask priority of the session, higher first.
     trial
         Enters the key from the second on: Dask would answer with the failure of the first.
+    asked
+        What it asks of a worker, where that is not `step.resources.for_dask()`.
     """
     order = priority - step.chunk / MOST_CHUNKS
-    with dask.annotate(resources=step.resources.for_dask(), priority=order, retries=RETRIES):
+    with dask.annotate(resources=dict(asked or step.resources.for_dask()), priority=order, retries=RETRIES):
         node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
         key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import DescriptionError, UsageError
-from ibl_dask.model.description import LABELS
+from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.compress import VideoCompress
-from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.tasks.register import VideoRegisterRaw
+from ibl_dask.tasks.deck import build_task
 from ibl_dask.tasks.steps.report import report
-from ibl_dask.tasks.task import Task, VideoTask
-from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq, bpod_camera
+from ibl_dask.tasks.task import Task
+from ibl_dask.tasks.video import VideoSyncQcBpod
 
 
 @dataclass(frozen=True, repr=False)
@@ -36,6 +33,8 @@ class Pipeline:
     """The same as plain data."""
     notes: tuple[str, ...] = ()
     """What was left out, and why."""
+    is_asked: bool = False
+    """Whether somebody asked for these tasks by name."""
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
@@ -87,9 +86,11 @@ def make_pipeline(
     session: Session | str | Path,
     *,
     tasks: Sequence[str] | None = None,
+    specs: Sequence[TaskSpec] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     overwrite: bool = False,
+    pose: Sequence[str] | None = None,
     **options: Any,  # options of tasks, by name
 ) -> Pipeline:
     """Turn a session's description into tasks.
@@ -100,10 +101,15 @@ def make_pipeline(
         What to plan.
     tasks : sequence of str, optional
         Names of the tasks wanted; all by default.
+    specs : sequence of TaskSpec, optional
+        Tasks instead of those that the description asks for.
     output_root, work_dir, overwrite
         See `Session` and `Workspace`.
+    pose : sequence of str, optional
+        Pose estimators wanted, `dlc` or `lightning_pose`, also both or none; by default those that the description
+        asks for under `pose:`, else DLC where the main clock is not a Bpod.
     options
-        Passed on to the camera tasks, for instance `chunk_pixels`.
+        Passed on to the camera tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
 
     Raises
     ------
@@ -115,73 +121,30 @@ def make_pipeline(
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    specs, notes = _specs(session)
-    if tasks is not None:
-        specs = _select(specs, tasks, session)
+    planned, notes = plan_tasks(session, tasks, specs, pose)
     common = {"work_dir": folder, "overwrite": overwrite}
-    built = {spec.name: _build(spec, session, common, options) for spec in specs}
-    return Pipeline(session, Workspace(session, folder, overwrite), built, specs, notes)
+    built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
+    clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
+    workspace = Workspace(session, folder, overwrite)
+    return Pipeline(session, workspace, built, planned, (*notes, *clocks), tasks is not None)
 
 
-def _specs(session: Session) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
-    description = session.description
-    labels = [camera.label for camera in description.cameras]
-    if not labels:
-        raise DescriptionError(
-            "this session's description names no camera",
-            where=str(session.path),
-            expected="cameras under `devices: cameras:`",
-            got="other devices: " + (", ".join(description.devices) or "none"),
-            do="add the cameras to the description, or leave this session out",
-        )
-    notes = []
-    converted = [camera.label for camera in description.cameras if camera.compressed]
-    # Registering names files, so it comes after those that rename some.
-    naming = ["VideoConvert"] if converted else []
-    specs = [VideoRegisterRaw(session, labels).spec("VideoRegisterRaw", naming)]
-    timed = [label for label in labels if label in LABELS]
-    if len(timed) < len(labels):
-        others = ", ".join(label for label in labels if label not in LABELS)
-        notes.append(f"cameras {others} are registered only: no route to time them is known")
-    kind = None if description.sync is None else description.sync.kind
-    parents: list[str] = []
-    recorded = [camera.label for camera in description.cameras if not camera.compressed]
-    if recorded:
-        specs.append(VideoCompress(session, recorded).spec("VideoCompress"))
-        parents.append("VideoCompress")
-    if converted:
-        specs.append(VideoConvert(session, converted).spec("VideoConvert"))
-        parents.append("VideoConvert")
-    if kind == "nidq" and timed:
-        # Cameras that compress their videos themselves are those of widefield rigs, which labcams records.
-        task = VideoSyncQcCamlog if converted else VideoSyncQcNidq
-        specs.append(task(session, timed).spec("VideoSyncQC_nidq", parents))
-    elif kind == "bpod" and timed:
-        notes += _bpod_specs(session, timed, specs, parents)
-    elif kind not in ("nidq", "bpod"):
-        clock = kind or "not described"
-        notes.append(f"no frame times: the main clock is {clock}, only nidq and bpod are supported so far")
-    return sort_specs(specs), tuple(notes)
-
-
-def _bpod_specs(session: Session, timed: Sequence[str], specs: list[TaskSpec], parents: Sequence[str]) -> list[str]:
-    """Add the task of the camera that a Bpod can time; return what there is to say about the others."""
-    label = bpod_camera(session.description)
-    if label is None:
-        return [
-            f"no frame times: the Bpod holds the pulses of one camera, and of {', '.join(timed)} the description does "
-            "not say which; set `sync_label: null` for those that are not wired to its port 1"
-        ]
-    task = VideoSyncQcBpod(session, [label])
-    specs.append(task.spec("VideoSyncQC_bpod", parents))
-    others = [other for other in timed if other != label]
-    notes = list(task.clock_notes)
-    if others:
-        notes.append(
-            f"cameras {', '.join(others)} are registered only: the Bpod holds the pulses of one camera, taken to be "
-            f"{label}"
-        )
-    return notes
+def plan_tasks(
+    session: Session,
+    tasks: Sequence[str] | None = None,
+    specs: Sequence[TaskSpec] | None = None,
+    pose: Sequence[str] | None = None,
+) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
+    """Return the tasks of a session as plain data, and what is to be said of them; see `make_pipeline`."""
+    notes: list[str] = []
+    if specs is None:
+        plan = plan_session(session.description, session.path, pose)
+        specs = plan.specs
+        notes += [str(problem) for problem in plan.problems]
+        if session.description.origin == "protocol":
+            notes.insert(0, "there is no description: what was recorded is inferred from the protocol")
+    planned = sort_specs(specs)
+    return planned if tasks is None else _select(planned, tasks, session), tuple(notes)
 
 
 def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:
@@ -200,11 +163,3 @@ def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) 
         chosen += found
     names = {spec.name for spec in chosen}
     return tuple(spec for spec in specs if spec.name in names)
-
-
-def _build(spec: TaskSpec, session: Session, common: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
-    module, name = spec.executable.rsplit(".", 1)
-    cls = getattr(import_module(module), name)
-    extra = options if issubclass(cls, VideoTask) and cls is not VideoRegisterRaw else {}
-    task: Task = cls(session, **{**spec.arguments, **common, **extra})
-    return task

@@ -9,10 +9,9 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +22,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
+from ibl_dask.pipeline.turns import Turn, blocking, held_back, make_turns, startable
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import holding
@@ -55,11 +55,15 @@ class SessionOutcome:
     """Records of all steps."""
     finished: bool = False
     """Whether it was driven to its end, good or bad."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Task that did not start -> why, and what to do."""
+    excused: set[str] = field(default_factory=set)
+    """Those of them that nobody asked for by name, and that only wait for what is not part of the session."""
 
     @property
     def is_success(self) -> bool:
         """Return whether nothing is left to do or to mend."""
-        good = bool(self.tasks) and all(status.is_success for status in self.tasks.values())
+        good = bool(self.tasks) and all(s.is_success or name in self.excused for name, s in self.tasks.items())
         return self.finished and good and not self.failures
 
     def count(self, kind: str, status: str) -> int:
@@ -116,10 +120,9 @@ class _Driven:
         self.outcome = outcome
         self.pipeline = pipeline
         self.held = contextlib.ExitStack()
-        self.waiting: set[Key] = set()
-        self.steps: dict[str, list[Step]] = {}
-        self.level = 0
-        self.phase: Literal["first", "rest", "report"] = "first"
+        self.turns = make_turns(pipeline.specs, pipeline.tasks)
+        self.waiting: dict[Key, list[Turn]] = {}
+        self.phase: Literal["tasks", "report"] = "tasks"
         self.started_s = time.time()
         self.clock = time.perf_counter()
 
@@ -182,7 +185,7 @@ class Driver:
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
                 self._active[driven.pipeline.session.reference] = driven
-                self._submit(driven, driven.pipeline.first_steps(0))
+                self._advance(driven, startable(driven.turns))
             except Exception as error:  # noqa: BLE001  # one session must not stop the others
                 if queue and queue[0][1] is outcome:
                     queue.pop(0)
@@ -201,57 +204,102 @@ class Driver:
                 do="give these sessions different --output-root folders, in two runs",
             )
 
-    def _submit(self, driven: _Driven, steps: Iterable[Step]) -> None:
-        unique = {step.key: step for step in steps if step.key not in driven.outcome.records}
-        driven.waiting = set(unique)
-        self._owner.update(dict.fromkeys(unique, driven))
-        names = Counter(key[0] for key in unique)
+    def _submit(self, driven: _Driven, steps: Sequence[Step]) -> None:
+        self._owner.update(dict.fromkeys((step.key for step in steps), driven))
+        names = Counter(step.key[0] for step in steps)
         self.emit(events.SessionPlanned(str(driven.outcome.path), dict(names), time.time()))
-        if unique:
-            session = driven.pipeline.session
-            self.executor.submit(list(unique.values()), session.outputs, driven.outcome.records, -1000 * driven.order)
-        else:
-            self._advance(driven)
+        session = driven.pipeline.session
+        self.executor.submit(steps, session.outputs, driven.outcome.records, -1000 * driven.order)
 
     def _take(self, record: StepRecord) -> None:
         driven = self._owner.pop(record.key)
         driven.outcome.records[record.key] = record
-        driven.waiting.discard(record.key)
         self.emit(events.StepFinished(str(driven.outcome.path), record))
-        if not driven.waiting:
-            try:
-                self._advance(driven)
-            except Exception as error:  # noqa: BLE001  # one session must not stop the others
-                self._give_up(driven.outcome, describe(error))
-                self._release(driven)
+        turns = driven.waiting.pop(record.key, [])
+        for turn in turns:
+            turn.waiting.discard(record.key)
+        try:
+            if driven.phase == "report":
+                self._finish(driven)
+            else:
+                self._advance(driven, [turn for turn in turns if not turn.waiting])
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            self._give_up(driven.outcome, describe(error))
+            self._release(driven)
 
-    def _advance(self, driven: _Driven) -> None:
-        if driven.phase == "first":
-            driven.phase = "rest"
-            steps = driven.pipeline.steps(driven.level, driven.outcome.records)
-            driven.steps |= steps
-            self._submit(driven, chain.from_iterable(steps.values()))
-        elif driven.phase == "rest" and driven.level + 1 < driven.pipeline.n_levels:
-            driven.phase, driven.level = "first", driven.level + 1
-            self._submit(driven, driven.pipeline.first_steps(driven.level))
-        elif driven.phase == "rest":
-            driven.phase = "report"
-            self._conclude(driven)
-            self._submit(driven, [driven.pipeline.report_step(self._what_ran(driven))])
-        else:
-            self._finish(driven)
-
-    def _conclude(self, driven: _Driven) -> None:
+    def _advance(self, driven: _Driven, turns: list[Turn]) -> None:
+        """Take tasks that wait for no step on, until each waits for one or ended; then those that waited for them."""
         records = driven.outcome.records
-        for name, task in driven.pipeline.tasks.items():
-            keys = [step.key for step in (*task.first_steps(), *driven.steps[name])]
-            status = task.conclude({key: records[key] for key in keys if key in records})
-            failures = task.failures
-            driven.outcome.tasks[name] = status
-            driven.outcome.failures = list(dict.fromkeys([*driven.outcome.failures, *failures]))
-            outputs = tuple(str(path) for path in task.outputs or ())
-            path = str(driven.outcome.path)
-            self.emit(events.TaskFinished(path, name, status, outputs, tuple(failures), time.time()))
+        fresh: dict[Key, Step] = {}
+        turns = list(turns)
+        while turns:
+            turn = turns.pop(0)
+            steps = self._next_steps(driven, turn)
+            if turn.is_over:
+                self._conclude(driven, turn)
+                turns += [other for other in startable(driven.turns) if other not in turns]
+                continue
+            turn.steps |= {step.key: step for step in steps}
+            turn.waiting = {step.key for step in steps if step.key not in records}
+            for key in turn.waiting:
+                if key not in driven.waiting:  # of two tasks that need one step the first brings it
+                    fresh[key] = turn.steps[key]
+                driven.waiting.setdefault(key, []).append(turn)
+            if not turn.waiting:
+                turns.append(turn)
+        if fresh:
+            self._submit(driven, list(fresh.values()))
+        if all(turn.is_over for turn in driven.turns.values()):
+            driven.phase = "report"
+            driven.outcome.tasks = {name: driven.outcome.tasks[name] for name in driven.turns}
+            self._submit(driven, [driven.pipeline.report_step(self._what_ran(driven))])
+
+    def _next_steps(self, driven: _Driven, turn: Turn) -> list[Step]:
+        """Take a task to its next phase and return the steps of that; what it raises ends that task alone."""
+        try:
+            if turn.phase == "held" and not self._may_start(driven, turn):
+                return []
+            if turn.phase == "held":
+                turn.phase = "first"
+                return turn.task.first_steps()
+            if turn.phase == "first":
+                turn.phase = "rest"
+                return turn.task.steps(driven.outcome.records)
+        except Exception as error:  # noqa: BLE001  # one task must not stop the others
+            turn.status, turn.reason = Status.ERRORED, describe(error)
+        turn.phase = "over"
+        return []
+
+    def _may_start(self, driven: _Driven, turn: Turn) -> bool:
+        """Return whether a task can start now; one that cannot is over."""
+        is_asked = driven.pipeline.is_asked
+        by = blocking(turn, driven.turns)
+        if by:
+            turn.status, turn.reason = Status.HELD, held_back(turn, by)
+            turn.is_excused = not is_asked and all(parent.is_excused or parent.status.is_success for parent in by)
+        else:
+            turn.reason = turn.task.obstacle()
+            turn.is_excused = turn.reason is not None and not is_asked
+        if turn.reason is not None:
+            turn.phase = "over"
+        return turn.reason is None
+
+    def _conclude(self, driven: _Driven, turn: Turn) -> None:
+        records, outcome = driven.outcome.records, driven.outcome
+        if turn.status is Status.WAITING:
+            mine = {key: records[key] for key in turn.steps}
+            turn.status = turn.task.conclude(mine, obstacle=turn.reason)
+        failures = [turn.reason] if turn.reason is not None else turn.task.failures
+        outcome.tasks[turn.name] = turn.status
+        if turn.status in (Status.WAITING, Status.HELD) and turn.reason is not None:
+            outcome.reasons[turn.name] = turn.reason.message
+        if turn.is_excused:
+            outcome.excused.add(turn.name)
+        elif turn.status is not Status.HELD:  # that of a held task is told already, as its parent's
+            outcome.failures = list(dict.fromkeys([*outcome.failures, *failures]))
+        outputs = tuple(str(path) for path in turn.task.outputs or ())
+        told = (str(outcome.path), turn.name, turn.status, outputs, tuple(failures), time.time())
+        self.emit(events.TaskFinished(*told))
 
     def _what_ran(self, driven: _Driven) -> dict[str, Any]:
         """Return what the report says of the run: plain values."""
@@ -402,6 +450,8 @@ def rows(run: Run) -> list[dict[str, Any]]:
             "qc": dict(outcome.qc),
             **dict(zip(("chunks_done", "chunks_kept"), outcome.chunks(), strict=True)),
             "failures": [failure.message for failure in outcome.failures],
+            "waiting": {name: reason for name, reason in outcome.reasons.items() if outcome.tasks[name] == "Waiting"},
+            "excused": sorted(outcome.excused),
             "report": "" if outcome.report is None else str(outcome.report),
         }
         for outcome in run.sessions

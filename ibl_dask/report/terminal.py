@@ -47,8 +47,8 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     sessions : iterable of mappings
-        `session`, `tasks` {name: status}, `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures`
-        (messages); all but the first may be missing. What went wrong is for the caller to tell, in full.
+        `session`, `tasks` {name: status}, `excused` (names), `qc` {camera: outcome}, `chunks_done`, `chunks_kept`,
+        `failures` (messages); all but the first may be missing. What went wrong is for the caller to tell, in full.
     """
     rows = sorted(sessions, key=_is_good)
     n_bad = sum(not _is_good(row) for row in rows)
@@ -150,8 +150,9 @@ def _measured(finding: Finding) -> Text:
 
 
 def _is_good(row: Mapping[str, Any]) -> bool:
-    tasks = row.get("tasks") or {}
-    return bool(tasks) and not row.get("failures") and all(str(s) in _SUCCESSES for s in tasks.values())
+    tasks, excused = row.get("tasks") or {}, row.get("excused") or ()
+    is_good = all(str(status) in _SUCCESSES or name in excused for name, status in tasks.items())
+    return bool(tasks) and not row.get("failures") and is_good
 
 
 def _tasks(tasks: Mapping[str, object] | None) -> Text:

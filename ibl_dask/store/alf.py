@@ -21,9 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ibl_dask.model.session import Session
-    from ibl_dask.model.task import Dataset
 
-_UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def find(session: Session, collection: str, pattern: str) -> Path | None:
@@ -60,7 +59,7 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
     if not folder.is_dir():
         return []
     found = [path for path in folder.iterdir() if regex.fullmatch(path.name) and os.path.exists(path)]  # noqa: PTH110  # `Path.exists` raises where it may not look
-    return sorted(found, key=lambda path: (re.search(rf"\.{_UUID}", path.name) is not None, path.name))
+    return sorted(found, key=lambda path: (re.search(rf"\.{UUID}", path.name) is not None, path.name))
 
 
 def require(session: Session, collection: str, pattern: str, do: str) -> Path:
@@ -95,11 +94,6 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
         where = " or ".join(str(root / collection / pattern) for root in reversed(session.roots))
         raise MissingFile("this file is not there", where=where, expected=pattern, got=got, do=do)
     return found
-
-
-def find_dataset(session: Session, dataset: Dataset) -> Path | None:
-    """Return the file of a signature entry; None where there is none."""
-    return find(session, dataset.collection, dataset.pattern)
 
 
 def identity(path: Path | None) -> dict[str, Any] | None:
@@ -163,4 +157,4 @@ def _regex(pattern: str) -> re.Pattern[str]:
     stem, dot, extension = pattern.rpartition(".")
     parts = (re.escape(part).replace(r"\*", ".*") for part in (stem, extension))
     head, tail = parts
-    return re.compile(f"{head}(\\.{_UUID})?{re.escape(dot)}{tail}")
+    return re.compile(f"{head}(\\.{UUID})?{re.escape(dot)}{tail}")

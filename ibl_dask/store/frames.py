@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -145,6 +146,19 @@ def _read(path: Path) -> FramesStore:
 def _column(array: Any) -> Column:  # zarr.Array, whose types lead nowhere
     dims = tuple(map(str, array.metadata.dimension_names))
     return Column(dims, np.asarray(array[...]), {name: str(text) for name, text in array.attrs.asdict().items()})
+
+
+def read_stored(path: Path) -> tuple[dict[str, str], dict[str, Any]] | None:
+    """Return what a store says it holds: fingerprints of its reducers, and identity of the video; None without one.
+
+    No array is looked at, so this is for plans: a store that was damaged since is made anew when it is run.
+    """
+    found = readable_folder(path)
+    try:
+        said = json.loads((found / "zarr.json").read_text())["attributes"] if found is not None else None
+        return None if said is None else (dict(said["fingerprints"]), dict(said["video"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def stored_fingerprints(path: Path, video: Mapping[str, Any]) -> dict[str, str]:

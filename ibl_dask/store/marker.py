@@ -44,6 +44,15 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
     return value
 
 
+def marked_fingerprint(path: Path) -> str | None:
+    """Return for which fingerprint a marker was written; None where there is none. Outputs are not looked at."""
+    try:
+        content = json.loads(path.read_text())
+        return str(content["fingerprint"]) if content["version"] == MARKER_VERSION else None
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _digest_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
-from ibl_dask.model.task import Dataset, Signature
+from ibl_dask.model.signature import ExpectedDataset, Signature
+from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
 from ibl_dask.store import alf
 from ibl_dask.tasks.raw import RawVideoTask
 from ibl_dask.tasks.steps import compress
@@ -38,7 +38,8 @@ class VideoCompress(RawVideoTask):
         See `VideoSyncQc`.
     """
 
-    resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=1.0)
+    ram = 1.0
+    job_size = "large"
 
     def __init__(
         self,
@@ -64,8 +65,8 @@ class VideoCompress(RawVideoTask):
     def signature(self) -> Signature:
         names = [(camera, f"_iblrig_{camera.label}Camera.raw") for camera in self.described]
         return Signature(
-            inputs=tuple(Dataset(f"{name}.avi", camera.collection, required=False) for camera, name in names),
-            outputs=tuple(Dataset(f"{name}.mp4", camera.collection) for camera, name in names),
+            inputs=tuple(ExpectedDataset.input(f"{name}.*", camera.collection) for camera, name in names),
+            outputs=tuple(ExpectedDataset.output(f"{name}.mp4", camera.collection) for camera, name in names),
         )
 
     def first_steps(self) -> list[Step]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from ibl_dask.model.description import Camera
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
-from ibl_dask.model.task import Dataset, Signature
+from ibl_dask.model.signature import ExpectedDataset, Signature
+from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
 from ibl_dask.store import alf
 from ibl_dask.tasks.raw import RawVideoTask
 from ibl_dask.tasks.steps import convert
@@ -26,15 +25,17 @@ class VideoConvert(RawVideoTask):
         See `RawVideoTask`.
     """
 
-    resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=0.5)
+    ram = 0.5
 
     @property
     def signature(self) -> Signature:
         names = [(c, labcams_pattern(c.label, part)) for c in self.described for part in ("avi", "camlog")]
         results = [(c, f"_iblrig_{c.label}Camera.raw", part) for c in self.described for part in ("mp4", "camlog")]
         return Signature(
-            inputs=tuple(Dataset(name, camera.collection, required=False) for camera, name in names),
-            outputs=tuple(Dataset(f"{name}.{part}", c.collection, part == "mp4") for c, name, part in results),
+            inputs=tuple(ExpectedDataset.input(name, camera.collection, False) for camera, name in names),
+            outputs=tuple(
+                ExpectedDataset.output(f"{name}.{part}", c.collection, part == "mp4") for c, name, part in results
+            ),
         )
 
     def is_finished(self) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.description import Camera
@@ -32,7 +32,8 @@ class RawVideoTask(VideoTask):
         If there is no such way, or raw videos should go where results go elsewhere.
     """
 
-    priority: ClassVar[int] = 90
+    priority = 90
+    io_charge = 100
 
     def __init__(
         self,

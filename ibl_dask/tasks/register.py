@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
-from ibl_dask.model.task import Dataset, Signature
+from ibl_dask.model.description import Camera
+from ibl_dask.model.signature import ExpectedDataset, Signature
+from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
 from ibl_dask.store import alf
 from ibl_dask.tasks.steps import register
-from ibl_dask.tasks.steps.inputs import CAMERA_FILES, video_pattern
+from ibl_dask.tasks.steps.inputs import labcams_pattern, video_pattern
 from ibl_dask.tasks.task import VideoTask
+
+_NOTED = ("timestamps*", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
+"""What a camera notes about its frames: how the names of these files end."""
 
 
 class VideoRegisterRaw(VideoTask):
@@ -19,20 +22,27 @@ class VideoRegisterRaw(VideoTask):
     The list is `ibl_dask/registration.json`; nothing leaves the disk.
     """
 
-    priority: ClassVar[int] = 100
-    resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=0.2)
+    priority = 100
+    ram = 0.2
 
     @property
     def signature(self) -> Signature:
-        named = [
-            (camera.collection, name)
-            for camera in self.described
-            for name in (
-                *(f"_iblrig_{camera.label}Camera.{part}" for part in CAMERA_FILES.values()),
-                *(video_pattern(camera.label, extension) for extension in ("avi", "mp4")),
+        cameras = self.described
+        folders = dict.fromkeys(camera.collection for camera in cameras)
+        return Signature(
+            outputs=(
+                *(_clock(camera) for camera in cameras),
+                *(
+                    ExpectedDataset.output(name, camera.collection, False)
+                    for camera in cameras
+                    for name in (
+                        *(f"_iblrig_{camera.label}Camera.{part}" for part in _NOTED),
+                        *(video_pattern(camera.label, extension) for extension in ("avi", "mp4")),
+                    )
+                ),
+                *(ExpectedDataset.output(register.WORKFLOWS, folder, False) for folder in folders),
             )
-        ]
-        return Signature(outputs=tuple(Dataset(name, collection, required=False) for collection, name in named))
+        )
 
     def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
         cameras = [
@@ -64,3 +74,13 @@ class VideoRegisterRaw(VideoTask):
             resources=self.resources,
         )
         return [*cameras, listing]
+
+
+def _clock(camera: Camera) -> ExpectedDataset:
+    """Return the file that says when a camera took its frames: one of two, or the log where labcams recorded it."""
+    kinds = ("raw.camlog",) if camera.compressed else ()
+    first, *others = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", *kinds))
+    clock: ExpectedDataset = ExpectedDataset.output(first, camera.collection)
+    for name in (*others, *((labcams_pattern(camera.label, "camlog"),) if kinds else ())):
+        clock = clock | ExpectedDataset.output(name, camera.collection)
+    return clock

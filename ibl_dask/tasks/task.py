@@ -6,23 +6,31 @@ Names and calling convention follow the field's pipelines, so that scripts and l
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from ibl_dask.errors import MissingFile, UsageError
+from ibl_dask.errors import MissingFile, TaskFailed, UsageError
 from ibl_dask.model.description import LABELS, Camera
 from ibl_dask.model.session import Session
+from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
-from ibl_dask.model.task import Signature, TaskSpec
-from ibl_dask.store import alf
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.expected import Found, find_files
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.walk import walk
+from ibl_dask.tasks.steps.method import has_method, in_place_obstacle, method_step, read_log
+from ibl_dask.tasks.walk import describe, walk
 
 
 class Task:
     """One unit of the field's pipelines.
+
+    A subclass says what it does in `steps`, or as the field's tasks do, in one method `_run(**kwargs)` that returns the
+    files it made: a path, a list of paths, or None where there was nothing to do. `setUp` and `tearDown` run before and
+    after that, on the worker.
 
     Parameters
     ----------
@@ -32,13 +40,49 @@ class Task:
         Where results and scratch go; see `Session` and `Workspace`.
     overwrite : bool
         Replace published ALF files that would change, instead of making a new revision.
+    parents : sequence of Task
+        Tasks that come before; they say the level.
+    on_error : str
+        `raise` makes `run` raise where it would return -1.
+    force : bool, optional
+        By default that of the class.
+    one, taskid, machine, clobber, location, scratch_folder, data_handler_class
+        Kept for the calling convention, and for subclasses that look at them: nothing here talks to a database, and
+        data are where the session is. `scratch_folder` stands for `work_dir` where that is not given.
     kwargs
         What a subclass takes; kept in `kwargs`.
     """
 
-    priority: ClassVar[int] = 30
-    level: ClassVar[int] = 0
-    resources: ClassVar[Resources] = Resources()
+    priority: int = 30
+    """0 to 100, higher first."""
+    level: int = 0
+    """Place in the pipeline, where no parents say it."""
+    cpu: int = 1
+    """Cores that it occupies."""
+    gpu: int = 0
+    """GPUs that it occupies."""
+    ram: float = 4
+    """Resident memory, GB."""
+    io_charge: int = 5
+    """Share of the disk's bandwidth that it takes, %."""
+    time_out_secs: int = 7200
+    """How long a task in another environment may take, s; steps in this one end by themselves."""
+    job_size: str = "small"
+    """The queue of a database that it belongs to: small or large."""
+    env: str | None = None
+    """Environment that it runs in; None for this one."""
+    force: bool = False
+    """Whether to run although there is nothing new."""
+    version: str = version("ibl_dask")
+    """Version that is noted with its results."""
+    dlcenv: Path | None = None
+    """Activation script of the environment for poses; None for the usual one."""
+    scripts: Path | None = None
+    """Folder of the scripts for poses; None for the usual one."""
+    copes_without: frozenset[str] = frozenset()
+    """Classes of parents that may have failed: it runs all the same."""
+    writes_elsewhere: bool = False
+    """Whether its `_run` writes to `self.session.outputs`, so that it may run where results go to an output root."""
 
     def __init__(
         self,
@@ -47,21 +91,46 @@ class Task:
         output_root: str | Path | None = None,
         work_dir: str | Path | None = None,
         overwrite: bool = False,
+        parents: Sequence[Task] | None = None,
+        taskid: str | None = None,
+        one: Any = None,  # a database client, which is not ours to know
+        machine: str | None = None,
+        clobber: bool = True,
+        location: str = "local",
+        scratch_folder: str | Path | None = None,
+        on_error: str = "continue",
+        force: bool | None = None,
+        data_handler_class: Any = None,
         **kwargs: Any,  # whatever a lab's subclass takes
     ) -> None:
         if isinstance(session_path, Session):
             self.session = session_path
         else:
             self.session = Session(Path(session_path), None if output_root is None else Path(output_root))
-        folder = default_work_dir(self.session) if work_dir is None else Path(work_dir).expanduser().absolute()
-        self.workspace = Workspace(self.session, folder, overwrite)
+        folder = work_dir or scratch_folder
+        scratch = default_work_dir(self.session) if folder is None else Path(folder).expanduser().absolute()
+        self.workspace = Workspace(self.session, scratch, overwrite)
         self.kwargs = kwargs
+        self.parents = list(parents or ())
+        if self.parents:
+            self.level = max(parent.level for parent in self.parents) + 1
+        self.taskid, self.one, self.machine, self.clobber = taskid, one, machine, clobber
+        self.location, self.on_error, self.data_handler_class = location, on_error, data_handler_class
+        if force is not None:
+            self.force = force
+        self.given: dict[str, Any] = {}
         self.records: dict[Key, StepRecord] = {}
         self.outputs: list[Path] | None = None
         self.status: int | None = None
         self.state: Status = Status.WAITING
         self.log = ""
         self.time_elapsed_secs: float | None = None
+        self._obstacle: Failure | None = None
+        self._lacking: list[str] = []
+
+    def __getstate__(self) -> dict[str, Any]:  # as pickle wants it
+        """Leave out what stays with the driver: a worker has no database."""
+        return {**self.__dict__, "one": None, "records": {}, "parents": []}
 
     @property
     def name(self) -> str:
@@ -74,9 +143,27 @@ class Task:
         return self.session.path
 
     @property
-    def signature(self) -> Signature:
-        """Return what the task reads and promises to leave behind."""
+    def resources(self) -> Resources:
+        """Return what it occupies."""
+        return Resources(max(1, self.cpu), self.gpu, float(self.ram), is_estimate=True)
+
+    @property
+    def signature(self) -> Signature | Mapping[str, Sequence[Described]]:
+        """Return what the task reads and promises to leave behind.
+
+        A `Signature`, or the field's form: lists of datasets or tuples under `input_files` and `output_files`.
+        """
         return Signature()
+
+    @property
+    def input_files(self) -> list[ExpectedDataset]:
+        """Return what the task reads."""
+        return list(read_signature(self.signature).inputs)
+
+    @property
+    def output_files(self) -> list[ExpectedDataset]:
+        """Return what the task promises to leave behind."""
+        return list(read_signature(self.signature).outputs)
 
     def first_steps(self) -> list[Step]:
         """Return the steps that must run before the others can be planned."""
@@ -90,7 +177,18 @@ class Task:
         records
             Records of the first steps.
         """
-        return []
+        return [method_step(self)] if has_method(type(self)) else []
+
+    def setUp(self, **kwargs: Any) -> bool:  # the field's name; arguments are those of `run`
+        """Prepare for `_run`; where it returns False, that is left out."""
+        return True
+
+    def tearDown(self) -> None:  # the field's name
+        """Clean up after `_run`, also where that failed."""
+
+    def obstacle(self) -> Failure | None:
+        """Return what the task waits for that no other task makes, such as an environment; None where it can run."""
+        return in_place_obstacle(self) if has_method(type(self)) else None
 
     def is_finished(self) -> bool:
         """Return whether what other tasks need of this one is there already."""
@@ -106,28 +204,54 @@ class Task:
         """Return the keyword arguments that build this task again; JSON."""
         return dict(self.kwargs)
 
-    def run(self) -> int:
-        """Run every step in this process; return the status code (0 done, -1 error)."""
+    def run(self, **kwargs: Any) -> int:  # what a subclass' `_run` takes
+        """Run every step in this process; return the status code: 0 done, -1 error, -2 try again, -3 incomplete.
+
+        Parameters
+        ----------
+        kwargs
+            Handed to `_run`; tasks made of steps look at `overwrite` alone.
+        """
         clock = time.perf_counter()
-        self.workspace.check_writable()
-        records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
-        walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
+        self.given = dict(kwargs)
+        if "overwrite" in kwargs:
+            self.workspace = replace(self.workspace, overwrite=bool(kwargs["overwrite"]))
+        self.records.clear()
+        obstacle = self.obstacle()
+        if obstacle is None:
+            self.workspace.check_writable()
+            records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
+            walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
         self.time_elapsed_secs = time.perf_counter() - clock
-        self.conclude()
+        self.conclude(obstacle=obstacle)
+        if self.on_error == "raise" and self.state is Status.ERRORED:
+            raise TaskFailed(
+                f"{self.name} failed",
+                where=str(self.session.path),
+                got="; ".join(failure.message for failure in self.failures),
+                do="read the task's log",
+            )
         return self.state.code
 
-    def conclude(self, records: Mapping[Key, StepRecord] | None = None) -> Status:
+    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
         if records is not None:
             self.records = dict(records)
+        self._obstacle = obstacle
         found = self._found_outputs()
-        failed = [r for r in self.records.values() if not r.is_ok]
-        missing = [d.pattern for d, path in found if path is None and d.required]
-        made = [Path(path) for r in self.records.values() for path in r.value.get("outputs", ())]
-        self.outputs = list(dict.fromkeys([*made, *(path for _, path in found if path is not None)]))
-        if failed or missing:
+        values = [r.value for r in self.records.values()]
+        made = [Path(path) for value in values for path in value.get("outputs", ())]
+        self.outputs = list(dict.fromkeys([*made, *(path for f in found for path in f.files)]))
+        self._lacking = sorted({pattern for f in found if not f.ok for pattern in f.missing})
+        if any(not r.is_ok for r in self.records.values()):
             self.state = Status.ERRORED
-        elif any("incomplete" in r.value for r in self.records.values()):
+        elif obstacle is not None or any("waiting" in value for value in values):
+            self.state = Status.WAITING
+        elif any("empty" in value for value in values):
+            self.state, self.outputs = Status.EMPTY, self.outputs or None
+        elif self._lacking:
+            self.state = Status.ERRORED
+        elif any("incomplete" in value for value in values):
             # Every output is there, but not all that it should hold, such as numbers of frames that do not decode.
             self.state = Status.INCOMPLETE
         elif not self.records:
@@ -135,7 +259,8 @@ class Task:
         else:
             self.state = Status.COMPLETE
         self.status = self.state.code
-        self.log = "\n".join(map(_line, self.records.values()))
+        logs = [read_log(Path(value["log"])) for value in values if "log" in value]
+        self.log = "\n".join([*logs, *map(_line, self.records.values())])
         return self.state
 
     @property
@@ -143,7 +268,46 @@ class Task:
         """Return what went wrong, each once: errors of steps, and what their results lack."""
         found = [r.failure for r in self.records.values() if r.failure is not None]
         lacking = (r.value["incomplete"] for r in self.records.values() if "incomplete" in r.value)
-        return list(dict.fromkeys([*found, *(Failure("Incomplete", "input", str(text)) for text in lacking)]))
+        found += [Failure("Incomplete", "input", str(text)) for text in lacking]
+        if self.state is Status.ERRORED and not found:
+            found.append(describe(self._missing_outputs()))
+        if self.state is Status.WAITING:
+            waiting = (str(r.value["waiting"]) for r in self.records.values() if "waiting" in r.value)
+            found += [Failure("Waiting", "run", text) for text in waiting]
+            found += [self._obstacle] if self._obstacle is not None else []
+        return list(dict.fromkeys(found))
+
+    def assert_expected(self, expected_files: Iterable[Described], silent: bool = False) -> tuple[bool, list[Path]]:
+        """Look for datasets.
+
+        Parameters
+        ----------
+        expected_files
+            What to look for.
+        silent
+            Kept for the calling convention.
+
+        Returns
+        -------
+        bool, list of Path
+            Whether all that are required are there, and their files.
+        """
+        found = [find_files(self.session.roots, read_dataset(entry, "input")) for entry in expected_files]
+        return all(f.ok for f in found), list(dict.fromkeys(path for f in found for path in f.files))
+
+    def assert_expected_inputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
+        """Look for the declared inputs; see `assert_expected_outputs`."""
+        found = [find_files(self.session.roots, expected) for expected in self.input_files]
+        missing = sorted({pattern for f in found if not f.ok for pattern in f.missing})
+        if missing and raise_error:
+            raise MissingFile(
+                f"{self.name} lacks what it reads",
+                where=" or ".join(map(str, reversed(self.session.roots))),
+                expected=", ".join(missing),
+                got="no such file, or one that should not be there",
+                do="copy these files from the acquisition computer, or run the tasks that make them",
+            )
+        return not missing, list(dict.fromkeys(path for f in found for path in f.files))
 
     def assert_expected_outputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
         """Look for the declared outputs.
@@ -151,7 +315,7 @@ class Task:
         Returns
         -------
         bool, list of Path
-            Whether every required one is there, and those that are.
+            Whether every required one is there and not empty, and those that are.
 
         Raises
         ------
@@ -159,19 +323,22 @@ class Task:
             If one is missing and `raise_error` is set.
         """
         found = self._found_outputs()
-        missing = [f"{d.collection}/{d.pattern}" for d, path in found if path is None and d.required]
-        if missing and raise_error:
-            raise MissingFile(
-                f"{self.name} did not leave its outputs",
-                where=str(self.session.outputs),
-                expected=", ".join(missing),
-                got="no such file",
-                do="read the task's log for the step that failed",
-            )
-        return not missing, [path for _, path in found if path is not None]
+        self._lacking = sorted({pattern for f in found if not f.ok for pattern in f.missing})
+        if self._lacking and raise_error:
+            raise self._missing_outputs()
+        return not self._lacking, list(dict.fromkeys(path for f in found for path in f.files))
 
-    def _found_outputs(self) -> list[tuple[Any, Path | None]]:
-        return [(dataset, alf.find_dataset(self.session, dataset)) for dataset in self.signature.outputs]
+    def _missing_outputs(self) -> MissingFile:
+        return MissingFile(
+            f"{self.name} did not leave its outputs",
+            where=str(self.session.outputs),
+            expected=", ".join(self._lacking),
+            got="no such file, or an empty one",
+            do="read the task's log for the step that failed",
+        )
+
+    def _found_outputs(self) -> list[Found]:
+        return [find_files(self.session.roots, expected, with_content=True) for expected in self.output_files]
 
     def _listen(self, record: StepRecord) -> None:
         self.records[record.key] = record
@@ -249,8 +416,6 @@ class VideoTask(DynamicTask):
         return {**super().arguments(), "cameras": list(self.cameras), **extra}
 
     def _camera(self, label: str) -> Camera:
-        from dataclasses import replace
-
         camera = self.session.description.camera(label)
         return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
 

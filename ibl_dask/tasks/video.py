@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibl_dask.errors import DescriptionError, UsageError
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.description import LABELS, Camera, ExperimentDescription
+from ibl_dask.model.description import Camera, bpod_camera
 from ibl_dask.model.session import Session
+from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
-from ibl_dask.model.task import Dataset, Signature
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.steps import checks, compress, frames, index, inputs, times, wheel
@@ -58,8 +58,9 @@ class VideoSyncQc(VideoTask):
         of an installed `ibllib`.
     """
 
-    priority: ClassVar[int] = 40
-    resources: ClassVar[Resources] = Resources(cpu=1, memory_gb=0.5)
+    priority = 40
+    ram = 0.5
+    copes_without = frozenset({"VideoRegisterRaw", "VideoCompress", "VideoConvert", "SyncPulses", "EphysSyncPulses"})
 
     def __init__(
         self,
@@ -79,7 +80,7 @@ class VideoSyncQc(VideoTask):
         self._indexing: dict[str, Step] = {}
 
     @property
-    def clock_inputs(self) -> tuple[Dataset, ...]:
+    def clock_inputs(self) -> tuple[ExpectedDataset, ...]:
         """Return the files of the main clock."""
         raise NotImplementedError
 
@@ -90,13 +91,15 @@ class VideoSyncQc(VideoTask):
     @property
     def signature(self) -> Signature:
         raw = [
-            Dataset(f"_iblrig_{c.label}Camera.{part}", c.collection, required=part == "raw.mp4")
+            ExpectedDataset.input(f"_iblrig_{c.label}Camera.{part}", c.collection, part == "raw.mp4")
             for c in self.described
-            for part in ("raw.mp4", *inputs.CAMERA_FILES.values())
+            for part in ("raw.mp4", "timestamps*", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
         ]
+        wheel = [ExpectedDataset.input(f"*wheel.{part}.npy", "alf", False) for part in ("position", "timestamps")]
+        description = ExpectedDataset.input("*experiment.description*", None, False)
         return Signature(
-            inputs=(*raw, *self.clock_inputs),
-            outputs=tuple(Dataset(f"_ibl_{c.label}Camera.times.npy", "alf") for c in self.described),
+            inputs=(*raw, *self.clock_inputs, *wheel, description),
+            outputs=tuple(ExpectedDataset.output(f"_ibl_{c.label}Camera.times.npy", "alf") for c in self.described),
         )
 
     def first_steps(self) -> list[Step]:
@@ -227,7 +230,7 @@ class VideoSyncQc(VideoTask):
         how = self.timing(camera)
         timing = step(
             kind="times",
-            fingerprint=fingerprint("times", 2, camera=label, video=video, inputs=self._timing_inputs(camera, how)),
+            fingerprint=self.timing_mark(camera, video, how),
             function=how.function,
             arguments={"workspace": self.workspace, "camera": camera, **how.arguments},
             needs=(indexing.key,),
@@ -307,6 +310,11 @@ class VideoSyncQc(VideoTask):
             ),
         }
 
+    def timing_mark(self, camera: Camera, video: Mapping[str, Any], how: Timing | None = None) -> str:
+        """Return what changes with everything that the times of a camera depend on; `video` is its identity."""
+        used = self._timing_inputs(camera, self.timing(camera) if how is None else how)
+        return fingerprint("times", 2, camera=camera.label, video=video, inputs=used)
+
     def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
         named = {name: alf.identity(path) for name, path in paths.items()}
@@ -352,12 +360,17 @@ class VideoSyncQcNidq(VideoSyncQc):
         return inputs.SyncFiles(self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx")
 
     @property
-    def clock_inputs(self) -> tuple[Dataset, ...]:
+    def clock_inputs(self) -> tuple[ExpectedDataset, ...]:
         sync = self.sync_files
-        triplet = [Dataset(f"_{sync.namespace}_sync.{part}.npy", sync.collection) for part in inputs.TRIPLET]
-        if sync.is_timeline:
-            return (*triplet, Dataset("_timeline_DAQdata.meta.json", sync.collection, required=False))
-        return (*triplet, Dataset("*.wiring.json", sync.collection, required=False))
+        first, second, third = (
+            ExpectedDataset.input(f"_{sync.namespace}_sync.{part}.npy", sync.collection) for part in inputs.TRIPLET
+        )
+        recording = "_timeline_DAQdata.raw.npy" if sync.is_timeline else "*.nidq.*bin"
+        described = ["_timeline_DAQdata.meta.json"] if sync.is_timeline else ["*.wiring.json", "*.nidq.meta"]
+        return (
+            (first & second & third) | ExpectedDataset.input(recording, sync.collection),
+            *(ExpectedDataset.input(name, sync.collection, False) for name in described),
+        )
 
     def first_steps(self) -> list[Step]:
         return [*super().first_steps(), *self._extract_steps()]
@@ -485,8 +498,8 @@ class VideoSyncQcBpod(VideoSyncQc):
         )
 
     @property
-    def clock_inputs(self) -> tuple[Dataset, ...]:
-        return (Dataset(TRIALS_FILE, self.trials.collection),)
+    def clock_inputs(self) -> tuple[ExpectedDataset, ...]:
+        return (ExpectedDataset.input(TRIALS_FILE, self.trials.collection),)
 
     def timing(self, camera: Camera) -> Timing:
         trials = self.trials
@@ -510,23 +523,3 @@ class VideoSyncQcBpod(VideoSyncQc):
                 do="set `sync_label: null` for those that are not wired to port 1, or name the camera (`cameras`)",
             )
         return label
-
-
-def bpod_camera(description: ExperimentDescription) -> str | None:
-    """Return the camera whose pulses a Bpod can hold; None where that cannot be told.
-
-    Port 1 takes one camera. Where several are described it is the one with `sync_label: bpod`, or the only one with a
-    sync line at all, or the left one, which training rigs have.
-    """
-    cameras = [camera for camera in description.cameras if camera.label in LABELS]
-    for chosen in (
-        [camera for camera in cameras if camera.sync_label == "bpod"],
-        [camera for camera in cameras if camera.sync_label is not None],
-        cameras,
-    ):
-        labels = [camera.label for camera in chosen]
-        if len(labels) == 1:
-            return labels[0]
-        if "left" in labels:
-            return "left"
-    return None

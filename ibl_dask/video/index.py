@@ -23,7 +23,6 @@ from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnreadableVideo
@@ -253,6 +252,8 @@ def open_video(path: Path) -> InputContainer:
     UnreadableVideo
         If FFmpeg cannot open it or it holds no video.
     """
+    import av
+
     try:
         options = {"fflags": "+noparse+nofillin"} if _is_avi(path) else {}
         container = av.open(str(path), options=options, metadata_errors="replace")
@@ -369,6 +370,8 @@ def _believe_first(starts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _packets(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
     """Yield every packet that holds something; the end of a file that was cut short is an end."""
+    import av
+
     n = 0
     try:
         for packet in container.demux(stream):

@@ -61,6 +61,59 @@ def read_video_tables(path: Path) -> VideoTables | None:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleTables:
+    """What the video track's tables say of its frames."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    times: NDArray[np.int64]
+    """Presentation time of every sample, ticks, in decode order. (sample,)"""
+    key_samples: NDArray[np.int64]
+    """Numbers of the samples that are called keyframes, in decode order. (n,)"""
+
+    @property
+    def n_samples(self) -> int:
+        """Return how many samples the track has."""
+        return len(self.times)
+
+
+def read_sample_tables(path: Path) -> SampleTables | None:
+    """Read the tables of the first video track; None where they do not say everything, or the file is no MP4.
+
+    Raises
+    ------
+    struct.error, ValueError, IndexError
+        If a table is damaged.
+    """
+    with path.open("rb") as file:
+        moov = _find_moov(file)
+    if moov is None or any(kind == b"mvex" for kind, _ in _boxes(moov)):
+        return None
+    track = next((track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"), None)
+    if track is None:
+        return None
+    found: dict[bytes, bytes] = {}
+    _collect(track, found)
+    if not {b"stts", b"stsz", b"stsd"} <= found.keys():
+        return None
+    edits, offsets = _edits(found.get(b"elst")), _composition_offsets(found.get(b"ctts"), found[b"stsz"])
+    if edits is None or len(edits) > 1 or offsets is None:
+        return None
+    n_runs = int.from_bytes(found[b"stts"][4:8], "big")
+    runs = np.frombuffer(found[b"stts"], ">u4", 2 * n_runs, 8).reshape(-1, 2).astype(np.int64)
+    steps = np.repeat(runs[:, 1], runs[:, 0])
+    times = np.concatenate([[0], np.cumsum(steps[:-1])]) if len(steps) else steps
+    sync = found.get(b"stss")
+    n_keys = 0 if sync is None else int.from_bytes(sync[4:8], "big")
+    keys = np.arange(len(steps)) if sync is None else np.frombuffer(sync, ">u4", n_keys, 8).astype(np.int64) - 1
+    # The sample description: 16 bytes of header, then fields of fixed size up to width and height.
+    width, height = struct.unpack_from(">HH", found[b"stsd"], 40)
+    return SampleTables(width, height, times + offsets if len(offsets) else times, keys[keys < len(steps)])
+
+
 def ends_whole(path: Path) -> bool:
     """Return whether an MP4 is not cut within its media data or a fragment's tables."""
     with path.open("rb") as file:

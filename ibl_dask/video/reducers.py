@@ -11,9 +11,7 @@ from collections import deque
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-import cv2
 import numpy as np
-from av.video.reformatter import VideoReformatter
 
 from ibl_dask.model.region import Region
 from ibl_dask.model.step import fingerprint
@@ -167,6 +165,8 @@ class _BrightnessOfChunk(_Filling):
         self.values = self._arrays[reducer.name]
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
+        import cv2
+
         self.values[number - self.first] = cv2.sumElems(self.region.of(luma))[0] / self.n_pixels
 
 
@@ -260,6 +260,8 @@ class _MotionEnergyOfVideo(_EndToEnd):
 
 
 def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    import cv2
+
     return cv2.norm(one, other, cv2.NORM_L1) / one.size
 
 
@@ -295,6 +297,8 @@ class _SharpnessOfChunk(_Filling):
 
 def sharpness(luma: NDArray[np.uint8]) -> float:
     """Return the variance of the Laplacian of a frame at half resolution."""
+    import cv2
+
     height, width = luma.shape
     half = cv2.resize(luma, (max(1, width // 2), max(1, height // 2)), interpolation=cv2.INTER_AREA)
     _, deviation = cv2.meanStdDev(cv2.Laplacian(half, cv2.CV_16S))
@@ -331,6 +335,8 @@ class _ThumbnailsOfChunk(_Filling):
         self.size = (reducer.width, reducer.height)
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
+        import cv2
+
         i = self.place.get(number)
         if i is not None:
             self._arrays["thumbnail"][i] = cv2.resize(luma, self.size, interpolation=cv2.INTER_AREA)
@@ -386,6 +392,8 @@ class _QcSamplesOfChunk(_Filling):
         self.first_channel = _FirstChannel()
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
+        import cv2
+
         i = self.place.get(number)
         if i is None:
             return
@@ -401,10 +409,14 @@ class _FirstChannel:
     """Takes the first channel of frames as `cv2.VideoCapture` converts them."""
 
     def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._converter = VideoReformatter()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
         # One converter for all frames, and no threads of its own: setting these up costs more than the conversion.
+        import cv2
+
         picture = self._converter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
         return np.asarray(cv2.extractChannel(np.asarray(picture.to_ndarray(), np.uint8), 0), np.uint8)
 
@@ -466,6 +478,8 @@ class _FaceMatchOfChunk(_Filling):
         self.n_bytes = -(-(height - self.height + 1) * (width - self.width + 1) // 8)
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
+        import cv2
+
         i = self.place.get(number)
         if i is None:
             return
@@ -536,6 +550,8 @@ def median_place(x: NDArray[np.float64], y: NDArray[np.float64], frames: Sequenc
 
 def laplacian_variances(image: NDArray[np.uint8], regions: Sequence[Region]) -> list[float]:
     """Return the variance of the Laplacian in each region."""
+    import cv2
+
     laplacian = np.asarray(cv2.Laplacian(image, cv2.CV_16S, ksize=1))
     return [float(region.of(laplacian).var()) for region in regions]
 
@@ -559,6 +575,7 @@ def high_frequency_mean(image: NDArray[np.uint8], half_side: int = 60) -> float:
     float
         0 where nothing is left.
     """
+    import cv2
     from scipy import fft
 
     spectrum = fft.fft2(image.astype(np.float32))

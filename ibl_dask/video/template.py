@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from ibl_dask.errors import UnusableFile, UsageError
@@ -207,6 +206,8 @@ class FaceFinder:
 
     def histogram_correlation(self, image: NDArray[np.uint8]) -> float:
         """Return the correlation of an image's histogram of grey levels with that of the reference frame, -1 to 1."""
+        import cv2
+
         return float(cv2.compareHist(_histogram(image), self._histogram, cv2.HISTCMP_CORREL))
 
     def find(self, image: NDArray[np.uint8]) -> Match:
@@ -219,6 +220,8 @@ class FaceFinder:
         resolution decides among and around them. Where even the best score is low, or the best place lies on the
         rim of what was looked at, the image hardly shows the template: then every place is looked at.
         """
+        import cv2
+
         if self._reduced is None:
             return self.search(image)
         scores = cv2.matchTemplate(_reduce(image), self._reduced, cv2.TM_CCOEFF_NORMED)
@@ -228,6 +231,8 @@ class FaceFinder:
 
     def search(self, image: NDArray[np.uint8]) -> Match:
         """Return the best place of all, as the reference looks for it; 55 ms for a frame of the left camera."""
+        import cv2
+
         _, score, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(image, self.template, cv2.TM_CCOEFF_NORMED))
         return Match(int(x), int(y), float(score))
 
@@ -245,11 +250,15 @@ class FaceFinder:
 
 
 def _histogram(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    import cv2
+
     return np.asarray(cv2.calcHist([image], [0], None, [256], [0, 256]), np.float32)
 
 
 def _reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return an image at a quarter of its resolution; rows and columns that fill no block are left out."""
+    import cv2
+
     height, width = (n // _FACTOR for n in image.shape)
     whole = image[: height * _FACTOR, : width * _FACTOR]
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
@@ -257,6 +266,8 @@ def _reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _best_places(scores: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     """Yield the places (x, y) of the highest summits."""
+    import cv2
+
     scores = scores.copy()
     highest = None
     for _ in range(_N_PLACES):
@@ -289,6 +300,8 @@ def sharp_places(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     Which place counts is known when every frame of the video was looked at. Sums over any rectangle come from integral
     images, exact in float64, so that each bit is what the variance of that region would say.
     """
+    import cv2
+
     laplacian = cv2.Laplacian(image, cv2.CV_16S, ksize=1)
     sums, squares = cv2.integral2(laplacian, sdepth=cv2.CV_64F, sqdepth=cv2.CV_64F)
     n = height * width

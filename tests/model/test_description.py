@@ -223,8 +223,6 @@ def test_invalid_yaml_is_refused_with_file_and_place(read, tmp_path: Path, text:
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ("- a\n- b", "file"),
-        ("just words", "file"),
         ("devices: [left, right]", "devices"),
         ("devices: {cameras: [left, right]}", "cameras"),
         ("devices: {cameras: {left: raw_video_data}}", "cameras.left"),
@@ -237,12 +235,43 @@ def test_invalid_yaml_is_refused_with_file_and_place(read, tmp_path: Path, text:
         ("projects: {a: b}", "projects"),
     ],
 )
-def test_wrong_shape_is_refused_naming_the_part(read, text: str, part: str) -> None:
-    with pytest.raises(DescriptionError) as caught:
+def test_a_part_of_the_wrong_shape_is_named_and_left_out(read, text: str, part: str) -> None:
+    found = read(text).problems
+    assert [problem.part for problem in found] == [part]
+    assert found[0].message
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "just words", "3"])
+def test_a_file_that_is_no_mapping_is_refused(read, text: str) -> None:
+    with pytest.raises(DescriptionError, match="cannot be understood") as caught:
         read(text)
-    assert f"{part}: " in caught.value.got
     assert caught.value.where.endswith("_ibl_experiment.description.yaml")
     assert caught.value.do
+
+
+def test_a_device_that_makes_no_sense_does_not_stop_the_others(read) -> None:
+    description = read(
+        "devices: {cameras: {left: {fps: fast}, right: , body: [1]}}\n"
+        "sync: {nidq: {collection: raw_ephys_data}}\n"
+        "tasks: [cw: {protocol_number: first}, other: ]"
+    )
+    assert [camera.label for camera in description.cameras] == ["right"]
+    assert [(p.name, p.number) for p in description.protocols] == [("other", 1)]
+    assert description.sync == Sync("nidq", "raw_ephys_data")
+    assert {p.part.rsplit(".", 1)[0] for p in description.problems} == {"cameras", "cameras.left", "tasks.0.cw"}
+
+
+def test_of_several_main_clocks_the_first_is_taken_and_said(read) -> None:
+    description = read("sync: {nidq: {}, bpod: {}}")
+    assert description.sync is not None
+    assert description.sync.kind == "nidq"
+    assert "nidq, bpod" in str(description.problems[0])
+
+
+@pytest.mark.parametrize(("text", "names"), [("", None), ("pose: dlc", ("dlc",)), ("pose: []", ())])
+def test_a_description_may_ask_for_pose(read, text: str, names: tuple[str, ...] | None) -> None:
+    assert read(text).pose == names
+    assert read("pose: [dlc, sleap]").problems[0].part == "pose"
 
 
 YAML_VALUE = st.recursive(

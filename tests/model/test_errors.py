@@ -34,7 +34,7 @@ def test_error_leaves_out_what_was_not_given(kind: type[errors.IblDaskError]) ->
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_every_error_says_who_can_mend_it(kind: type[errors.IblDaskError]) -> None:
-    assert kind.category in ("error", "input", "output", "run", "usage")
+    assert kind.category in ("error", "input", "output", "run", "env", "timeout", "bug", "usage")
     assert (kind.category == "error") is (kind is errors.IblDaskError)
 
 
@@ -46,6 +46,7 @@ def test_every_error_says_who_can_mend_it(kind: type[errors.IblDaskError]) -> No
         (errors.NotASession, ValueError),
         (errors.NotWritable, OSError),
         (errors.SessionLocked, RuntimeError),
+        (errors.TaskTimedOut, TimeoutError),
         (errors.UsageError, ValueError),
     ],
 )

@@ -342,6 +342,134 @@ def run_checks(label, **data):
     return {"outcome": outcome.name, "n_checks": len(metrics)}
 
 
+# -- tasks of a session ----------------------------------------------------------------------------------------------
+
+
+@call
+def plan(session):
+    """The tasks of a session as plain data, without a database."""
+    from ibllib.pipes.dynamic_pipeline import make_pipeline
+
+    pipeline = make_pipeline(Path(session), one=None)
+    return {"specs": [spec.to_dict() for spec in pipeline.task_specs()], "errors": pipeline.planner_errors}
+
+
+@call
+def write_plan(session):
+    """Write `pipeline_tasks.yaml`."""
+    from ibllib.pipes.dynamic_pipeline import make_pipeline, make_pipeline_dict
+
+    return {"rows": make_pipeline_dict(make_pipeline(Path(session), one=None))}
+
+
+@call
+def read_plan(session):
+    """Read `pipeline_tasks.yaml` and build every task of it."""
+    from ibllib.pipes.dynamic_pipeline import load_pipeline_dict
+    from ibllib.pipes.spec import TaskSpec, sort_specs
+
+    specs = sort_specs(TaskSpec.from_dict(row) for row in load_pipeline_dict(session))
+    built = [type(spec.instantiate(Path(session), one=None)).__name__ for spec in specs]
+    return {"specs": [spec.to_dict() for spec in specs], "built": built}
+
+
+@call
+def task_classes():
+    """What every class of the pipelines says that it occupies."""
+    import importlib
+    import inspect
+
+    from ibllib.pipes.tasks import Task
+
+    found = {}
+    names = ("base", "behavior", "sync", "ephys", "audio", "widefield", "video")
+    for module in [*(f"ibllib.pipes.{name}_tasks" for name in names), "iblphotometry.tasks"]:
+        for name, cls in vars(importlib.import_module(module)).items():
+            if inspect.isclass(cls) and issubclass(cls, Task) and cls.__module__ == module:
+                fields = ("priority", "cpu", "gpu", "ram", "io_charge", "time_out_secs", "job_size", "env")
+                found[f"{module}.{name}"] = {field: getattr(cls, field) for field in fields}
+    return found
+
+
+@call
+def merge(first, second):
+    """Two descriptions together."""
+    from ibllib.io.session_params import merge_params
+
+    return {"merged": merge_params(first, second, copy=True)}
+
+
+@call
+def legacy(protocol):
+    """The description that a protocol stands for."""
+    from ibllib.pipes.dynamic_pipeline import get_acquisition_description
+
+    return {"content": get_acquisition_description(protocol)}
+
+
+# -- signatures and tasks ------------------------------------------------------------------------------------------
+
+
+def expected_dataset(node):
+    """Build an expression of datasets from nested lists."""
+    from ibllib.oneibl.data_handlers import ExpectedDataset
+
+    if node[0] == "not":
+        return ~expected_dataset(node[1])
+    if node[0] in ("and", "or", "xor"):
+        left, right = map(expected_dataset, node[1:])
+        return {"and": lambda: left & right, "or": lambda: left | right, "xor": lambda: left ^ right}[node[0]]()
+    name, collection, required, register, revision = node[1:]
+    build = ExpectedDataset.output if node[0] == "output" else ExpectedDataset.input
+    return build(name, collection, required, register, revision=revision)
+
+
+@call
+def find_datasets(cases):
+    """Look for expressions, each in a folder of its own, with and without what is not to be registered.
+
+    The answer is a message where there can be no such expression.
+    """
+    found = []
+    for root, node in cases:
+        try:
+            expected = expected_dataset(node)
+        except TypeError as error:
+            found.append(str(error))
+            continue
+        answers = []
+        for register in (False, True):
+            ok, files, missing = expected.find_files(root, register=register)
+            names = sorted(path.relative_to(root).as_posix() for path in files)
+            lacking = [missing] if isinstance(missing, str) else sorted(missing or ())
+            answers.append([bool(ok), names, lacking])
+        found.append(answers)
+    return {"found": found}
+
+
+@call
+def task_signature(name, session, arguments):
+    """Return what a video task reads and writes: name, collection, and whether it is required."""
+    from ibllib.pipes import video_tasks
+
+    task = getattr(video_tasks, name)(session, **arguments)
+    return {
+        part: [[str(entry[0]), str(entry[1]), bool(entry[2])] for entry in task.signature[part]]
+        for part in ("input_files", "output_files")
+    }
+
+
+@call
+def run_task(executable, session, arguments):
+    """Run a task of the reference on files alone."""
+    import importlib
+
+    module, name = executable.rsplit(".", 1)
+    task = getattr(importlib.import_module(module), name)(session, one=None, location="local", **arguments)
+    status = task.run()
+    return {"status": status, "outputs": [str(path) for path in task.outputs or ()], "log": task.log}
+
+
 # -- asking and answering ------------------------------------------------------------------------------------------
 
 

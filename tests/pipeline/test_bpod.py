@@ -288,9 +288,21 @@ def test_trials_that_cannot_be_used_are_refused_and_the_video_is_measured_all_th
     assert not (folder / "alf" / "_ibl_leftCamera.times.npy").exists()
 
 
-def test_a_session_without_description_is_refused_as_on_other_rigs(training):
+def test_a_session_without_description_is_described_by_its_protocol(training):
+    folder, truth = training
+    (folder / "_ibl_experiment.description.yaml").unlink()
+    settings = folder / "raw_behavior_data" / "_iblrig_taskSettings.raw.json"
+    settings.write_text('{"PYBPOD_PROTOCOL": "_iblrig_tasks_trainingChoiceWorld6.4.2"}')
+    assert "inferred from the protocol" in make_pipeline(folder).notes[0]
+    result = run([folder])
+    assert result.exit_code == 0, message_of(result)
+    assert len(times_of(folder)) == truth.camera.n_frames
+
+
+def test_a_session_without_description_and_protocol_is_refused(training):
     folder, _ = training
     (folder / "_ibl_experiment.description.yaml").unlink()
+    (folder / "raw_behavior_data" / "_iblrig_taskSettings.raw.json").unlink()
     result = run([folder])
     assert result.exit_code == 1
     assert "no experiment description" in message_of(result)

@@ -118,7 +118,7 @@ def test_timing_waits_for_the_conversion_and_registering_for_the_names(session):
     pipeline = make_pipeline(session)
     parents = {spec.name: (spec.parents, spec.level) for spec in pipeline.specs}
     assert parents["VideoConvert"] == ((), 0)
-    assert parents["VideoSyncQC_nidq"] == (("VideoConvert",), 1)
+    assert parents["VideoSyncQC_nidq"] == (("VideoConvert", "SyncPulses_nidq"), 2)
     assert parents["VideoRegisterRaw"] == (("VideoConvert",), 1)
     assert pipeline.tasks["VideoConvert"].priority == 90
 

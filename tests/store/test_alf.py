@@ -14,7 +14,6 @@ from one.alf import io as alfio
 
 from ibl_dask.errors import MissingFile, NotWritable
 from ibl_dask.model.session import Session
-from ibl_dask.model.task import Dataset
 from ibl_dask.store import alf
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
@@ -51,7 +50,6 @@ def test_file_with_a_dataset_uuid_is_found_under_its_plain_name(session: Session
     touch(path)
     assert alf.find(session, "alf", "_ibl_leftCamera.times.npy") == path
     assert alf.find(session, "alf", "_ibl_*Camera.times.npy") == path
-    assert alf.find_dataset(session, Dataset("_ibl_leftCamera.times.npy", "alf")) == path
 
 
 @given(unique=st.uuids())

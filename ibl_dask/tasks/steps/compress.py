@@ -147,7 +147,8 @@ def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: 
             do="copy the file again from the acquisition computer; if the original is the same, repair it with "
             "ffmpeg -i in.avi -c copy out.avi",
         )
-    return {"video": str(video), "frames": len(found), "identity": found.identity(), "codec": found.codec}
+    size = {"width": found.width, "height": found.height}
+    return {"video": str(video), "frames": len(found), "identity": found.identity(), "codec": found.codec, **size}
 
 
 def encode_chunk(

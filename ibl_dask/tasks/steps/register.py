@@ -27,7 +27,7 @@ REGISTRATION_VERSION = 1
 SNAPSHOT_FOLDER = "snapshots"
 SNAPSHOT_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif")
 _VIDEO_EXTENSIONS = ("avi", "mp4", "mkv", "mov")
-_WORKFLOWS = "_iblrig_videoCodeFiles.raw*.*"
+WORKFLOWS = "_iblrig_videoCodeFiles.raw*.*"
 """The programs that recorded the videos."""
 _ENCODINGS = ("utf-8-sig", "cp1252")
 
@@ -76,7 +76,7 @@ def write_registration(*, records: Records, workspace: Workspace, cameras: Seque
         for path in camera_files(workspace, camera)
     ]
     for collection in collections:
-        files += [_entry(workspace, path) for path in alf.find_all(workspace.session, collection, _WORKFLOWS)]
+        files += [_entry(workspace, path) for path in alf.find_all(workspace.session, collection, WORKFLOWS)]
         notes += [note for folder in _folders(workspace, collection) for note in _dangling(workspace, folder)]
     snapshots = [snapshot for collection in collections for snapshot in _snapshots(workspace, collection, notes)]
     content = {

@@ -1,0 +1,98 @@
+"""Plan a cohort: how long `ibl-dask plan` takes for many sessions of an hour, and what it imports.
+
+Every session has three cameras of 216,000 frames, two probes and two protocols; videos are links to one file, since
+only their tables are read.
+
+    python benchmarks/plan.py [n_sessions]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import yaml
+
+N_FRAMES = 216_000
+HEAVY = ("av", "cv2", "dask", "distributed", "torch", "ibllib", "tensorflow")
+PLAN = """
+import contextlib, io, json, sys, time
+clock = time.perf_counter()
+from ibl_dask.cli.plan import show_plan
+imported = time.perf_counter() - clock
+told = io.StringIO()
+with contextlib.redirect_stdout(told):
+    show_plan([sys.argv[1]], None, None, None, None, as_json=True)
+totals = json.loads(told.getvalue())["totals"]
+heavy = [name for name in {heavy!r} if name in sys.modules]
+print(json.dumps([imported, time.perf_counter() - clock, heavy, totals]))
+"""
+
+
+def write_video(path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=60, options={"preset": "ultrafast", "g": "250", "bf": "2"})
+        stream.width, stream.height, stream.pix_fmt = 16, 16, "yuv420p"
+        frame = av.VideoFrame.from_ndarray(np.zeros((24, 16), np.uint8), format="yuv420p")
+        for number in range(N_FRAMES):
+            frame.pts = number
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def write_session(folder: Path, video: Path) -> None:
+    description = {
+        "version": "1.0.0",
+        "sync": {"nidq": {"collection": "raw_ephys_data", "extension": "bin", "acquisition_software": "spikeglx"}},
+        "devices": {
+            "cameras": {label: {"collection": "raw_video_data"} for label in ("left", "right", "body")},
+            "neuropixel": {name: {"collection": f"raw_ephys_data/{name}"} for name in ("probe00", "probe01")},
+        },
+        "tasks": [
+            {"_iblrig_tasks_ephysChoiceWorld": {"collection": "raw_task_data_00"}},
+            {"_iblrig_tasks_passiveChoiceWorld": {"collection": "raw_task_data_01"}},
+        ],
+    }
+    for name in ("raw_video_data", "raw_ephys_data/probe00", "raw_ephys_data/probe01"):
+        (folder / name).mkdir(parents=True)
+    (folder / "_ibl_experiment.description.yaml").write_text(yaml.safe_dump(description))
+    for label in ("left", "right", "body"):
+        os.link(video, folder / "raw_video_data" / f"_iblrig_{label}Camera.raw.mp4")
+    for name in ("probe00", "probe01"):
+        header = "imDatPrb_type=0\nimDatPrb_port=1\nimDatPrb_slot=2\n"
+        (folder / "raw_ephys_data" / name / f"_spikeglx_g0_t0.{name}.ap.meta").write_text(header)
+
+
+def main() -> None:
+    n = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        video = root / "video.mp4"
+        write_video(video)
+        for number in range(n):
+            write_session(root / "lab" / "Subjects" / f"S{number:04}" / "2023-05-01" / "001", video)
+        clock = time.perf_counter()
+        told = subprocess.run(
+            [sys.executable, "-c", PLAN.format(heavy=HEAVY), str(root / "lab")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        whole = time.perf_counter() - clock
+    imported, seconds, heavy, totals = json.loads(told.stdout)
+    print(f"{n} sessions, {totals['tasks']} tasks, {totals['tasks_that_run']} would run: {seconds:.1f} s")
+    print(
+        f"of which {imported:.1f} s imports; {1e3 * (seconds - imported) / n:.1f} ms a session; process {whole:.1f} s"
+    )
+    print(f"imported of {', '.join(HEAVY)}: {', '.join(heavy) or 'none'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""From the devices of a description to tasks: one module per kind of device, pure functions from values to specs."""

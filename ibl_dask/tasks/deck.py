@@ -1,0 +1,199 @@
+"""From the name of a task to the task: our own classes, a lab's, or one that runs in another environment."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import MutableMapping
+from functools import lru_cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import UsageError
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.tasks.foreign import ForeignTask
+from ibl_dask.tasks.task import Task, VideoTask
+
+ENTRY_POINTS = "ibl_dask.tasks"
+"""Group of entry points under which an installed package names its tasks."""
+
+_FIELD = "ibllib.pipes.video_tasks."
+_OWN = {
+    "VideoRegisterRaw": "ibl_dask.tasks.register",
+    "VideoCompress": "ibl_dask.tasks.compress",
+    "VideoConvert": "ibl_dask.tasks.convert",
+    "VideoSyncQcNidq": "ibl_dask.tasks.video",
+    "VideoSyncQcBpod": "ibl_dask.tasks.video",
+    "VideoSyncQcCamlog": "ibl_dask.tasks.video",
+}
+"""Classes of ours that do the work of the field's classes of the same name."""
+
+_ELSEWHERE = ("ibllib", "mpci", "iblphotometry", "iblvideo", "iblsorter")
+"""Packages whose tasks run in an environment of their own; importing them here would take half a minute, if they
+could be imported at all."""
+
+_COMMON = ("output_root", "work_dir", "overwrite")
+
+
+def find_task(executable: str) -> type[Task] | None:
+    """Return the class behind a dotted path; None where the task is not one of this process.
+
+    Parameters
+    ----------
+    executable : str
+        Dotted path of a class of ours or of the field's video tasks, or of a lab's own; or the name of an entry point
+        of the group `ibl_dask.tasks`.
+
+    Raises
+    ------
+    UsageError
+        If the module is there and does not hold such a class, or cannot be imported.
+    """
+    own = _OWN.get(executable.removeprefix(_FIELD)) if executable.startswith(_FIELD) else None
+    if own is not None:
+        return _load(own, executable.removeprefix(_FIELD), executable)
+    for point in _entry_points(tuple(sys.path)):
+        if executable in (point.name, point.value.replace(":", ".")):
+            module, _, name = point.value.partition(":")
+            return _load(module, name, executable)
+    module, _, name = executable.rpartition(".")
+    package = module.split(".")[0]
+    if not package or package in _ELSEWHERE or find_spec(package) is None:
+        return None
+    return _load(module, name, executable)
+
+
+@lru_cache(maxsize=8)
+def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """Return the entry points of what is installed along a path: listing them takes longer than planning a session."""
+    return tuple(entry_points(group=ENTRY_POINTS))
+
+
+def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # options of tasks, by name
+    """Build a task from plain data.
+
+    Parameters
+    ----------
+    spec : TaskSpec
+        What to build.
+    session : Session
+        For which session.
+    common
+        Arguments that all tasks of a pipeline share. `output_root`, `work_dir` and `overwrite` are for every task,
+        `environments` for those that run in one, and all others for our own tasks on cameras.
+
+    Returns
+    -------
+    Task
+        A task of this process where there is a class for it (see `find_task`), else a `ForeignTask`. One of a lab that
+        cannot be loaded or built fails alone, when it is run.
+
+    Raises
+    ------
+    IblDaskError
+        If one of our own cannot be built.
+    """
+    shared = {name: value for name, value in common.items() if name in _COMMON}
+    try:
+        cls = find_task(spec.executable)
+        if cls is not None and not _is_own(cls):
+            return cls(session, **{**spec.arguments, **shared})
+    except Exception as error:  # noqa: BLE001  # one task must not stop the others
+        return UnusableTask(session, spec=spec, error=error, **shared)
+    if cls is None:
+        return ForeignTask(session, spec=spec, environments=common.get("environments"), **shared)
+    options = {name: value for name, value in common.items() if name not in (*_COMMON, "environments")}
+    if not issubclass(cls, VideoTask) or cls.__name__ == "VideoRegisterRaw":
+        options = {}
+    return cls(session, **{**spec.arguments, **shared, **options})
+
+
+class UnusableTask(Task):
+    """A task that could not be loaded or built: it fails when it is run.
+
+    Parameters
+    ----------
+    session_path : path or Session
+        The session.
+    spec : TaskSpec
+        What should run.
+    error : Exception
+        Why it cannot.
+    kwargs
+        See `Task`.
+    """
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        *,
+        spec: TaskSpec,
+        error: Exception,
+        **kwargs: Any,  # see Task
+    ) -> None:
+        super().__init__(session_path, **kwargs)
+        self.plain = spec
+        self.error = error
+
+    @property
+    def name(self) -> str:
+        return self.plain.name
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.plain.arguments)
+
+    def first_steps(self) -> list[Step]:
+        """Fail.
+
+        Raises
+        ------
+        Exception
+            What loading or building it raised.
+        """
+        raise self.error
+
+
+def assign_task(
+    task_deck: MutableMapping[str, Task],
+    session_path: str | Path | Session,
+    task: type[Task],
+    **kwargs: Any,  # arguments of the task
+) -> None:
+    """Build a task and put it into a deck under its name.
+
+    Parameters
+    ----------
+    task_deck : dict
+        Tasks by name; changed in place.
+    session_path : path or Session
+        For which session.
+    task : class
+        What to build.
+    kwargs
+        Arguments of the task.
+    """
+    built = task(session_path, **kwargs)
+    task_deck[built.name] = built
+
+
+def _is_own(cls: type[Task]) -> bool:
+    return cls.__module__.startswith("ibl_dask.")
+
+
+def _load(module: str, name: str, executable: str) -> type[Task] | None:
+    """Return a class of a module; None where it is a task of another kind than ours."""
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"the task {executable} cannot be loaded",
+            where=module,
+            expected=f"a module that can be imported and holds {name}",
+            got=f"{type(error).__name__}: {error}",
+            do="check the name, and that what the module needs is installed in this environment",
+        ) from error
+    return found if isinstance(found, type) and issubclass(found, Task) else None

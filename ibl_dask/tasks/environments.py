@@ -1,0 +1,148 @@
+"""Where the environments are that tasks of other packages run in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from ibl_dask.errors import MissingEnvironment
+
+VARIABLE = "IBL_DASK_PYTHON_"
+"""Start of the names of environment variables that say where an environment is; its label in capitals follows."""
+FIELD = "ibllib"
+"""Label of the environment that holds the field's own pipelines."""
+PROBE_S = 120
+"""How long an environment may take to say what it holds, s; slow disks included."""
+_ROUTES = {
+    "ibllib.pipes.video_tasks.DLC": "dlc",
+    "ibllib.pipes.video_tasks.LightningPose": "litpose",
+    "ibllib.pipes.video_tasks.LightningAction": "litaction",
+    "ibllib.pipes.ephys_tasks.SpikeSorting": "iblsorter",
+    "mpci": "mpci",
+    "mpci.chronic.roicat": "roicat",
+}
+"""Start of a task's dotted path -> environment; the longest counts."""
+_PROBE = """
+import importlib.metadata, importlib.util, json, sys
+is_there = importlib.util.find_spec(sys.argv[1]) is not None
+try:
+    version = importlib.metadata.version(sys.argv[1])
+except importlib.metadata.PackageNotFoundError:
+    version = ""
+print(json.dumps([is_there, version]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Environments:
+    """The environments of a site, by label: ibllib, dlc, litpose, mpci, iblsorter, ..."""
+
+    places: Mapping[str, str] = field(default_factory=dict)
+    """Label -> folder of the environment, or its python."""
+
+    def python_of(self, label: str) -> Path:
+        """Return the python of an environment.
+
+        Looked up among the `places`, then in `$IBL_DASK_PYTHON_<LABEL>`; `ibllib` is this very environment where that
+        holds it.
+
+        Raises
+        ------
+        MissingEnvironment
+            If none is known, or it is not there.
+        """
+        variable = VARIABLE + label.upper().replace("-", "_")
+        place = self.places.get(label) or os.environ.get(variable)
+        if place is None and label == FIELD and find_spec(FIELD) is not None:
+            return Path(sys.executable)
+        wanted = f"the python of an environment `{label}`: under `environments:` of the site profile, or in ${variable}"
+        if place is None:
+            raise MissingEnvironment(
+                f"no environment {label!r} is known",
+                expected=wanted,
+                got="neither",
+                do=f"say where it is: export {variable}=/path/to/{label}/bin/python" + _how_to_install(label),
+            )
+        path = Path(place).expanduser().absolute()
+        python = path / "bin" / "python" if path.is_dir() else path
+        if not os.access(python, os.X_OK):
+            raise MissingEnvironment(
+                f"the environment {label!r} is not there",
+                where=str(python),
+                expected=wanted,
+                got="no program at this path",
+                do="check the path, and that this computer sees that disk",
+            )
+        return python
+
+    def holding(self, label: str, package: str) -> tuple[Path, str]:
+        """Return the python of an environment that holds a package, and the version of that.
+
+        Raises
+        ------
+        MissingEnvironment
+            If there is none; see `python_of`.
+        """
+        python = self.python_of(label)
+        is_there, version, complaint = _probe(str(python), package)
+        if not is_there:
+            raise MissingEnvironment(
+                f"the environment {label!r} does not hold {package}",
+                where=str(python),
+                expected=f"an environment in which `import {package}` works",
+                got=complaint or "no such package",
+                do=f"install {package} there, or name another environment",
+            )
+        return python, version
+
+
+def environment_of(executable: str) -> str:
+    """Return the label of the environment that a task runs in, where nothing else is said.
+
+    >>> environment_of("ibllib.pipes.video_tasks.DLC"), environment_of("ibllib.pipes.behavior_tasks.PassiveTask")
+    ('dlc', 'ibllib')
+    """
+    fitting = [start for start in _ROUTES if f"{executable}.".startswith(f"{start}.")]
+    return _ROUTES[max(fitting, key=len)] if fitting else FIELD
+
+
+def _how_to_install(label: str) -> str:
+    return "; or install it beside this package: pip install 'ibl_dask[ibllib]'" if label == FIELD else ""
+
+
+@lru_cache(maxsize=64)
+def _probe(python: str, package: str) -> tuple[bool, str, str]:
+    """Return whether an environment holds a package, its version, and what went wrong."""
+    try:
+        done = subprocess.run(
+            [python, "-c", _PROBE, package],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_S,
+            check=False,
+            env=clean_environment(Path(python)),
+            stdin=subprocess.DEVNULL,
+        )
+        is_there, version = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return False, "", f"a python that does not answer within {PROBE_S} s"
+    except (OSError, ValueError) as error:
+        return False, "", f"a python that does not work: {error}"
+    return bool(is_there), str(version), ""
+
+
+def clean_environment(python: Path) -> dict[str, str]:
+    """Return the variables that a python of another environment starts with: without what is meant for this one."""
+    variables = dict(os.environ)
+    if python != Path(sys.executable):
+        for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX"):
+            variables.pop(name, None)
+    variables["PATH"] = os.pathsep.join([str(python.parent), variables.get("PATH", os.defpath)])
+    return variables

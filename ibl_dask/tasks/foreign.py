@@ -1,0 +1,109 @@
+"""Tasks of other packages, which run in an environment of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import MissingEnvironment
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.tasks.environments import Environments, environment_of
+from ibl_dask.tasks.steps.foreign import Request, run_foreign
+from ibl_dask.tasks.steps.method import in_place_obstacle
+from ibl_dask.tasks.task import Task
+from ibl_dask.tasks.walk import describe
+
+SETTINGS = ("force", "machine", "dlcenv", "scripts")
+"""What may be set on a task after it was built, and goes with it to where it runs."""
+
+
+class ForeignTask(Task):
+    """A task of another package, described by plain data.
+
+    It is one step: a process of the task's environment builds it and runs it, on files alone. It writes into the
+    session folder, and is refused where results go to an output root: run on links to the session's files, it could
+    write through them, and a copy of a recording is too large to make unasked.
+
+    Parameters
+    ----------
+    session_path : path or Session
+        The session.
+    spec : TaskSpec
+        What to run: dotted path, arguments and resources.
+    environments : Environments or mapping, optional
+        Where environments are, by label; see `Environments`.
+    kwargs
+        See `Task`.
+    """
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        *,
+        spec: TaskSpec,
+        environments: Environments | Mapping[str, str] | None = None,
+        **kwargs: Any,  # see Task
+    ) -> None:
+        super().__init__(session_path, **kwargs)
+        self.plain = spec
+        self.environments = environments if isinstance(environments, Environments) else Environments(environments or {})
+        self.priority, self.level = spec.priority, spec.level
+        self.cpu, self.gpu, self.ram = spec.resources.cpu, spec.resources.gpu, spec.resources.memory_gb
+        self.time_out_secs = getattr(spec, "time_out_secs", self.time_out_secs)
+        self.env = getattr(spec, "env", None) or environment_of(spec.executable)
+
+    @property
+    def name(self) -> str:
+        return self.plain.name
+
+    @property
+    def environment(self) -> str:
+        """Return the label of the environment that it runs in."""
+        return self.env or environment_of(self.plain.executable)
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.plain.arguments)
+
+    def obstacle(self) -> Failure | None:
+        try:
+            self.environments.holding(self.environment, self.plain.executable.split(".")[0])
+        except MissingEnvironment as error:
+            return describe(error)
+        return in_place_obstacle(self)
+
+    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+        request = Request(
+            self.name,
+            self.plain.executable,
+            self.arguments(),
+            {name: _plain(value) for name, value in vars(self).items() if name in SETTINGS and value is not None},
+            self.given,
+            self.environment,
+            self.environments,
+            self.resources.cpu,
+            self.time_out_secs,
+            self.force or self.workspace.overwrite,
+        )
+        return [
+            Step(
+                kind=self.name,
+                camera="",
+                session=self.session.reference,
+                fingerprint=fingerprint(
+                    "foreign", 1, task=request.executable, arguments=repr(sorted(self.arguments().items()))
+                ),
+                function=run_foreign,
+                arguments={"workspace": self.workspace, "request": request},
+                resources=Resources(self.resources.cpu, self.gpu, float(self.ram), is_estimate=True),
+            )
+        ]
+
+    def spec(self, name: str | None = None, parents: Any = ()) -> TaskSpec:  # a sequence of names
+        return self.plain
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,123 @@
+"""Running a program that is not ours: in a process group of its own, which ends when it should."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ibl_dask.errors import RunError, TaskTimedOut
+from ibl_dask.store.atomic import make_folder
+
+GRACE_S = 10.0
+"""Between the request to end and the end, s."""
+LOOK_S = 0.2
+"""How often a program is looked after, s."""
+LIFELINE = "IBL_DASK_LIFELINE"
+"""Environment variable with the number of a pipe that is open for as long as this process is there."""
+
+
+def run_child(
+    command: Sequence[str],
+    *,
+    folder: Path,
+    log: Path,
+    variables: Mapping[str, str],
+    timeout_s: float,
+    is_cancelled: Callable[[], bool] = lambda: False,
+) -> int:
+    """Run a program to its end; its output goes to a file as it comes.
+
+    It is given the reading end of a pipe, by which it can tell whether this process is still there; see `LIFELINE`.
+
+    Parameters
+    ----------
+    command : sequence of str
+        Program and arguments; no shell reads them.
+    folder : Path
+        Where it starts.
+    log : Path
+        File that its output goes to, errors as well.
+    variables : mapping
+        Its environment variables.
+    timeout_s : float
+        How long it may take, s.
+    is_cancelled : callable
+        Asked all the time; the program is ended once it says so.
+
+    Returns
+    -------
+    int
+        Its exit status; negative for a signal.
+
+    Raises
+    ------
+    TaskTimedOut
+        If it took too long.
+    RunError
+        If it was cancelled.
+    """
+    make_folder(log.parent)
+    clock = time.monotonic()
+    with log.open("ab") as file, _lifeline() as pipe:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env={**variables, LIFELINE: str(pipe)},
+            pass_fds=(pipe,),
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:
+                if time.monotonic() - clock > timeout_s:
+                    raise TaskTimedOut(
+                        "a task in another environment took too long",
+                        where=str(log),
+                        expected=f"an end within {timeout_s:,.0f} s",
+                        got="a process that still ran; it was ended",
+                        do="see in this file how far it came; give the task more time (time_out_secs)",
+                    )
+                if is_cancelled():
+                    raise RunError(
+                        "a task in another environment was ended, because the run was",
+                        where=str(log),
+                        do="run again",
+                    )
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(LOOK_S)
+        finally:
+            _end(process)
+    return process.returncode
+
+
+@contextlib.contextmanager
+def _lifeline() -> Iterator[int]:
+    """Yield the reading end of a pipe that nobody writes to."""
+    reading, writing = os.pipe()
+    try:
+        yield reading
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program and all that it started: first ask, then insist."""
+    if process.poll() is None:
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+    _signal(process, signal.SIGKILL)
+    process.wait()
+
+
+def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)

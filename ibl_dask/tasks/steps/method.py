@@ -1,0 +1,173 @@
+"""Tasks that say what they do in one method, `_run`, as the field's tasks do: such a task is one step."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import traceback
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibl_dask.errors import TaskFailed
+from ibl_dask.model.step import Failure, Step, fingerprint
+from ibl_dask.store.alf import identity
+from ibl_dask.store.atomic import write_text
+from ibl_dask.store.expected import find_files
+from ibl_dask.tasks.steps.inputs import Facts, Records
+
+if TYPE_CHECKING:
+    from ibl_dask.tasks.task import Task
+
+_FORM = "%(asctime)s %(levelname)-8s [%(filename)s:%(lineno)d] %(message)s"
+_capturing: ContextVar[object] = ContextVar("capturing", default=None)
+
+
+def has_method(cls: type[Task]) -> bool:
+    """Return whether a class says what it does in `_run`."""
+    return callable(getattr(cls, "_run", None))
+
+
+def method_step(task: Task) -> Step:
+    """Return the step that runs a task's `_run`."""
+    files = [path for expected in task.input_files for path in find_files(task.session.roots, expected).files]
+    mark = fingerprint(
+        "method",
+        1,
+        task=f"{type(task).__module__}.{type(task).__qualname__}",
+        arguments=repr(sorted(task.arguments().items())),
+        given=repr(sorted(task.given.items())),
+        files=[identity(path) for path in files],
+    )
+    return Step(
+        kind=task.name,
+        camera="",
+        session=task.session.reference,
+        fingerprint=mark,
+        function=run_method,
+        arguments={"task": task, "given": task.given, "log": task.session.own / "logs" / f"{task.name}-{mark}.log"},
+        resources=task.resources,
+    )
+
+
+def in_place_obstacle(task: Task) -> Failure | None:
+    """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
+    if task.writes_elsewhere or task.session.outputs == task.session.path:
+        return None
+    return Failure(
+        "WritesInPlace",
+        "usage",
+        f"{task.name} writes into the session folder, and results go elsewhere. Where: {task.session.path}. "
+        f"Expected: a task that writes to the output root. Got: --output-root {task.session.output_root}. "
+        "What to do: run this task without --output-root, on a copy of the session where that must not be written to",
+    )
+
+
+def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path) -> Facts:
+    """Run a task's `_run` and say what it made; its log is kept whether it fails or not.
+
+    Raises
+    ------
+    MissingFile
+        If an input that is required is not there.
+    TaskFailed
+        If the task says so itself, by its status.
+    """
+    with captured(log, type(task).__module__):
+        made = _run(task, given)
+    facts: dict[str, Any] = {"log": str(log), "outputs": [] if made is None else [str(path) for path in made]}
+    if task.status == -1:
+        raise TaskFailed(
+            f"{task.name} says that it failed",
+            where=str(task.session.path),
+            expected="status 0",
+            got=f"status -1; the end of its log: {tail(read_log(log))}",
+            do=f"read {log}",
+        )
+    if task.status == -2:
+        facts["waiting"] = f"{task.name} asks to be tried again later; its log is {log}"
+    if task.status == -3:
+        facts["incomplete"] = f"{task.name} says that its results are incomplete; its log is {log}"
+    return {**facts, "empty": True} if made is None else facts
+
+
+def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
+    task.assert_expected_inputs()
+    method = task._run  # type: ignore[attr-defined]  # see `has_method`
+    task.status = 0
+    try:
+        if not task.setUp(**given):
+            return task.assert_expected_outputs(raise_error=False)[1]
+        return _listed(method(**_taken(method, given)))
+    finally:
+        task.tearDown()
+
+
+def _taken(method: Any, given: dict[str, Any]) -> dict[str, Any]:  # a method of any form
+    """Return the arguments; `overwrite` and `update` only where the method takes them: callers pass them to all."""
+    parameters = inspect.signature(method).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return given
+    return {name: value for name, value in given.items() if name in parameters or name not in ("overwrite", "update")}
+
+
+def _listed(made: str | Path | Iterable[str | Path] | None) -> list[Path] | None:
+    if made is None:
+        return None
+    return [Path(made)] if isinstance(made, (str, Path)) else [Path(path) for path in made]
+
+
+@contextlib.contextmanager
+def captured(path: Path, module: str) -> Iterator[None]:
+    """Write to a file what is logged in this block, and the error that ends it.
+
+    Other threads log as they did. Messages of level INFO of the package that the module belongs to are created for the
+    time of the block, unless a level was set for it.
+    """
+    lines: list[str] = []
+    token = _capturing.set(lines)
+    handler = _Lines(lines)
+    handler.setFormatter(logging.Formatter(_FORM))
+    package = logging.getLogger(module.split(".")[0])
+    was_unset = package.level == logging.NOTSET
+    logging.getLogger().addHandler(handler)
+    if was_unset:
+        package.setLevel(logging.INFO)
+    try:
+        yield
+    except BaseException:
+        lines.append(traceback.format_exc())
+        raise
+    finally:
+        if was_unset:
+            package.setLevel(logging.NOTSET)
+        logging.getLogger().removeHandler(handler)
+        _capturing.reset(token)
+        write_text(path, "\n".join([*lines, ""]))
+
+
+class _Lines(logging.Handler):
+    """Keeps the lines of one block."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _capturing.get() is self._lines:
+            self._lines.append(self.format(record))
+
+
+def read_log(path: Path) -> str:
+    """Return what a task logged; nothing where that is gone."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def tail(text: str, lines: int = 12) -> str:
+    """Return the last lines of a log on one."""
+    return " / ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip()) or "nothing"

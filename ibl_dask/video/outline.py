@@ -1,0 +1,104 @@
+"""What a video's own tables say at a glance: frames, size and keyframes, for plans. Nothing is decoded.
+
+A plan may be wrong about a file that is damaged; a run indexes every video with care (`index`).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ibl_dask.video.mp4 import read_sample_tables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_REORDERED = 32
+"""Frames among which the order of decoding may differ from that of showing: twice what H.264 allows."""
+_AVI_KEYFRAME = 0x10
+_INDEX_ENTRY = np.dtype([("id", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VideoOutline:
+    """A video as its container describes it."""
+
+    n_frames: int
+    """Frames that the tables list."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+    keyframes: NDArray[np.int64]
+    """Numbers of the frames from which decoding may start, as the container says. (n,)"""
+
+
+def read_outline(path: Path) -> VideoOutline | None:
+    """Read the outline of an MP4 or AVI; None where its tables do not say everything.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    try:
+        return _mp4_outline(path) or _avi_outline(path)
+    except (struct.error, ValueError, IndexError):
+        return None
+
+
+def _mp4_outline(path: Path) -> VideoOutline | None:
+    tables = read_sample_tables(path)
+    if tables is None or tables.n_samples == 0:
+        return None
+    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables.times, tables.key_samples))
+
+
+def _numbers(times: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the frame numbers of some samples, increasing: encoders reorder within `_REORDERED` frames."""
+    numbers = samples.copy()
+    for distance in range(1, min(_REORDERED, len(times) - 1) + 1):
+        later, earlier = samples + distance, samples - distance
+        numbers[later < len(times)] += times[later[later < len(times)]] < times[samples[later < len(times)]]
+        numbers[earlier >= 0] -= times[earlier[earlier >= 0]] > times[samples[earlier >= 0]]
+    return np.sort(numbers)
+
+
+def _avi_outline(path: Path) -> VideoOutline | None:
+    """Read the header and the index of a plain AVI; None for one that is cut short, or continued (OpenDML)."""
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"AVI ":
+            return None
+        end = 8 + struct.unpack("<I", head[4:8])[0]
+        size = file.seek(0, 2)
+        position, header, index = 12, b"", b""
+        while position + 8 <= min(end, size):
+            file.seek(position)
+            kind, length = struct.unpack("<4sI", file.read(8))
+            if kind == b"LIST" and file.read(4) == b"hdrl":
+                header = file.read(length - 4)
+            elif kind == b"idx1":
+                index = file.read(length)
+            position += 8 + length + length % 2
+        is_continued = size >= end + 12 and end > 12 and _continues(path, end)
+    place = header.find(b"strf")
+    if place < 0 or not index or is_continued or b"vids" not in header:
+        return None
+    width, height = struct.unpack_from("<ii", header, place + 12)
+    entries = np.frombuffer(index, _INDEX_ENTRY, len(index) // _INDEX_ENTRY.itemsize)
+    frames = entries[np.isin(entries["id"], [b"00dc", b"00db"])]
+    if not len(frames):
+        return None
+    return VideoOutline(len(frames), width, abs(height), np.flatnonzero(frames["flags"] & _AVI_KEYFRAME))
+
+
+def _continues(path: Path, end: int) -> bool:
+    with path.open("rb") as file:
+        file.seek(end + end % 2)
+        return file.read(4) == b"RIFF"

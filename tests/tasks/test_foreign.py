@@ -1,0 +1,268 @@
+"""Tasks of another package, in a process of their own environment."""
+
+import ast
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from other_environment import make_environment
+
+import ibl_dask as ibd
+from ibl_dask.errors import MissingEnvironment
+from ibl_dask.model.session import Session
+from ibl_dask.model.status import Status
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.tasks.deck import build_task, find_task
+from ibl_dask.tasks.environments import Environments, environment_of
+from ibl_dask.tasks.foreign import ForeignTask
+
+
+@pytest.fixture
+def session(tmp_path) -> Session:
+    folder = tmp_path / "lab" / "Subjects" / "SW_001" / "2023-05-01" / "001"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "raw" / "in.txt").write_text("hello")
+    return Session(folder)
+
+
+@pytest.fixture
+def environments(tmp_path) -> Environments:
+    make_environment(tmp_path / "env dir")  # an environment may stand in a folder with a blank in its name
+    return Environments({"ibllib": str(tmp_path / "env dir")})
+
+
+def foreign(session, environments, name, **arguments):
+    spec = TaskSpec(f"{name}_00", f"elsewhere.{name}", arguments)
+    task = build_task(spec, session, environments=environments)
+    assert type(task) is ForeignTask
+    return task
+
+
+def test_it_runs_on_files_alone_and_its_home_and_folder_are_not_the_user_s(session, environments):
+    task = foreign(session, environments, "Copies", threshold=3, where="a; b")
+    task.force = True
+    assert task.run() == 0
+    assert (task.state, task.name) == (Status.COMPLETE, "Copies_00")
+    out = session.path / "alf" / "out.txt"
+    assert task.outputs == [out]
+    text, kwargs, location, force, home, here = ast.literal_eval(out.read_text())
+    assert (text, kwargs, location, force) == ("hello", {"threshold": 3, "where": "a; b"}, "local", True)
+    assert home == here != str(Path.home())
+    assert not Path(home).exists()
+    assert "copied" in task.log
+    assert "said aloud" in task.log
+    assert (session.own / "logs" / "Copies_00.log").read_text() in task.log
+
+
+def test_what_was_done_is_kept_until_anything_it_read_made_or_was_given_changes(session, environments):
+    def runs(**arguments):
+        task = foreign(session, environments, "Copies", **arguments)
+        assert task.run() == 0
+        assert task.outputs == [session.path / "alf" / "out.txt"]
+        return len((session.path / "runs.txt").read_text())
+
+    assert [runs(), runs()] == [1, 1]
+    assert [runs(a=1), runs(a=1)] == [2, 2]
+    (session.path / "raw" / "in.txt").write_text("hello again")
+    assert [runs(a=1), runs(a=1)] == [3, 3]
+    (session.path / "alf" / "out.txt").unlink()
+    assert [runs(a=1), runs(a=1)] == [4, 4]
+    (session.own / "done" / "task-Copies_00.json").write_text("{")
+    assert runs(a=1) == 5
+    forced = foreign(session, environments, "Copies", a=1)
+    forced.force = True
+    assert forced.run() == 0
+    assert len((session.path / "runs.txt").read_text()) == 6
+
+
+def test_nothing_to_do_is_empty_and_not_complete(session, environments):
+    task = foreign(session, environments, "Empty")
+    assert task.run() == 0
+    assert (task.state, task.outputs) == (Status.EMPTY, None)
+
+
+@pytest.mark.parametrize("name", ["Forgets", "LeavesNothingInIt"])
+def test_without_the_outputs_that_it_promised_it_is_not_complete(session, environments, name):
+    task = foreign(session, environments, name)
+    assert task.run() == -1
+    (failure,) = task.failures
+    assert failure.category == "input"
+    assert "did not leave its outputs" in failure.message
+    assert "alf/never.txt" in failure.message
+
+
+def test_incomplete_results_are_said_to_be(session, environments):
+    task = foreign(session, environments, "Incomplete")
+    assert task.run() == -3
+    assert task.state is Status.INCOMPLETE
+
+
+@pytest.mark.parametrize(
+    ("name", "category", "said"),
+    [
+        ("Fails", "bug", ("ZeroDivisionError: a bug of theirs", "the last words", "Fails_00.log")),
+        ("LacksFile", "input", ("raw/absent.txt", "lacks what it reads")),
+        ("LacksModule", "env", ("a_module_that_nobody_has", "'ibllib'")),
+        ("Dies", "bug", ("ended without an answer", "exit status -9")),
+        ("NotThere", "bug", ("AttributeError", "NotThere")),
+    ],
+)
+def test_a_failure_says_who_can_mend_it(session, environments, name, category, said):
+    task = foreign(session, environments, name)
+    assert task.run() == -1
+    (failure,) = task.failures
+    assert failure.category == category
+    for part in said:
+        assert part in failure.message
+
+
+def alive(session):
+    return [pid for pid in map(int, (session.path / "pids.txt").read_text().split()) if is_running(pid)]
+
+
+def is_running(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def gone_after_a_while(session, seconds=30):
+    deadline = time.monotonic() + seconds
+    while alive(session) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return not alive(session)
+
+
+def test_what_takes_too_long_is_ended_with_all_that_it_started(session, environments):
+    task = foreign(session, environments, "Sleeps")
+    task.time_out_secs = 3
+    assert task.run() == -1
+    (failure,) = task.failures
+    assert failure.category == "timeout"
+    assert "within 3 s" in failure.message
+    assert gone_after_a_while(session, 1)
+
+
+def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environments):
+    """A worker that a cluster keeps cannot be told that the run is over."""
+    import threading
+
+    lock = session.own / "lock.json"
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"pid": os.getpid(), "token": "x"}))
+
+    def let_go():
+        while not (session.path / "pids.txt").exists():
+            time.sleep(0.05)
+        lock.unlink()
+
+    threading.Thread(target=let_go).start()
+    task = foreign(session, environments, "Sleeps")
+    assert task.run() == -1
+    assert task.failures[0].category == "run"
+    assert gone_after_a_while(session, 1)
+
+
+def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):
+    import subprocess
+    import sys
+
+    program = (
+        "import sys\n"
+        "from ibl_dask.model.session import Session\nfrom ibl_dask.model.task import TaskSpec\n"
+        "from ibl_dask.tasks.deck import build_task\n"
+        "spec = TaskSpec('Sleeps_00', 'elsewhere.Sleeps')\n"
+        "build_task(spec, Session(sys.argv[1]), environments={'ibllib': sys.argv[2]}).run()\n"
+    )
+    python = environments.places["ibllib"]
+    worker = subprocess.Popen([sys.executable, "-c", program, str(session.path), python])
+    try:
+        deadline = time.monotonic() + 60
+        while not (session.path / "pids.txt").exists():
+            assert worker.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert len(alive(session)) == 2
+    finally:
+        worker.kill()
+        worker.wait()
+    assert gone_after_a_while(session)
+
+
+def test_without_its_environment_it_waits_and_says_what_to_do(session, monkeypatch):
+    monkeypatch.setattr("ibl_dask.tasks.environments.find_spec", lambda name: None)
+    monkeypatch.delenv("IBL_DASK_PYTHON_IBLLIB", raising=False)
+    task = build_task(TaskSpec("Trials", "ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod"), session)
+    assert task.run() == -2
+    assert task.state is Status.WAITING
+    (failure,) = task.failures
+    assert failure.category == "env"
+    assert "IBL_DASK_PYTHON_IBLLIB" in failure.message
+    assert "pip install 'ibl_dask[ibllib]'" in failure.message
+
+
+def test_where_results_go_elsewhere_it_is_refused_and_nothing_is_written(session, environments, tmp_path):
+    before = sorted(session.path.rglob("*"))
+    away = Session(session.path, tmp_path / "out")
+    task = build_task(TaskSpec("Copies_00", "elsewhere.Copies"), away, environments=environments)
+    assert task.run() == -2
+    assert "writes into the session folder" in task.failures[0].message
+    assert "--output-root" in task.failures[0].message
+    assert sorted(session.path.rglob("*")) == before
+
+
+def test_an_environment_is_named_by_site_or_variable_as_folder_or_python(tmp_path, monkeypatch):
+    python = make_environment(tmp_path / "env")
+    for place in (python, tmp_path / "env"):
+        assert Environments({"dlc": str(place)}).python_of("dlc") == python
+    monkeypatch.setenv("IBL_DASK_PYTHON_DLC", str(python))
+    assert Environments().python_of("dlc") == python
+    assert Environments({"dlc": str(python)}).holding("dlc", "elsewhere") == (python, "")
+    monkeypatch.setenv("IBL_DASK_PYTHON_DLC", str(tmp_path / "gone"))
+    with pytest.raises(MissingEnvironment, match="is not there"):
+        Environments().python_of("dlc")
+    with pytest.raises(MissingEnvironment, match="does not hold mpci"):
+        Environments({"mpci": str(python)}).holding("mpci", "mpci")
+    not_python = tmp_path / "not_python"
+    not_python.write_text("#!/bin/sh\necho no\n")
+    not_python.chmod(0o755)
+    with pytest.raises(MissingEnvironment, match="does not work"):
+        Environments({"mpci": str(not_python)}).holding("mpci", "mpci")
+
+
+@pytest.mark.parametrize(
+    ("executable", "label"),
+    [
+        ("ibllib.pipes.video_tasks.DLC", "dlc"),
+        ("ibllib.pipes.video_tasks.DLCOther", "ibllib"),
+        ("ibllib.pipes.video_tasks.LightningPose", "litpose"),
+        ("ibllib.pipes.ephys_tasks.SpikeSorting", "iblsorter"),
+        ("mpci.tasks.MesoscopePreprocess", "mpci"),
+        ("mpci.chronic.roicat.Match", "roicat"),
+        ("projects.extraction_tasks.Mine", "ibllib"),
+    ],
+)
+def test_the_environment_follows_from_the_longest_start_of_the_path(executable, label):
+    assert environment_of(executable) == label
+
+
+def test_paths_of_the_field_s_video_tasks_are_our_own_classes(session_folder):
+    for name in ("VideoRegisterRaw", "VideoCompress", "VideoConvert", "VideoSyncQcNidq", "VideoSyncQcBpod"):
+        assert find_task(f"ibllib.pipes.video_tasks.{name}") is getattr(ibd, name)
+    assert find_task("ibllib.pipes.video_tasks.VideoSyncQcCamlog") is ibd.VideoSyncQcCamlog
+    assert find_task("ibllib.pipes.video_tasks.DLC") is None
+    spec = TaskSpec("VideoCompress", "ibllib.pipes.video_tasks.VideoCompress", {"cameras": ["left"]})
+    task = build_task(spec, Session(session_folder), encode_pixels=7, overwrite=True, environments=None)
+    assert (type(task), task.cameras, task.encode_pixels) == (ibd.VideoCompress, ("left",), 7)
+    assert task.workspace.overwrite
+
+
+def test_a_deck_holds_a_task_under_its_name(session_folder):
+    deck = {}
+    assert ibd.assign_task(deck, session_folder, ibd.VideoCompress, cameras=("left",)) is None
+    assert list(deck) == ["VideoCompress"]
+    assert deck["VideoCompress"].cameras == ("left",)
