@@ -237,8 +237,7 @@ class Driver:
                 self._conclude(driven, turn)
                 turns += [other for other in startable(driven.turns) if other not in turns]
                 continue
-            turn.steps |= {step.key: step for step in steps}
-            turn.waiting = {step.key for step in steps if step.key not in records}
+            turn.waiting = {key for key in steps if key not in records}
             for key in turn.waiting:
                 if key not in driven.waiting:  # of two tasks that need one step the first brings it
                     fresh[key] = turn.steps[key]
@@ -252,21 +251,22 @@ class Driver:
             driven.outcome.tasks = {name: driven.outcome.tasks[name] for name in driven.turns}
             self._submit(driven, [driven.pipeline.report_step(self._what_ran(driven))])
 
-    def _next_steps(self, driven: _Driven, turn: Turn) -> list[Step]:
+    def _next_steps(self, driven: _Driven, turn: Turn) -> dict[Key, Step]:
         """Take a task to its next phase and return the steps of that; what it raises ends that task alone."""
         try:
             if turn.phase == "held" and not self._may_start(driven, turn):
-                return []
-            if turn.phase == "held":
-                turn.phase = "first"
-                return turn.task.first_steps()
-            if turn.phase == "first":
-                turn.phase = "rest"
-                return turn.task.steps(driven.outcome.records)
+                return {}
+            if turn.phase != "rest":
+                is_first = turn.phase == "held"
+                steps = turn.task.first_steps() if is_first else turn.task.steps(driven.outcome.records)
+                fresh = {step.key: step for step in steps}
+                turn.steps |= fresh
+                turn.phase = "first" if is_first else "rest"
+                return fresh
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)
         turn.phase = "over"
-        return []
+        return {}
 
     def _may_start(self, driven: _Driven, turn: Turn) -> bool:
         """Return whether a task can start now; one that cannot is over."""
