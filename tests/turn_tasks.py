@@ -45,6 +45,14 @@ class Noting(ibd.Task):
         return [Step("note", self.label, self.session.reference, self.label, _note, arguments)]
 
 
+class Odd(Noting):
+    """Cannot say what it promises."""
+
+    @property
+    def signature(self):
+        raise AttributeError("what it promises is unknown")
+
+
 class Hardy(Noting):
     """Copes without `Noting`."""
 

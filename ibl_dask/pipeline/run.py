@@ -216,6 +216,8 @@ class Driver:
         turns = driven.waiting.pop(record.key, [])
         for turn in turns:
             turn.waiting.discard(record.key)
+        if driven.outcome.finished:  # it was given up; this step was under way
+            return
         try:
             if driven.phase == "report":
                 self._finish(driven)
@@ -238,9 +240,11 @@ class Driver:
                 turns += [other for other in startable(driven.turns) if other not in turns]
                 continue
             turn.waiting = {key for key in steps if key not in records}
-            for key in turn.waiting:
+            for key, step in steps.items():
+                if key not in turn.waiting:
+                    continue
                 if key not in driven.waiting:  # of two tasks that need one step the first brings it
-                    fresh[key] = turn.steps[key]
+                    fresh[key] = step
                 driven.waiting.setdefault(key, []).append(turn)
             if not turn.waiting:
                 turns.append(turn)
@@ -270,24 +274,28 @@ class Driver:
 
     def _may_start(self, driven: _Driven, turn: Turn) -> bool:
         """Return whether a task can start now; one that cannot is over."""
-        is_asked = driven.pipeline.is_asked
         by = blocking(turn, driven.turns)
         if by:
             turn.status, turn.reason = Status.HELD, held_back(turn, by)
-            turn.is_excused = not is_asked and all(parent.is_excused or parent.status.is_success for parent in by)
+            turn.is_excused = all(parent.is_excused or parent.status.is_success for parent in by)
         else:
             turn.reason = turn.task.obstacle()
-            turn.is_excused = turn.reason is not None and not is_asked
+            turn.is_excused = turn.reason is not None and not driven.pipeline.is_asked
         if turn.reason is not None:
             turn.phase = "over"
         return turn.reason is None
 
     def _conclude(self, driven: _Driven, turn: Turn) -> None:
         records, outcome = driven.outcome.records, driven.outcome
-        if turn.status is Status.WAITING:
-            mine = {key: records[key] for key in turn.steps}
-            turn.status = turn.task.conclude(mine, obstacle=turn.reason)
-        failures = [turn.reason] if turn.reason is not None else turn.task.failures
+        failures: list[Failure] = []
+        try:
+            if turn.status is Status.WAITING:
+                mine = {key: records[key] for key in turn.steps}
+                turn.status = turn.task.conclude(mine, obstacle=turn.reason)
+                failures = turn.task.failures
+        except Exception as error:  # noqa: BLE001  # one task must not stop the others
+            turn.status, turn.reason = Status.ERRORED, describe(error)
+        failures = failures if turn.reason is None else [turn.reason]
         outcome.tasks[turn.name] = turn.status
         if turn.status in (Status.WAITING, Status.HELD) and turn.reason is not None:
             outcome.reasons[turn.name] = turn.reason.message

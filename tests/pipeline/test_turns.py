@@ -2,6 +2,8 @@
 
 import pytest
 
+from ibl_dask.cli.run import say_how_it_went
+from ibl_dask.cli.status import show_status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import rows, run
 from ibl_dask.store.journal import read_journal
@@ -99,7 +101,7 @@ def test_nothing_to_do_is_a_success_and_holds_what_would_read_it(session):
     assert result.exit_code == 0
 
 
-def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(session):
+def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(session, capsys):
     specs = [foreign("Trials"), foreign("Status", "Trials", kind="Status"), task("video"), task("child", "video")]
     result = run([session], specs=specs)
     assert states(result) == {"Trials": "Waiting", "video": "Complete", "Status": "Held", "child": "Complete"}
@@ -110,6 +112,13 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert row["failures"] == []
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
     assert told["Trials"]["failures"][0]["category"] == "env"
+    say_how_it_went(result)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "1 session, all well" in printed
+    assert "Trials waits." in printed
+    assert "export IBL_DASK_PYTHON_IBLLIB=" in printed
+    assert show_status(result.journal.parent, failed_only=False) == 0
+    assert "export IBL_DASK_PYTHON_IBLLIB=" in capsys.readouterr().out
 
 
 def test_asked_for_by_name_what_waits_for_an_environment_is_a_failure(session):
@@ -128,10 +137,13 @@ def test_a_parent_that_is_not_part_of_the_run_holds_nobody(session):
 
 def test_a_task_that_cannot_be_loaded_fails_alone(session):
     specs = [TaskSpec("broken", "turn_tasks.Nothing"), TaskSpec("odd", "turn_tasks.Noting", {"no": 1, "label": []})]
-    result = run([session], specs=[*specs, task("other"), task("child", "broken")])
+    result = run([session], specs=[*specs, task("signature", kind="Odd"), task("other"), task("child", "broken")])
     assert states(result)["broken"] == "Errored"
     assert states(result)["child"] == "Held"
     assert states(result)["other"] == "Complete"
+    assert states(result)["signature"] == states(result)["odd"] == "Errored"
+    assert "what it promises is unknown" in "".join(failure.message for failure in result.sessions[0].failures)
+    assert len([e for e in read_journal(result.journal) if e["event"] == "SessionFinished"]) == 1
     assert "turn_tasks.Nothing cannot be loaded" in result.sessions[0].failures[0].message
     assert result.exit_code == 1
 

@@ -233,6 +233,20 @@ def test_behaviour_knows_its_protocol_and_where_results_go(session_folder):
     assert ibd.BehaviourTask(session_folder, protocol="one").output_collection == "alf"
 
 
+def test_a_method_stands_for_the_steps_of_the_class_that_it_is_added_to(session_folder):
+    class Mine(ibd.VideoSyncQcNidq):
+        def _run(self, update=True, **kwargs):
+            times, files = self.extract_camera(save=True)
+            self.lengths = [len(each) for each in times]
+            return files
+
+    task = Mine(session_folder, cameras=("left",))
+    assert task.run(update=False) == 0
+    assert task.lengths == [480]
+    assert task.outputs == [session_folder / "alf" / "_ibl_leftCamera.times.npy"]
+    assert not (session_folder / "ibl_dask" / "leftCamera.frames.zarr").exists()
+
+
 class Rename(ibd.RegisterRawDataTask):
     @property
     def signature(self):
