@@ -178,7 +178,6 @@ class OnCluster:
                 turns.append(self._waiting.next(kind))
             self._start(turns)
 
-<<<<<<< HEAD
     def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
         """Return how many steps could run now, or do, by what they ask for."""
         demand: Counter[frozenset[tuple[str, float]]] = Counter()
@@ -195,6 +194,9 @@ class OnCluster:
             return asked
         offers = self._count_workers() if self._elastic is None else self._elastic.offers
         able = [offered for offered in offers if resources.kind in offered]
+        if self._elastic is None and not able:
+            # Workers of this machine offer no GPU by name, but what they start sees those of the machine.
+            return {"CPU": 1.0}
         return {
             name: min(amount, max((offered.get(name, amount) for offered in able), default=amount))
             for name, amount in asked.items()
@@ -234,18 +236,6 @@ class OnCluster:
                 do="start workers through `ibl_dask.connect`, with a profile whose pools have what is missing",
             )
         )
-=======
-    def _asked(self, step: Step) -> dict[str, float]:
-        """Return what to ask of a worker: no more than any offers, since Dask would wait for one that does.
-
-        Workers of this machine offer no GPU by name, but have those of the machine.
-        """
-        asked = step.resources.for_dask()
-        is_local = type(self._client.cluster).__name__ == "LocalCluster"
-        if is_local and not asked.keys() & self._largest.keys():
-            return {"CPU": 1.0} if "CPU" in self._largest else {}
-        return {kind: min(amount, self._largest.get(kind, amount)) for kind, amount in asked.items()}
->>>>>>> w-signatures
 
     def _try_alone(self) -> None:
         turn = self._doubtful.pop(0)
@@ -262,11 +252,7 @@ class OnCluster:
                 turn.root,
                 turn.priority,
                 2 if is_alone else 1,
-<<<<<<< HEAD
                 self._asks(turn.step.resources),
-=======
-                self._asked(turn.step),
->>>>>>> w-signatures
             )
             for turn in turns
         ]

@@ -41,18 +41,11 @@ def delayed_step(
     trial
         Enters the key from the second on: Dask would answer with the failure of the first.
     asked
-<<<<<<< HEAD
-        What it asks of a worker, where that is not `step.resources.for_dask()`.
-    """
-    order = priority - step.chunk / MOST_CHUNKS
-    with dask.annotate(resources=dict(asked or step.resources.for_dask()), priority=order, retries=RETRIES):
-=======
         Resources to ask workers for, where they offer less than the step would like.
     """
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
     with dask.annotate(resources=resources, priority=order, retries=RETRIES):
->>>>>>> w-signatures
         node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
         key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)
