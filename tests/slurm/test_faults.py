@@ -1,12 +1,10 @@
 """Jobs are cancelled, refused and preempted, nodes die: the run ends as if nothing had been, or says why it cannot."""
 
-import os
 import shutil
 import signal
 import subprocess
-from pathlib import Path
+from itertools import pairwise
 
-import psutil
 import pytest
 from program import PROGRAM, environment, says
 from published import assert_same, results
@@ -16,6 +14,7 @@ from slurm.runs import (
     GPU,
     Watched,
     going_on,
+    is_gone,
     pool,
     run_it,
     site,
@@ -37,10 +36,6 @@ ALONE = ("--exclusive",)
 def hasty(monkeypatch):
     """Let little time pass between two attempts."""
     monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
-
-
-def is_gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def insist_on_success(result, session, undisturbed):
@@ -122,15 +117,14 @@ def test_a_pool_whose_prologue_fails_is_given_up_with_the_words_of_its_log(slurm
 
 
 def test_attempts_come_more_and_more_slowly(slurm, tmp_path):
-    broken = pool(setup=("date +%s.%N >> $SLURM_SUBMIT_DIR/times", "false"), max_jobs=1)
-    os.chdir(tmp_path)
+    broken = pool(setup=(f"date +%s.%N >> {tmp_path}/times", "false"), max_jobs=1)
     with connect(site(tmp_path, broken)) as client:
         executor = OnCluster(client)
         executor.submit([simple_step(tmp_path, "step")], tmp_path, {}, 0)
         (record,) = executor.completed()
     assert record.status == "failed"
-    times = [float(line) for line in Path("times").read_text().split()]
-    pauses = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    times = [float(line) for line in (tmp_path / "times").read_text().split()]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
     assert len(pauses) == keeper.MOST_FAILURES - 1
     assert all(pause >= keeper.FIRST_PAUSE_S * 2**n for n, pause in enumerate(pauses))
 

@@ -5,12 +5,11 @@ They submit the script of a PBS job, `#PBS` lines included, and Slurm runs it. W
 `ngpus` is ignored, output goes where `qsub` was called, and there are no `PBS_` variables in a job.
 """
 
-import psutil
 import pytest
 from program import says
 from published import assert_same, results
 from slurm.machine import wait_until
-from slurm.runs import Watched, going_on, pool, run_it, site, started, wait_for_end_of_jobs
+from slurm.runs import Watched, going_on, is_gone, pool, run_it, site, started, wait_for_end_of_jobs
 
 from ibl_dask.deploy import keeper
 from ibl_dask.deploy.connect import connect
@@ -37,7 +36,7 @@ def test_a_session_runs_and_a_job_that_is_deleted_costs_one_chunk(slurm, session
         with going_on(session, watched) as running:
             victim = started(watched, 2)[0]
             slurm.call("qdel", victim["job"])
-            wait_until(lambda: not psutil.pid_exists(victim["pid"]))
+            wait_until(lambda: is_gone(victim["pid"]))
             watched.open_gate()
             result = running.result(120)
         assert result.exit_code == 0, result.sessions[0].failures
