@@ -53,8 +53,25 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
         "distributed.scheduler.allowed-failures": 3 if profile.is_local else 10,
         **SELDOM,
     }
-    with dask.config.set(settings), _local(profile) if profile.is_local else _batch(profile) as client:
+    with (
+        _permissions(profile),
+        dask.config.set(settings),
+        _local(profile) if profile.is_local else _batch(profile) as client,
+    ):
         yield client
+
+
+@contextlib.contextmanager
+def _permissions(profile: Profile) -> Iterator[None]:
+    """Let files of this process, and of the workers that it starts, have the permissions that a profile says."""
+    if profile.umask is None:
+        yield
+        return
+    before = os.umask(profile.umask)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,9 @@ import time
 import distributed
 import pytest
 
+from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.deploy.worker import refusals, say_broken, thread_settings
 
 
@@ -31,6 +33,19 @@ def test_opencv_and_blas_use_one_thread_in_a_worker_of_one_core(client):
 def _threads_of_opencv():
     code = "import cv2; print(cv2.getNumThreads())"
     return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def test_files_of_driver_and_local_workers_have_the_permissions_of_the_profile(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with connect(this_machine(1, dashboard_port=0, umask=0o027)) as client:
+            client.submit((tmp_path / "worker").touch).result()
+            (tmp_path / "driver").touch()
+        (tmp_path / "after").touch()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    assert modes == {"worker": 0o640, "driver": 0o640, "after": 0o644}
 
 
 def test_a_broken_gpu_is_told_with_what_to_do():
