@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy import connect as deploy
+from ibl_dask.deploy.performance import recorded
 from ibl_dask.errors import MissingFile
 from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome
@@ -176,6 +179,19 @@ class Run(driver.Run):
         return run_html(driver.rows(self))
 
 
+@contextlib.contextmanager
+def connect(profile: str | Path | None = None, workers: int | None = None) -> Iterator[Any]:
+    """Start workers and yield a client to them; see `ibl_dask.deploy.connect.connect`.
+
+    In a notebook the links to the dashboard are shown.
+    """
+    from ibl_dask.report.notebook import show_dashboard
+
+    with deploy.connect(profile, workers) as client:
+        show_dashboard(client.dashboard_link, deploy.tunnel_line(client))
+        yield client
+
+
 def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
     """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline`."""
     made = plan.make_pipeline(session, **options)
@@ -190,9 +206,10 @@ def run(
     Without a client, workers are started on this machine for the duration of the run.
     """
     many = sessions if isinstance(sessions, list) else [sessions]
-    if client is not None:
-        made = driver.run(many, client=client, **options)
-    else:
-        with connect() as own:
-            made = driver.run(many, client=own, **options)
+    with contextlib.ExitStack() as stack:
+        mine = stack.enter_context(connect()) if client is None else client
+        write = stack.enter_context(recorded(mine))
+        made = driver.run(many, client=mine, **options)
+        if not made.interrupted:
+            made.performance = write(made.journal.with_name(f"dask-{made.name}.html"))
     return Run(**{name: getattr(made, name) for name in made.__dataclass_fields__})

@@ -141,6 +141,19 @@ def report(
 
 
 @app.command()
+def doctor(
+    profile: ProfileFile = None,
+    work_dir: WorkDir = None,
+    wait: Annotated[float | None, typer.Option(help="How long to wait for a worker of each pool, s [300].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Look at this machine and at one worker of each pool: versions, codecs, disks, GPUs, clocks, limits."""
+    from ibl_dask.cli.doctor import examine_site
+
+    raise typer.Exit(examine_site(profile, work_dir, wait, as_json))
+
+
+@app.command()
 def jobscript(
     profile: Annotated[Path, typer.Option("--profile", help="Site profile, such as cluster/slurm.yaml.")],
     pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,

@@ -19,6 +19,7 @@ class _Certificates:
     """Where the certificates of a run would be."""
 
     folder: Path
+    require_encryption: bool = True
 
     def get_tls_config_for_role(self, role: str) -> dict[str, str]:
         """Return paths as `distributed.Security` does."""

@@ -82,11 +82,16 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
         with make_view() as view, stop.now():
             return wanted(listeners=[view])
     from ibl_dask.deploy.connect import connect, tunnel_line
+    from ibl_dask.deploy.performance import recorded
 
     with connect(site) as client:
         out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
-        with make_view() as view, stop.now():
-            return wanted(client=client, listeners=[view])
+        with recorded(client) as write:
+            with make_view() as view, stop.now():
+                result = wanted(client=client, listeners=[view])
+            if not result.interrupted:
+                result.performance = write(result.journal.with_name(f"dask-{result.name}.html"))
+        return result
 
 
 def say_how_it_went(result: Run) -> None:
@@ -112,3 +117,5 @@ def say_how_it_went(result: Run) -> None:
     if result.journal_failure:
         show_failure("journal", result.journal_failure)
     out.print(f"journal: {result.journal}", markup=False)
+    if result.performance is not None:
+        out.print(f"what the workers did: {result.performance}", markup=False)

@@ -354,7 +354,7 @@ class BatchCluster(SpecCluster):
         name = f"{pool.name}-{next(self._numbers[pool.name])}"
         self._submitted[pool.name] += 1
         try:
-            made = make_job(self.profile, pool, name, self.scheduler.address, self.security, self.log_folder)
+            made = make_job(self.profile, pool, name, self.scheduler.address, self.security, log_folder=self.log_folder)
             await made.start()
         except (RuntimeError, ValueError, OSError) as error:
             said = queue.what_it_said(error)

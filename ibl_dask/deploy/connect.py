@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.deploy.door import read_profile
-from ibl_dask.deploy.local import SELDOM, start_workers, workers_replaced
+from ibl_dask.deploy.local import SELDOM, local_workers
 from ibl_dask.deploy.profile import Profile
 from ibl_dask.deploy.tls import certificates
 from ibl_dask.store.workspace import WORK_FOLDER
@@ -42,8 +42,9 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
     """
     if not isinstance(profile, Profile):
         profile = read_profile(None if profile is None else Path(profile), workers)
-    # Dask comes with the first use: `import ibl_dask` and planning go without.
+    # Dask comes with the first use: `import ibl_dask` and planning go without. Its own settings come before ours.
     import dask
+    import distributed  # noqa: F401
 
     settings = {
         # A chunk holds the interpreter for seconds at a time; that is no reason to warn.
@@ -60,10 +61,12 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
 def _local(profile: Profile) -> Iterator[Any]:
     from distributed import Client
 
-    with certificates(profile, None) as security:
-        cluster = start_workers(profile, security)
-        with cluster, Client(cluster) as client, workers_replaced(cluster, profile.most_workers):
-            yield client
+    with (
+        certificates(profile, None) as security,
+        local_workers(profile, security) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ they take 11 % of a core, and these 3 %. Tasks here take seconds."""
 
 
 @contextlib.contextmanager
-def workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
+def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
     """Start workers anew that are gone for good: one that dies while it starts takes its nanny with it.
 
     Without that, a step that kills every worker it meets could leave a run waiting for workers that never come.
@@ -75,8 +75,9 @@ def _environment_kept(names: Iterable[str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def start_workers(profile: Profile, security: Any = None) -> Any:  # distributed has no types
-    """Start the workers of a profile on this machine; return their `LocalCluster`.
+@contextlib.contextmanager
+def local_workers(profile: Profile, security: Any = None) -> Iterator[Any]:  # distributed has no types
+    """Start the workers of a profile on this machine, and yield their `LocalCluster`.
 
     Raises
     ------
@@ -86,13 +87,16 @@ def start_workers(profile: Profile, security: Any = None) -> Any:  # distributed
     import dask
 
     with (
+        # For the whole time: workers that are started anew later get it, too.
         _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]),
         dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
-        warnings.catch_warnings(),
     ):
-        # Somebody else's dashboard on this machine is no problem of this run.
-        warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
-        return _start(profile, security)
+        with warnings.catch_warnings():
+            # Somebody else's dashboard on this machine is no problem of this run.
+            warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
+            cluster = _start(profile, security)
+        with cluster, _workers_replaced(cluster, profile.most_workers):
+            yield cluster
 
 
 def _start(profile: Profile, security: Any) -> Any:  # distributed has no types

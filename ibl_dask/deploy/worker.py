@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import logging
+import os
 import signal
+import socket
 import threading
+from collections.abc import Mapping
 from typing import Any
+
+from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, take_gpu
+from ibl_dask.errors import RunError
+
+_log = logging.getLogger(__name__)
+
+REFUSALS = "ibl_dask-refusals"
+"""Topic of Dask events under which a worker says why it leaves instead of taking steps."""
+_TOLD_EVERY_S = 0.05
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
 
 _NEEDED = (
     "ibl_dask.tasks.walk",
@@ -24,14 +39,79 @@ _NEEDED = (
 """What steps import, in the order in which a run needs it."""
 
 
-def dask_setup(worker: Any) -> None:  # distributed has no types
-    """Leave Ctrl-C to the driver, and import what steps need while the driver still plans.
+async def dask_setup(worker: Any) -> None:  # distributed has no types
+    """Leave Ctrl-C to the driver, see to threads and the GPU, and import what steps need.
 
-    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself.
+    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports go
+    on in the background while the driver still plans.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(is_news)
+    resources = worker.state.total_resources
+    os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
+    if "GPU" in resources:
+        # The claim lasts as long as the worker, which lasts as long as the process.
+        gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
+        if gpu.problem:
+            turn_away(worker, say_broken(gpu, str(worker.name)))
+            return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
+
+
+def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str]:
+    """Return the variables that let libraries use as many threads as this worker has cores.
+
+    NumPy is there already and went by the environment that the process was started with; OpenCV, PyTorch and the
+    processes that a step starts come later.
+
+    Parameters
+    ----------
+    environment
+        Of the process; what it says about OpenMP counts.
+    cores
+        Cores of the worker, where the environment does not say.
+    """
+    n_threads = environment.get("OMP_NUM_THREADS") or str(cores)
+    return {name: environment.get(name) or n_threads for name in (*_THREADS, _OPENCV_THREADS)}
+
+
+def say_broken(gpu: Gpu, worker: str) -> str:
+    """Return why a worker leaves, and what to do about it."""
+    return str(
+        RunError(
+            "this worker has no GPU that works",
+            where=f"worker {worker} on {socket.gethostname()}, GPU {gpu.device or 'unknown'}",
+            expected="a GPU that allocates memory and holds what is written to it",
+            got=gpu.problem.rstrip("."),
+            do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
+            f"it; `export {CHECK_VARIABLE}=none` in `setup` of the pool takes GPUs unseen",
+        )
+    )
+
+
+def turn_away(worker: Any, reason: str) -> None:  # distributed has no types
+    """Let a worker leave before it takes a step: it offers nothing, says why, and ends together with its nanny.
+
+    A start that fails would end the other workers of the job too, and Dask passes over what goes wrong here.
+    """
+    worker.state.total_resources.clear()
+    worker.state.available_resources.clear()
+    _log.error("%s", reason)
+    worker.loop.add_callback(_leave, worker, reason)
+
+
+async def _leave(worker: Any, reason: str) -> None:  # distributed has no types
+    while worker.status.name in ("init", "undefined"):
+        await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
+    message = {"worker": str(worker.name), "host": socket.gethostname(), "job": job, "reason": reason}
+    await worker.scheduler.log_event(topic=REFUSALS, msg=message)
+    await worker.close_gracefully(restart=False, reason="ibl_dask-refused")
+
+
+def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
+    """Return which workers left instead of taking steps: `worker`, `host`, `job` and `reason` of each, oldest first."""
+    return [message for _, message in client.get_events(REFUSALS)]
 
 
 def is_news(record: logging.LogRecord) -> bool:

@@ -94,6 +94,8 @@ class Run:
     """Whether somebody stopped it."""
     journal_failure: str = ""
     """Why the journal lacks events; empty where it does not."""
+    performance: Path | None = None
+    """Dask's own record of what ran where, HTML; None where there is none."""
 
     @property
     def is_success(self) -> bool:

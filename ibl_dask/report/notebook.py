@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -123,3 +124,18 @@ def _tabulate(heads: Iterable[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _block(head: str, body: str) -> str:
     return f'<div style="line-height:1.5">{head}{body}</div>'
+
+
+def show_dashboard(link: str, tunnel: str) -> None:
+    """Show in a notebook where the dashboard is, and how to see it from elsewhere; nothing outside of one."""
+    ipython = sys.modules.get("IPython")
+    if ipython is None or ipython.get_ipython() is None:
+        return
+    from IPython.display import HTML, display
+
+    display(
+        HTML(
+            f'<p>Dashboard: <a href="{escape(link)}" target="_blank">{escape(link)}</a><br>'
+            f"from elsewhere: <code>{escape(tunnel)}</code></p>"
+        )
+    )

@@ -46,6 +46,10 @@ _LOOKS = {
     "Errored": BAD,
     "Abandoned": BAD,
     "failed": BAD,
+    "ok": GOOD,
+    "note": NEUTRAL,
+    "warning": NOTICE,
+    "problem": BAD,
 }
 
 

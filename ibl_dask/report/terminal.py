@@ -100,6 +100,32 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
+def doctor_table(findings: Iterable[Mapping[str, Any]], site: str) -> Table:
+    """Return what was found at a site, place by place; each problem with what to do.
+
+    Parameters
+    ----------
+    findings : iterable of mappings
+        `place`, `check`, `importance` (ok, note, warning, problem), `found`, `do`.
+    site : str
+        Name of the site.
+    """
+    findings = tuple(findings)
+    counts = Counter(str(finding["importance"]) for finding in findings)
+    bad = [f"{counts[word]} {word}{'s' * (counts[word] > 1)}" for word in ("problem", "warning") if counts[word]]
+    table = _table(Text(f"{site}: {', '.join(bad) or 'all well'}"))
+    for name in ("", "where", "what"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("found", overflow="fold")
+    for number, finding in enumerate(findings):
+        if number and finding["place"] != findings[number - 1]["place"]:
+            table.add_section()
+        do = str(finding.get("do") or "")
+        told = Text(str(finding["found"])) + Text(f"\n→ {do}" if do else "")
+        table.add_row(_judge(finding["importance"]), Text(str(finding["place"])), Text(str(finding["check"])), told)
+    return table
+
+
 def _table(title: Text | None) -> Table:
     return Table(
         title=title,

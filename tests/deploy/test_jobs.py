@@ -25,6 +25,8 @@ LOGS = Path("/shared/work/job logs")
 
 
 class Certificates:
+    require_encryption = True
+
     def get_tls_config_for_role(self, role):
         folder = "/shared/work/job logs/tls"
         return {"ca_file": f"{folder}/ca.pem", "cert": f"{folder}/{role}.pem", "key": f"{folder}/{role}-key.pem"}

@@ -79,6 +79,8 @@ def test_jobscript_prints_what_would_be_submitted_and_nothing_else(name, tmp_pat
 
 
 class Certificates:
+    require_encryption = True
+
     def __init__(self, folder):
         self.folder = folder / "tls-RUN"
 

@@ -3,7 +3,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from ibl_dask.report.terminal import outcome_table, qc_table, status_table
+from ibl_dask.report.terminal import doctor_table, outcome_table, qc_table, status_table
 
 MESSAGE = "no pulses. Where: left camera. Expected: some. Got: none. What to do: check the cable."
 BAD = {
@@ -94,3 +94,14 @@ def test_status_tells_states_and_steps():
 def test_tables_fit_a_narrow_terminal(record):
     for table in (qc_table(record), outcome_table([BAD, GOOD]), status_table([BAD])):
         assert max(map(len, show(table, 80).splitlines())) <= 80
+
+
+def test_what_a_doctor_found_is_counted_and_each_problem_says_what_to_do():
+    good = {"place": "driver", "check": "clock", "importance": "ok", "found": "+0.001 s", "do": ""}
+    bad = {"place": "pool gpu", "check": "GPU", "importance": "problem", "found": "it is [red]", "do": "leave it out"}
+    text = show(doctor_table([good, bad, {**bad, "importance": "warning"}], "site"))
+    assert "site: 1 problem, 1 warning" in text
+    assert "✕ problem" in text
+    assert "it is [red]" in text
+    assert "→ leave it out" in text
+    assert "site: all well" in show(doctor_table([good], "site"))

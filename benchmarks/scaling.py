@@ -1,0 +1,414 @@
+"""Frame pass and compression on workers that Slurm starts, and what a thousand workers would meet.
+
+    python benchmarks/scaling.py [--frames 24000] [--encoded 1500] [--workers 1,2,4] [--repeat 3]
+                                 [--out benchmarks/results/scaling.md]
+
+The Slurm is the one of the tests: real commands and daemons, four virtual nodes on this machine. So workers beyond the
+cores of the machine show what they cost, and not what they bring: efficiency is told up to the number of cores.
+
+frame pass     `ibl_dask.run` of VideoSyncQcNidq on a right camera, 640x512, workers already there.
+compression    VideoCompress of a raw MPEG-4 video of that size, the same way.
+first chunk    from the call of `run` to the start of the first chunk: with workers there, and from no job at all.
+a chunk costs  what passes between two chunks on one worker, beyond the step itself.
+
+A thousand workers are simulated: sessions of three cameras whose chunks take as long per pixel as here, handed out one
+after another by one driver that takes as long for each step as it does here. The driver's cost is measured on steps
+that do nothing, so it holds Dask's scheduler, the driver's own work and the journal with its fsync.
+"""
+
+from __future__ import annotations
+
+import argparse
+import heapq
+import itertools
+import math
+import os
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from films import make_session
+from frame_pass import machine
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from slurm.machine import Slurm, running
+
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.profile import Pool, Profile, this_machine
+from ibl_dask.model import events
+from ibl_dask.model.step import Step, StepRecord
+from ibl_dask.pipeline import executors
+from ibl_dask.pipeline.executors import OnCluster
+from ibl_dask.pipeline.run import WINDOW_PER_SLOT, Run, run
+from ibl_dask.store.journal import Journal
+from ibl_dask.synth.session import write_session
+from ibl_dask.tasks.walk import run_step
+from ibl_dask.video.plan import split_for_encoding, split_video
+
+CAMERAS = {"left": (1280, 1024, 60), "right": (640, 512, 150), "body": (640, 512, 30)}
+SIMULATED = (10, 100, 300, 1000)
+SESSION_S = 3600
+EMPTY_STEPS = 3000
+GOP = 250
+
+
+def main() -> None:
+    """Measure and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=int, default=24_000)
+    parser.add_argument("--encoded", type=int, default=1500)
+    parser.add_argument("--workers", default="1,2,4")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    workers = [int(n) for n in options.workers.split(",")]
+    with tempfile.TemporaryDirectory() as folder, running() as slurm:
+        root = Path(folder)
+        session, _ = make_session(root, "right", options.frames)
+        raw = write_raw(root / "raw", options.encoded)
+        jobs = {
+            "frame pass": (session, {"tasks": ["VideoSyncQC_nidq"]}),
+            "compression": (raw, {"tasks": ["VideoCompress"]}),
+        }
+        seconds, records = measure(slurm, root, jobs, workers, options.repeat)
+        first_s = from_nothing(slurm, root, session)
+        driver = drive_empty_steps(root)
+        calls = {name: count_file_calls(session, root, more) for name, (session, more) in jobs.items()}
+    text = "\n\n".join(
+        [
+            machine(),
+            tell_scaling(jobs, seconds, records, options),
+            f"From `run` with no job at all to the first chunk: {first_s:.1f} s, of which Slurm, Python and its imports "
+            "take nearly all.",
+            tell_thousand(records, driver, calls, options),
+        ]
+    )
+    print(text)
+    if options.out is not None:
+        options.out.write_text(text + "\n")
+
+
+def write_raw(root: Path, n_frames: int) -> Path:
+    """Write a raw right camera as the rig records it."""
+    session = root / "Subjects" / "SW_raw" / "2023-05-01" / "001"
+    fps = CAMERAS["right"][2]
+    write_session(session, duration_s=n_frames / fps, cameras=("right",), raw_avi=True, codec="mpeg4", gop=12)
+    return session
+
+
+@contextmanager
+def site(slurm: Slurm, root: Path, workers: int, least: int) -> Iterator[Any]:
+    """Connect to a pool of jobs with one worker each."""
+    os.environ["SLURM_CONF"] = str(slurm.conf)
+    pool = Pool(
+        "cpu",
+        "slurm",
+        min_jobs=least,
+        max_jobs=workers,
+        memory_gb=2.0,
+        walltime_s=3600,
+        queue="cpu",
+        python=sys.executable,
+        interface="lo",
+    )
+    profile = Profile("slurm", (pool,), root / "work", 0, "lo", security="none", log_folder=root / "jobs", poll_s=2.0)
+    with connect(profile) as client:
+        client.wait_for_workers(least, timeout=120)
+        # Imports that a worker does in the background when it starts are not what is measured.
+        time.sleep(4.0 if least else 0.0)
+        yield client
+
+
+def measure(
+    slurm: Slurm, root: Path, jobs: Mapping[str, tuple[Path, Any]], workers: list[int], repeat: int
+) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], list[StepRecord]]]:
+    """Return how long each run took on each number of workers, s, and the records of the last one."""
+    seconds: dict[tuple[str, int], list[float]] = {}
+    records: dict[tuple[str, int], list[StepRecord]] = {}
+    for _ in range(repeat):
+        for n in workers:
+            with site(slurm, root, n, n) as client:
+                for name, (session, options) in jobs.items():
+                    started_s, result = timed_run(session, root, client, options)
+                    seconds.setdefault((name, n), []).append(result.seconds)
+                    found = list(result.sessions[0].records.values())
+                    records[name, n] = [*found, _started(started_s)]
+    return seconds, records
+
+
+def timed_run(session: Path, root: Path, client: Any, options: Mapping[str, Any]) -> tuple[float, Run]:
+    """Run a session into an empty folder; return the Unix time of the call, too."""
+    with tempfile.TemporaryDirectory(dir=root) as out:
+        started_s = time.time()
+        result = run([session], client=client, output_root=out, work_dir=Path(out) / "work", **options)
+        if result.exit_code:
+            raise SystemExit([failure.message for failure in result.sessions[0].failures])
+    return started_s, result
+
+
+def _started(started_s: float) -> StepRecord:
+    return StepRecord(("call", "", "", 0), "done", started_s=started_s)
+
+
+def from_nothing(slurm: Slurm, root: Path, session: Path) -> float:
+    """Return how long after `run` the first chunk starts where no job is there, s."""
+    with site(slurm, root, 2, 0) as client:
+        started_s, result = timed_run(session, root, client, {"tasks": ["VideoSyncQC_nidq"]})
+    return first_chunk_s(started_s, result.sessions[0].records.values())
+
+
+def first_chunk_s(started_s: float, records: Any) -> float:
+    """Return how long after a moment the first chunk started, s."""
+    return min(r.started_s for r in records if r.key[0].startswith(("framepass", "encode"))) - started_s
+
+
+def chunks_of(records: list[StepRecord]) -> list[StepRecord]:
+    """Return the records of chunks."""
+    return [r for r in records if r.key[0].startswith(("framepass", "encode")) and r.status == "done"]
+
+
+def gaps_s(records: list[StepRecord]) -> list[float]:
+    """Return what passed between the end of a chunk and the start of the next on the same worker, s."""
+    by_worker: dict[str, list[StepRecord]] = {}
+    for record in chunks_of(records):
+        by_worker.setdefault(record.worker, []).append(record)
+    gaps = []
+    for of_one in by_worker.values():
+        ordered = sorted(of_one, key=lambda r: r.started_s)
+        gaps += [b.started_s - a.started_s - a.seconds for a, b in itertools.pairwise(ordered)]
+    return gaps
+
+
+def tell_scaling(jobs: Any, seconds: Any, records: Any, options: Any) -> str:
+    """Write the table of measured runs."""
+    lines = [
+        f"### On Slurm: right 640x512, {options.frames:,} frames to measure, {options.encoded:,} to compress, "
+        f"median of {options.repeat}",
+        "",
+        "| | workers | wall time, s | efficiency | chunks | first chunk after, s | between chunks, ms |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    cores = len(os.sched_getaffinity(0))
+    for name in jobs:
+        alone = statistics.median(seconds[name, 1])
+        for n in sorted(n for task, n in seconds if task == name):
+            wall = statistics.median(seconds[name, n])
+            found = records[name, n]
+            (call,) = [r for r in found if r.key[0] == "call"]
+            efficiency = f"{alone / wall / n:.2f}" if n <= cores else f"({alone / wall / cores:.2f} of {cores} cores)"
+            between = f"{1000 * statistics.median(gaps_s(found)):.0f}" if gaps_s(found) else ""
+            first = first_chunk_s(call.started_s, found)
+            n_chunks = len(chunks_of(found))
+            lines.append(f"| {name} | {n} | {wall:.1f} | {efficiency} | {n_chunks} | {first:.2f} | {between} |")
+    return "\n".join(lines)
+
+
+def nothing(records: Any, number: int) -> dict[str, int]:
+    """Do nothing, as a step."""
+    return {"number": number}
+
+
+def drive_empty_steps(root: Path) -> dict[str, float]:
+    """Return what a step costs the driver: its time, and that of all its threads, s; memory for many steps, kB each."""
+    with connect(this_machine(2, dashboard_port=0)) as client, Journal(root, "empty") as journal:
+        executor = OnCluster(client)
+        # More places than there are workers, so that none of them waits for the driver: as with many workers.
+        executor._count_workers = lambda: [{"CPU": 1.0, "MEMORY_GB": 2.0}] * 64  # type: ignore[method-assign]
+        drive(executor, journal, root, 200)
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        clock = time.perf_counter()
+        drive(executor, journal, root, EMPTY_STEPS)
+        wall = time.perf_counter() - clock
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        held_kb = memory_of_waiting(root, client)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"wall_s": wall / EMPTY_STEPS, "cpu_s": cpu / EMPTY_STEPS, "held_kb": held_kb}
+
+
+def empty_steps(root: Path, n: int, turn: str) -> list[Step]:
+    """Return steps that do nothing."""
+    return [
+        Step("empty", "left", f"session-{turn}", "f", nothing, {"number": number}, chunk=number) for number in range(n)
+    ]
+
+
+def drive(executor: OnCluster, journal: Journal, root: Path, n: int) -> None:
+    """Run steps that do nothing, and journal them as a driver does."""
+    executor.submit(empty_steps(root, n, str(n)), root, {}, 0)
+    for record in executor.completed():
+        journal.append(events.to_json(events.StepFinished("session", record)))
+
+
+def memory_of_waiting(root: Path, client: Any, n: int = 50_000) -> float:
+    """Return the memory that a step takes in the driver while it waits, kB."""
+    before = resident_kb()
+    executor = OnCluster(client)
+    executor._feed = lambda: None  # type: ignore[method-assign]
+    executor.submit(empty_steps(root, n, "waiting"), root, {}, 0)
+    return (resident_kb() - before) / n
+
+
+def resident_kb() -> int:
+    """Return the resident memory of this process, kB."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") // 1024
+
+
+COUNTED = {"open": "open", "os.rename": "rename", "os.mkdir": "mkdir", "os.remove": "remove", "os.scandir": "list"}
+
+
+def count_file_calls(session: Path, root: Path, options: Mapping[str, Any]) -> tuple[Counter[str], int]:
+    """Run a session in this process; return what its chunks asked of the file system, and how many they are."""
+    calls: Counter[str] = Counter()
+    n = itertools.count()
+    counting = False
+
+    def hear(event: str, arguments: Any) -> None:
+        if counting and event in COUNTED and not str(arguments[0]).startswith(("/dev", "/proc", sys.prefix)):
+            calls[COUNTED[event]] += 1
+
+    def watched(step: Step, *more: Any) -> StepRecord:
+        nonlocal counting
+        counting = step.kind in ("framepass", "encode")
+        if counting:
+            next(n)
+        try:
+            return run_step(step, *more)
+        finally:
+            counting = False
+
+    fsync, stat = os.fsync, os.stat
+
+    def noted(name: str, call: Any) -> Any:
+        def noting(*arguments: Any, **more: Any) -> Any:
+            calls[name] += counting
+            return call(*arguments, **more)
+
+        return noting
+
+    sys.addaudithook(hear)
+    before = executors.run_step
+    executors.run_step, os.fsync, os.stat = watched, noted("fsync", fsync), noted("stat", stat)
+    try:
+        with tempfile.TemporaryDirectory(dir=root) as out:
+            run([session], output_root=out, work_dir=Path(out) / "work", **options)
+    finally:
+        executors.run_step, os.fsync, os.stat = before, fsync, stat
+    return calls, next(n)
+
+
+def chunk_seconds(of_step: Mapping[str, float]) -> list[float]:
+    """Return how long each chunk of an hour's session takes, s, in the order in which they go out."""
+    steps: list[tuple[int, float]] = []
+    for width, height, fps in CAMERAS.values():
+        n = fps * SESSION_S
+        chunks = {
+            "encode": split_for_encoding(np.arange(0, n, 12), n, width, height),
+            "framepass": split_video(np.arange(0, n, GOP), n, width, height),
+        }
+        for kind, second in of_step.items():
+            steps += [(i, len(chunk) * width * height * second) for i, chunk in enumerate(chunks[kind])]
+    return [second for _, second in sorted(steps, key=lambda step: step[0])]
+
+
+def simulate(n_workers: int, durations: list[float], driver_s: float) -> tuple[float, float]:
+    """Hand steps to workers that hold two each; return the time that it takes, s, and the driver's share of it.
+
+    A record that comes back waits until the driver has dealt with those before it, and only then its worker gets one
+    more step.
+    """
+    todo = iter(durations)
+    free_s = 0.0
+    busy_s = 0.0
+    waiting: list[list[tuple[float, float]]] = [[] for _ in range(n_workers)]
+    events_at: list[tuple[float, int]] = []
+    idle_since = [0.0] * n_workers
+    runs = [False] * n_workers
+
+    def give(worker: int, now_s: float) -> None:
+        nonlocal free_s, busy_s
+        second = next(todo, None)
+        if second is None:
+            return
+        free_s = max(free_s, now_s) + driver_s
+        busy_s += driver_s
+        waiting[worker].append((free_s, second))
+        start(worker)
+
+    def start(worker: int) -> None:
+        if runs[worker] or not waiting[worker]:
+            return
+        there_s, second = waiting[worker].pop(0)
+        runs[worker] = True
+        heapq.heappush(events_at, (max(there_s, idle_since[worker]) + second, worker))
+
+    for _ in range(2):
+        for worker in range(n_workers):
+            give(worker, 0.0)
+    now_s = 0.0
+    while events_at:
+        now_s, worker = heapq.heappop(events_at)
+        runs[worker], idle_since[worker] = False, now_s
+        start(worker)
+        give(worker, now_s)
+    return now_s, busy_s / now_s
+
+
+def tell_thousand(
+    records: Any, driver: Mapping[str, float], calls: Mapping[str, tuple[Counter[str], int]], options: Any
+) -> str:
+    """Write the simulation of many workers."""
+    width, height, _ = CAMERAS["right"]
+    frames = {"framepass": ("frame pass", options.frames), "encode": ("compression", options.encoded)}
+    of_step = {
+        kind: sum(r.seconds for r in chunks_of(records[name, 1])) / (n * width * height)
+        for kind, (name, n) in frames.items()
+    }
+    session = chunk_seconds(of_step)
+    per_chunk = {name: sum(of.values()) / n for name, (of, n) in calls.items()}
+    n_calls = statistics.mean(per_chunk.values())
+    lines = [
+        f"### Simulated: sessions of three cameras and {SESSION_S // 3600} hour, compressed and measured",
+        "",
+        f"A session is {len(session):,} chunks of {statistics.mean(session):.1f} s, {sum(session) / 3600:.1f} core-"
+        f"hours. A step that does nothing costs the driver {1000 * driver['wall_s']:.1f} ms "
+        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), so {1 / driver['wall_s']:.0f} steps/s at most; one "
+        f"that waits takes {driver['held_kb']:.1f} kB of its memory, and at most {WINDOW_PER_SLOT} for each worker do, and "
+        "those of one session more. "
+        + " ".join(
+            f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system ({tell_calls(*calls[name])})."
+            for name in calls
+        ),
+        "",
+        "| workers | sessions | hours | steps/s | workers at work | driver busy | file calls/s | waiting steps, MB |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for n in SIMULATED:
+        n_sessions = max(2, math.ceil(12 * n / len(session)))
+        durations = session * n_sessions
+        wall_s, busy = simulate(n, durations, driver["wall_s"])
+        rate = len(durations) / wall_s
+        held_mb = (WINDOW_PER_SLOT * n + len(session)) * driver["held_kb"] / 1000
+        lines.append(
+            f"| {n:,} | {n_sessions:,} | {wall_s / 3600:.2f} | {rate:.1f} | {sum(durations) / wall_s / n:.0%} "
+            f"| {busy:.0%} | {rate * n_calls:.0f} | {held_mb:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def tell_calls(calls: Counter[str], n: int) -> str:
+    """Write what kinds of calls these are."""
+    return ", ".join(f"{name} {of / n:.1f}" for name, of in calls.most_common())
+
+
+if __name__ == "__main__":
+    main()

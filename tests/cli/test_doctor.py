@@ -1,0 +1,73 @@
+import json
+import os
+import subprocess
+import sys
+
+PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()", "doctor"]
+
+
+def call(*arguments, cwd, **environment):
+    """Run the program; return exit code, output and errors."""
+    process = subprocess.run(
+        [*PROGRAM, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "160", **environment},
+        check=False,
+    )
+    assert "Traceback" not in process.stdout + process.stderr
+    return process.returncode, process.stdout, process.stderr
+
+
+def local(folder):
+    path = folder / "site.yaml"
+    path.write_text("name: here\nworkers: 1\ndashboard_port: 0\n")
+    return path
+
+
+def test_a_good_machine_is_shown_as_a_table(tmp_path):
+    code, shown, told = call("--profile", local(tmp_path), "--work-dir", tmp_path / "work", cwd=tmp_path)
+    assert code == 0, shown
+    assert shown.startswith("here: ")
+    assert "pool cpu" in shown
+    assert "encoded and decoded" in shown
+    assert "waiting for a worker" in told
+
+
+def test_findings_can_be_read_by_programs(tmp_path):
+    code, shown, _ = call("--profile", local(tmp_path), "--json", cwd=tmp_path)
+    content = json.loads(shown)
+    assert code == 0
+    assert content["profile"] == "here"
+    assert {row["place"] for row in content["findings"]} == {"driver", "pool cpu"}
+    folders = [row["found"] for row in content["findings"] if row["check"] == "work folder"]
+    assert all(found.startswith(f"{tmp_path}/.ibl_dask: ") for found in folders)
+    assert not (tmp_path / ".ibl_dask").exists()
+
+
+def test_a_problem_is_shown_with_what_to_do_and_the_exit_code_is_not_zero(tmp_path):
+    command = f"ulimit -n 150; exec {sys.executable} -c 'from ibl_dask.cli.app import main; main()' doctor"
+    process = subprocess.run(
+        ["bash", "-c", f"{command} --profile {local(tmp_path)}"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert "150 open files allowed" in " ".join(process.stdout.split())
+    assert "→" in process.stdout
+
+
+def test_a_work_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("x")
+    code, _, told = call("--profile", local(tmp_path), "--work-dir", tmp_path / "file" / "work", cwd=tmp_path)
+    assert code == 2
+    assert "cannot be written" in told
+
+
+def test_the_folder_of_the_environment_is_looked_at(tmp_path):
+    folder = tmp_path / "scratch"
+    _, shown, _ = call("--profile", local(tmp_path), "--json", cwd=tmp_path, IBL_DASK_SCRATCH=str(folder))
+    assert f"{folder}: " in shown

@@ -1,0 +1,164 @@
+"""Runs on the Slurm of the tests: sites, and an executor that sees where every step ran."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from slurm.machine import wait_until
+from slurm.places import find_numbers, noted
+
+from ibl_dask.deploy.profile import Pool, Profile
+from ibl_dask.model.step import Resources, Step
+from ibl_dask.pipeline.executors import OnCluster
+from ibl_dask.pipeline.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from slurm.machine import Slurm
+
+    from ibl_dask.model.step import Key, StepRecord
+    from ibl_dask.pipeline.run import Run
+
+GOP = 20
+CHUNK_PIXELS = 40 * 160 * 128
+"""Some thirty chunks for the three cameras of the small session."""
+CHUNKED = ("framepass", "numbers")
+"""Kinds of steps that there are many of; they wait at the gate."""
+
+
+def site(folder: Path, *pools: Pool, **more: Any) -> Profile:
+    """Return a profile of the loopback Slurm, impatient enough for tests."""
+    usual = {"scratch": folder / "work", "log_folder": folder / "jobs", "interface": "lo", "security": "none"}
+    usual |= {"dashboard_port": 0, "poll_s": 1.0, "idle_s": 2.0}
+    return Profile(name="loopback", pools=pools, **(usual | more))
+
+
+def pool(name: str = "cpu", **more: Any) -> Pool:
+    """Return a pool whose workers are started by this Python, on the partition of its name."""
+    usual = {"scheduler": "slurm", "queue": name, "max_jobs": 2, "memory_gb": 1.0, "walltime_s": 600}
+    return Pool(name=name, **(usual | {"python": sys.executable, "interface": "lo"} | more))
+
+
+GPU: dict[str, Any] = {"gpus": 1, "cores": 1}
+
+
+class Watched(OnCluster):
+    """Notes where every step runs; asked to search, reads the frame numbers of every chunk on GPU workers, too."""
+
+    def __init__(self, client: Any, folder: Path, *, search: bool = False) -> None:
+        super().__init__(client)
+        self._search = search
+        self._log = folder / "places.jsonl"
+        self._gate = folder / "gate"
+        self.found: dict[tuple[str, int], StepRecord] = {}
+
+    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+        searches = [_search(step) for step in steps if step.kind == "framepass"] if self._search else []
+        super().submit([self._noted(step) for step in (*steps, *searches)], root, known, priority)
+
+    def completed(self) -> Iterator[StepRecord]:
+        for record in super().completed():
+            if record.key[0].startswith("numbers"):
+                self.found[record.key[0], record.key[3]] = record
+            else:
+                yield record
+
+    def _noted(self, step: Step) -> Step:
+        gate = self._gate if step.kind in CHUNKED else self._gate.with_name("no gate")
+        arguments = {"log": self._log, "gate": gate, "step": step.key[0], "chunk": step.chunk}
+        return replace(
+            step, function=noted, arguments={**arguments, "function": step.function, "arguments": dict(step.arguments)}
+        )
+
+    def close_gate(self) -> None:
+        """Let chunks start, and not end."""
+        self._gate.touch()
+
+    def open_gate(self) -> None:
+        """Let chunks end."""
+        self._gate.unlink(missing_ok=True)
+
+    def lines(self, kind: str, what: str = "start") -> list[dict[str, Any]]:
+        """Return what steps of a kind noted so far."""
+        if not self._log.exists():
+            return []
+        lines = [json.loads(line) for line in self._log.read_text().splitlines()]
+        return [line for line in lines if line["what"] == what and line["step"].split("-")[0] == kind]
+
+    def executions(self, kind: str = "framepass") -> tuple[int, int]:
+        """Return how often chunks were started, and how many there are."""
+        started = Counter((line["step"], line["chunk"]) for line in self.lines(kind))
+        print(f"{kind}: {started.total()} executions of {len(started)} chunks ({started.total() / len(started):.3f})")
+        return started.total(), len(started)
+
+
+def _search(step: Step) -> Step:
+    arguments = {name: step.arguments[name] for name in ("workspace", "camera", "video", "chunk")}
+    return replace(
+        step,
+        kind="numbers",
+        function=find_numbers,
+        arguments=arguments,
+        resources=Resources(gpu=1, memory_gb=0.5),
+    )
+
+
+@contextmanager
+def going_on(session: Path, executor: Watched, **options: Any) -> Iterator[Future[Run]]:
+    """Run a session in another thread; yield what will be its result. The gate is open at the end."""
+    with ThreadPoolExecutor(1) as thread:
+        result = thread.submit(run, [session], executor=executor, chunk_pixels=CHUNK_PIXELS, **options)
+        try:
+            yield result
+        finally:
+            executor.open_gate()
+
+
+def run_it(session: Path, executor: Watched, **options: Any) -> Run:
+    """Run a session."""
+    return run([session], executor=executor, chunk_pixels=CHUNK_PIXELS, **options)
+
+
+class Watch:
+    """Counts jobs and workers of each pool while something runs."""
+
+    def __init__(self, client: Any, slurm: Slurm) -> None:
+        self._cluster = client.cluster
+        self._slurm = slurm
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+        self.most: Counter[str] = Counter()
+
+    def _look(self) -> None:
+        while not self._stop.wait(0.1):
+            for state in self._cluster.pools():
+                self.most[state.pool.name] = max(self.most[state.pool.name], state.n_workers)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def wait_for_end_of_jobs(client: Any, slurm: Slurm, seconds: float = 60) -> float:
+    """Wait until a cluster without work has no job and no worker left; return how long that took, s."""
+    started_s = time.monotonic()
+
+    def is_empty() -> bool:
+        return not slurm.jobs() and all(not (s.n_jobs or s.n_workers) for s in client.cluster.pools())
+
+    wait_until(is_empty, seconds, step_s=0.2)
+    return time.monotonic() - started_s

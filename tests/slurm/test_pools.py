@@ -1,0 +1,69 @@
+"""CPU and GPU pools under one scheduler: steps go where they belong, and jobs come and go with the work."""
+
+import pytest
+from published import assert_same, results
+from simple_steps import simple_step
+from slurm.machine import GPU_NODES, wait_until
+from slurm.runs import GPU, Watch, Watched, pool, run_it, site, wait_for_end_of_jobs
+
+from ibl_dask.deploy.connect import connect
+from ibl_dask.model.step import Resources
+from ibl_dask.pipeline.executors import OnCluster
+
+pytestmark = pytest.mark.slurm
+
+
+def test_three_cameras_decode_on_cpu_workers_while_gpu_workers_look_at_their_frames(
+    slurm, session, undisturbed, tmp_path
+):
+    """With certificates, as on any cluster, and pools that have no job before and after."""
+    profile = site(tmp_path, pool("cpu"), pool("gpu", **GPU), security="auto")
+    with connect(profile) as client, Watch(client, slurm) as watch:
+        assert client.scheduler.address.startswith("tls://")
+        assert slurm.jobs() == {}
+        watched = Watched(client, tmp_path, search=True)
+        result = run_it(session, watched)
+        assert result.exit_code == 0, result.sessions[0].failures
+        wait_for_end_of_jobs(client, slurm)
+    assert_same(results(session), undisturbed)
+    assert watch.most == {"cpu": 2, "gpu": 2}
+
+    decoded, looked_at = watched.lines("framepass"), watched.lines("numbers")
+    assert {(line["partition"], line["gpus"]) for line in decoded} == {("cpu", "")}
+    assert {line["partition"] for line in looked_at} == {"gpu"}
+    assert {line["node"] for line in looked_at} <= set(GPU_NODES)
+    assert {line["gpus"] for line in looked_at} <= {"0", "1"}
+    assert len({(line["node"], line["gpus"]) for line in looked_at}) == 2
+    for kind in ("framepass", "numbers"):
+        n_executions, n_chunks = watched.executions(kind)
+        assert n_executions == n_chunks >= 20
+    assert {(line["step"].partition("-")[2], line["chunk"]) for line in decoded} == {
+        (name.partition("-")[2], chunk) for name, chunk in watched.found
+    }
+    assert all(record.value["in_order"] for record in watched.found.values())
+
+
+def test_gpu_work_alone_starts_gpu_jobs_alone(slurm, tmp_path):
+    profile = site(tmp_path, pool("cpu"), pool("gpu", **GPU))
+    with connect(profile) as client, Watch(client, slurm) as watch:
+        executor = OnCluster(client)
+        steps = [
+            simple_step(tmp_path, f"step{i}", chunk=i, seconds=0.2, resources=Resources(gpu=1, memory_gb=0.5))
+            for i in range(20)
+        ]
+        executor.submit(steps, tmp_path, {}, 0)
+        assert all(record.is_ok for record in executor.completed())
+        wait_for_end_of_jobs(client, slurm)
+    assert watch.most["cpu"] == 0
+    assert watch.most["gpu"] == 2
+
+
+def test_a_job_with_several_workers_gives_each_of_them_one_step(slurm, tmp_path):
+    profile = site(tmp_path, pool("cpu", max_jobs=1, cores=2, workers_per_job=2, memory_gb=2.0))
+    with connect(profile) as client:
+        client.cluster.scale(cpu=1)
+        wait_until(lambda: len(client.scheduler_info()["workers"]) == 2)
+        workers = client.scheduler_info()["workers"].values()
+        assert sorted(worker["name"] for worker in workers) == ["cpu-0-0", "cpu-0-1"]
+        assert [(w["nthreads"], w["resources"]) for w in workers] == [(1, {"CPU": 1, "MEMORY_GB": 1})] * 2
+        assert len(slurm.jobs()) == 1
