@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from rich.table import Table
 from ibl_dask.cli.console import out, show_error, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
+from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
 from ibl_dask.pipeline.history import Rates, read_rates
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
@@ -29,11 +31,13 @@ def show_plan(
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
     from ibl_dask.deploy.door import read_profile
+    from ibl_dask.deploy.usage import pool_lines
 
     site = read_profile(profile)
     code = 0
     found: list[dict[str, Any]] = []
     rates: dict[Path, Rates] = {}
+    asked: Counter[Resources] = Counter()
     for path in find_sessions(sessions):
         try:
             folder = work_dir or site.scratch
@@ -53,6 +57,9 @@ def show_plan(
             code = 1
             continue
         found.append(_plain(made, planned))
+        for task in planned:
+            if task.runs:
+                asked[made.tasks[task.task].resources] += sum(camera.n_chunks_left for camera in task.cameras)
         code = 1 if any(camera.why == "no input" for task in planned for camera in task.cameras) else code
         if not as_json:
             _show(made, planned)
@@ -60,6 +67,8 @@ def show_plan(
     if as_json:
         print(json.dumps({"sessions": found, "totals": totals}, indent=1))  # noqa: T201  # for programs
     else:
+        for line in pool_lines(site, asked):
+            out.print(line, markup=False)
         _show_totals(totals, site.name, {rate.source for rate in rates.values()})
     return code
 

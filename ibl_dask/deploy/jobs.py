@@ -31,7 +31,7 @@ _SETTINGS = (
     "worker-command worker-extra-args"
 )
 _WORKER_SETTINGS = {**SELDOM, "distributed.admin.tick.limit": "60s"}
-_ASKS_FOR_GPUS = re.compile(r"(--gres\b|--gpus|-G\b)")
+_ASKS_FOR_GPUS = re.compile(r"--gres\b|--gpus|-G")
 _ASKS_FOR_ALL = re.compile(r"-l\s*(select|nodes)=")
 _IMPORT = threading.Lock()
 

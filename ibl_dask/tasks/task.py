@@ -152,7 +152,7 @@ class Task:
     @property
     def resources(self) -> Resources:
         """Return what it occupies."""
-        return Resources(max(1, self.cpu), self.gpu, float(self.ram), is_estimate=True)
+        return Resources(max(1, self.cpu), self.gpu, float(self.ram), is_estimate=has_method(type(self)))
 
     @property
     def signature(self) -> Signature | Mapping[str, Sequence[Described]]:
