@@ -125,6 +125,8 @@ class BatchCluster(SpecCluster):
         See `distributed.SpecCluster`.
     """
 
+    scheduler: Any  # set by `SpecCluster`, which has it optional
+
     def __init__(self, profile: Profile, log_folder: Path, security: Any = None, **kwargs: Any) -> None:
         self.profile = profile
         self.log_folder = log_folder
@@ -146,7 +148,7 @@ class BatchCluster(SpecCluster):
         }
         if profile.interface:
             options["interface"] = profile.interface
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]  # distributed is half typed
             workers={},
             scheduler={"cls": Scheduler, "options": options},
             security=security,
@@ -180,7 +182,7 @@ class BatchCluster(SpecCluster):
         self._fixed |= counts
         return NoOpAwaitable() if self.asynchronous else None
 
-    def adapt(self, *args: Any, **kwargs: Any) -> None:
+    def adapt(self) -> None:  # type: ignore[override]  # bounds are the profile's
         """Have as many jobs again as there is work, between the bounds of each pool."""
         self._fixed.clear()
 
@@ -222,7 +224,7 @@ class BatchCluster(SpecCluster):
     # Its life.
 
     async def _start(self) -> None:
-        await super()._start()
+        await super()._start()  # type: ignore[no-untyped-call]
         if self._tending is None and not self._is_ending:
             self._tending = asyncio.create_task(self._tend_until_the_end())
 
@@ -232,7 +234,7 @@ class BatchCluster(SpecCluster):
             # Not cancelled: a job that is being submitted right now has no number yet by which to cancel it.
             await asyncio.wait([self._tending], timeout=2 * queue.ANSWER_S)
         await self._cancel_all()
-        await super()._close()
+        await super()._close()  # type: ignore[no-untyped-call]
 
     async def _cancel_all(self) -> None:
         """Cancel every job, and look whether they are gone."""

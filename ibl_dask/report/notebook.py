@@ -131,10 +131,9 @@ def show_dashboard(link: str, tunnel: str) -> None:
     ipython = sys.modules.get("IPython")
     if ipython is None or ipython.get_ipython() is None:
         return
-    from IPython.display import HTML, display
-
-    display(
-        HTML(
+    show: Any = ipython.display  # it has no types
+    show.display(
+        show.HTML(
             f'<p>Dashboard: <a href="{escape(link)}" target="_blank">{escape(link)}</a><br>'
             f"from elsewhere: <code>{escape(tunnel)}</code></p>"
         )
