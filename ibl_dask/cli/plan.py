@@ -25,7 +25,7 @@ def show_plan(
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
     from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.usage import pool_lines
+    from ibl_dask.deploy.usage import impossible_lines, pool_lines
 
     site = read_profile(profile)
     code = 0
@@ -55,6 +55,9 @@ def show_plan(
             asked[camera.resources] += camera.n_chunks_left
     for line in pool_lines(site, asked):
         out.print(line, markup=False)
+    for line in impossible_lines(site, asked):
+        out.print(line, markup=False)
+        code = 1
     n_workers = sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU")
     on_workers = f"{core_s / n_workers / 3600:.2f} h on {n_workers} workers" if n_workers else "no worker for them"
     out.print(f"about {core_s / 3600:.2f} core-hours, 0 GPU-hours; {on_workers} ({site.name})")
