@@ -31,7 +31,7 @@ def show_plan(
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
     from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.usage import pool_lines
+    from ibl_dask.deploy.usage import impossible_lines, pool_lines
 
     site = read_profile(profile)
     code = 0
@@ -63,11 +63,13 @@ def show_plan(
         code = 1 if any(camera.why == "no input" for task in planned for camera in task.cameras) else code
         if not as_json:
             _show(made, planned)
+    impossible = impossible_lines(site, asked)
+    code = 1 if impossible else code
     totals = _totals(found, site.most_workers)
     if as_json:
         print(json.dumps({"sessions": found, "totals": totals}, indent=1))  # noqa: T201  # for programs
     else:
-        for line in pool_lines(site, asked):
+        for line in [*pool_lines(site, asked), *impossible]:
             out.print(line, markup=False)
         _show_totals(totals, site.name, {rate.source for rate in rates.values()})
     return code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.model.step import Resources
@@ -23,15 +23,19 @@ def pool_lines(profile: Profile, n_chunks: Mapping[Resources, int]) -> list[str]
     list of str
         Lines for people; none for workers on this machine.
     """
-    if profile.is_local:
-        return []
-    lines = [_line(profile, pool, n_chunks) for pool in profile.pools]
-    for asked in n_chunks:
-        if asked.is_estimate:
+    return [] if profile.is_local else [_line(profile, pool, n_chunks) for pool in profile.pools]
+
+
+def impossible_lines(profile: Profile, asked: Iterable[Resources]) -> list[str]:
+    """Say for everything that steps ask for and no pool has what each pool lacks."""
+    lines = []
+    for resources in asked:
+        if resources.is_estimate:
             continue  # it takes what there is
-        lacking = [f"{pool.name} lacks {pool.lacks(asked.for_dask())}" for pool in profile.pools]
-        if not any(not pool.lacks(asked.for_dask()) for pool in profile.pools):
-            lines.append(f"problem: no pool can run some steps: {'; '.join(lacking)} ({profile.line('pools')})")
+        lacking = {pool.name: pool.lacks(resources.for_dask()) for pool in profile.pools}
+        if all(lacking.values()):
+            whole = "; ".join(f"{name} lacks {what}" for name, what in lacking.items())
+            lines.append(f"no pool can run some steps: {whole} ({profile.line('pools')})")
     return lines
 
 

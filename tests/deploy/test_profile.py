@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ibl_dask.deploy.door import _gigabytes, _permissions, _seconds, read_profile
 from ibl_dask.deploy.profile import Pool, Profile, available_cores, line_of, this_machine
 from ibl_dask.deploy.soundness import problems
-from ibl_dask.deploy.usage import pool_lines
+from ibl_dask.deploy.usage import impossible_lines, pool_lines
 from ibl_dask.deploy.walltime import shortest_walltime_s, walltime_text
 from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.step import Resources
@@ -422,5 +422,8 @@ def test_a_plan_names_a_pool_that_nobody_uses():
 
 
 def test_a_plan_names_steps_that_no_pool_can_run():
-    (line,) = [line for line in pool_lines(site(CPU_POOL), {CPU: 30, GPU: 12}) if line.startswith("problem")]
-    assert "no pool can run some steps: cpu lacks GPU: 1" in line
+    (line,) = impossible_lines(site(CPU_POOL), {CPU: 30, GPU: 12})
+    assert line.startswith("no pool can run some steps: cpu lacks GPU: 1")
+    assert line.endswith("(site.yaml, line 1)")
+    assert impossible_lines(site(CPU_POOL, GPU_POOL), {CPU: 30, GPU: 12}) == []
+    assert impossible_lines(site(CPU_POOL), {Resources(memory_gb=3): 1})

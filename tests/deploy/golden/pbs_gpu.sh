@@ -2,7 +2,7 @@
 
 #PBS -N ibl-gpu-7
 #PBS -q gpuq
-#PBS -l select=1:ncpus=8:mem=32gb:ngpus=1
+#PBS -l select=1:ncpus=8:ngpus=1:mem=32gb
 #PBS -l walltime=04:00:00
 #PBS -S /bin/bash
 #PBS -j oe
