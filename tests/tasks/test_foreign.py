@@ -166,11 +166,12 @@ def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environment
     lock.write_text(json.dumps({"pid": os.getpid(), "token": "x"}))
 
     def let_go():
-        while not (session.path / "pids.txt").exists():
+        deadline = time.monotonic() + 60
+        while not (session.path / "pids.txt").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         lock.unlink()
 
-    threading.Thread(target=let_go).start()
+    threading.Thread(target=let_go, daemon=True).start()
     task = foreign(session, environments, "Sleeps")
     assert task.run() == -1
     assert task.failures[0].category == "run"
