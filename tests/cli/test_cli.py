@@ -63,7 +63,7 @@ def test_plan_says_what_would_run_and_writes_nothing(session_folder):
     before = sorted(session_folder.parents[3].rglob("*"))
     code, text = call("plan", session_folder)
     assert code == 0, text
-    assert "VideoRegisterRaw, VideoCompress, VideoSyncQC_nidq" in text
+    assert "VideoRegisterRaw, VideoSyncQC_nidq" in text
     assert "480" in text
     assert "core-hours" in text
     assert sorted(session_folder.parents[3].rglob("*")) == before
