@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_Bytes = bytes | memoryview
+"""Boxes are looked into without copying them: tables of an hour are megabytes, and stand in boxes in boxes."""
 _CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
 
 
@@ -48,7 +50,7 @@ def read_video_tables(path: Path) -> VideoTables | None:
     tracks = [track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"]
     if len(tracks) != 1:
         return None
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, _Bytes] = {}
     _collect(tracks[0], found)
     offsets = _composition_offsets(found.get(b"ctts"), found.get(b"stsz", b""))
     edits = _edits(found.get(b"elst"))
@@ -95,7 +97,7 @@ def read_sample_tables(path: Path) -> SampleTables | None:
     track = next((track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"), None)
     if track is None:
         return None
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, _Bytes] = {}
     _collect(track, found)
     if not {b"stts", b"stsz", b"stsd"} <= found.keys():
         return None
@@ -129,14 +131,14 @@ def has_tables_in_front(path: Path) -> bool:
     return b"moov" in kinds and b"mdat" in kinds and kinds.index(b"moov") < kinds.index(b"mdat")
 
 
-def _find_moov(file: BinaryIO) -> bytes | None:
+def _find_moov(file: BinaryIO) -> memoryview | None:
     """Hop from one top-level box to the next; the media data are never read."""
     for number, (kind, start, stop) in enumerate(_top_boxes(file)):
         if number == 0 and kind not in (b"ftyp", b"moov", b"free", b"skip", b"wide", b"mdat"):
             return None
         if kind == b"moov":
             file.seek(start)
-            return file.read(stop - start)
+            return memoryview(file.read(stop - start))
     return None
 
 
@@ -159,7 +161,7 @@ def _top_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         position += size
 
 
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _boxes(content: _Bytes) -> Iterator[tuple[bytes, _Bytes]]:
     position = 0
     while position + 8 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)
@@ -174,7 +176,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += size
 
 
-def _collect(content: bytes, found: dict[bytes, bytes]) -> None:
+def _collect(content: _Bytes, found: dict[bytes, _Bytes]) -> None:
     for kind, body in _boxes(content):
         if kind in _CONTAINERS:
             _collect(body, found)
@@ -182,16 +184,16 @@ def _collect(content: bytes, found: dict[bytes, bytes]) -> None:
             found[kind] = body
 
 
-def _handler(track: bytes) -> bytes:
+def _handler(track: _Bytes) -> bytes:
     for kind, body in _boxes(track):
         if kind == b"mdia":
             for inner, content in _boxes(body):
                 if inner == b"hdlr":
-                    return content[8:12]
+                    return bytes(content[8:12])
     return b""
 
 
-def _composition_offsets(body: bytes | None, sizes: bytes) -> NDArray[np.int64] | None:
+def _composition_offsets(body: _Bytes | None, sizes: _Bytes) -> NDArray[np.int64] | None:
     """Return one offset per sample; None where there are more or fewer than the table of sizes says."""
     if body is None:
         return np.empty(0, np.int64)
@@ -205,7 +207,7 @@ def _composition_offsets(body: bytes | None, sizes: bytes) -> NDArray[np.int64] 
     return np.repeat(runs[:, 1].astype(np.int64), runs[:, 0])
 
 
-def _edits(body: bytes | None) -> tuple[tuple[int, int, int], ...] | None:
+def _edits(body: _Bytes | None) -> tuple[tuple[int, int, int], ...] | None:
     if body is None:
         return ()
     version, n_edits = body[0], struct.unpack_from(">I", body, 4)[0]
