@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_REORDERED = 32
-"""Frames among which the order of decoding may differ from that of showing: twice what H.264 allows."""
+_UNMOVED = 4
+"""Neighbours that keep their order after which no farther one is looked at."""
 _AVI_KEYFRAME = 0x10
 _INDEX_ENTRY = np.dtype([("id", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
@@ -60,12 +60,19 @@ def _mp4_outline(path: Path) -> VideoOutline | None:
 
 
 def _numbers(times: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the frame numbers of some samples, increasing: encoders reorder within `_REORDERED` frames."""
-    numbers = samples.copy()
-    for distance in range(1, min(_REORDERED, len(times) - 1) + 1):
+    """Return the frame numbers of some samples, increasing: encoders reorder neighbours alone."""
+    numbers, own = samples.copy(), times[samples]
+    unchanged = 0
+    for distance in range(1, len(times)):
         later, earlier = samples + distance, samples - distance
-        numbers[later < len(times)] += times[later[later < len(times)]] < times[samples[later < len(times)]]
-        numbers[earlier >= 0] -= times[earlier[earlier >= 0]] > times[samples[earlier >= 0]]
+        has_later, has_earlier = later < len(times), earlier >= 0
+        moves = np.zeros_like(numbers)
+        moves[has_later] += times[later[has_later]] < own[has_later]
+        moves[has_earlier] -= times[earlier[has_earlier]] > own[has_earlier]
+        numbers += moves
+        unchanged = 0 if moves.any() else unchanged + 1
+        if unchanged == _UNMOVED:
+            break
     return np.sort(numbers)
 
 
