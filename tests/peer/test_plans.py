@@ -363,6 +363,8 @@ def test_computers_of_one_session_are_merged_alike(reference: Reference) -> None
         first, second = make_content(seed), make_content(seed + 1)
         del second["sync"]
         second["projects"] = ["another"]
+        if not second["tasks"]:  # an empty list ends in an AssertionError there
+            del second["tasks"]
         expected = reference.ask("merge", first=first, second=second)["merged"]
         assert merge_descriptions(first, second) == expected
 
@@ -384,10 +386,10 @@ TWO_RUNS = [{"cw": {"collection": f"raw_task_data_{i:02}"}} for i in range(2)]
 @pytest.mark.parametrize(
     ("content", "error", "planned"),
     [
-        (changed(version=1.0), "TypeError", {"VideoCompress", "VideoSyncQC_nidq", "DLC", "PostDLC"}),
-        (changed(version=2), "TypeError", {"VideoCompress", "VideoSyncQC_nidq"}),
+        (changed(version=1.0), "InvalidVersion", {"VideoCompress", "VideoSyncQC_nidq", "DLC", "PostDLC"}),
+        (changed(version=2), "InvalidVersion", {"VideoCompress", "VideoSyncQC_nidq"}),
         (changed(sync={}), "ValueError", {"VideoRegisterRaw", "VideoCompress", "DLC"}),
-        (changed(sync={**CLOCKS["nidq"], **CLOCKS["bpod"]}), "ValueError", {"SyncPulses_nidq", "VideoSyncQC_nidq"}),
+        (changed(sync={**CLOCKS["nidq"], **CLOCKS["bpod"]}), "ValueError", {"VideoSyncQC_bpod"}),
         (changed(sync={"nidq": None}), "AttributeError", {"SyncPulses_nidq", "VideoSyncQC_nidq"}),
         (changed(sync={"nidq": {}}), "KeyError", {"SyncPulses_nidq", "VideoSyncQC_nidq"}),
         (changed(sync=CLOCKS["tdms"]), "KeyError: 'VideoSyncQC_tdms'", {"VideoCompress", "DLC", "SyncRegisterRaw"}),
