@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.video.mp4 import read_sample_tables
+from ibl_dask.video.mp4 import SampleTables, read_sample_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,19 +56,20 @@ def _mp4_outline(path: Path) -> VideoOutline | None:
     tables = read_sample_tables(path)
     if tables is None or tables.n_samples == 0:
         return None
-    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables.times, tables.key_samples))
+    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables))
 
 
-def _numbers(times: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the frame numbers of some samples, increasing: encoders reorder neighbours alone."""
-    numbers, own = samples.copy(), times[samples]
+def _numbers(tables: SampleTables) -> NDArray[np.int64]:
+    """Return the frame numbers of the keyframes, increasing: encoders reorder neighbours alone."""
+    samples, n = tables.key_samples, tables.n_samples
+    numbers, own = samples.copy(), tables.times_of(samples)
     unchanged = 0
-    for distance in range(1, len(times)):
+    for distance in range(1, n):
         later, earlier = samples + distance, samples - distance
-        has_later, has_earlier = later < len(times), earlier >= 0
+        has_later, has_earlier = later < n, earlier >= 0
         moves = np.zeros_like(numbers)
-        moves[has_later] += times[later[has_later]] < own[has_later]
-        moves[has_earlier] -= times[earlier[has_earlier]] > own[has_earlier]
+        moves[has_later] += tables.times_of(later[has_later]) < own[has_later]
+        moves[has_earlier] -= tables.times_of(earlier[has_earlier]) > own[has_earlier]
         numbers += moves
         unchanged = 0 if moves.any() else unchanged + 1
         if unchanged == _UNMOVED:
