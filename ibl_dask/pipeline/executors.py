@@ -152,6 +152,17 @@ class OnCluster:
                 turns.append(self._waiting.next(kind))
             self._start(turns)
 
+    def _asked(self, step: Step) -> dict[str, float]:
+        """Return what to ask of a worker: no more than any offers, since Dask would wait for one that does.
+
+        Workers of this machine offer no GPU by name, but have those of the machine.
+        """
+        asked = step.resources.for_dask()
+        is_local = type(self._client.cluster).__name__ == "LocalCluster"
+        if is_local and not asked.keys() & self._largest.keys():
+            return {"CPU": 1.0} if "CPU" in self._largest else {}
+        return {kind: min(amount, self._largest.get(kind, amount)) for kind, amount in asked.items()}
+
     def _try_alone(self) -> None:
         turn = self._doubtful.pop(0)
         _log.warning("%s of %s: tried again, alone", *turn.step.key[:2])
@@ -168,7 +179,7 @@ class OnCluster:
                 turn.root,
                 turn.priority,
                 2 if is_alone else 1,
-                self._largest.get(turn.step.resources.kind, math.inf),
+                self._asked(turn.step),
             )
             for turn in turns
         ]

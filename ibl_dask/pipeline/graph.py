@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ def delayed_step(
     root: Path,
     priority: int = 0,
     trial: int = 1,
-    most: float = math.inf,
+    asked: Mapping[str, float] | None = None,
 ) -> Any:
     """Return a Delayed that computes to the step's record.
 
@@ -41,12 +40,12 @@ def delayed_step(
         Dask priority of the session, higher first.
     trial
         Enters the key from the second on: Dask would answer with the failure of the first.
-    most
-        What any worker offers: Dask would wait forever for one that offers more.
+    asked
+        Resources to ask workers for, where they offer less than the step would like.
     """
     order = priority - step.chunk / MOST_CHUNKS
-    asked = {kind: min(amount, most) for kind, amount in step.resources.for_dask().items()}
-    with dask.annotate(resources=asked, priority=order, retries=RETRIES):
+    resources = step.resources.for_dask() if asked is None else dict(asked)
+    with dask.annotate(resources=resources, priority=order, retries=RETRIES):
         node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
         key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)

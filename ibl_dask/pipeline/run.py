@@ -216,6 +216,8 @@ class Driver:
         turns = driven.waiting.pop(record.key, [])
         for turn in turns:
             turn.waiting.discard(record.key)
+        if driven.outcome.finished:  # it was given up; this step was under way
+            return
         try:
             if driven.phase == "report":
                 self._finish(driven)
@@ -237,11 +239,12 @@ class Driver:
                 self._conclude(driven, turn)
                 turns += [other for other in startable(driven.turns) if other not in turns]
                 continue
-            turn.steps |= {step.key: step for step in steps}
-            turn.waiting = {step.key for step in steps if step.key not in records}
-            for key in turn.waiting:
+            turn.waiting = {key for key in steps if key not in records}
+            for key, step in steps.items():
+                if key not in turn.waiting:
+                    continue
                 if key not in driven.waiting:  # of two tasks that need one step the first brings it
-                    fresh[key] = turn.steps[key]
+                    fresh[key] = step
                 driven.waiting.setdefault(key, []).append(turn)
             if not turn.waiting:
                 turns.append(turn)
@@ -252,42 +255,47 @@ class Driver:
             driven.outcome.tasks = {name: driven.outcome.tasks[name] for name in driven.turns}
             self._submit(driven, [driven.pipeline.report_step(self._what_ran(driven))])
 
-    def _next_steps(self, driven: _Driven, turn: Turn) -> list[Step]:
+    def _next_steps(self, driven: _Driven, turn: Turn) -> dict[Key, Step]:
         """Take a task to its next phase and return the steps of that; what it raises ends that task alone."""
         try:
             if turn.phase == "held" and not self._may_start(driven, turn):
-                return []
-            if turn.phase == "held":
-                turn.phase = "first"
-                return turn.task.first_steps()
-            if turn.phase == "first":
-                turn.phase = "rest"
-                return turn.task.steps(driven.outcome.records)
+                return {}
+            if turn.phase != "rest":
+                is_first = turn.phase == "held"
+                steps = turn.task.first_steps() if is_first else turn.task.steps(driven.outcome.records)
+                fresh = {step.key: step for step in steps}
+                turn.steps |= fresh
+                turn.phase = "first" if is_first else "rest"
+                return fresh
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)
         turn.phase = "over"
-        return []
+        return {}
 
     def _may_start(self, driven: _Driven, turn: Turn) -> bool:
         """Return whether a task can start now; one that cannot is over."""
-        is_asked = driven.pipeline.is_asked
         by = blocking(turn, driven.turns)
         if by:
             turn.status, turn.reason = Status.HELD, held_back(turn, by)
-            turn.is_excused = not is_asked and all(parent.is_excused or parent.status.is_success for parent in by)
+            turn.is_excused = all(parent.is_excused or parent.status.is_success for parent in by)
         else:
             turn.reason = turn.task.obstacle()
-            turn.is_excused = turn.reason is not None and not is_asked
+            turn.is_excused = turn.reason is not None and not driven.pipeline.is_asked
         if turn.reason is not None:
             turn.phase = "over"
         return turn.reason is None
 
     def _conclude(self, driven: _Driven, turn: Turn) -> None:
         records, outcome = driven.outcome.records, driven.outcome
-        if turn.status is Status.WAITING:
-            mine = {key: records[key] for key in turn.steps}
-            turn.status = turn.task.conclude(mine, obstacle=turn.reason)
-        failures = [turn.reason] if turn.reason is not None else turn.task.failures
+        failures: list[Failure] = []
+        try:
+            if turn.status is Status.WAITING:
+                mine = {key: records[key] for key in turn.steps}
+                turn.status = turn.task.conclude(mine, obstacle=turn.reason)
+                failures = turn.task.failures
+        except Exception as error:  # noqa: BLE001  # one task must not stop the others
+            turn.status, turn.reason = Status.ERRORED, describe(error)
+        failures = failures if turn.reason is None else [turn.reason]
         outcome.tasks[turn.name] = turn.status
         if turn.status in (Status.WAITING, Status.HELD) and turn.reason is not None:
             outcome.reasons[turn.name] = turn.reason.message

@@ -36,7 +36,7 @@ class Turn:
     reason: Failure | None = None
     """Why it did not start, or could not be planned."""
     is_excused: bool = False
-    """Whether that it did not run is nobody's fault: nobody asked for it by name."""
+    """Whether nothing is amiss although it did not run: it has nothing to read, or waits unasked."""
 
     @property
     def name(self) -> str:

@@ -119,8 +119,10 @@ class RegisterRawDataTask(DynamicTask):
                 self._rename(path, self.session.outputs / pattern, symlink_old)
 
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
-        if path == target:
-            return
+        if target.exists():
+            if path.samefile(target):  # a link that an earlier run left under the old name, say
+                return
+            self._refuse(f"{path} and {target}, which is there already")
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
         path.replace(target)

@@ -82,7 +82,7 @@ class ForeignTask(Task):
             {name: _plain(value) for name, value in vars(self).items() if name in SETTINGS and value is not None},
             self.given,
             self.environment,
-            self.environments,
+            self._place(),
             self.resources.cpu,
             self.time_out_secs,
             self.force or self.workspace.overwrite,
@@ -100,6 +100,13 @@ class ForeignTask(Task):
                 resources=Resources(self.resources.cpu, self.gpu, float(self.ram)),
             )
         ]
+
+    def _place(self) -> Environments:
+        """Return where its environment is, for a worker that may not have the variables of this process."""
+        try:
+            return Environments({self.environment: str(self.environments.python_of(self.environment))})
+        except MissingEnvironment:
+            return self.environments
 
     def spec(self, name: str | None = None, parents: Any = ()) -> TaskSpec:  # a sequence of names
         return self.plain

@@ -128,6 +128,13 @@ class Task:
         self._obstacle: Failure | None = None
         self._lacking: list[str] = []
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
+        """Let a method `_run` of a subclass stand for the steps that it inherits."""
+        super().__init_subclass__(**kwargs)
+        if "_run" in cls.__dict__ and "steps" not in cls.__dict__:
+            cls.first_steps = Task.first_steps  # type: ignore[method-assign]
+            cls.steps = Task.steps  # type: ignore[method-assign]
+
     def __getstate__(self) -> dict[str, Any]:  # as pickle wants it
         """Leave out what stays with the driver: a worker has no database."""
         return {**self.__dict__, "one": None, "records": {}, "parents": []}

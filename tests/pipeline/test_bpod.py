@@ -115,7 +115,7 @@ def test_the_task_is_called_as_in_the_field_s_scripts(training):
     assert len(times[0]) == truth.camera.n_frames
     assert task.run_qc(update=False)["left"]["checks"]["pin_state"]["outcome"] == "PASS"
     assert task.run() == 0
-    names = [dataset.pattern for dataset in task.signature.inputs]
+    names = [leaf.name for dataset in task.signature.inputs for leaf in dataset.leaves]
     assert "_iblrig_taskData.raw.jsonable" in names
     assert "_iblrig_leftCamera.raw.mp4" in names
 

@@ -1,10 +1,13 @@
 """Who runs steps: each after what it needs, in order of session and chunk, and few of them on the cluster at a time."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from simple_steps import fail, note, simple_step
 
+from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import InProcess, OnCluster
 from ibl_dask.tasks.walk import run_step
 
@@ -91,6 +94,15 @@ def test_the_cluster_holds_two_steps_per_worker_however_many_wait(client, tmp_pa
     # What has just ended may not be forgotten yet.
     assert max(seen) <= 2 * 2 + 2
     assert {path.name for path in tmp_path.iterdir()} == {step.kind for step in steps}
+
+
+def test_what_asks_for_more_than_any_worker_has_runs_all_the_same(client, tmp_path):
+    """Dask would wait forever for a worker with four cores, or with a GPU, where none has."""
+    steps = [
+        replace(simple_step(tmp_path, name), resources=resources)
+        for name, resources in (("wide", Resources(cpu=4)), ("gpu", Resources(cpu=4, gpu=1)))
+    ]
+    assert run_all(OnCluster(client), steps, tmp_path).keys() == {step.key for step in steps}
 
 
 def test_what_is_cancelled_does_not_start_and_the_next_steps_run(executor, tmp_path):

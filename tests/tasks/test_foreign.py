@@ -3,6 +3,10 @@
 import ast
 import json
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
@@ -130,6 +134,14 @@ def is_running(pid):
         return False
 
 
+def wait_for_pids(session, process, seconds=90):
+    deadline = time.monotonic() + seconds
+    while not ((session.path / "pids.txt").exists() and (session.path / "pids.txt").read_text()):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def gone_after_a_while(session, seconds=30):
     deadline = time.monotonic() + seconds
     while alive(session) and time.monotonic() < deadline:
@@ -149,18 +161,17 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(session, environm
 
 def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environments):
     """A worker that a cluster keeps cannot be told that the run is over."""
-    import threading
-
     lock = session.own / "lock.json"
     lock.parent.mkdir()
     lock.write_text(json.dumps({"pid": os.getpid(), "token": "x"}))
 
     def let_go():
-        while not (session.path / "pids.txt").exists():
+        deadline = time.monotonic() + 60
+        while not (session.path / "pids.txt").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         lock.unlink()
 
-    threading.Thread(target=let_go).start()
+    threading.Thread(target=let_go, daemon=True).start()
     task = foreign(session, environments, "Sleeps")
     assert task.run() == -1
     assert task.failures[0].category == "run"
@@ -168,9 +179,6 @@ def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environment
 
 
 def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):
-    import subprocess
-    import sys
-
     program = (
         "import sys\n"
         "from ibl_dask.model.session import Session\nfrom ibl_dask.model.task import TaskSpec\n"
@@ -181,16 +189,47 @@ def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):
     python = environments.places["ibllib"]
     worker = subprocess.Popen([sys.executable, "-c", program, str(session.path), python])
     try:
-        deadline = time.monotonic() + 60
-        while not (session.path / "pids.txt").exists():
-            assert worker.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_pids(session, worker)
         assert len(alive(session)) == 2
     finally:
         worker.kill()
         worker.wait()
     assert gone_after_a_while(session)
+
+
+INTERRUPTED = """
+import contextlib, sys, time
+import ibl_dask as ibd
+from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.profile import Profile
+from ibl_dask.model.task import TaskSpec
+
+if __name__ == "__main__":
+    session, python, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    cluster = connect(Profile(workers=workers, dashboard_port=0)) if workers else contextlib.nullcontext()
+    with cluster as client:
+        specs = [TaskSpec("Sleeps_00", "elsewhere.Sleeps")]
+        run = ibd.run([session], specs=specs, environments={"ibllib": python}, client=client)
+        print("interrupted" if run.interrupted else "ended", flush=True)
+        sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_when_somebody_stops_the_run_it_is_ended_while_the_cluster_stays(session, environments, tmp_path, workers):
+    (session.path / "_ibl_experiment.description.yaml").write_text("version: 1.0.0\n")
+    program = tmp_path / "program.py"
+    program.write_text(INTERRUPTED)
+    command = [sys.executable, str(program), str(session.path), environments.places["ibllib"], str(workers)]
+    driver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        wait_for_pids(session, driver)
+        driver.send_signal(signal.SIGINT)
+        assert driver.stdout.readline() == "interrupted\n"
+        assert gone_after_a_while(session)
+        assert driver.poll() is None
+    finally:
+        driver.communicate("\n", timeout=60)
 
 
 def test_without_its_environment_it_waits_and_says_what_to_do(session, monkeypatch):
@@ -259,6 +298,16 @@ def test_paths_of_the_field_s_video_tasks_are_our_own_classes(session_folder):
     task = build_task(spec, Session(session_folder), encode_pixels=7, overwrite=True, environments=None)
     assert (type(task), task.cameras, task.encode_pixels) == (ibd.VideoCompress, ("left",), 7)
     assert task.workspace.overwrite
+
+
+def test_what_is_set_on_a_task_goes_with_it(session):
+    task = build_task(TaskSpec("DLC", "ibllib.pipes.video_tasks.DLC", {"cameras": ["left"]}), session)
+    assert (task.environment, task.dlcenv, task.scripts) == ("dlc", None, None)
+    task.dlcenv, task.force = Path("/envs/dlc/bin/activate"), True
+    task.cpu, task.gpu, task.ram = 4, 1, 16
+    (step,) = task.steps({})
+    assert step.arguments["request"].settings == {"dlcenv": "/envs/dlc/bin/activate", "force": True}
+    assert (step.resources.cpu, step.resources.kind, step.resources.memory_gb) == (4, "GPU", 16)
 
 
 def test_a_deck_holds_a_task_under_its_name(session_folder):

@@ -1,0 +1,70 @@
+"""Behaviour of a real training session through the field's own task, beside the video tasks of ours."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from integration.test_real_bpod import camera_file, exposures_of, make, noted
+from peer.conftest import reference  # noqa: F401  # a fixture
+
+import ibl_dask as ibd
+from ibl_dask.deploy.local import connect
+from ibl_dask.deploy.profile import Profile
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.run import run
+from ibl_dask.synth.camera_files import write_separate_files
+
+if TYPE_CHECKING:
+    from peer.reference import Reference
+
+pytestmark = pytest.mark.peer
+
+NAME = "training_ge5"
+TRIALS = "ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod"
+ARGUMENTS = {"collection": "raw_behavior_data", "sync": "bpod", "sync_collection": "raw_behavior_data"}
+
+
+def test_trials_are_those_of_the_field_s_task_called_by_hand_and_video_does_not_wait_for_them(
+    reference: Reference,  # noqa: F811
+    data_folder: Path,
+    tmp_path: Path,
+) -> None:
+    through, by_hand = (
+        tmp_path / way / "Subjects" / "SW_REAL" / "2019-07-01" / "001" for way in ("through", "by_hand")
+    )
+    through.mkdir(parents=True)
+    rises, edges = noted(data_folder, NAME)
+    _, exposures = exposures_of(rises, 0)
+    make(through, data_folder, NAME, exposures.size)
+    camera_file(through, exposures, edges[:0], write_separate_files, camera_first=True)
+    shutil.copytree(through, by_hand)
+    told = reference.ask("run_task", executable=TRIALS, session=str(by_hand), arguments=ARGUMENTS)
+    assert told["status"] == 0, told["log"]
+    expected = {Path(path).relative_to(by_hand).as_posix(): Path(path).read_bytes() for path in told["outputs"]}
+    assert {"alf/_ibl_trials.table.pqt", "alf/_ibl_wheel.position.npy"} <= expected.keys()
+
+    specs = [*ibd.make_pipeline(through).specs, TaskSpec("Trials_00", TRIALS, ARGUMENTS)]
+    environments = ibd.Environments({"ibllib": os.environ["IBL_DASK_PEER_PYTHON"]})
+    with connect(Profile(workers=2, dashboard_port=0)) as client:
+        result = run([through], specs=specs, environments=environments, client=client)
+    (outcome,) = result.sessions
+    assert result.exit_code == 0, [failure.message for failure in outcome.failures]
+    assert set(map(str, outcome.tasks.values())) == {"Complete"}
+    assert {name: (through / name).read_bytes() for name in expected} == expected
+    made = {path.relative_to(through).as_posix() for path in (through / "alf").rglob("*") if path.is_file()}
+    assert made == expected.keys() | {"alf/_ibl_leftCamera.times.npy"}
+    assert len(np.load(through / "alf" / "_ibl_leftCamera.times.npy")) == exposures.size
+    (trials,) = (record for key, record in outcome.records.items() if key[0] == "Trials_00")
+    others = [r for key, r in outcome.records.items() if key[0].split("-")[0] in ("times", "framepass", "index")]
+    beside = [r for r in others if trials.started_s < r.started_s < trials.started_s + trials.seconds]
+    assert beside, "the video's steps ran while the trials were extracted"
+    assert "Bpod trials extractor" in (through / "ibl_dask" / "logs" / "Trials_00.log").read_text()
+
+    again = run([through], specs=specs, environments=environments)
+    assert again.exit_code == 0
+    assert [r.status for key, r in again.sessions[0].records.items() if key[0] == "Trials_00"] == ["kept"]

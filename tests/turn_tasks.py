@@ -1,0 +1,59 @@
+"""Tasks that note when they began and ended. In a module of their own, since workers import it by name."""
+
+import time
+from pathlib import Path
+
+import ibl_dask as ibd
+from ibl_dask.model.step import Step
+
+
+def _note(records, folder, name, seconds, fails):
+    (Path(folder) / f"{name}.begin").write_text(f"{time.time():.6f}")
+    time.sleep(seconds)
+    if fails:
+        raise OSError(f"{name} has no luck")
+    (Path(folder) / f"{name}.end").write_text(f"{time.time():.6f}")
+    return {} if fails is None else {"outputs": []}
+
+
+class Noting(ibd.Task):
+    """Notes its begin and its end in the folder `notes`, `seconds` apart; `how` says how it ends."""
+
+    def __init__(self, session_path, label="x", seconds=0.0, how="Complete", **kwargs):
+        super().__init__(session_path, **kwargs)
+        self.label, self.seconds, self.how = label, seconds, how
+
+    def arguments(self):
+        return {"label": self.label, "seconds": self.seconds, "how": self.how}
+
+    @property
+    def folder(self):
+        return self.session.path / "notes"
+
+    def first_steps(self):
+        if self.how == "Unplannable":
+            raise ValueError(f"{self.label} cannot be planned")
+        return []
+
+    def steps(self, records):
+        self.folder.mkdir(exist_ok=True)
+        (self.folder / f"{self.label}.planned").write_text(f"{time.time():.6f}")
+        if self.how == "Empty":
+            return []
+        arguments = {"folder": str(self.folder), "name": self.label, "seconds": self.seconds}
+        arguments["fails"] = self.how == "Errored"
+        return [Step("note", self.label, self.session.reference, self.label, _note, arguments)]
+
+
+class Odd(Noting):
+    """Cannot say what it promises."""
+
+    @property
+    def signature(self):
+        raise AttributeError("what it promises is unknown")
+
+
+class Hardy(Noting):
+    """Copes without `Noting`."""
+
+    copes_without = frozenset({"Noting"})
