@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -86,10 +87,14 @@ def main() -> None:
             check=True,
         )
         whole = time.perf_counter() - clock
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
     imported, seconds, heavy, totals = json.loads(told.stdout)
     print(f"{n} sessions, {totals['tasks']} tasks, {totals['tasks_that_run']} would run: {seconds:.1f} s")
     print(
         f"of which {imported:.1f} s imports; {1e3 * (seconds - imported) / n:.1f} ms a session; process {whole:.1f} s"
+    )
+    print(
+        f"processor time {used.ru_utime + used.ru_stime:.1f} s (user {used.ru_utime:.1f}, system {used.ru_stime:.1f})"
     )
     print(f"imported of {', '.join(HEAVY)}: {', '.join(heavy) or 'none'}")
 

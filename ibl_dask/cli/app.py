@@ -33,6 +33,9 @@ ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Site profil
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Worker processes; 0 runs the steps here, one after another.")
 ]
+Pose = Annotated[
+    str | None, typer.Option("--pose", help="Pose estimators: dlc, lightning_pose, both, or none [by description].")
+]
 Tasks = Annotated[str | None, typer.Option("--tasks", help="Names of the tasks wanted, with commas between.")]
 
 
@@ -56,16 +59,15 @@ def plan(
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="As for run.")] = False,
-    pose: Annotated[
-        str | None, typer.Option("--pose", help="Pose estimators: dlc, lightning_pose, both, or none [by description].")
-    ] = None,
+    pose: Pose = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
     """Say what would run and why: tasks, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
-    wanted = None if pose is None else [name for name in _names(pose) or () if name != "none"]
-    raise typer.Exit(show_plan(sessions, _names(tasks), output_root, work_dir, profile, overwrite, as_json, wanted))
+    raise typer.Exit(
+        show_plan(sessions, _names(tasks), output_root, work_dir, profile, overwrite, as_json, _estimators(pose))
+    )
 
 
 @app.command()
@@ -76,6 +78,7 @@ def run(
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
     workers: Workers = None,
+    pose: Pose = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace published files that changed, videos included.")
     ] = False,
@@ -110,6 +113,7 @@ def run(
         "reference_frames": reference_frames,
         "encoding": encoding,
         "raw_video": raw_video,
+        "pose": _estimators(pose),
     }
     given = {name: value for name, value in options.items() if value is not None}
     raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite, **given))
@@ -172,6 +176,10 @@ def jobscript(
 
 def _names(tasks: str | None) -> list[str] | None:
     return None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
+
+
+def _estimators(pose: str | None) -> list[str] | None:
+    return None if pose is None else [name for name in _names(pose) or () if name != "none"]
 
 
 def _set_up_logging() -> None:

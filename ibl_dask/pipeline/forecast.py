@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.description import Camera
+from ibl_dask.model.step import Failure
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
@@ -16,6 +17,7 @@ from ibl_dask.store.frames import read_stored
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
+from ibl_dask.tasks.foreign import ForeignTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.compress import find_raw_video, recorded_chunks
 from ibl_dask.tasks.steps.convert import is_wanted
@@ -116,6 +118,7 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
     rates = Rates() if rates is None else rates
     found: dict[str, TaskForecast] = {}
     made: set[str] = set()
+    missing: dict[str, Failure] = {}
     for spec in pipeline.specs:
         task = pipeline.tasks[spec.name]
         if isinstance(task, VideoRegisterRaw):
@@ -134,7 +137,7 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
                 spec, [_timed(task, camera, rates, camera.label in made) for camera in task.described]
             )
         else:
-            found[spec.name] = _other(spec, task, found, rates)
+            found[spec.name] = _other(spec, task, found, rates, missing)
     return list(found.values())
 
 
@@ -149,11 +152,15 @@ def _sum(spec: TaskSpec, cameras: Sequence[CameraForecast]) -> TaskForecast:
     return TaskForecast(spec.name, why, detail, tuple(cameras), sum(camera.core_s for camera in cameras))
 
 
-def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates: Rates) -> TaskForecast:
+def _other(
+    spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates: Rates, missing: dict[str, Failure]
+) -> TaskForecast:
     """Forecast a task of another package: whether its environment is there, and how long it took before."""
     held = [name for name in spec.parents if name in found and found[name].why in ("environment missing", "waits")]
-    obstacle = task.obstacle()
+    label = task.environment if isinstance(task, ForeignTask) else spec.executable
+    obstacle = missing.get(label) or task.obstacle()
     if obstacle is not None:
+        missing[label] = obstacle  # the same for all tasks of an environment, and asked often
         return TaskForecast(spec.name, "environment missing", obstacle.message, core_s=0.0)
     if held:
         return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")

@@ -53,7 +53,9 @@ class Pipeline:
         return {name: task.steps(records) for name, task in self._tasks_of(level).items()}
 
     def _tasks_of(self, level: int) -> dict[str, Task]:
-        return {spec.name: self.tasks[spec.name] for spec in self.specs if spec.level == level}
+        """Return the tasks of a level that can run here."""
+        found = {spec.name: self.tasks[spec.name] for spec in self.specs if spec.level == level}
+        return {name: task for name, task in found.items() if task.obstacle() is None}
 
     def delayed(self) -> dict[str, Any]:
         """Index the videos, and return `{task name: dask Delayed}`.

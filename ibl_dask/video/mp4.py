@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_Bytes = bytes | memoryview
+"""Boxes are looked into without copying them: tables of an hour are megabytes, and stand in boxes in boxes."""
 _CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
 
 
@@ -48,7 +50,7 @@ def read_video_tables(path: Path) -> VideoTables | None:
     tracks = [track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"]
     if len(tracks) != 1:
         return None
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, _Bytes] = {}
     _collect(tracks[0], found)
     offsets = _composition_offsets(found.get(b"ctts"), found.get(b"stsz", b""))
     edits = _edits(found.get(b"elst"))
@@ -63,21 +65,32 @@ def read_video_tables(path: Path) -> VideoTables | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleTables:
-    """What the video track's tables say of its frames."""
+    """What the video track's tables say of its frames; runs are kept as they stand there, an hour has many frames."""
 
     width: int
     """Pixels."""
     height: int
     """Pixels."""
-    times: NDArray[np.int64]
-    """Presentation time of every sample, ticks, in decode order. (sample,)"""
+    n_samples: int
+    """Samples of the track."""
     key_samples: NDArray[np.int64]
     """Numbers of the samples that are called keyframes, in decode order. (n,)"""
+    durations: NDArray[np.int64]
+    """(samples, ticks of each) of each run. (run, 2)"""
+    offset_ends: NDArray[np.int64]
+    """Sample after each run of equal composition offsets; empty where all are 0. (run,)"""
+    offsets: NDArray[np.int32]
+    """Composition offset of each of these runs, ticks. (run,)"""
 
-    @property
-    def n_samples(self) -> int:
-        """Return how many samples the track has."""
-        return len(self.times)
+    def times_of(self, samples: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the presentation times of some samples, ticks. (n,)"""
+        counts, ticks = self.durations.T
+        ends = np.cumsum(counts)
+        run = np.searchsorted(ends, samples, "right")
+        times: NDArray[np.int64] = (np.cumsum(counts * ticks) - (ends * ticks))[run] + samples * ticks[run]
+        if len(self.offset_ends):
+            times = times + self.offsets[np.searchsorted(self.offset_ends, samples, "right")]
+        return times
 
 
 def read_sample_tables(path: Path) -> SampleTables | None:
@@ -95,23 +108,30 @@ def read_sample_tables(path: Path) -> SampleTables | None:
     track = next((track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"), None)
     if track is None:
         return None
-    found: dict[bytes, bytes] = {}
+    found: dict[bytes, _Bytes] = {}
     _collect(track, found)
     if not {b"stts", b"stsz", b"stsd"} <= found.keys():
         return None
-    edits, offsets = _edits(found.get(b"elst")), _composition_offsets(found.get(b"ctts"), found[b"stsz"])
-    if edits is None or len(edits) > 1 or offsets is None:
+    edits = _edits(found.get(b"elst"))
+    durations = _runs(found[b"stts"], ">u4", 2).astype(np.int64)
+    n_samples = int(durations[:, 0].sum())
+    moved = _runs(found.get(b"ctts", bytes(8)), ">i4", 2)
+    offset_ends = np.cumsum(moved[:, 0], dtype=np.int64)
+    is_whole = n_samples == int.from_bytes(found[b"stsz"][8:12], "big")
+    if edits is None or len(edits) > 1 or not is_whole or (len(moved) and offset_ends[-1] != n_samples):
         return None
-    n_runs = int.from_bytes(found[b"stts"][4:8], "big")
-    runs = np.frombuffer(found[b"stts"], ">u4", 2 * n_runs, 8).reshape(-1, 2).astype(np.int64)
-    steps = np.repeat(runs[:, 1], runs[:, 0])
-    times = np.concatenate([[0], np.cumsum(steps[:-1])]) if len(steps) else steps
     sync = found.get(b"stss")
-    n_keys = 0 if sync is None else int.from_bytes(sync[4:8], "big")
-    keys = np.arange(len(steps)) if sync is None else np.frombuffer(sync, ">u4", n_keys, 8).astype(np.int64) - 1
+    keys = np.arange(n_samples) if sync is None else _runs(sync, ">u4", 1)[:, 0].astype(np.int64) - 1
     # The sample description: 16 bytes of header, then fields of fixed size up to width and height.
     width, height = struct.unpack_from(">HH", found[b"stsd"], 40)
-    return SampleTables(width, height, times + offsets if len(offsets) else times, keys[keys < len(steps)])
+    keys = keys[(keys >= 0) & (keys < n_samples)]
+    return SampleTables(width, height, n_samples, keys, durations, offset_ends, moved[:, 1].astype(np.int32))
+
+
+def _runs(body: _Bytes, kind: str, n_columns: int) -> NDArray[np.int32]:
+    """Return a table of four-byte numbers whose length stands before it. (row, column)"""
+    n = int.from_bytes(body[4:8], "big")
+    return np.frombuffer(body, kind, n_columns * n, 8).reshape(-1, n_columns)
 
 
 def ends_whole(path: Path) -> bool:
@@ -129,14 +149,14 @@ def has_tables_in_front(path: Path) -> bool:
     return b"moov" in kinds and b"mdat" in kinds and kinds.index(b"moov") < kinds.index(b"mdat")
 
 
-def _find_moov(file: BinaryIO) -> bytes | None:
+def _find_moov(file: BinaryIO) -> memoryview | None:
     """Hop from one top-level box to the next; the media data are never read."""
     for number, (kind, start, stop) in enumerate(_top_boxes(file)):
         if number == 0 and kind not in (b"ftyp", b"moov", b"free", b"skip", b"wide", b"mdat"):
             return None
         if kind == b"moov":
             file.seek(start)
-            return file.read(stop - start)
+            return memoryview(file.read(stop - start))
     return None
 
 
@@ -159,7 +179,7 @@ def _top_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
         position += size
 
 
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+def _boxes(content: _Bytes) -> Iterator[tuple[bytes, _Bytes]]:
     position = 0
     while position + 8 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)
@@ -174,7 +194,7 @@ def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += size
 
 
-def _collect(content: bytes, found: dict[bytes, bytes]) -> None:
+def _collect(content: _Bytes, found: dict[bytes, _Bytes]) -> None:
     for kind, body in _boxes(content):
         if kind in _CONTAINERS:
             _collect(body, found)
@@ -182,16 +202,16 @@ def _collect(content: bytes, found: dict[bytes, bytes]) -> None:
             found[kind] = body
 
 
-def _handler(track: bytes) -> bytes:
+def _handler(track: _Bytes) -> bytes:
     for kind, body in _boxes(track):
         if kind == b"mdia":
             for inner, content in _boxes(body):
                 if inner == b"hdlr":
-                    return content[8:12]
+                    return bytes(content[8:12])
     return b""
 
 
-def _composition_offsets(body: bytes | None, sizes: bytes) -> NDArray[np.int64] | None:
+def _composition_offsets(body: _Bytes | None, sizes: _Bytes) -> NDArray[np.int64] | None:
     """Return one offset per sample; None where there are more or fewer than the table of sizes says."""
     if body is None:
         return np.empty(0, np.int64)
@@ -205,7 +225,7 @@ def _composition_offsets(body: bytes | None, sizes: bytes) -> NDArray[np.int64] 
     return np.repeat(runs[:, 1].astype(np.int64), runs[:, 0])
 
 
-def _edits(body: bytes | None) -> tuple[tuple[int, int, int], ...] | None:
+def _edits(body: _Bytes | None) -> tuple[tuple[int, int, int], ...] | None:
     if body is None:
         return ()
     version, n_edits = body[0], struct.unpack_from(">I", body, 4)[0]

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.video.mp4 import read_sample_tables
+from ibl_dask.video.mp4 import SampleTables, read_sample_tables
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-_REORDERED = 32
-"""Frames among which the order of decoding may differ from that of showing: twice what H.264 allows."""
+_UNMOVED = 4
+"""Neighbours that keep their order after which no farther one is looked at."""
 _AVI_KEYFRAME = 0x10
 _INDEX_ENTRY = np.dtype([("id", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
@@ -56,16 +56,24 @@ def _mp4_outline(path: Path) -> VideoOutline | None:
     tables = read_sample_tables(path)
     if tables is None or tables.n_samples == 0:
         return None
-    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables.times, tables.key_samples))
+    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables))
 
 
-def _numbers(times: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the frame numbers of some samples, increasing: encoders reorder within `_REORDERED` frames."""
-    numbers = samples.copy()
-    for distance in range(1, min(_REORDERED, len(times) - 1) + 1):
+def _numbers(tables: SampleTables) -> NDArray[np.int64]:
+    """Return the frame numbers of the keyframes, increasing: encoders reorder neighbours alone."""
+    samples, n = tables.key_samples, tables.n_samples
+    numbers, own = samples.copy(), tables.times_of(samples)
+    unchanged = 0
+    for distance in range(1, n):
         later, earlier = samples + distance, samples - distance
-        numbers[later < len(times)] += times[later[later < len(times)]] < times[samples[later < len(times)]]
-        numbers[earlier >= 0] -= times[earlier[earlier >= 0]] > times[samples[earlier >= 0]]
+        has_later, has_earlier = later < n, earlier >= 0
+        moves = np.zeros_like(numbers)
+        moves[has_later] += tables.times_of(later[has_later]) < own[has_later]
+        moves[has_earlier] -= tables.times_of(earlier[has_earlier]) > own[has_earlier]
+        numbers += moves
+        unchanged = 0 if moves.any() else unchanged + 1
+        if unchanged == _UNMOVED:
+            break
     return np.sort(numbers)
 
 

@@ -63,10 +63,39 @@ def test_plan_says_what_would_run_and_writes_nothing(session_folder):
     before = sorted(session_folder.parents[3].rglob("*"))
     code, text = call("plan", session_folder)
     assert code == 0, text
-    assert "VideoRegisterRaw, VideoCompress, VideoSyncQC_nidq" in text
+    assert "VideoRegisterRaw, VideoSyncQC_nidq" in text
     assert "480" in text
     assert "core-hours" in text
     assert sorted(session_folder.parents[3].rglob("*")) == before
+
+
+def test_plan_as_json_holds_every_task_and_the_totals(session_folder):
+    code, text = call("plan", session_folder, "--json")
+    assert code == 0, text
+    found = json.loads(text)
+    tasks = {task["task"]: task for task in found["sessions"][0]["tasks"]}
+    assert tasks["VideoSyncQC_nidq"]["why"] == "missing output"
+    assert tasks["VideoSyncQC_nidq"]["executable"] == "ibllib.pipes.video_tasks.VideoSyncQcNidq"
+    assert tasks["VideoSyncQC_nidq"]["parents"] == ["VideoCompress", "SyncPulses_nidq"]
+    assert tasks["DLC"]["why"] == "environment missing"
+    assert found["totals"]["tasks_that_run"] == 2
+    assert found["totals"]["core_hours"] > 0
+
+
+def test_plan_with_another_pose_estimator(session_folder):
+    code, text = call("plan", session_folder, "--pose", "lightning_pose")
+    assert code == 0, text
+    assert "LightningPose" in text
+    assert "DLC" not in text
+
+
+def test_plan_of_one_bad_session_still_shows_the_others(session_folder):
+    other = session_folder.parent / "002"
+    other.mkdir()
+    code, text = call("plan", session_folder.parent)
+    assert code == 1
+    assert "no experiment description" in text
+    assert "VideoSyncQC_nidq" in text
 
 
 def test_plan_after_a_run_says_that_all_is_measured(session_folder):

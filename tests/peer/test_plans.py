@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from peer.descriptions import Content, make_content, write_session
+from peer.descriptions import CLOCKS, Content, make_content, write_session
 
 from ibl_dask.model.description import ExperimentDescription
+from ibl_dask.model.description_merge import merge_descriptions
+from ibl_dask.model.legacy import legacy_content
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.devices.catalogue import FIELD_TASKS
 from ibl_dask.pipeline.specs import SessionPlan, plan_session
+from ibl_dask.store.specs import read_specs, write_specs
 
 if TYPE_CHECKING:
     from peer.reference import Answer, Reference
@@ -292,3 +296,171 @@ def test_every_class_occupies_what_the_reference_says(classes: dict[str, dict[st
         said = classes[f"{known.module}.{name}"]
         found = (known.priority, known.cpu, known.gpu, 4, known.io_charge, 7200, known.job_size, known.env)
         assert found == tuple(said.values()), name
+
+
+# -- the file of tasks ---------------------------------------------------------------------------------------------
+
+EPHYS: Content = {
+    "version": "1.0.0",
+    "sync": CLOCKS["nidq"],
+    "devices": {
+        "cameras": {
+            label: {"collection": "raw_video_data", "sync_label": "audio"} for label in ("body", "left", "right")
+        },
+        "neuropixel": {
+            "probe00": {"collection": "raw_ephys_data/probe00", "sync_label": "imec_sync", "made_as": "NP2.4"}
+        },
+        "microphone": {"microphone": {"collection": "raw_task_data_00", "sync_label": None}},
+        "widefield": {"widefield": {"collection": "raw_widefield_data", "sync_label": "frame_trigger"}},
+    },
+    "tasks": [
+        {"_iblrig_tasks_ephysChoiceWorld": {"collection": "raw_task_data_00", "sync_label": "bpod"}},
+        {"_iblrig_tasks_passiveChoiceWorld": {"collection": "raw_task_data_01", "sync_label": "bpod"}},
+    ],
+}
+
+
+def test_the_reference_s_file_of_tasks_is_read(reference: Reference, sessions) -> None:
+    folder = sessions(EPHYS)
+    assert reference.ask("write_plan", session=str(folder)).error is None
+    expected = theirs(reference.ask("plan", session=str(folder)))
+    for spec in read_specs(folder):
+        # Alyx has no room for environment and size of a job: the class says them.
+        said = expected.pop(spec.name)
+        assert spec == TaskSpec.from_dict({**said, "env": None, "job_size": "small"})
+    assert expected == {}
+
+
+def test_the_reference_reads_our_file_of_tasks_and_builds_each(reference: Reference, sessions) -> None:
+    folder = sessions(EPHYS)
+    planned = plan_of(folder).specs
+    write_specs(folder, planned)
+    answer = reference.ask("read_plan", session=str(folder))
+    assert answer["specs"] == [json.loads(json.dumps(spec.to_dict())) for spec in _in_their_order(planned)]
+    assert answer["built"] == [spec["executable"].rsplit(".", 1)[-1] for spec in answer["specs"]]
+
+
+def _in_their_order(specs: tuple[TaskSpec, ...]) -> list[TaskSpec]:
+    """Return the tasks as the reference sorts them: the first whose parents are placed comes next."""
+    left, placed = list(specs), []
+    while left:
+        names = {spec.name for spec in placed}
+        placed.append(left.pop(next(i for i, spec in enumerate(left) if set(spec.parents) <= names)))
+    return placed
+
+
+# -- descriptions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("protocol", ["ephysChoiceWorld", "biasedChoiceWorld6", "x_trainingPhase", "habituation"])
+def test_a_protocol_stands_for_the_same_session(reference: Reference, protocol: str) -> None:
+    assert legacy_content(protocol) == reference.ask("legacy", protocol=protocol)["content"]
+
+
+def test_computers_of_one_session_are_merged_alike(reference: Reference) -> None:
+    """Lists of names are sets in the reference, whose order is left to chance."""
+    for seed in range(0, 60, 2):
+        first, second = make_content(seed), make_content(seed + 1)
+        del second["sync"]
+        second["projects"] = ["another"]
+        if not second["tasks"]:  # an empty list ends in an AssertionError there
+            del second["tasks"]
+        expected = reference.ask("merge", first=first, second=second)["merged"]
+        assert merge_descriptions(first, second) == expected
+
+
+# -- what the reference stumbles over, one thing at a time ---------------------------------------------------------
+
+
+def changed(**parts: Any) -> Content:
+    """Return a session with two cameras on a nidq, some parts changed."""
+    cameras = {label: {"collection": "raw_video_data"} for label in ("left", "right")}
+    content: Content = {"version": "1.0.0", "sync": CLOCKS["nidq"], "devices": {"cameras": cameras}, "tasks": []}
+    devices = {**content["devices"], **parts.pop("devices", {})}
+    return {**content, **parts, "devices": devices}
+
+
+TWO_RUNS = [{"cw": {"collection": f"raw_task_data_{i:02}"}} for i in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "planned"),
+    [
+        (changed(version=1.0), "InvalidVersion", {"VideoCompress", "VideoSyncQC_nidq", "DLC", "PostDLC"}),
+        (changed(version=2), "InvalidVersion", {"VideoCompress", "VideoSyncQC_nidq"}),
+        (changed(sync={}), "ValueError", {"VideoRegisterRaw", "VideoCompress", "DLC"}),
+        (changed(sync={**CLOCKS["nidq"], **CLOCKS["bpod"]}), "ValueError", {"VideoSyncQC_bpod"}),
+        (changed(sync={"nidq": None}), "AttributeError", {"SyncPulses_nidq", "VideoSyncQC_nidq"}),
+        (changed(sync={"nidq": {}}), "KeyError", {"SyncPulses_nidq", "VideoSyncQC_nidq"}),
+        (changed(sync=CLOCKS["tdms"]), "KeyError: 'VideoSyncQC_tdms'", {"VideoCompress", "DLC", "SyncRegisterRaw"}),
+        (changed(sync=CLOCKS["bpod"], tasks=TWO_RUNS), "AssertionError", {"VideoSyncQC_bpod", "Trials_cw_00"}),
+        (changed(tasks=[{"cw": None}]), "AttributeError", {"Trials_cw_00", "PostDLC"}),
+        (changed(tasks=[{"cw": {"extractors": ["ChoiceWorldTrialsBpod"]}}]), "ValueError", {"VideoSyncQC_nidq"}),
+        (changed(tasks=[{"cw": {"extractors": ["MyTrials"]}}]), "ModuleNotFoundError", {"Trials_MyTrials_00"}),
+        (
+            changed(tasks=[{"a": {"collection": "raw_task_data_00", "protocol_number": 1}}, *TWO_RUNS[1:]]),
+            "AssertionError: protocol numbers must be unique",
+            {"Trials_a_00", "VideoSyncQC_nidq"},
+        ),
+        (changed(devices={"microphone": {"a": {}}}), "KeyError", {"VideoSyncQC_nidq"}),
+        (changed(devices={"microphone": {}}), "ValueError", {"VideoSyncQC_nidq"}),
+        (changed(devices={"widefield": {"a": None}}), "AttributeError", {"VideoSyncQC_nidq"}),
+        (changed(devices={"cameras": {"left": None, "right": {}}}), "AttributeError", {"VideoSyncQC_nidq", "DLC"}),
+    ],
+)
+def test_what_ends_planning_in_the_reference_costs_one_device_at_most(
+    reference: Reference, sessions, content: Content, error: str, planned: set[str]
+) -> None:
+    folder = sessions(content)
+    answer = reference.ask("plan", session=str(folder))
+    assert answer.error is not None
+    assert answer.error.startswith(error)
+    assert planned <= ours(folder).keys()
+
+
+def test_a_probe_without_recording_costs_itself_alone(reference: Reference, sessions) -> None:
+    folder = sessions(EPHYS)
+    for header in folder.rglob("*.meta"):
+        header.unlink()
+    assert (reference.ask("plan", session=str(folder)).error or "").startswith("IndexError")
+    found = plan_of(folder)
+    assert [problem.part for problem in found.problems] == ["neuropixel.probe00"]
+    assert {"EphysRegisterRaw", "VideoSyncQC_nidq", "WidefieldFOV"} <= {spec.name for spec in found.specs}
+
+
+def test_a_mesoscope_is_left_to_its_own_package_by_both(reference: Reference, sessions) -> None:
+    folder = sessions(changed(devices={"mesoscope": {"mesoscope": {"collection": "raw_imaging_data_*"}}}))
+    answer = reference.ask("plan", session=str(folder))
+    assert "mesoscope" in answer["errors"]
+    assert [problem.part for problem in plan_of(folder).problems] == ["mesoscope"]
+
+
+def test_photometry_is_planned_where_the_reference_forgets_it(reference: Reference, sessions) -> None:
+    tasks = [{"_iblrig_tasks_trainingChoiceWorld": {"collection": "raw_task_data_00"}}]
+    content = changed(tasks=tasks, devices={"neurophotometrics": {"sync_mode": "bpod", "collection": "raw_photometry"}})
+    folder = sessions(content)
+    extra = ours(folder).keys() - theirs(reference.ask("plan", session=str(folder))).keys()
+    assert extra == {"FibrePhotometryBpodSync"}
+
+
+def test_a_camlog_waits_for_what_makes_it(reference: Reference, sessions) -> None:
+    cameras = {label: {"collection": "raw_video_data", "compressed": True} for label in ("left", "right")}
+    folder = sessions(changed(sync=CLOCKS["nidq of a widefield rig"], devices={"cameras": cameras}))
+    assert theirs(reference.ask("plan", session=str(folder)))["VideoSyncQC_nidq"]["parents"] == []
+    assert ours(folder)["VideoSyncQC_nidq"]["parents"] == ["VideoConvert", "SyncPulses_nidq"]
+
+
+def test_each_camera_says_itself_whether_it_is_compressed(reference: Reference, sessions) -> None:
+    cameras = {"left": {"collection": "raw_video_data", "compressed": True}, "right": {"collection": "raw_video_data"}}
+    folder = sessions(changed(devices={"cameras": cameras}))
+    assert "VideoConvert" not in theirs(reference.ask("plan", session=str(folder)))
+    assert ours(folder)["VideoConvert"]["arguments"]["cameras"] == ["left"]
+    assert ours(folder)["VideoCompress"]["arguments"]["cameras"] == ["right"]
+
+
+def test_a_camera_s_own_folder_is_believed(reference: Reference, sessions) -> None:
+    cameras = {label: {"collection": "raw_video_data_2"} for label in ("left", "right")}
+    folder = sessions(changed(devices={"cameras": cameras}))
+    there = theirs(reference.ask("plan", session=str(folder)))["DLC"]["arguments"]
+    assert there["device_collection"] == "raw_video_data"
+    assert ours(folder)["DLC"]["arguments"] == {**there, "device_collection": "raw_video_data_2"}

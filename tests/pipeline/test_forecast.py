@@ -1,0 +1,149 @@
+"""What a plan says of each task: whether it would run, why, and what it would cost."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ibl_dask.pipeline.forecast import TaskForecast, forecast
+from ibl_dask.pipeline.history import CORE_S_PER_PIXEL, Rates, read_rates
+from ibl_dask.pipeline.plan import make_pipeline
+from ibl_dask.pipeline.run import run
+from ibl_dask.store.journal import Journal
+from ibl_dask.video.index import index_video
+from ibl_dask.video.reducers import Sharpness
+from ibl_dask.video.regions import camera_reducers
+
+
+def planned(folder: Path, **options) -> dict[str, TaskForecast]:
+    return {task.task: task for task in forecast(make_pipeline(folder, **options))}
+
+
+def raw(folder: Path, camera: str, part: str) -> Path:
+    return folder / "raw_video_data" / f"_iblrig_{camera}Camera.{part}"
+
+
+@pytest.fixture
+def done(session_folder: Path) -> Path:
+    """Return a session that was run."""
+    assert run([session_folder]).exit_code == 0
+    return session_folder
+
+
+def test_a_fresh_session_lacks_its_outputs(session_folder: Path) -> None:
+    found = planned(session_folder)
+    timing = found["VideoSyncQC_nidq"]
+    assert timing.runs
+    assert timing.why == "missing output"
+    assert found["VideoCompress"].why == "nothing to do"
+    left = next(camera for camera in timing.cameras if camera.label == "left")
+    index = index_video(raw(session_folder, "left", "raw.mp4"))
+    assert left.n_frames == len(index)
+    assert left.n_chunks == left.n_chunks_left > 0
+    assert left.read_bytes == raw(session_folder, "left", "raw.mp4").stat().st_size
+    assert left.core_s == pytest.approx(len(index) * index.width * index.height * CORE_S_PER_PIXEL)
+
+
+def test_tasks_of_other_packages_lack_their_environment(session_folder: Path, monkeypatch) -> None:
+    monkeypatch.delenv("IBL_DASK_PYTHON_DLC", raising=False)
+    found = planned(session_folder)
+    assert found["DLC"].why == "environment missing"
+    assert "dlc" in found["DLC"].detail
+    assert not found["DLC"].runs
+
+
+def test_after_a_run_there_is_nothing_to_do(done: Path) -> None:
+    found = planned(done)
+    assert found["VideoSyncQC_nidq"].why == "nothing to do"
+    assert found["VideoSyncQC_nidq"].core_s == 0
+    assert found["VideoRegisterRaw"].why == "listed anew"
+
+
+def test_a_video_that_changed_is_an_input_that_changed(done: Path) -> None:
+    os.utime(raw(done, "left", "raw.mp4"))
+    found = planned(done)["VideoSyncQC_nidq"]
+    assert found.why == "changed input"
+    assert {camera.label: camera.why for camera in found.cameras} == {
+        "left": "changed input",
+        "right": "nothing to do",
+        "body": "nothing to do",
+    }
+
+
+def test_a_clock_that_changed_costs_no_decoding(done: Path) -> None:
+    path = done / "raw_ephys_data" / "_spikeglx_sync.times.npy"
+    np.save(path, np.load(path) + 1e-3)
+    found = planned(done)["VideoSyncQC_nidq"]
+    assert found.why == "changed input"
+    assert found.core_s == 0
+
+
+def test_other_reducers_are_parameters_that_changed(done: Path) -> None:
+    def reducers(*video: object) -> tuple[object, ...]:
+        usual = camera_reducers(*video)
+        return tuple(replace(r, stride=10) if isinstance(r, Sharpness) else r for r in usual)
+
+    found = planned(done, reducers=reducers)["VideoSyncQC_nidq"]
+    assert found.why == "changed parameters"
+    assert all(camera.detail.startswith("sharpness to compute") for camera in found.cameras)
+    assert found.core_s
+
+
+def test_times_that_are_gone_are_made_again(done: Path) -> None:
+    (done / "alf" / "_ibl_leftCamera.times.npy").unlink()
+    found = planned(done)["VideoSyncQC_nidq"]
+    assert found.why == "missing output"
+    assert found.core_s == 0
+
+
+def test_a_camera_without_video_cannot_run(session_folder: Path) -> None:
+    raw(session_folder, "right", "raw.mp4").unlink()
+    found = planned(session_folder)["VideoSyncQC_nidq"]
+    assert found.runs
+    assert next(c for c in found.cameras if c.label == "right").why == "no input"
+
+
+def test_raw_videos_are_compressed_and_measured_on_the_way(raw_session: Path) -> None:
+    found = planned(raw_session)
+    compression = found["VideoCompress"]
+    assert compression.why == "missing output"
+    assert all(camera.n_chunks_left == camera.n_chunks > 0 for camera in compression.cameras)
+    assert all("measured while it is compressed" in camera.detail for camera in found["VideoSyncQC_nidq"].cameras)
+    assert found["VideoSyncQC_nidq"].core_s == 0
+
+
+def test_overwriting_forces_what_others_compressed(raw_session: Path) -> None:
+    for label in ("left", "right", "body"):
+        raw(raw_session, label, "raw.mp4").write_bytes(b"a video that another program compressed")
+    assert planned(raw_session)["VideoCompress"].why == "nothing to do"
+    assert planned(raw_session, overwrite=True)["VideoCompress"].why == "forced"
+
+
+def test_rates_come_from_what_runs_took(tmp_path: Path) -> None:
+    assert read_rates(tmp_path) == Rates()
+
+    def step(kind: str, seconds: float, **value: object) -> dict[str, object]:
+        record = {"key": [kind, "S/2023-05-01/001", "f", 0], "status": "done", "value": value, "seconds": seconds}
+        return {"event": "StepFinished", "record": record}
+
+    with Journal(tmp_path, "one") as journal:
+        journal.append(step("index-left", 0.1, width=1000, height=1000, frames=400))
+        journal.append(step("framepass-left", 3.0, frames=300))
+        journal.append(step("framepass-left", 1.0, frames=100))
+        journal.append(step("framepass-left", 0.1, frames=100, kept=True))
+        journal.append(step("DLC", 7200.0))
+    found = read_rates(tmp_path)
+    assert found.decode == pytest.approx(4.0 / 400e6)
+    assert found.encode == Rates().encode
+    assert found.tasks["DLC"] == 7200
+    assert found.source == "1 journals"
+
+
+def test_a_forecast_is_json(session_folder: Path) -> None:
+    for task in planned(session_folder).values():
+        assert json.loads(json.dumps(task.to_json()))["task"] == task.task
