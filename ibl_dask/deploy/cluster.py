@@ -35,6 +35,7 @@ from ibl_dask.deploy.keeper import (
     wanted_jobs,
 )
 from ibl_dask.deploy.profile import Pool, Profile
+from ibl_dask.deploy.worker import REFUSALS
 
 _log = logging.getLogger(__name__)
 
@@ -365,7 +366,11 @@ class BatchCluster(SpecCluster):
         _log.info("pool %s: job %s submitted for %s", pool.name, made.job_id, name)
 
     async def _note_failure(self, job: _Job, what: str) -> None:
-        words = await queue.last_words(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
+        told = [message for _, message in self.scheduler.get_events(REFUSALS) if message["worker"] in job.workers]
+        if told:
+            words = f"worker {told[-1]['worker']} on {told[-1]['host']} left: {told[-1]['problem']}"
+        else:
+            words = await queue.last_words(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
         said = f"{what}: {words}"
         self._health[job.pool.name] = self._health[job.pool.name].after_failure(time.monotonic(), said)
         _log.warning("pool %s: %s", job.pool.name, said)
