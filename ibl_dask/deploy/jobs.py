@@ -212,7 +212,8 @@ def _worker_options(pool: Pool, security: Any) -> list[str]:  # distributed has 
         options += ["--lifetime", f"{life[0]:.0f}s", "--lifetime-stagger", f"{life[1]:.0f}s"]
     if pool.interface is not None:
         options += ["--interface", shlex.quote(pool.interface)]
-    if security:
+    # Dask makes an empty one of none.
+    if security is not None and security.require_encryption:
         config = security.get_tls_config_for_role("worker")
         for option, key in (("--tls-ca-file", "ca_file"), ("--tls-cert", "cert"), ("--tls-key", "key")):
             options += [option, shlex.quote(str(config[key]))]

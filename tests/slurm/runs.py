@@ -7,14 +7,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import psutil
+import yaml
 from slurm.machine import wait_until
 from slurm.places import find_numbers, noted
 
+from ibl_dask.deploy.gpu import CHECK_VARIABLE
 from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.pipeline.executors import OnCluster
@@ -49,7 +52,19 @@ def pool(name: str = "cpu", **more: Any) -> Pool:
     return Pool(name=name, **(usual | {"python": sys.executable, "interface": "lo"} | more))
 
 
-GPU: dict[str, Any] = {"gpus": 1, "cores": 1}
+GPU: dict[str, Any] = {"gpus": 1, "setup": (f"export {CHECK_VARIABLE}=none",)}
+"""What a pool with a GPU says; that the GPU is none must not turn its workers away."""
+
+
+def write_profile(path: Path, folder: Path, **pools: Mapping[str, Any]) -> Path:
+    """Write the profile of a site with such pools as a file that people could have written."""
+    content: dict[str, Any] = {"name": "loopback", "scratch": str(folder / "work"), "interface": "lo"}
+    content |= {"security": "none", "dashboard_port": 0, "poll_s": 1, "idle_s": 2, "pools": {}}
+    for name, given in pools.items():
+        usual = {"scheduler": "slurm", "queue": name, "max_jobs": 2, "cores": 1, "memory": "1 GB"}
+        content["pools"][name] = usual | {"walltime": "00:10:00", "python": sys.executable, "interface": "lo"} | given
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    return path
 
 
 class Watched(OnCluster):
@@ -116,12 +131,29 @@ def _search(step: Step) -> Step:
 @contextmanager
 def going_on(session: Path, executor: Watched, **options: Any) -> Iterator[Future[Run]]:
     """Run a session in another thread; yield what will be its result. The gate is open at the end."""
-    with ThreadPoolExecutor(1) as thread:
-        result = thread.submit(run, [session], executor=executor, chunk_pixels=CHUNK_PIXELS, **options)
+    future: Future[Run] = Future()
+
+    def drive() -> None:
         try:
-            yield result
-        finally:
-            executor.open_gate()
+            future.set_result(run_it(session, executor, **options))
+        except BaseException as error:  # noqa: BLE001  # it is raised where somebody asks for the result
+            future.set_exception(error)
+
+    threading.Thread(target=drive, daemon=True).start()
+    try:
+        yield future
+    finally:
+        executor.open_gate()
+
+
+def started(executor: Watched, n: int, kind: str = "framepass") -> list[dict[str, Any]]:
+    """Wait until so many chunks have started, and return where."""
+    return wait_until(lambda: len(lines := executor.lines(kind)) >= n and lines, 90)
+
+
+def is_gone(pid: int) -> bool:
+    """Return whether a process has ended."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def run_it(session: Path, executor: Watched, **options: Any) -> Run:

@@ -1,0 +1,243 @@
+"""Jobs are cancelled, refused and preempted, nodes die: the run ends as if nothing had been, or says why it cannot."""
+
+import shutil
+import signal
+import subprocess
+from itertools import pairwise
+
+import pytest
+from program import PROGRAM, environment, says
+from published import assert_same, results
+from simple_steps import simple_step
+from slurm.machine import NODES, wait_until
+from slurm.runs import (
+    GPU,
+    Watched,
+    going_on,
+    is_gone,
+    pool,
+    run_it,
+    site,
+    started,
+    write_profile,
+)
+
+from ibl_dask.deploy import keeper
+from ibl_dask.deploy.connect import connect
+from ibl_dask.pipeline.executors import OnCluster
+
+pytestmark = pytest.mark.slurm
+
+ALONE = ("--exclusive",)
+"""Directive of jobs that want a node each."""
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Let little time pass between two attempts."""
+    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
+
+
+def insist_on_success(result, session, undisturbed):
+    assert result.exit_code == 0, result.sessions[0].failures
+    assert_same(results(session), undisturbed)
+
+
+def test_a_job_that_is_cancelled_in_the_middle_of_a_chunk_costs_that_chunk_alone(slurm, session, undisturbed, tmp_path):
+    with connect(site(tmp_path, pool())) as client:
+        watched = Watched(client, tmp_path)
+        watched.close_gate()
+        with going_on(session, watched) as running:
+            victim = started(watched, 2)[0]
+            slurm.call("scancel", victim["job"])
+            wait_until(lambda: is_gone(victim["pid"]))
+            watched.open_gate()
+            insist_on_success(running.result(120), session, undisturbed)
+        n_executions, n_chunks = watched.executions()
+    assert n_executions == n_chunks + 1
+    assert slurm.jobs() == {}
+
+
+def test_a_node_that_dies_takes_its_jobs_along_and_the_others_go_on(slurm, session, undisturbed, tmp_path):
+    with connect(site(tmp_path, pool(directives=ALONE))) as client:
+        watched = Watched(client, tmp_path)
+        watched.close_gate()
+        with going_on(session, watched) as running:
+            victim, other = started(watched, 2)
+            assert victim["node"] != other["node"]
+            assert victim["pid"] in slurm.kill_node(victim["node"])
+            wait_until(lambda: is_gone(victim["pid"]))
+            watched.open_gate()
+            insist_on_success(running.result(120), session, undisturbed)
+        n_executions, n_chunks = watched.executions()
+        assert {line["node"] for line in watched.lines("framepass", "end")} <= {*NODES} - {victim["node"]}
+    assert n_executions == n_chunks + 1
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"queue": "abroad"}, "invalid partition specified: abroad"),
+        (
+            {"gpus": 3, "cores": 3, "workers_per_job": 3, "memory_gb": 3.0},
+            "Requested node configuration is not available",
+        ),
+    ],
+    ids=["an unknown partition", "more GPUs than a node has"],
+)
+def test_a_pool_whose_jobs_are_refused_is_named_and_the_others_go_on(
+    slurm, session, undisturbed, tmp_path, hasty, more, said
+):
+    with connect(site(tmp_path, pool(), pool("gpu", **(GPU | more)))) as client:
+        watched = Watched(client, tmp_path, search=True)
+        insist_on_success(run_it(session, watched), session, undisturbed)
+        assert watched.found
+        for record in watched.found.values():
+            assert record.status == "failed"
+            says(record.failure.message, "the jobs of pool gpu do not start", said)
+        assert [state.n_submitted for state in client.cluster.pools() if state.pool.name == "gpu"] == [
+            keeper.MOST_FAILURES
+        ]
+        n_executions, n_chunks = watched.executions()
+    assert n_executions == n_chunks
+
+
+def test_a_pool_whose_prologue_fails_is_given_up_with_the_words_of_its_log(slurm, session, tmp_path, hasty):
+    broken = pool(setup=("echo the module system is away today", "false"))
+    with connect(site(tmp_path, broken)) as client:
+        result = run_it(session, OnCluster(client))
+        (state,) = client.cluster.pools()
+        assert state.n_submitted == keeper.MOST_FAILURES
+    assert result.exit_code == 1
+    messages = [failure.message for failure in result.sessions[0].failures]
+    assert messages
+    for message in messages:
+        says(message, "the jobs of pool cpu do not start", "the module system is away today")
+    assert slurm.jobs() == {}
+
+
+def test_attempts_come_more_and_more_slowly(slurm, tmp_path):
+    broken = pool(setup=(f"date +%s.%N >> {tmp_path}/times", "false"), max_jobs=1)
+    with connect(site(tmp_path, broken)) as client:
+        executor = OnCluster(client)
+        executor.submit([simple_step(tmp_path, "step")], tmp_path, {}, 0)
+        (record,) = executor.completed()
+    assert record.status == "failed"
+    times = [float(line) for line in (tmp_path / "times").read_text().split()]
+    pauses = [later - earlier for earlier, later in pairwise(times)]
+    assert len(pauses) == keeper.MOST_FAILURES - 1
+    assert all(pause >= keeper.FIRST_PAUSE_S * 2**n for n, pause in enumerate(pauses))
+
+
+def test_a_preempted_job_is_requeued_and_its_worker_comes_back(slurm, session, undisturbed, tmp_path):
+    with connect(site(tmp_path, pool("scavenge", max_jobs=1))) as client:
+        watched = Watched(client, tmp_path)
+        watched.close_gate()
+        with going_on(session, watched) as running:
+            (victim,) = started(watched, 1)
+            first = slurm.submit("sleep 600", "--exclusive", f"--nodes={len(NODES)}", "--partition=cpu")
+            wait_until(lambda: is_gone(victim["pid"]))
+            wait_until(lambda: slurm.shown(victim["job"])["Restarts"] == "1")
+            slurm.call("scancel", first)
+            watched.open_gate()
+
+            def is_back():
+                for job in slurm.jobs().values():
+                    if job.state == "PENDING":
+                        slurm.call("scontrol", "update", f"jobid={job.id}", "StartTime=now", check=False)
+                return running.done()
+
+            wait_until(is_back, 120, step_s=0.5)
+            insist_on_success(running.result(), session, undisturbed)
+        n_executions, n_chunks = watched.executions()
+    assert n_executions == n_chunks + 1
+
+
+@pytest.mark.slow_slurm
+def test_workers_leave_in_time_and_others_come_where_jobs_are_shorter_than_the_work(slurm, tmp_path):
+    """Two minutes of work for jobs of one minute: nothing is lost, since workers know when to leave."""
+    steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=2.0) for i in range(60)]
+    with connect(site(tmp_path, pool(walltime_s=60))) as client:
+        watched = Watched(client, tmp_path)
+        watched.submit(steps, tmp_path, {}, 0)
+        assert all(record.is_ok for record in watched.completed())
+        (state,) = client.cluster.pools()
+    lines = [line for step in steps for line in watched.lines(step.kind)]
+    print(f"{len(lines)} executions of {len(steps)} steps by {state.n_submitted} jobs")
+    assert state.n_submitted >= 4
+    assert len(lines) <= 1.05 * len(steps)
+
+
+@pytest.mark.slow_slurm
+def test_jobs_that_their_time_limit_kills_are_replaced(slurm, tmp_path):
+    """The site ends jobs sooner than the profile says: each costs the step that it had, and no more."""
+    steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=2.0) for i in range(90)]
+    with connect(site(tmp_path, pool(walltime_s=None, directives=("--time=00:01:00",)))) as client:
+        watched = Watched(client, tmp_path)
+        watched.submit(steps, tmp_path, {}, 0)
+        assert all(record.is_ok for record in watched.completed())
+        (state,) = client.cluster.pools()
+    lines = [line for step in steps for line in watched.lines(step.kind)]
+    print(f"{len(lines)} executions of {len(steps)} steps by {state.n_submitted} jobs")
+    assert state.n_submitted >= 3
+    assert len(lines) <= len(steps) + state.n_submitted
+    assert {slurm.shown(job)["JobState"] for job in {line["job"] for line in lines}} >= {"TIMEOUT"}
+
+
+def drive(session, profile, **more):
+    """Start the program on a session, as a user would."""
+    return subprocess.Popen(
+        [*PROGRAM, "run", str(session), "--profile", str(profile)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment(**more),
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("moment", ["PENDING", "RUNNING"])
+def test_a_driver_that_is_told_to_stop_leaves_no_job(slurm, session, undisturbed, tmp_path, moment):
+    """Also one whose jobs still wait for a place."""
+    if moment == "PENDING":
+        slurm.submit("sleep 600", "--exclusive", f"--nodes={len(NODES)}", "--job-name=full")
+    profile = write_profile(tmp_path / "site.yaml", tmp_path, cpu={})
+    process = drive(session, profile)
+    ours = wait_until(lambda: [j for j in slurm.jobs().values() if j.name.startswith("ibl-") and j.state == moment], 60)
+    process.send_signal(signal.SIGTERM)
+    text, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, text
+    assert "Traceback" not in text, text
+    says(text, "run the same command again")
+    wait_until(lambda: not {job.id for job in ours} & slurm.jobs().keys(), 10)
+    assert not [job for job in slurm.jobs().values() if job.name.startswith("ibl-")]
+    slurm.clear()
+    if moment == "RUNNING":
+        process = drive(session, profile)
+        text, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, text
+        assert_same(results(session), undisturbed)
+    assert slurm.jobs() == {}
+
+
+def test_two_drivers_share_a_cluster_and_neither_touches_the_jobs_of_the_other(
+    slurm, small, session, undisturbed, tmp_path
+):
+    other = tmp_path / "other" / "Subjects" / "SW_002" / "2023-05-01" / "001"
+    shutil.copytree(small, other)
+    with connect(site(tmp_path / "first", pool(max_jobs=1))) as one, connect(site(tmp_path / "second", pool())) as two:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        first, second = Watched(one, tmp_path / "a"), Watched(two, tmp_path / "b")
+        second.close_gate()
+        with going_on(session, first) as running, going_on(other, second) as waiting:
+            held = started(second, 2)
+            insist_on_success(running.result(120), session, undisturbed)
+            wait_until(lambda: {job.id for job in slurm.jobs().values()} == {line["job"] for line in held}, 60)
+            second.open_gate()
+            assert waiting.result(120).exit_code == 0
+            assert_same(results(other), undisturbed)
+        for watched in (first, second):
+            n_executions, n_chunks = watched.executions()
+            assert n_executions == n_chunks
+        assert not {line["job"] for line in first.lines("framepass")} & {line["job"] for line in held}
