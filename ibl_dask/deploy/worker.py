@@ -7,12 +7,11 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, take_gpu
+from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, node_name, take_gpu
 from ibl_dask.errors import RunError
 
 _log = logging.getLogger(__name__)
@@ -80,7 +79,7 @@ def say_broken(gpu: Gpu, worker: str) -> str:
     return str(
         RunError(
             "this worker has no GPU that works",
-            where=f"worker {worker} on {socket.gethostname()}, GPU {gpu.device or 'unknown'}",
+            where=f"worker {worker} on {node_name()}, GPU {gpu.device or 'unknown'}",
             expected="a GPU that allocates memory and holds what is written to it",
             got=gpu.problem.rstrip("."),
             do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
@@ -105,7 +104,7 @@ async def _leave(worker: Any, reason: str, problem: str) -> None:  # distributed
         await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
     told = {"reason": reason, "problem": problem}
-    message = {"worker": str(worker.name), "host": socket.gethostname(), "job": job, **told}
+    message = {"worker": str(worker.name), "host": node_name(), "job": job, **told}
     await worker.scheduler.log_event(topic=REFUSALS, msg=message)
     await worker.close_gracefully(restart=False, reason="ibl_dask-refused")
 
