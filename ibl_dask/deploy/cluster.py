@@ -373,9 +373,9 @@ class BatchCluster(SpecCluster):
         _log.info("pool %s: job %s submitted for %s", pool.name, made.job_id, name)
 
     async def _note_failure(self, job: _Job, what: str) -> None:
-        refused = [told["reason"] for _, told in self.scheduler.get_events(REFUSALS) if told["worker"] in job.workers]
-        if refused:
-            words = refused[-1]
+        told = [message for _, message in self.scheduler.get_events(REFUSALS) if message["worker"] in job.workers]
+        if told:
+            words = f"worker {told[-1]['worker']} on {told[-1]['host']} left: {told[-1]['problem']}"
         else:
             words = await queue.last_words(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
         said = f"{what}: {words}"

@@ -313,6 +313,13 @@ def judge_absence(pool: Pool, waited_s: float, said: Sequence[str]) -> Finding:
     return Finding(place_of(pool), "worker", Importance.PROBLEM, found, do)
 
 
+def judge_refusal(pool: Pool, worker: str, host: str, problem: str) -> Finding:
+    """Say why a worker of a pool left instead of taking steps."""
+    do = f"leave {host} out (`directives` of the pool, such as --exclude={host}) and tell those who look after it; "
+    do += f"`export {CHECK_VARIABLE}=none` in `setup` of the pool takes GPUs unseen"
+    return Finding(place_of(pool), "GPU", Importance.PROBLEM, f"worker {worker} on {host} left: {problem}", do)
+
+
 def worst(findings: Sequence[Finding]) -> Importance:
     """Return the worst importance; OK where there is none."""
     return max((finding.importance for finding in findings), default=Importance.OK)

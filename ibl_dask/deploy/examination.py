@@ -78,6 +78,10 @@ def examine(
                     else:
                         tell(f"looking at {worker[0]}")
                         findings += _look_at(client, site, pool, worker, driver, work_folder, seen_within_s)
+                        findings += [
+                            doctor.judge_refusal(pool, left["worker"], left["host"], left["problem"])
+                            for left in _left(client, site, pool)
+                        ]
         except RunError as error:
             findings.append(
                 Finding(doctor.DRIVER, "workers", Importance.PROBLEM, f"{error.what}: {error.got}", error.do)
@@ -119,10 +123,13 @@ def _first_workers(client: Any, profile: Profile, wait_s: float) -> Iterator[tup
             names = [name for name, (_, info) in here.items() if _belongs(name, profile, pool) and info["resources"]]
             if names:
                 waiting.remove(pool)
-                yield pool, (names[0], here[names[0]][0])
+                yield pool, (min(names), here[min(names)][0])
+            elif len(left := _left(client, profile, pool)) >= pool.workers_per_job:
+                waiting.remove(pool)
+                yield pool, doctor.judge_refusal(pool, left[-1]["worker"], left[-1]["host"], left[-1]["problem"])
             elif waited_s > wait_s or (reason := _given_up(client, pool)):
                 waiting.remove(pool)
-                said = [reason] if waited_s <= wait_s else what_was_said(client, profile, pool)
+                said = [reason] if waited_s <= wait_s else what_was_said(client, pool)
                 yield pool, doctor.judge_absence(pool, waited_s, said)
         if waiting:
             time.sleep(_LOOKED_EVERY_S)
@@ -144,14 +151,20 @@ def _given_up(client: Any, pool: Pool) -> str:
     return str(client.cluster.hopeless(pool.worker_resources))
 
 
-def what_was_said(client: Any, profile: Profile, pool: Pool) -> list[str]:
-    """Return what is known about why no worker of a pool comes: from workers that left, and the batch system."""
-    said = [r["reason"] for r in refusals(client) if _belongs(r["worker"], profile, pool)][-1:]
-    if hasattr(client.cluster, "pools"):
-        for state in client.cluster.pools():
-            if state.pool.name == pool.name:
-                said += [f"job {number}: {text or 'not in the queue yet'}" for number, text in state.queue.items()]
-                said += [state.failure] if state.failure else []
+def _left(client: Any, profile: Profile, pool: Pool) -> list[dict[str, str]]:  # distributed has no types
+    """Return the workers of a pool that left instead of taking steps."""
+    return [left for left in refusals(client) if _belongs(left["worker"], profile, pool)]
+
+
+def what_was_said(client: Any, pool: Pool) -> list[str]:
+    """Return what the batch system, and the log of a job that failed, said about a pool."""
+    if not hasattr(client.cluster, "pools"):
+        return []
+    said: list[str] = []
+    for state in client.cluster.pools():
+        if state.pool.name == pool.name:
+            said += [f"job {number}: {text or 'not in the queue yet'}" for number, text in state.queue.items()]
+            said += [state.failure] if state.failure else []
     return said
 
 

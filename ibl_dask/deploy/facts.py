@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.deploy.gpu import Gpu, is_check_wanted, look_at
+from ibl_dask.deploy.gpu import Gpu, is_check_wanted, look_at, node_name
 
 PACKAGES = ("ibl_dask", "dask", "distributed", "av", "numpy", "zarr")
 """Packages that driver and workers must have alike: they hand objects to each other, or write the same files."""
@@ -70,7 +70,7 @@ class Facts:
     """What is known of one process."""
 
     host: str
-    """Name of its machine."""
+    """Name of its machine, as the batch system calls it."""
     python: str
     """Interpreter."""
     versions: Mapping[str, str]
@@ -119,7 +119,7 @@ def gather(work_folder: Path, local_folder: Path | None = None, *, has_gpu: bool
 
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
     return Facts(
-        host=socket.gethostname(),
+        host=node_name(),
         python=sys.executable,
         versions=read_versions(),
         source=digest_source(),

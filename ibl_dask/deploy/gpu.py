@@ -53,6 +53,11 @@ class Gpu:
         return asdict(self)
 
 
+def node_name() -> str:
+    """Return this node as the batch system calls it, which is how it is left out; else as it calls itself."""
+    return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
+
+
 def is_check_wanted(environment: Mapping[str, str]) -> bool:
     """Return whether GPUs shall be used for a moment before they are trusted.
 
@@ -127,7 +132,7 @@ def claim(devices: Sequence[str], worker: str, job: str) -> tuple[str, socket.so
             return device, taken
     raise RunError(
         "this worker has no GPU for itself",
-        where=f"worker {worker} on {socket.gethostname()}",
+        where=f"worker {worker} on {node_name()}",
         expected="as many GPUs as workers in a job",
         got=f"{_say(devices)}, each taken by another worker" if devices else "a job without GPU",
         do="set `gpus` of the pool to the number of GPUs that one job asks for, and look with `ibl-dask jobscript` "
@@ -199,7 +204,7 @@ def _devices_of_node(timeout_s: float) -> tuple[str, ...]:
     if problem:
         raise RunError(
             f"{_VISIBLE} is not set, and no GPU can be seen",
-            where=socket.gethostname(),
+            where=node_name(),
             expected="a GPU that works",
             got=problem,
             do="look with `ibl-dask jobscript` whether the job asks for a GPU",

@@ -7,12 +7,11 @@ import importlib
 import logging
 import os
 import signal
-import socket
 import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, take_gpu
+from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, node_name, take_gpu
 from ibl_dask.errors import RunError
 
 _log = logging.getLogger(__name__)
@@ -54,7 +53,7 @@ async def dask_setup(worker: Any) -> None:  # distributed has no types
         # The claim lasts as long as the worker, which lasts as long as the process.
         gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
         if gpu.problem:
-            turn_away(worker, say_broken(gpu, str(worker.name)))
+            turn_away(worker, say_broken(gpu, str(worker.name)), gpu.problem)
             return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
 
@@ -81,7 +80,7 @@ def say_broken(gpu: Gpu, worker: str) -> str:
     return str(
         RunError(
             "this worker has no GPU that works",
-            where=f"worker {worker} on {socket.gethostname()}, GPU {gpu.device or 'unknown'}",
+            where=f"worker {worker} on {node_name()}, GPU {gpu.device or 'unknown'}",
             expected="a GPU that allocates memory and holds what is written to it",
             got=gpu.problem.rstrip("."),
             do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
@@ -90,7 +89,7 @@ def say_broken(gpu: Gpu, worker: str) -> str:
     )
 
 
-def turn_away(worker: Any, reason: str) -> None:  # distributed has no types
+def turn_away(worker: Any, reason: str, problem: str) -> None:  # distributed has no types
     """Let a worker leave before it takes a step: it offers nothing, says why, and ends together with its nanny.
 
     A start that fails would end the other workers of the job too, and Dask passes over what goes wrong here.
@@ -98,20 +97,28 @@ def turn_away(worker: Any, reason: str) -> None:  # distributed has no types
     worker.state.total_resources.clear()
     worker.state.available_resources.clear()
     _log.error("%s", reason)
-    worker.loop.add_callback(_leave, worker, reason)
+    worker.loop.add_callback(_leave, worker, reason, problem)
 
 
-async def _leave(worker: Any, reason: str) -> None:  # distributed has no types
+async def _leave(worker: Any, reason: str, problem: str) -> None:  # distributed has no types
     while worker.status.name in ("init", "undefined"):
         await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
-    message = {"worker": str(worker.name), "host": socket.gethostname(), "job": job, "reason": reason}
+    told = {"reason": reason, "problem": problem}
+    message = {"worker": str(worker.name), "host": node_name(), "job": job, **told}
     await worker.scheduler.log_event(topic=REFUSALS, msg=message)
     await worker.close_gracefully(restart=False, reason="ibl_dask-refused")
 
 
 def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
-    """Return which workers left instead of taking steps: `worker`, `host`, `job` and `reason` of each, oldest first."""
+    """Return which workers left instead of taking steps, oldest first.
+
+    Returns
+    -------
+    list of dict
+        `worker` (its name), `host`, `job` (number; empty where there is none), `reason` (for people, with what to do),
+        `problem` (what is wrong, in short).
+    """
     return [message for _, message in client.get_events(REFUSALS)]
 
 

@@ -49,10 +49,10 @@ def test_a_gpu_pool_whose_worker_leaves_shows_what_it_said(tmp_path, monkeypatch
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("IBL_DASK_GPU_CHECK", "cuda")
     site = replace(HERE, pools=(Pool("gpu", gpus=1, min_jobs=1),))
-    findings = examine(site, tmp_path, wait_s=8)
-    found = by_check(findings, "pool gpu")["worker"]
+    findings = examine(site, tmp_path, wait_s=60)
+    found = by_check(findings, "pool gpu")["GPU"]
     assert found.importance is Importance.PROBLEM
-    assert "no GPU that works" in found.found
+    assert "left: NVIDIA's driver library is not there" in found.found
 
 
 def test_workers_that_cannot_be_started_are_a_finding(tmp_path, monkeypatch):
@@ -91,13 +91,13 @@ def test_a_folder_that_the_worker_does_not_see_is_told_and_not_measured(tmp_path
     assert "codecs" not in found
 
 
-def cluster(states=(), refused=(), hopeless=""):
+def cluster(states=(), refused=(), hopeless="", workers=()):
     """Return a client to a batch cluster that says this."""
     pools = [SimpleNamespace(pool=pool, queue=queue, failure=failure) for pool, queue, failure in states]
     return SimpleNamespace(
         cluster=SimpleNamespace(pools=lambda: pools, hopeless=lambda asked: hopeless),
-        get_events=lambda topic: [(0.0, {"worker": name, "reason": reason}) for name, reason in refused],
-        scheduler_info=lambda n_workers: {"workers": {}},
+        get_events=lambda topic: [(0.0, {"worker": name, "host": "n1", "problem": text}) for name, text in refused],
+        scheduler_info=lambda n_workers: {"workers": {f"tcp://{i}": worker for i, worker in enumerate(workers)}},
     )
 
 
@@ -106,12 +106,33 @@ SITE = Profile("site", (CPU, BIG))
 
 
 def test_what_is_said_of_a_pool_is_not_said_of_another():
-    client = cluster(
-        [(CPU, {"7": "PENDING Resources"}, ""), (BIG, {}, "job 8 ended: its log")],
-        [("cpu-big-0-1", "no GPU"), ("cpu-3", "no luck")],
-    )
-    assert what_was_said(client, SITE, CPU) == ["no luck", "job 7: PENDING Resources"]
-    assert what_was_said(client, SITE, BIG) == ["no GPU", "job 8 ended: its log"]
+    client = cluster([(CPU, {"7": "PENDING Resources"}, ""), (BIG, {}, "job 8 ended: its log")])
+    assert what_was_said(client, CPU) == ["job 7: PENDING Resources"]
+    assert what_was_said(client, BIG) == ["job 8 ended: its log"]
+
+
+def first_workers(client, site, wait_s=1.0):
+    return {pool.name: found for pool, found in examination._first_workers(client, site, wait_s)}
+
+
+def test_workers_belong_to_the_pool_of_their_name_and_one_that_is_leaving_is_none():
+    workers = [
+        {"name": "cpu-big-0-1", "resources": {"CPU": 1}},
+        {"name": "cpu-1", "resources": {"CPU": 1}},
+        {"name": "cpu-0", "resources": {}},
+    ]
+    found = first_workers(cluster(workers=workers), SITE)
+    assert found == {"cpu": ("cpu-1", "tcp://1"), "cpu-big": ("cpu-big-0-1", "tcp://0")}
+
+
+def test_a_pool_all_of_whose_workers_left_is_not_waited_for():
+    double = Pool("gpu", "slurm", gpus=2, cores=2, workers_per_job=2)
+    refused = [("gpu-0-0", "no driver"), ("gpu-0-1", "no memory")]
+    found = first_workers(cluster(refused=refused), Profile("site", (double,)), 600.0)["gpu"]
+    assert found.found == "worker gpu-0-1 on n1 left: no memory"
+    assert "--exclude=n1" in found.do
+    found = first_workers(cluster(refused=refused[:1]), Profile("site", (double,)))["gpu"]
+    assert found.found.startswith("no worker within")
 
 
 @pytest.mark.parametrize(("hopeless", "said"), [("", "PENDING"), ("it was refused four times", "refused four times")])

@@ -56,7 +56,7 @@ def test_a_broken_gpu_is_told_with_what_to_do():
 
 
 @pytest.fixture
-def scheduler(monkeypatch):
+def scheduler():
     """Return a client to a scheduler without workers."""
     cluster = distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=40)
     with cluster, distributed.Client(cluster) as client:
@@ -111,7 +111,8 @@ def test_a_worker_whose_gpu_is_broken_says_so_and_leaves(scheduler, tmp_path):
         step.cancel()
     assert said["worker"] == "gpu-0"
     assert "no GPU that works" in said["reason"]
-    assert "driver library" in said["reason"]
+    assert said["problem"].startswith("NVIDIA's driver library is not there")
+    assert said["problem"] in said["reason"]
     assert said["reason"] in log.read_text()
 
 
