@@ -9,19 +9,20 @@ from ibl_dask.deploy.keeper import Health
 from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.errors import RunError
 
+_PYTHON = "a Python on the node that has ibl_dask, by its full path, or `setup` lines that make one available"
+_SETUP = "lines that run on the node without an error"
 _BLAMED = (
+    # What our own script of a job says, first: it knows, and repeats words of others.
+    (r"the setup failed", "setup", _SETUP),
+    (r"no such program on this node", "python", _PYTHON),
     (r"partition|queue", "queue", "a queue that this site has (`sinfo`, `qstat -Q`)"),
     (r"account|association|project", "account", "an account that may use this queue (`sacctmgr show assoc`)"),
     (r"gres|gpu|generic", "gpus", "a number of GPUs that one node has, and a queue whose nodes have them"),
     (r"time ?limit|walltime", "walltime", "a time that the queue allows"),
     (r"memory|mem ", "memory", "memory that one node has"),
     (r"node configuration|more processors|cpu count", "cores", "cores, memory and GPUs that one node has"),
-    (
-        r"no such file or directory|not found|no module named|cannot execute|permission denied",
-        "python",
-        "a Python on the node that has ibl_dask, by its full path, or `setup` lines that make one available",
-    ),
-    (r"exit ?code|exitcode|failed", "setup", "lines that run on the node without an error"),
+    (r"no such file or directory|not found|no module named|cannot execute|permission denied", "python", _PYTHON),
+    (r"exit ?code|exitcode|failed", "setup", _SETUP),
 )
 """What a batch system or a log says, the key of a pool that it is about, and what that key should hold."""
 
@@ -43,8 +44,10 @@ def given_up(profile: Profile, pool: Pool, health: Health) -> str:
 
 def _blame(said: str) -> tuple[str, str]:
     """Return the key of a pool that a message is about, and what it should hold; both empty where that is not clear."""
+    # Paths say nothing: a log may lie in a folder called gpu.
+    words = re.sub(r"\S*/\S*", "", said)
     for pattern, key, wanted in _BLAMED:
-        if re.search(pattern, said, re.IGNORECASE):
+        if re.search(pattern, words, re.IGNORECASE):
             return key, wanted
     return "", ""
 

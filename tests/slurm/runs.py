@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from ibl_dask.model.step import Key, StepRecord
     from ibl_dask.pipeline.run import Run
 
-GOP = 20
-CHUNK_PIXELS = 40 * 160 * 128
-"""Some thirty chunks for the three cameras of the small session."""
+GOP = 10
+CHUNK_PIXELS = GOP * 160 * 128
+"""Some forty chunks for the three cameras of the small session."""
 CHUNKED = ("framepass", "numbers")
 """Kinds of steps that there are many of; they wait at the gate."""
 

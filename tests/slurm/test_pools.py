@@ -1,5 +1,7 @@
 """CPU and GPU pools under one scheduler: steps go where they belong, and jobs come and go with the work."""
 
+from dataclasses import replace
+
 import pytest
 from published import assert_same, results
 from simple_steps import simple_step
@@ -47,10 +49,9 @@ def test_gpu_work_alone_starts_gpu_jobs_alone(slurm, tmp_path):
     profile = site(tmp_path, pool("cpu"), pool("gpu", **GPU))
     with connect(profile) as client, Watch(client, slurm) as watch:
         executor = OnCluster(client)
-        steps = [
-            simple_step(tmp_path, f"step{i}", chunk=i, seconds=0.2, resources=Resources(gpu=1, memory_gb=0.5))
-            for i in range(20)
-        ]
+        on_gpu = Resources(gpu=1, memory_gb=0.5)
+        steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=0.2) for i in range(20)]
+        steps = [replace(step, resources=on_gpu) for step in steps]
         executor.submit(steps, tmp_path, {}, 0)
         assert all(record.is_ok for record in executor.completed())
         wait_for_end_of_jobs(client, slurm)
