@@ -73,8 +73,8 @@ class Breaks(DynamicTask):
 PROGRAM = """
 import json, os, sys
 import ibl_dask as ibd
-from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.task import TaskSpec
 
 
@@ -86,7 +86,7 @@ def main():
         TaskSpec("Breaks", "lab_tasks.tasks.Breaks"),
         TaskSpec("AfterBreaks", "lab_tasks.tasks.CountFrames", {}, ("Breaks",)),
     ]
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         run = ibd.run([session], specs=specs, client=client)
     (outcome,) = run.sessions
     told = {

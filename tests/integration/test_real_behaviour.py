@@ -13,8 +13,8 @@ from integration.test_real_bpod import camera_file, exposures_of, make, noted
 from peer.conftest import reference  # noqa: F401  # a fixture
 
 import ibl_dask as ibd
-from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.camera_files import write_separate_files
@@ -50,7 +50,7 @@ def test_trials_are_those_of_the_field_s_task_called_by_hand_and_video_does_not_
 
     specs = [*ibd.make_pipeline(through).specs, TaskSpec("Trials_00", TRIALS, ARGUMENTS)]
     environments = ibd.Environments({"ibllib": os.environ["IBL_DASK_PEER_PYTHON"]})
-    with connect(Profile(workers=2, dashboard_port=0)) as client:
+    with connect(this_machine(2, dashboard_port=0)) as client:
         result = run([through], specs=specs, environments=environments, client=client)
     (outcome,) = result.sessions
     assert result.exit_code == 0, [failure.message for failure in outcome.failures]

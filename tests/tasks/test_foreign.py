@@ -200,13 +200,13 @@ def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):
 INTERRUPTED = """
 import contextlib, sys, time
 import ibl_dask as ibd
-from ibl_dask.deploy.local import connect
-from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.task import TaskSpec
 
 if __name__ == "__main__":
     session, python, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    cluster = connect(Profile(workers=workers, dashboard_port=0)) if workers else contextlib.nullcontext()
+    cluster = connect(this_machine(workers, dashboard_port=0)) if workers else contextlib.nullcontext()
     with cluster as client:
         specs = [TaskSpec("Sleeps_00", "elsewhere.Sleeps")]
         run = ibd.run([session], specs=specs, environments={"ibllib": python}, client=client)
