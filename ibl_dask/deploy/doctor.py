@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Any
 
-from ibl_dask.deploy.facts import BATCH_COMMANDS, Disk, Facts, Made, Seen
+from ibl_dask.deploy.disks import Disk, Made, Seen
+from ibl_dask.deploy.facts import BATCH_COMMANDS, Facts
 from ibl_dask.deploy.gpu import CHECK_VARIABLE
 from ibl_dask.deploy.profile import Pool, Profile
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from ibl_dask.deploy import doctor
 from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.disks import Seen, look_for, write_token
 from ibl_dask.deploy.doctor import Finding, Importance
-from ibl_dask.deploy.facts import Facts, Seen, gather, look_for, now_s, read_versions, write_token
+from ibl_dask.deploy.facts import Facts, gather, now_s, read_versions
 from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.deploy.worker import refusals
 from ibl_dask.errors import IblDaskError, RunError

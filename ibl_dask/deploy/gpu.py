@@ -187,6 +187,20 @@ def take_gpu(worker: str, timeout_s: float = CHECK_TIMEOUT_S) -> tuple[Gpu, sock
     return (look_at(device, timeout_s) if is_wanted else Gpu(device)), lock
 
 
+def say_broken(gpu: Gpu, worker: str) -> str:
+    """Return why a worker leaves, and what to do about it."""
+    return str(
+        RunError(
+            "this worker has no GPU that works",
+            where=f"worker {worker} on {node_name()}, GPU {gpu.device or 'unknown'}",
+            expected="a GPU that allocates memory and holds what is written to it",
+            got=gpu.problem.rstrip("."),
+            do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
+            f"it; `export {CHECK_VARIABLE}=none` in `setup` of the pool takes GPUs unseen",
+        )
+    )
+
+
 def look_at(device: str, timeout_s: float = CHECK_TIMEOUT_S) -> Gpu:
     """Use the one GPU that this process sees, in a process of its own, and say how that went."""
     found, problem = _ask(timeout_s)

@@ -11,9 +11,6 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, node_name, take_gpu
-from ibl_dask.errors import RunError
-
 _log = logging.getLogger(__name__)
 
 REFUSALS = "ibl_dask-refusals"
@@ -50,6 +47,9 @@ async def dask_setup(worker: Any) -> None:  # distributed has no types
     resources = worker.state.total_resources
     os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
     if "GPU" in resources:
+        # Other workers start a little faster without.
+        from ibl_dask.deploy.gpu import say_broken, take_gpu
+
         # The claim lasts as long as the worker, which lasts as long as the process.
         gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
         if gpu.problem:
@@ -75,20 +75,6 @@ def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str
     return {name: environment.get(name) or n_threads for name in (*_THREADS, _OPENCV_THREADS)}
 
 
-def say_broken(gpu: Gpu, worker: str) -> str:
-    """Return why a worker leaves, and what to do about it."""
-    return str(
-        RunError(
-            "this worker has no GPU that works",
-            where=f"worker {worker} on {node_name()}, GPU {gpu.device or 'unknown'}",
-            expected="a GPU that allocates memory and holds what is written to it",
-            got=gpu.problem.rstrip("."),
-            do="leave this node out (`directives` of the pool, such as --exclude=NODE) and tell those who look after "
-            f"it; `export {CHECK_VARIABLE}=none` in `setup` of the pool takes GPUs unseen",
-        )
-    )
-
-
 def turn_away(worker: Any, reason: str, problem: str) -> None:  # distributed has no types
     """Let a worker leave before it takes a step: it offers nothing, says why, and ends together with its nanny.
 
@@ -103,6 +89,8 @@ def turn_away(worker: Any, reason: str, problem: str) -> None:  # distributed ha
 async def _leave(worker: Any, reason: str, problem: str) -> None:  # distributed has no types
     while worker.status.name in ("init", "undefined"):
         await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
+    from ibl_dask.deploy.gpu import node_name
+
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
     told = {"reason": reason, "problem": problem}
     message = {"worker": str(worker.name), "host": node_name(), "job": job, **told}

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from ibl_dask.deploy import doctor
+from ibl_dask.deploy.disks import Disk, Made, Seen
 from ibl_dask.deploy.doctor import Finding, Importance
-from ibl_dask.deploy.facts import Disk, Facts, Made, Seen
+from ibl_dask.deploy.facts import Facts
 from ibl_dask.deploy.gpu import Gpu
 from ibl_dask.deploy.profile import Pool, Profile, this_machine
 

@@ -7,9 +7,9 @@ import distributed
 import pytest
 
 from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu
+from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, say_broken
 from ibl_dask.deploy.profile import this_machine
-from ibl_dask.deploy.worker import refusals, say_broken, thread_settings
+from ibl_dask.deploy.worker import refusals, thread_settings
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """A doctor's visit to a cluster: a job of each pool is started, looked at from within, and gone afterwards."""
 
 import pytest
+from slurm.machine import wait_until
 from slurm.runs import GPU, pool, site
 
+from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.doctor import Importance
 from ibl_dask.deploy.examination import examine
 
@@ -50,3 +52,11 @@ def test_a_job_that_waits_in_the_queue_is_told_by_the_words_of_the_batch_system(
     found = by_check(examine(profile, profile.scratch, wait_s=6), "pool cpu")["worker"]
     assert "PENDING BeginTime" in found.found
     assert has_no_job(slurm)
+
+
+def test_a_run_is_told_why_the_workers_of_a_gpu_job_left(slurm, tmp_path):
+    profile = site(tmp_path, pool("gpu", **{**GPU, "setup": TRIED}, min_jobs=1))
+    with connect(profile) as client:
+        failure = wait_until(lambda: client.cluster.pools()[0].failure, 120)
+    assert "worker gpu-0 on n" in failure
+    assert "left: NVIDIA's driver library is not there" in failure
