@@ -78,9 +78,9 @@ class VideoRegisterRaw(VideoTask):
 
 def _clock(camera: Camera) -> ExpectedDataset:
     """Return the file that says when a camera took its frames: one of two, or the log where labcams recorded it."""
-    kinds = ("raw.camlog",) if camera.compressed else ()
-    first, *others = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", *kinds))
+    own = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", "raw.camlog"))
+    first, *others = (*own, labcams_pattern(camera.label, "camlog"))
     clock: ExpectedDataset = ExpectedDataset.output(first, camera.collection)
-    for name in (*others, *((labcams_pattern(camera.label, "camlog"),) if kinds else ())):
+    for name in others:
         clock = clock | ExpectedDataset.output(name, camera.collection)
     return clock
