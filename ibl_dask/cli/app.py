@@ -153,6 +153,17 @@ def doctor(
     raise typer.Exit(examine_site(profile, work_dir, wait, as_json))
 
 
+@app.command()
+def jobscript(
+    profile: Annotated[Path, typer.Option("--profile", help="Site profile, such as cluster/slurm.yaml.")],
+    pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,
+) -> None:
+    """Print what would be submitted to the batch system, pool by pool. Nothing is submitted or written."""
+    from ibl_dask.cli.jobscript import show_job_scripts
+
+    raise typer.Exit(show_job_scripts(profile, pool))
+
+
 def _names(tasks: str | None) -> list[str] | None:
     return None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
 

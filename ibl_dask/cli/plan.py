@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from ibl_dask.cli.console import out, show_error, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
+from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import CameraForecast, forecast
 from ibl_dask.pipeline.plan import make_pipeline
 
@@ -23,10 +25,12 @@ def show_plan(
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
     from ibl_dask.deploy.door import read_profile
+    from ibl_dask.deploy.usage import impossible_lines, pool_lines
 
     site = read_profile(profile)
     code = 0
     core_s = 0.0
+    asked: Counter[Resources] = Counter()
     for path in find_sessions(sessions):
         try:
             pipeline = make_pipeline(path, tasks=tasks, output_root=output_root, work_dir=work_dir or site.scratch)
@@ -45,10 +49,18 @@ def show_plan(
                 out.print(f"  {camera.label}: {camera.problem}", markup=False)
                 code = 1
         core_s += sum(camera.core_s for camera in cameras)
-    out.print(
-        f"about {core_s / 3600:.2f} core-hours, 0 GPU-hours; "
-        f"{core_s / site.most_workers / 3600:.2f} h on {site.most_workers} workers ({site.name})"
-    )
+        # Every task has steps; how many chunks there are is known for those that read videos.
+        asked.update({task.resources: 0 for task in pipeline.tasks.values()})
+        for camera in cameras:
+            asked[camera.resources] += camera.n_chunks_left
+    for line in pool_lines(site, asked):
+        out.print(line, markup=False)
+    for line in impossible_lines(site, asked):
+        out.print(line, markup=False)
+        code = 1
+    n_workers = sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU")
+    on_workers = f"{core_s / n_workers / 3600:.2f} h on {n_workers} workers" if n_workers else "no worker for them"
+    out.print(f"about {core_s / 3600:.2f} core-hours, 0 GPU-hours; {on_workers} ({site.name})")
     return code
 
 

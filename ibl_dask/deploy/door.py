@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import re
@@ -100,8 +101,11 @@ def _folder(value: object) -> Path:
     """Read a folder that the driver sees, with the variables and the home of its user."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("no path")
+    known = dict(os.environ)
+    with contextlib.suppress(KeyError, OSError):  # a container may know its user by number alone
+        known.setdefault("USER", getpass.getuser())
     try:
-        path = Template(value).substitute({"USER": getpass.getuser(), **os.environ})
+        path = Template(value).substitute(known)
     except KeyError as error:
         raise ValueError(f"the variable {error.args[0]} is not set") from error
     return Path(path).expanduser().absolute()

@@ -31,7 +31,7 @@ _SETTINGS = (
     "worker-command worker-extra-args"
 )
 _WORKER_SETTINGS = {**SELDOM, "distributed.admin.tick.limit": "60s"}
-_ASKS_FOR_GPUS = re.compile(r"(--gres\b|--gpus|-G\b)")
+_ASKS_FOR_GPUS = re.compile(r"--gres\b|--gpus|-G")
 _ASKS_FOR_ALL = re.compile(r"-l\s*(select|nodes)=")
 _IMPORT = threading.Lock()
 
@@ -175,8 +175,8 @@ def _for_slurm(profile: Profile, pool: Pool, name: str, log_folder: Path) -> dic
 
 def _for_pbs(profile: Profile, pool: Pool, name: str, log_folder: Path) -> dict[str, Any]:  # what PBSJob takes
     """Return what only the jobs of a PBS have."""
-    select = f"select=1:ncpus={pool.cores}:mem={_memory(pool, 'gb', 'mb')}"
-    select += f":ngpus={pool.gpus}" if pool.gpus else ""
+    gpus = f":ngpus={pool.gpus}" if pool.gpus else ""
+    select = f"select=1:ncpus={pool.cores}{gpus}:mem={_memory(pool, 'gb', 'mb')}"
     # PBS would use the login shell, which need not be bash.
     lines = ["-S /bin/bash", "-j oe", f"-o {shlex.quote(f'{log_folder}/')}"]
     if profile.group is not None:

@@ -16,15 +16,15 @@ LEAST_GB = Resources().memory_gb
 _LOCAL_KEYS = frozenset({"scheduler", "memory", "min_jobs", "max_jobs"})
 """Keys that mean something for workers on this machine."""
 _OWN_KEYS = (
-    ("slurm", r"(--time\b|-t\b)", "walltime"),
-    ("slurm", r"(--partition\b|-p\b)", "queue"),
-    ("slurm", r"(--account\b|-A\b)", "account"),
-    ("slurm", r"(--cpus-per-task\b|-c\b)", "cores"),
-    ("slurm", r"(--output\b|-o\b|--error\b|-e\b)", "log_folder"),
+    ("slurm", r"--time\b|-t", "walltime"),
+    ("slurm", r"--partition\b|-p", "queue"),
+    ("slurm", r"--account\b|-A", "account"),
+    ("slurm", r"--cpus-per-task\b|-c", "cores"),
+    ("slurm", r"--output\b|-o|--error\b|-e", "log_folder"),
     ("pbs", r"-l\s*walltime=", "walltime"),
-    ("pbs", r"-q\b", "queue"),
-    ("pbs", r"-A\b", "account"),
-    ("pbs", r"-[oe]\b", "log_folder"),
+    ("pbs", r"-q", "queue"),
+    ("pbs", r"-A", "account"),
+    ("pbs", r"-[oe]", "log_folder"),
 )
 """Directives that a key of the profile writes: given twice, one of them would be wrong."""
 
@@ -103,7 +103,8 @@ def _of_numbers(profile: Profile, pool: Pool) -> Iterator[UsageError]:
 
 def _of_local(profile: Profile, pool: Pool) -> Iterator[UsageError]:
     """Yield what is wrong with a pool of workers on this machine."""
-    given = [key for key in Pool.__dataclass_fields__ if _line_number(profile, pool, key)]
+    prefix = f"pools.{pool.name}."
+    given = [path.removeprefix(prefix) for path in profile.lines if path.startswith(prefix)]
     if pool.gpus:
         yield UsageError(
             "workers on this machine run no GPU steps",
@@ -112,7 +113,7 @@ def _of_local(profile: Profile, pool: Pool) -> Iterator[UsageError]:
             got=f"gpus: {pool.gpus} with scheduler local",
             do="remove gpus, or write the scheduler that gives GPUs",
         )
-    for key in (key for key in given if key not in _LOCAL_KEYS | {"gpus"}):
+    for key in (key for key in given if "." not in key and key not in _LOCAL_KEYS | {"gpus"}):
         yield UsageError(
             f"{key} means nothing for workers on this machine",
             where=profile.line("pools", pool.name, key),
@@ -202,8 +203,3 @@ def _of_directive(pool: Pool, directive: str, where: str) -> Iterator[UsageError
 
 def _has_pools(profile: Profile) -> bool:
     return not profile.lines or any(key == "pools" for key in profile.lines)
-
-
-def _line_number(profile: Profile, pool: Pool, key: str) -> int | None:
-    """Return the line on which a pool says something; None where it does not."""
-    return profile.lines.get(f"pools.{pool.name}.{'memory' if key == 'memory_gb' else key.removesuffix('_s')}")

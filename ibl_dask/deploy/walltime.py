@@ -12,13 +12,15 @@ MARGIN_S = 60.0
 """Time between the end of the last step and the end of the job, s: for slower nodes, and for saying goodbye."""
 STAGGER = 0.2
 """How much the lives of workers differ, as a share: those that started together do not end together."""
+_LEAST_S = LONGEST_STEP_S * (1 + STAGGER) / (1 - STAGGER)
+"""Longest life where the shortest one is a step, s."""
 
 
 def worker_lifetime_s(pool: Pool) -> tuple[float, float] | None:
     """Return how long a worker takes steps, and by how much that differs from worker to worker.
 
     The last step ends before the batch system ends the job: the longest life, a step that began at its end, and a
-    margin fit into the walltime. Where it is too short for that (see `shortest_walltime_s`), half of it is used.
+    margin fit into the walltime. One that is too short for that (see `shortest_walltime_s`) is used up to its half.
 
     Returns
     -------
@@ -30,14 +32,14 @@ def worker_lifetime_s(pool: Pool) -> tuple[float, float] | None:
     """
     if pool.walltime_s is None:
         return None
-    longest_s = max(pool.walltime_s - MARGIN_S - LONGEST_STEP_S, pool.walltime_s / 2)
+    longest_s = max(pool.walltime_s - MARGIN_S - LONGEST_STEP_S, min(pool.walltime_s / 2, _LEAST_S))
     lifetime_s = longest_s / (1 + STAGGER)
     return round(lifetime_s, 3), round(lifetime_s * STAGGER, 3)
 
 
 def shortest_walltime_s() -> int:
     """Return the walltime in which a worker of the shortest life ends one step of the longest kind, s."""
-    return math.ceil(MARGIN_S + LONGEST_STEP_S + LONGEST_STEP_S * (1 + STAGGER) / (1 - STAGGER))
+    return math.ceil(MARGIN_S + LONGEST_STEP_S + _LEAST_S)
 
 
 def walltime_text(seconds: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.description import Camera
+from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.compress import VideoCompress
@@ -43,6 +44,8 @@ class CameraForecast:
     """Why it would run, or not."""
     problem: str = ""
     """Why it cannot."""
+    resources: Resources = Resources()
+    """What the steps of a chunk ask for."""
 
 
 def forecast(pipeline: Pipeline) -> list[CameraForecast]:
@@ -76,7 +79,9 @@ def _compression(task: VideoCompress, camera: Camera) -> CameraForecast | None:
     core_s = sum(len(chunk) for chunk in left) * index.width * index.height * ENCODING_CORE_S_PER_PIXEL
     why = f"to compress ({task.profile.name}), and measured on the way"
     why += f", {len(chunks) - len(left)} chunks kept" if len(left) < len(chunks) else ""
-    return CameraForecast(camera.label, raw.name, len(index), len(chunks), len(left), core_s, why)
+    return CameraForecast(
+        camera.label, raw.name, len(index), len(chunks), len(left), core_s, why, resources=task.resources
+    )
 
 
 def _camera(pipeline: Pipeline, task: VideoSyncQc, label: str) -> CameraForecast:
@@ -98,4 +103,5 @@ def _camera(pipeline: Pipeline, task: VideoSyncQc, label: str) -> CameraForecast
     pixels = sum(len(chunk) for chunk in left) * index.width * index.height
     names = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
     why = f"{names} to compute" + (f", {len(chunks) - len(left)} chunks kept" if len(left) < len(chunks) else "")
-    return CameraForecast(label, video.name, len(index), len(chunks), len(left), pixels * CORE_S_PER_PIXEL, why)
+    core_s = pixels * CORE_S_PER_PIXEL
+    return CameraForecast(label, video.name, len(index), len(chunks), len(left), core_s, why, resources=task.resources)

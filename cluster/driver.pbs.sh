@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Runs the driver itself in a job, so that nobody's terminal has to stay open:
+#
+#     qsub -v PROFILE=/shared/pbs.yaml,SESSIONS=/shared/Subjects cluster/driver.pbs.sh
+#
+# OPTIONS, given in the same way, are further arguments of `ibl-dask run`. The driver needs one core; the jobs of the
+# profile's pools do the work. Five minutes before its walltime the driver is told to stop, and this job submits its
+# script once more, which goes on where it was; what you delete stays deleted. Change walltime, queue and, below, how
+# ibl-dask is found. SCRIPT says where this file is, if that is not cluster/driver.pbs.sh where qsub was called.
+#PBS -N ibl-dask
+#PBS -S /bin/bash
+#PBS -l select=1:ncpus=1:mem=4gb
+#PBS -l walltime=24:00:00
+#PBS -j oe
+#PBS -r y
+walltime_s=${WALLTIME_S:-86400} # as in the directive above
+
+cd "${PBS_O_WORKDIR:-$PWD}" || exit 2
+if [ -z "${PROFILE:-}" ] || [ -z "${SESSIONS:-}" ]; then
+    echo "usage: qsub -v PROFILE=FILE,SESSIONS=FOLDER[,OPTIONS=...] driver.pbs.sh" >&2
+    exit 2
+fi
+
+script=${SCRIPT:-cluster/driver.pbs.sh}
+if [ ! -e "$script" ]; then
+    echo "there is no $script in $PWD, which would be submitted once more: give qsub -v SCRIPT=FILE too" >&2
+    exit 2
+fi
+
+# source /etc/profile.d/modules.sh && module load miniforge && source activate ibl_dask || exit 1
+ibl_dask=${IBL_DASK:-ibl-dask}
+
+if ! command -v "$ibl_dask" >/dev/null; then
+    echo "there is no program $ibl_dask on $(hostname): load your environment in this script, or set IBL_DASK" >&2
+    exit 2
+fi
+
+# PBS tells of the end of the walltime only seconds before it kills, so that a clock of our own does.
+# shellcheck disable=SC2086 # sessions and options have blanks between them
+timeout --signal=TERM "$((walltime_s - 300))" "$ibl_dask" run --profile "$PROFILE" $SESSIONS ${OPTIONS:-} &
+driver=$!
+# The driver makes of SIGTERM what Ctrl-C is: it cancels its jobs, and leaves everything that is finished.
+trap 'kill -TERM "$driver" 2>/dev/null' TERM INT
+# A signal ends `wait` before the driver ends.
+while kill -0 "$driver" 2>/dev/null; do wait "$driver"; done
+wait "$driver"
+code=$?
+
+# 124: stopped by the clock before its work was done.
+if [ "$code" = 124 ]; then
+    echo "stopped before the end of the walltime: submitted once more, finished chunks are kept"
+    qsub -v "PROFILE=$PROFILE,SESSIONS=$SESSIONS,OPTIONS=${OPTIONS:-},WALLTIME_S=$walltime_s,IBL_DASK=$ibl_dask,SCRIPT=$script" "$script"
+fi
+exit "$code"

@@ -1,0 +1,83 @@
+"""`ibl-dask jobscript`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ibl_dask.cli.console import err
+from ibl_dask.errors import UsageError
+
+if TYPE_CHECKING:
+    from ibl_dask.deploy.profile import Pool, Profile
+
+
+@dataclass(frozen=True, slots=True)
+class _Certificates:
+    """Where the certificates of a run would be."""
+
+    folder: Path
+    require_encryption: bool = True
+
+    def get_tls_config_for_role(self, role: str) -> dict[str, str]:
+        """Return paths as `distributed.Security` does."""
+        return {
+            "ca_file": str(self.folder / "ca.pem"),
+            "cert": str(self.folder / f"{role}-cert.pem"),
+            "key": str(self.folder / f"{role}-key.pem"),
+        }
+
+
+def show_job_scripts(path: Path, pool_name: str | None) -> int:
+    """Print what would be submitted for each pool, or for one of them."""
+    from ibl_dask.deploy.connect import job_folder
+    from ibl_dask.deploy.door import read_profile
+    from ibl_dask.deploy.jobs import job_script
+    from ibl_dask.deploy.tls import wants_tls
+
+    profile = read_profile(path)
+    folder = job_folder(profile)
+    is_secret = wants_tls(profile)
+    for pool in _wanted(profile, pool_name):
+        # What is only known once a driver runs, in words that nobody takes for real ones.
+        script = job_script(
+            profile,
+            pool,
+            f"{pool.name}-0",
+            "tls://DRIVER:PORT" if is_secret else "tcp://DRIVER:PORT",
+            _Certificates(folder / "tls-RUN") if is_secret else None,
+            log_folder=folder,
+        )
+        err.print(
+            f"pool {pool.name}: {pool.min_jobs} to {pool.max_jobs} such jobs; "
+            f"DRIVER, PORT{' and RUN' if is_secret else ''} are known when a run starts",
+            markup=False,
+        )
+        sys.stdout.write(script)
+        sys.stdout.flush()
+    return 0
+
+
+def _wanted(profile: Profile, name: str | None) -> tuple[Pool, ...]:
+    if profile.is_local:
+        raise UsageError(
+            "this profile submits no jobs",
+            where=str(profile.source),
+            expected="pools of slurm or pbs",
+            got="workers on this machine",
+            do="nothing is needed for them; cluster/slurm.yaml and cluster/pbs.yaml are examples of the others",
+        )
+    if name is None:
+        return profile.pools
+    found = tuple(pool for pool in profile.pools if pool.name == name)
+    if not found:
+        raise UsageError(
+            "there is no such pool",
+            where=str(profile.source),
+            expected=f"one of {', '.join(pool.name for pool in profile.pools)}",
+            got=f"--pool {name}",
+            do="give one of these names, or leave --pool out for all of them",
+        )
+    return found

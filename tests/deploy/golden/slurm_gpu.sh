@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+
+#SBATCH -J ibl-gpu-7
+#SBATCH -p gpu
+#SBATCH -n 1
+#SBATCH --cpus-per-task=16
+#SBATCH --mem=64G
+#SBATCH --output='/shared/work/job logs/gpu-7-%j.log'
+#SBATCH --open-mode=append
+#SBATCH --gres=gpu:2
+stop() { printf "ibl-dask: %s\n" "$@" >&2; exit 1; }
+export OMP_NUM_THREADS=8
+export OPENBLAS_NUM_THREADS=8
+export MKL_NUM_THREADS=8
+export NUMEXPR_NUM_THREADS=8
+export GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864
+export MALLOC_TRIM_THRESHOLD_=134217728
+export DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL=500ms
+export DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL=2s
+export DASK_DISTRIBUTED__WORKER__MEMORY__MONITOR_INTERVAL=1s
+export DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL=100ms
+export DASK_DISTRIBUTED__ADMIN__TICK__LIMIT=60s
+umask 0027
+command -v /shared/envs/pose/bin/python >/dev/null || stop 'no such program on this node: /shared/envs/pose/bin/python (site.yaml, line 27); write the path of a Python that every node sees'
+/shared/envs/pose/bin/python -m distributed.cli.dask_worker tls://10.0.0.1:8786 --name gpu-7 --nthreads 1 --memory-limit 29.80GiB --nworkers 2 --nanny --death-timeout 120 --resources GPU=1,MEMORY_GB=32 --preload ibl_dask.deploy.worker --no-dashboard --dashboard-address 127.0.0.1:0 --interface eth1 --tls-ca-file '/shared/work/job logs/tls/ca.pem' --tls-cert '/shared/work/job logs/tls/worker.pem' --tls-key '/shared/work/job logs/tls/worker-key.pem'
