@@ -28,7 +28,8 @@ def results(folder):
     out = {}
     for label in CAMERAS:
         out[f"{label}.times"] = np.load(folder / "alf" / f"_ibl_{label}Camera.times.npy")
-        with xr.open_zarr(folder / "ibl_dask" / f"{label}Camera.frames.zarr") as dataset:
+        # Without Dask: a client would compute it on its workers.
+        with xr.open_zarr(folder / "ibl_dask" / f"{label}Camera.frames.zarr", chunks=None) as dataset:
             out |= {f"{label}.{name}": v.to_numpy() for name, v in dataset.variables.items()}
     qc = json.loads((folder / "ibl_dask" / "qc.json").read_text())
     values = {

@@ -79,7 +79,8 @@ class Watched(OnCluster):
 
     def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
         searches = [_search(step) for step in steps if step.kind == "framepass"] if self._search else []
-        super().submit([self._noted(step) for step in (*steps, *searches)], root, known, priority)
+        waiting = [_after(step, searches) if step.kind == "frames" else step for step in steps]
+        super().submit([self._noted(step) for step in (*waiting, *searches)], root, known, priority)
 
     def completed(self) -> Iterator[StepRecord]:
         for record in super().completed():
@@ -126,6 +127,12 @@ def _search(step: Step) -> Step:
         arguments=arguments,
         resources=Resources(gpu=1, memory_gb=0.5),
     )
+
+
+def _after(step: Step, searches: Sequence[Step]) -> Step:
+    """Let a session wait for its searches, as it will for poses: what they read is removed when it is done."""
+    keys = [search.key for search in searches if search.camera == step.camera]
+    return replace(step, needs=(*step.needs, *keys), tolerates=(*step.tolerates, "numbers"))
 
 
 @contextmanager

@@ -42,7 +42,9 @@ def test_three_cameras_decode_on_cpu_workers_while_gpu_workers_look_at_their_fra
     assert {(line["step"].partition("-")[2], line["chunk"]) for line in decoded} == {
         (name.partition("-")[2], chunk) for name, chunk in watched.found
     }
-    assert all(record.value["in_order"] for record in watched.found.values())
+    for record in watched.found.values():
+        assert record.status == "done", record.failure
+        assert record.value["in_order"], record
 
 
 def test_gpu_work_alone_starts_gpu_jobs_alone(slurm, tmp_path):
