@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -103,9 +103,9 @@ def say_how_it_went(result: Run) -> None:
     for row in table:
         for failure in row["failures"]:
             show_failure(row["session"], failure)
-        for task, reason in row["waiting"].items():
-            if task in row["excused"]:
-                out.print(f"{row['session']}: {task} waits. {reason}", markup=False)
+        for reason, tasks in _by_reason(row).items():
+            verb = "waits" if len(tasks) == 1 else "wait"
+            show_failure(row["session"], f"{', '.join(tasks)} {verb}: {reason}")
         if row["chunks_kept"]:
             out.print(
                 f"{row['session']}: {row['chunks_kept']} chunks kept from an earlier run, "
@@ -122,3 +122,12 @@ def say_how_it_went(result: Run) -> None:
     out.print(f"journal: {result.journal}", markup=False)
     if result.performance is not None:
         out.print(f"what the workers did: {result.performance}", markup=False)
+
+
+def _by_reason(row: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return why tasks wait that nobody asked for by name, each reason once, with the tasks."""
+    found: dict[str, list[str]] = {}
+    for task, reason in row["waiting"].items():
+        if task in row["excused"]:
+            found.setdefault(reason, []).append(task)
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -63,7 +63,7 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
         done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
         session = Text(str(row.get("session", "")))
-        table.add_row(session, _tasks(row.get("tasks")), _checks(row.get("qc")), *chunks)
+        table.add_row(session, _tasks(row.get("tasks"), row.get("excused") or ()), _checks(row.get("qc")), *chunks)
     return table
 
 
@@ -155,11 +155,15 @@ def _is_good(row: Mapping[str, Any]) -> bool:
     return bool(tasks) and not row.get("failures") and is_good
 
 
-def _tasks(tasks: Mapping[str, object] | None) -> Text:
-    """Say how many tasks are complete, and name those that are not."""
+def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = ()) -> Text:
+    """Say how many tasks are complete, and name those that should be and are not."""
     tasks = tasks or {}
-    bad = {name: status for name, status in tasks.items() if str(status) not in _SUCCESSES}
-    lines = [Text(f"{len(tasks) - len(bad)} of {len(tasks)} complete")] if tasks else []
+    waiting = [name for name in tasks if name in excused]
+    bad = {name: s for name, s in tasks.items() if str(s) not in _SUCCESSES and name not in excused}
+    n_asked = len(tasks) - len(waiting)
+    lines = [Text(f"{n_asked - len(bad)} of {n_asked} complete")] if tasks else []
+    if waiting:
+        lines.append(Text(f"{len(waiting)} for other environments", style=_STATE_STYLES["waiting"]))
     lines += [Text(f"{name} ") + Text(str(status), style=look_of(status).style) for name, status in bad.items()]
     return Text("\n").join(lines)
 
