@@ -125,15 +125,24 @@ class Task:
         self.state: Status = Status.WAITING
         self.log = ""
         self.time_elapsed_secs: float | None = None
+        self.in_method = False
         self._obstacle: Failure | None = None
         self._lacking: list[str] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
-        """Let a method `_run` of a subclass stand for the steps that it inherits."""
+        """Let a method `_run` of a subclass stand for the steps that it inherits; within it they are what they were."""
         super().__init_subclass__(**kwargs)
-        if "_run" in cls.__dict__ and "steps" not in cls.__dict__:
-            cls.first_steps = Task.first_steps  # type: ignore[method-assign]
-            cls.steps = Task.steps  # type: ignore[method-assign]
+        if "_run" not in cls.__dict__ or "steps" in cls.__dict__:
+            return
+        inherited_first, inherited = cls.first_steps, cls.steps
+
+        def first_steps(self: Task) -> list[Step]:
+            return inherited_first(self) if self.in_method else []
+
+        def steps(self: Task, records: Mapping[Key, StepRecord]) -> list[Step]:
+            return inherited(self, records) if self.in_method else [method_step(self)]
+
+        cls.first_steps, cls.steps = first_steps, steps  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, Any]:  # as pickle wants it
         """Leave out what stays with the driver: a worker has no database."""

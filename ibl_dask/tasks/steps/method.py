@@ -96,12 +96,13 @@ def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path
 def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
     task.assert_expected_inputs()
     method = task._run  # type: ignore[attr-defined]  # see `has_method`
-    task.status = 0
+    task.status, task.in_method = 0, True
     try:
         if not task.setUp(**given):
             return task.assert_expected_outputs(raise_error=False)[1]
         return _listed(method(**_taken(method, given)))
     finally:
+        task.in_method = False
         task.tearDown()
 
 
