@@ -77,13 +77,10 @@ class VideoRegisterRaw(VideoTask):
 
 
 def _clock(camera: Camera) -> ExpectedDataset:
-    """Return the file that says when a camera took its frames: one of two, or the log of labcams.
-
-    A log counts whatever the description says of the camera: it tells by itself who recorded it.
-    """
-    kinds = ("frameData.bin", "timestamps*", "raw.camlog")
-    first, *others = (f"_iblrig_{camera.label}Camera.{kind}" for kind in kinds)
+    """Return the file that says when a camera took its frames: one of two, or the log where labcams recorded it."""
+    own = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", "raw.camlog"))
+    first, *others = (*own, labcams_pattern(camera.label, "camlog"))
     clock: ExpectedDataset = ExpectedDataset.output(first, camera.collection)
-    for name in (*others, labcams_pattern(camera.label, "camlog")):
+    for name in others:
         clock = clock | ExpectedDataset.output(name, camera.collection)
     return clock

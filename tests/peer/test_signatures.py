@@ -155,7 +155,7 @@ TASKS: dict[str, tuple[dict[str, Any], dict[str, set[tuple[str, str]]]]] = {
         {},
         {
             "only ours": {own(f"_iblrig_leftCamera.raw.{kind}") for kind in ("avi", "mp4", "camlog")}
-            | {own("_iblrig_videoCodeFiles.raw*.*"), own("left_cam*.camlog")},
+            | {own("left_cam*.camlog"), own("_iblrig_videoCodeFiles.raw*.*")},
             "only theirs": {own("_iblrig_videoCodeFiles.raw*")},
             "required here": {own(f"_iblrig_leftCamera.{kind}") for kind in ("frameData.bin", "timestamps*")},
         },

@@ -94,8 +94,7 @@ def test_the_task_is_called_as_in_the_field_s_scripts(widefield):
     times, files = task.extract_camera(save=True)
     assert [path.name for path in files] == ["_ibl_leftCamera.times.npy"]
     assert np.abs(times[0] - truth.cameras["left"].frame_times_s).max() <= SAMPLE_S
-    names = [leaf.name for dataset in task.signature.inputs for leaf in dataset.leaves]
-    assert "_iblrig_leftCamera.raw.camlog" in names
+    assert "_iblrig_leftCamera.raw.camlog" in [leaf.name for each in task.signature.inputs for leaf in each.leaves]
 
 
 def test_videos_and_logs_need_not_be_converted_first(tmp_path):
