@@ -226,3 +226,12 @@ def test_a_file_that_was_cut_is_found(parts, tmp_path, missing):
     target.write_bytes(target.read_bytes()[:-missing])
     with pytest.raises(CorruptOutput):
         check_mp4(written, index)
+
+
+@pytest.mark.parametrize("name", ["mpeg4_avi", "mjpeg_avi"])
+def test_the_same_frames_become_the_same_bytes_every_time(zoo, name):
+    index = index_video(zoo(name))
+    one, *others = (
+        encode_chunk(zoo(name), index, Chunk(0, len(index)), PROFILES["ibl"]).segment.data.tobytes() for _ in range(4)
+    )
+    assert all(other == one for other in others)
