@@ -65,7 +65,7 @@ def show_plan(
             _show(made, planned)
     impossible = impossible_lines(site, asked)
     code = 1 if impossible else code
-    totals = _totals(found, site.most_workers)
+    totals = _totals(found, sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU"))
     if as_json:
         print(json.dumps({"sessions": found, "totals": totals}, indent=1))  # noqa: T201  # for programs
     else:
@@ -95,7 +95,7 @@ def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
         "tasks_that_run": len(running),
         "core_hours": core_s / 3600,
         "gpu_hours": sum(task["gpu_s"] or 0.0 for task in running) / 3600,
-        "hours": core_s / workers / 3600,
+        "hours": core_s / max(1, workers) / 3600,
         "workers": workers,
         "tasks_of_unknown_length": sum(task["core_s"] is None for task in running),
         "read_bytes": sum(camera["read_bytes"] for camera in cameras),

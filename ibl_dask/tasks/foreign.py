@@ -16,6 +16,8 @@ from ibl_dask.tasks.steps.method import in_place_obstacle
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.walk import describe
 
+OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "DLC"})
+"""Classes of the field whose work is with Alyx, or that ask it for something before they start."""
 SETTINGS = ("force", "machine", "dlcenv", "scripts")
 """What may be set on a task after it was built, and goes with it to where it runs."""
 
@@ -72,6 +74,16 @@ class ForeignTask(Task):
             self.environments.holding(self.environment, self.plain.executable.split(".")[0])
         except MissingEnvironment as error:
             return describe(error)
+        if self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX:
+            return describe(
+                MissingEnvironment(
+                    f"{self.name} needs Alyx",
+                    where=str(self.session.path),
+                    expected="a database to ask or to write to",
+                    got="none: tasks run on files alone",
+                    do="let the lab's server run it, which has one; nothing else waits for it but its children",
+                )
+            )
         return in_place_obstacle(self)
 
     def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:

@@ -4,8 +4,8 @@ The source is decoded once. While the encoder looks ahead, the frames that it ha
 packet comes out it is decoded again, compared with its source, and shown to every reducer: the frame pass of the
 compressed video is over when the chunk is compressed.
 
-One encoder with one thread per chunk, and without x264's code for AVX-512: its bytes then depend on frames, settings and
-build alone (`instructions`).
+One encoder with one thread per chunk, and without x264's code for AVX-512: its bytes then depend on frames, settings
+and build alone (`instructions`).
 """
 
 from __future__ import annotations

@@ -146,7 +146,12 @@ def test_a_lab_s_task_is_planned_run_on_a_cluster_and_its_failure_is_its_own(ses
     )
     assert done.returncode == 1, done.stdout + done.stderr
     told = json.loads(done.stdout.splitlines()[-1])
-    assert told["tasks"] == {
+    mine = {
+        name: status
+        for name, status in told["tasks"].items()
+        if name.startswith(("Video", "Breaks", "After", "Frames"))
+    }
+    assert mine == {
         "VideoRegisterRaw": "Complete",
         "VideoCompress": "Complete",
         "Breaks": "Errored",

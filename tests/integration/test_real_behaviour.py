@@ -15,7 +15,6 @@ from peer.conftest import reference  # noqa: F401  # a fixture
 import ibl_dask as ibd
 from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.profile import this_machine
-from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.camera_files import write_separate_files
 
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.peer
 
 NAME = "training_ge5"
 TRIALS = "ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod"
-ARGUMENTS = {"collection": "raw_behavior_data", "sync": "bpod", "sync_collection": "raw_behavior_data"}
 
 
 def test_trials_are_those_of_the_field_s_task_called_by_hand_and_video_does_not_wait_for_them(
@@ -43,28 +41,35 @@ def test_trials_are_those_of_the_field_s_task_called_by_hand_and_video_does_not_
     make(through, data_folder, NAME, exposures.size)
     camera_file(through, exposures, edges[:0], write_separate_files, camera_first=True)
     shutil.copytree(through, by_hand)
-    told = reference.ask("run_task", executable=TRIALS, session=str(by_hand), arguments=ARGUMENTS)
+    (spec,) = (spec for spec in ibd.make_pipeline(through).specs if spec.name.startswith("Trials"))
+    assert spec.executable == TRIALS
+    told = reference.ask("run_task", executable=TRIALS, session=str(by_hand), arguments=dict(spec.arguments))
     assert told["status"] == 0, told["log"]
     expected = {Path(path).relative_to(by_hand).as_posix(): Path(path).read_bytes() for path in told["outputs"]}
     assert {"alf/_ibl_trials.table.pqt", "alf/_ibl_wheel.position.npy"} <= expected.keys()
 
-    specs = [*ibd.make_pipeline(through).specs, TaskSpec("Trials_00", TRIALS, ARGUMENTS)]
     environments = ibd.Environments({"ibllib": os.environ["IBL_DASK_PEER_PYTHON"]})
     with connect(this_machine(2, dashboard_port=0)) as client:
-        result = run([through], specs=specs, environments=environments, client=client)
+        result = run([through], environments=environments, client=client)
     (outcome,) = result.sessions
     assert result.exit_code == 0, [failure.message for failure in outcome.failures]
-    assert set(map(str, outcome.tasks.values())) == {"Complete"}
+    # What writes to the database waits for it; everything else is done.
+    assert {str(status) for name, status in outcome.tasks.items() if name not in outcome.excused} == {"Complete"}
+    assert {name.partition("_")[0] for name in outcome.excused} == {
+        "ExperimentDescriptionRegisterRaw",
+        "TrainingStatus",
+    }
     assert {name: (through / name).read_bytes() for name in expected} == expected
     made = {path.relative_to(through).as_posix() for path in (through / "alf").rglob("*") if path.is_file()}
     assert made == expected.keys() | {"alf/_ibl_leftCamera.times.npy"}
     assert len(np.load(through / "alf" / "_ibl_leftCamera.times.npy")) == exposures.size
-    (trials,) = (record for key, record in outcome.records.items() if key[0] == "Trials_00")
-    others = [r for key, r in outcome.records.items() if key[0].split("-")[0] in ("times", "framepass", "index")]
-    beside = [r for r in others if trials.started_s < r.started_s < trials.started_s + trials.seconds]
-    assert beside, "the video's steps ran while the trials were extracted"
-    assert "Bpod trials extractor" in (through / "ibl_dask" / "logs" / "Trials_00.log").read_text()
+    behaviour = [r for key, r in outcome.records.items() if key[0].startswith(("RegisterRaw", "Trials"))]
+    assert len(behaviour) == 2
+    video = [r for key, r in outcome.records.items() if key[0].split("-")[0] in ("times", "framepass", "index")]
+    beside = [v for v in video for b in behaviour if b.started_s < v.started_s < b.started_s + b.seconds]
+    assert beside, "the video's steps ran while another process worked on the trials"
+    assert "Bpod trials extractor" in (through / "ibl_dask" / "logs" / f"{spec.name}.log").read_text()
 
-    again = run([through], specs=specs, environments=environments)
+    again = run([through], environments=environments)
     assert again.exit_code == 0
-    assert [r.status for key, r in again.sessions[0].records.items() if key[0] == "Trials_00"] == ["kept"]
+    assert [r.status for key, r in again.sessions[0].records.items() if key[0] == spec.name] == ["kept"]
