@@ -135,7 +135,13 @@ class Slurm:
 
     def kill_node(self, node: str) -> list[int]:
         """Let a node die: its daemon and every process of its jobs; return those."""
-        pids = [*_daemon(self.folder, f"slurmd.{node}"), *_processes_of(self.conf, node)]
+        pids = [*self.kill_daemon(node), *_processes_of(self.conf, node)]
+        _kill(pids)
+        return pids
+
+    def kill_daemon(self, node: str) -> list[int]:
+        """Let the daemon of a node die; what runs there goes on."""
+        pids = _daemon(self.folder, f"slurmd.{node}")
         _kill(pids)
         return pids
 

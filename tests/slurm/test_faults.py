@@ -75,6 +75,22 @@ def test_a_node_that_dies_takes_its_jobs_along_and_the_others_go_on(slurm, sessi
     assert n_executions == n_chunks + 1
 
 
+def test_a_node_whose_daemon_dies_alone_works_on(slurm, session, undisturbed, tmp_path):
+    """Nobody can cancel its jobs then: their workers leave with the driver."""
+    with connect(site(tmp_path, pool())) as client:
+        watched = Watched(client, tmp_path)
+        watched.close_gate()
+        with going_on(session, watched) as running:
+            places = started(watched, 2)
+            for node in {place["node"] for place in places}:
+                assert slurm.kill_daemon(node)
+            watched.open_gate()
+            insist_on_success(running.result(120), session, undisturbed)
+        n_executions, n_chunks = watched.executions()
+    assert n_executions == n_chunks
+    wait_until(lambda: all(is_gone(place["pid"]) for place in places), 60)
+
+
 def test_a_pool_whose_jobs_are_refused_is_named_and_the_others_go_on(slurm, session, undisturbed, tmp_path, hasty):
     greedy = {"gpus": 3, "cores": 3, "workers_per_job": 3, "memory_gb": 3.0}
     said = "Requested node configuration is not available"
@@ -204,6 +220,20 @@ def test_a_driver_that_is_told_to_stop_leaves_no_job(slurm, session, undisturbed
         assert process.returncode == 0, text
         assert_same(results(session), undisturbed)
     wait_until(lambda: not slurm.jobs(), 10)
+
+
+def test_jobs_of_a_driver_that_is_killed_leave_by_themselves(slurm, session, undisturbed, tmp_path):
+    profile = write_profile(tmp_path / "site.yaml", tmp_path, cpu={"min_jobs": 2})
+    process = drive(session, profile)
+    wait_until(lambda: (session / "ibl_dask" / "lock.json").exists() and len(slurm.jobs()) == 2)
+    wait_until(lambda: any((tmp_path / "work").rglob("*-index.npz")))
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: not slurm.jobs(), 150)
+    process = drive(session, profile)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert_same(results(session), undisturbed)
 
 
 def test_two_drivers_share_a_cluster_and_neither_touches_the_jobs_of_the_other(
