@@ -139,7 +139,12 @@ def _end_of(path: Path) -> str:
 
 
 def what_it_said(error: Exception) -> str:
-    """Return what a batch command said, from the error that dask-jobqueue makes of it."""
-    _, found, after = str(error).partition("stderr:")
-    words = [line.strip() for line in (after if found else str(error)).splitlines() if line.strip()]
+    """Return what a batch command said, from the error that dask-jobqueue makes of it.
+
+    Some commands complain on their output: the `qsub` that comes with Slurm.
+    """
+    _, _, printed = str(error).partition("stdout:\n")
+    out, found, err = printed.partition("stderr:\n")
+    said = (err.strip() or out.strip()) if found else str(error)
+    words = [line.strip() for line in said.splitlines() if line.strip()]
     return " ".join(words) or type(error).__name__

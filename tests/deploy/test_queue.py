@@ -53,4 +53,7 @@ def test_the_end_of_the_log_of_this_job_is_shown_and_of_no_other(tmp_path):
 def test_of_a_refusal_only_what_the_batch_system_said_is_kept():
     error = RuntimeError("Command exited\nExit code: 1\nstdout:\n\nstderr:\nsbatch: error: invalid partition: x\n\n")
     assert what_it_said(error) == "sbatch: error: invalid partition: x"
+    error = RuntimeError("Command exited\nExit code: 1\nstdout:\nqsub: unknown queue x\nstderr:\n\n")
+    assert what_it_said(error) == "qsub: unknown queue x"
     assert what_it_said(OSError("no such program: sbatch")) == "no such program: sbatch"
+    assert what_it_said(RuntimeError()) == "RuntimeError"

@@ -135,7 +135,13 @@ class Slurm:
 
     def kill_node(self, node: str) -> list[int]:
         """Let a node die: its daemon and every process of its jobs; return those."""
-        pids = [*_daemon(self.folder, f"slurmd.{node}"), *_processes_of(self.conf, node)]
+        pids = [*self.kill_daemon(node), *_processes_of(self.conf, node)]
+        _kill(pids)
+        return pids
+
+    def kill_daemon(self, node: str) -> list[int]:
+        """Let the daemon of a node die; what runs there goes on."""
+        pids = _daemon(self.folder, f"slurmd.{node}")
         _kill(pids)
         return pids
 
@@ -144,9 +150,13 @@ class Slurm:
         if not _daemon(self.folder, f"slurmd.{node}"):
             self.call("slurmd", "-f", str(self.conf), "-N", node)
 
-    def start_now(self, job: str) -> None:
-        """Let a requeued job start again, which Slurm makes wait two minutes."""
-        self.call("scontrol", "update", f"jobid={job}", "StartTime=now")
+    def start_soon(self, job: str) -> None:
+        """Wait until a job is back in the queue, and let it start, for which Slurm makes it wait two minutes.
+
+        Not at once: a node refuses what has the permission of the very second in which the job was taken from it.
+        """
+        wait_until(lambda: (found := self.jobs().get(job)) and found.state == "PENDING")
+        self.call("scontrol", "update", f"jobid={job}", "StartTime=now+2")
 
     def clear(self) -> None:
         """Cancel every job and bring every node back."""

@@ -2,9 +2,10 @@
 
 import pytest
 from program import says
+from slurm.machine import wait_until
 from slurm.runs import run_it, write_profile
 
-from ibl_dask.deploy import keeper
+from ibl_dask.deploy import cluster, keeper
 from ibl_dask.deploy.connect import connect
 from ibl_dask.pipeline.executors import OnCluster
 
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.slurm
 )
 def test_the_message_names_the_line_and_what_to_write(slurm, session, tmp_path, monkeypatch, key, value, said, write):
     monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(cluster, "GRACE_S", 1.0)
     path = write_profile(tmp_path / "site.yaml", tmp_path, cpu={key: value})
     number = next(n for n, line in enumerate(path.read_text().splitlines(), 1) if line.strip().startswith(f"{key}:"))
     with connect(path) as client:
@@ -29,4 +31,4 @@ def test_the_message_names_the_line_and_what_to_write(slurm, session, tmp_path, 
     assert result.exit_code == 1
     (message,) = {failure.message for failure in result.sessions[0].failures}
     says(message, f"{path}, line {number}", said, f"give `{key}` {write}")
-    assert slurm.jobs() == {}
+    wait_until(lambda: not slurm.jobs(), 10)

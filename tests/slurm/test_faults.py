@@ -22,7 +22,7 @@ from slurm.runs import (
     write_profile,
 )
 
-from ibl_dask.deploy import keeper
+from ibl_dask.deploy import cluster, keeper
 from ibl_dask.deploy.connect import connect
 from ibl_dask.pipeline.executors import OnCluster
 
@@ -34,8 +34,9 @@ ALONE = ("--exclusive",)
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Let little time pass between two attempts."""
+    """Let little time pass between two attempts, and until a job is missed."""
     monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(cluster, "GRACE_S", 1.0)
 
 
 def insist_on_success(result, session, undisturbed):
@@ -55,7 +56,7 @@ def test_a_job_that_is_cancelled_in_the_middle_of_a_chunk_costs_that_chunk_alone
             insist_on_success(running.result(120), session, undisturbed)
         n_executions, n_chunks = watched.executions()
     assert n_executions == n_chunks + 1
-    assert slurm.jobs() == {}
+    wait_until(lambda: not slurm.jobs(), 10)
 
 
 def test_a_node_that_dies_takes_its_jobs_along_and_the_others_go_on(slurm, session, undisturbed, tmp_path):
@@ -74,21 +75,26 @@ def test_a_node_that_dies_takes_its_jobs_along_and_the_others_go_on(slurm, sessi
     assert n_executions == n_chunks + 1
 
 
-@pytest.mark.parametrize(
-    ("more", "said"),
-    [
-        ({"queue": "abroad"}, "invalid partition specified: abroad"),
-        (
-            {"gpus": 3, "cores": 3, "workers_per_job": 3, "memory_gb": 3.0},
-            "Requested node configuration is not available",
-        ),
-    ],
-    ids=["an unknown partition", "more GPUs than a node has"],
-)
-def test_a_pool_whose_jobs_are_refused_is_named_and_the_others_go_on(
-    slurm, session, undisturbed, tmp_path, hasty, more, said
-):
-    with connect(site(tmp_path, pool(), pool("gpu", **(GPU | more)))) as client:
+def test_a_node_whose_daemon_dies_alone_works_on(slurm, session, undisturbed, tmp_path):
+    """Nobody can cancel its jobs then: their workers leave with the driver."""
+    with connect(site(tmp_path, pool())) as client:
+        watched = Watched(client, tmp_path)
+        watched.close_gate()
+        with going_on(session, watched) as running:
+            places = started(watched, 2)
+            for node in {place["node"] for place in places}:
+                assert slurm.kill_daemon(node)
+            watched.open_gate()
+            insist_on_success(running.result(120), session, undisturbed)
+        n_executions, n_chunks = watched.executions()
+    assert n_executions == n_chunks
+    wait_until(lambda: all(is_gone(place["pid"]) for place in places), 60)
+
+
+def test_a_pool_whose_jobs_are_refused_is_named_and_the_others_go_on(slurm, session, undisturbed, tmp_path, hasty):
+    greedy = {"gpus": 3, "cores": 3, "workers_per_job": 3, "memory_gb": 3.0}
+    said = "Requested node configuration is not available"
+    with connect(site(tmp_path, pool(), pool("gpu", **(GPU | greedy)))) as client:
         watched = Watched(client, tmp_path, search=True)
         insist_on_success(run_it(session, watched), session, undisturbed)
         assert watched.found
@@ -113,9 +119,10 @@ def test_a_pool_whose_prologue_fails_is_given_up_with_the_words_of_its_log(slurm
     assert messages
     for message in messages:
         says(message, "the jobs of pool cpu do not start", "the module system is away today")
-    assert slurm.jobs() == {}
+    wait_until(lambda: not slurm.jobs(), 10)
 
 
+@pytest.mark.slow_slurm
 def test_attempts_come_more_and_more_slowly(slurm, tmp_path):
     broken = pool(setup=(f"date +%s.%N >> {tmp_path}/times", "false"), max_jobs=1)
     with connect(site(tmp_path, broken)) as client:
@@ -140,15 +147,10 @@ def test_a_preempted_job_is_requeued_and_its_worker_comes_back(slurm, session, u
             wait_until(lambda: slurm.shown(victim["job"])["Restarts"] == "1")
             slurm.call("scancel", first)
             watched.open_gate()
-
-            def is_back():
-                for job in slurm.jobs().values():
-                    if job.state == "PENDING":
-                        slurm.call("scontrol", "update", f"jobid={job.id}", "StartTime=now", check=False)
-                return running.done()
-
-            wait_until(is_back, 120, step_s=0.5)
-            insist_on_success(running.result(), session, undisturbed)
+            slurm.start_soon(victim["job"])
+            insist_on_success(running.result(120), session, undisturbed)
+        (state,) = client.cluster.pools()
+        assert state.n_submitted == 1
         n_executions, n_chunks = watched.executions()
     assert n_executions == n_chunks + 1
 
@@ -217,7 +219,21 @@ def test_a_driver_that_is_told_to_stop_leaves_no_job(slurm, session, undisturbed
         text, _ = process.communicate(timeout=120)
         assert process.returncode == 0, text
         assert_same(results(session), undisturbed)
-    assert slurm.jobs() == {}
+    wait_until(lambda: not slurm.jobs(), 10)
+
+
+def test_jobs_of_a_driver_that_is_killed_leave_by_themselves(slurm, session, undisturbed, tmp_path):
+    profile = write_profile(tmp_path / "site.yaml", tmp_path, cpu={"min_jobs": 2})
+    process = drive(session, profile)
+    wait_until(lambda: (session / "ibl_dask" / "lock.json").exists() and len(slurm.jobs()) == 2)
+    wait_until(lambda: any((tmp_path / "work").rglob("*-index.npz")))
+    process.kill()
+    process.communicate(timeout=60)
+    wait_until(lambda: not slurm.jobs(), 150)
+    process = drive(session, profile)
+    text, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, text
+    assert_same(results(session), undisturbed)
 
 
 def test_two_drivers_share_a_cluster_and_neither_touches_the_jobs_of_the_other(

@@ -120,7 +120,7 @@ def test_a_job_with_more_right_takes_the_place_of_one_that_is_requeued(slurm):
     assert shown["JobState"] in ("PENDING", "COMPLETING")
     wait_until(lambda: slurm.jobs()[low].state == "PENDING")
     assert slurm.jobs()[low].reason == "BeginTime"
-    slurm.start_now(low)
+    slurm.start_soon(low)
     runs(slurm, low)
 
 
