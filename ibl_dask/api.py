@@ -221,6 +221,10 @@ def run(
     many = sessions if isinstance(sessions, list) else [sessions]
     with contextlib.ExitStack() as stack:
         mine = stack.enter_context(connect()) if client is None else client
+        # Jobs of a batch system know their site, and with it where other environments are.
+        site = getattr(mine.cluster, "profile", None)
+        if site is not None:
+            options.setdefault("environments", site.environments)
         write = stack.enter_context(recorded(mine))
         made = driver.run(many, client=mine, **options)
         if not made.interrupted:

@@ -42,7 +42,13 @@ def show_plan(
         try:
             folder = work_dir or site.scratch
             made = make_pipeline(
-                path, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, pose=pose
+                path,
+                tasks=tasks,
+                output_root=output_root,
+                work_dir=folder,
+                overwrite=overwrite,
+                pose=pose,
+                environments=site.environments,
             )
             made.workspace.insist_on_writable()
             place = made.workspace.work_dir

@@ -36,6 +36,7 @@ def run_sessions(
 
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
+    options = {"environments": site.environments, **options}
     folder = work_dir or site.scratch
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()

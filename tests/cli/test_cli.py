@@ -300,3 +300,16 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.splitlines()[-1].split() == ["HEAVY"]
     for name in ("demo", "plan", "run", "status", "qc", "report"):
         assert f"  {name}" in done.stdout
+
+
+def test_other_environments_are_those_of_the_profile(session_folder, tmp_path):
+    """This one lacks the field's package, and the message names it: so it was the profile's."""
+    profile = tmp_path / "site.yaml"
+    profile.write_text(f"environments:\n  ibllib: {sys.executable}\n")
+    code, text = call("plan", session_folder, "--profile", profile, "--json")
+    assert code == 0
+    (told,) = json.loads(text)["sessions"]
+    why = {task["task"]: (task["why"], task["detail"]) for task in told["tasks"]}
+    assert why["SyncRegisterRaw"][0] == "environment missing"
+    assert "does not hold ibllib" in why["SyncRegisterRaw"][1]
+    assert sys.executable in why["SyncRegisterRaw"][1]
