@@ -87,8 +87,8 @@ def main() -> None:
         [
             machine(),
             tell_scaling(jobs, seconds, records, options),
-            f"From `run` with no job at all to the first chunk: {first_s:.1f} s, of which Slurm, Python and its imports "
-            "take nearly all.",
+            f"From `run` with no job at all to the first chunk: {first_s:.1f} s, of which Slurm, Python and its imports"
+            " take nearly all.",
             tell_thousand(records, driver, calls, options),
         ]
     )
@@ -382,8 +382,8 @@ def tell_thousand(
         f"A session is {len(session):,} chunks of {statistics.mean(session):.1f} s, {sum(session) / 3600:.1f} core-"
         f"hours. A step that does nothing costs the driver {1000 * driver['wall_s']:.1f} ms "
         f"({1000 * driver['cpu_s']:.1f} ms of all its threads), so {1 / driver['wall_s']:.0f} steps/s at most; one "
-        f"that waits takes {driver['held_kb']:.1f} kB of its memory, and at most {WINDOW_PER_SLOT} for each worker do, and "
-        "those of one session more. "
+        f"that waits takes {driver['held_kb']:.1f} kB of its memory, and at most {WINDOW_PER_SLOT} for each worker do,"
+        " and those of one session more. "
         + " ".join(
             f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system ({tell_calls(*calls[name])})."
             for name in calls

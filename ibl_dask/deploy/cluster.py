@@ -124,6 +124,8 @@ class BatchCluster(SpecCluster):
         See `distributed.SpecCluster`.
     """
 
+    scheduler: Any  # distributed has no types, and says that it may be None before it starts
+
     def __init__(self, profile: Profile, log_folder: Path, security: Any = None, **kwargs: Any) -> None:
         self.profile = profile
         self.log_folder = log_folder
@@ -145,7 +147,7 @@ class BatchCluster(SpecCluster):
         }
         if profile.interface:
             options["interface"] = profile.interface
-        super().__init__(
+        super().__init__(  # type: ignore[no-untyped-call]
             workers={},
             scheduler={"cls": Scheduler, "options": options},
             security=security,
@@ -179,7 +181,7 @@ class BatchCluster(SpecCluster):
         self._fixed |= counts
         return NoOpAwaitable() if self.asynchronous else None
 
-    def adapt(self, *args: Any, **kwargs: Any) -> None:
+    def adapt(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Have as many jobs again as there is work, between the bounds of each pool."""
         self._fixed.clear()
 
@@ -216,7 +218,7 @@ class BatchCluster(SpecCluster):
     # Its life.
 
     async def _start(self) -> None:
-        await super()._start()
+        await super()._start()  # type: ignore[no-untyped-call]
         if self._tending is None and not self._is_ending:
             self._tending = asyncio.create_task(self._tend_until_the_end())
 
@@ -226,7 +228,7 @@ class BatchCluster(SpecCluster):
             # Not cancelled: a job that is being submitted right now has no number yet by which to cancel it.
             await asyncio.wait([self._tending], timeout=2 * queue.ANSWER_S)
         await self._cancel_all()
-        await super()._close()
+        await super()._close()  # type: ignore[no-untyped-call]
 
     async def _cancel_all(self) -> None:
         """Cancel every job, and look whether they are gone."""
