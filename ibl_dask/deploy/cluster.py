@@ -364,7 +364,7 @@ class BatchCluster(SpecCluster):
         try:
             made = make_job(self.profile, pool, name, self.scheduler.address, self.security, log_folder=self.log_folder)
             await made.start()
-        except (RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, a run that waits for workers must hear of it
             said = queue.what_it_said(error)
             self._health[pool.name] = self._health[pool.name].after_failure(time.monotonic(), f"refused: {said}")
             _log.warning("pool %s: a job was refused: %s", pool.name, said)

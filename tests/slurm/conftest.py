@@ -56,7 +56,7 @@ def slurm(_machine: Slurm, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slurm]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("SLURM_CONF", str(_machine.conf))
     # Jobs inherit it, and import what tests define.
-    here = [str(TESTS), str(TESTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    here = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(here))
     yield _machine
     _machine.clear()

@@ -108,6 +108,19 @@ def test_a_pool_whose_jobs_are_refused_is_named_and_the_others_go_on(slurm, sess
     assert n_executions == n_chunks
 
 
+def test_what_nobody_foresaw_while_a_job_is_made_ends_the_run_with_its_words(slurm, tmp_path, hasty, monkeypatch):
+    def make_nothing(*args, **kwargs):
+        raise TypeError("got an unexpected keyword argument")
+
+    monkeypatch.setattr(cluster, "make_job", make_nothing)
+    with connect(site(tmp_path, pool())) as client:
+        executor = OnCluster(client)
+        executor.submit([simple_step(tmp_path, "step")], tmp_path, {}, 0)
+        (record,) = executor.completed()
+    assert record.status == "failed"
+    says(record.failure.message, "the jobs of pool cpu do not start", "got an unexpected keyword argument")
+
+
 def test_a_pool_whose_prologue_fails_is_given_up_with_the_words_of_its_log(slurm, session, tmp_path, hasty):
     broken = pool(setup=("echo the module system is away today", "false"))
     with connect(site(tmp_path, broken)) as client:
