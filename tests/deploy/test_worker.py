@@ -26,13 +26,12 @@ def test_a_number_of_threads_that_somebody_chose_stays():
 
 
 def test_opencv_and_blas_use_one_thread_in_a_worker_of_one_core(client):
-    assert set(client.run(_threads_of_opencv).values()) == {1}
+    def threads_of_opencv():
+        code = "import cv2; print(cv2.getNumThreads())"
+        return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+    assert set(client.run(threads_of_opencv).values()) == {1}
     assert set(client.run(os.getenv, "OPENBLAS_NUM_THREADS").values()) == {"1"}
-
-
-def _threads_of_opencv():
-    code = "import cv2; print(cv2.getNumThreads())"
-    return int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 
 
 def test_files_of_driver_and_local_workers_have_the_permissions_of_the_profile(tmp_path):

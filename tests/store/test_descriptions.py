@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
+from acquisition_computers import add, hold, stub
 
 from ibl_dask.errors import DescriptionError, SessionLocked
 from ibl_dask.model.description_file import DESCRIPTION_NAME, read_content
@@ -18,14 +18,6 @@ from ibl_dask.store.lock import holding
 N_COMPUTERS = 12
 
 
-def stub(session: Path, number: int) -> Path:
-    path = session / "_devices" / f"2023-05-01_1_SW_001@computer{number}.yaml"
-    path.parent.mkdir(exist_ok=True)
-    content = {"devices": {"cameras": {f"camera{number:02}": {"collection": "raw_video_data"}}}, "projects": ["p"]}
-    path.write_text(yaml.safe_dump(content))
-    return path
-
-
 @pytest.fixture
 def session(tmp_path: Path) -> Path:
     folder = tmp_path / "SW_001" / "2023-05-01" / "001"
@@ -33,16 +25,11 @@ def session(tmp_path: Path) -> Path:
     return folder
 
 
-def _add(session: Path, number: int, gate: object) -> None:
-    gate.wait()  # type: ignore[attr-defined]
-    add_device(stub(session, number), session, remove=True)
-
-
 def test_computers_that_report_at_once_lose_nothing(session: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     (session / "_devices").mkdir()
     gate = spawn.Barrier(N_COMPUTERS)
-    processes = [spawn.Process(target=_add, args=(session, n, gate)) for n in range(N_COMPUTERS)]
+    processes = [spawn.Process(target=add, args=(session, n, gate)) for n in range(N_COMPUTERS)]
     for process in processes:
         process.start()
     for process in processes:
@@ -71,18 +58,12 @@ def test_a_live_holder_keeps_its_turn_however_long_it_takes(session: Path) -> No
 def test_a_turn_that_ends_is_waited_for(session: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     started = spawn.Event()
-    holder = spawn.Process(target=_hold, args=(session / f".{DESCRIPTION_NAME}.lock", started))
+    holder = spawn.Process(target=hold, args=(session / f".{DESCRIPTION_NAME}.lock", started))
     holder.start()
     assert started.wait(timeout=60)
     add_device(stub(session, 1), session, patience_s=30)
     holder.join(timeout=60)
     assert "camera01" in read_content(session / DESCRIPTION_NAME)["devices"]["cameras"]
-
-
-def _hold(lock: Path, started: object) -> None:
-    with holding(lock):
-        started.set()  # type: ignore[attr-defined]
-        time.sleep(0.5)
 
 
 def test_the_computer_s_file_goes_once_it_is_added_and_its_folder_with_the_last(session: Path) -> None:
