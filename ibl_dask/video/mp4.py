@@ -77,7 +77,7 @@ class SampleTables:
     """Numbers of the samples that are called keyframes, in decode order. (n,)"""
     durations: NDArray[np.int64]
     """(samples, ticks of each) of each run. (run, 2)"""
-    offset_ends: NDArray[np.int64]
+    offset_ends: NDArray[np.int32]
     """Sample after each run of equal composition offsets; empty where all are 0. (run,)"""
     offsets: NDArray[np.int32]
     """Composition offset of each of these runs, ticks. (run,)"""
@@ -116,7 +116,8 @@ def read_sample_tables(path: Path) -> SampleTables | None:
     durations = _runs(found[b"stts"], ">u4", 2).astype(np.int64)
     n_samples = int(durations[:, 0].sum())
     moved = _runs(found.get(b"ctts", bytes(8)), ">i4", 2)
-    offset_ends = np.cumsum(moved[:, 0], dtype=np.int64)
+    # Native numbers first: adding up numbers of the file's byte order takes four times as long.
+    offset_ends = np.cumsum(moved[:, 0].astype(np.int32), dtype=np.int32)
     is_whole = n_samples == int.from_bytes(found[b"stsz"][8:12], "big")
     if edits is None or len(edits) > 1 or not is_whole or (len(moved) and offset_ends[-1] != n_samples):
         return None

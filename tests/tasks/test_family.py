@@ -53,7 +53,7 @@ def test_a_task_in_the_field_s_style_runs_and_every_attribute_is_there(session_f
     task = Count(session_folder)
     assert (task.priority, task.level, task.cpu, task.gpu, task.ram) == (60, 3, 2, 1, 8)
     assert (task.io_charge, task.time_out_secs, task.job_size, task.env, task.force) == (20, 60, "large", "mine", True)
-    assert task.resources == Resources(2, 1, 8.0)
+    assert task.resources == Resources(2, 1, 8.0, is_estimate=True)
     assert (task.outputs, task.log, task.status) == (None, "", None)
     assert task.run(factor=2) == 0
     assert (task.state, task.status, task.counted) == (Status.COMPLETE, 0, 2)
