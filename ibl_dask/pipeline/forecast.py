@@ -157,7 +157,9 @@ def _other(
 ) -> TaskForecast:
     """Forecast a task of another package: whether its environment is there, and how long it took before."""
     held = [name for name in spec.parents if name in found and found[name].why in ("environment missing", "waits")]
-    label = task.environment if isinstance(task, ForeignTask) else spec.executable
+    label = spec.executable
+    if isinstance(task, ForeignTask) and not task.needs_alyx:
+        label = task.environment
     obstacle = missing.get(label) or task.obstacle()
     if obstacle is not None:
         missing[label] = obstacle  # the same for all tasks of an environment, and asked often

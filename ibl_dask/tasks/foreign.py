@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,15 @@ class ForeignTask(Task):
         """Return the label of the environment that it runs in."""
         return self.env or environment_of(self.plain.executable)
 
+    @property
+    def resources(self) -> Resources:
+        return replace(super().resources, is_estimate=True)
+
+    @property
+    def needs_alyx(self) -> bool:
+        """Return whether it can do nothing without the database."""
+        return self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX
+
     def arguments(self) -> dict[str, Any]:
         return dict(self.plain.arguments)
 
@@ -74,7 +84,7 @@ class ForeignTask(Task):
             self.environments.holding(self.environment, self.plain.executable.split(".")[0])
         except MissingEnvironment as error:
             return describe(error)
-        if self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX:
+        if self.needs_alyx:
             return describe(
                 MissingEnvironment(
                     f"{self.name} needs Alyx",
@@ -109,7 +119,7 @@ class ForeignTask(Task):
                 ),
                 function=run_foreign,
                 arguments={"workspace": self.workspace, "request": request},
-                resources=Resources(self.resources.cpu, self.gpu, float(self.ram), is_estimate=True),
+                resources=self.resources,
             )
         ]
 

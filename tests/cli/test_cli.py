@@ -313,3 +313,19 @@ def test_other_environments_are_those_of_the_profile(session_folder, tmp_path):
     assert why["SyncRegisterRaw"][0] == "environment missing"
     assert "does not hold ibllib" in why["SyncRegisterRaw"][1]
     assert sys.executable in why["SyncRegisterRaw"][1]
+
+
+@pytest.mark.peer
+def test_of_tasks_whose_environment_is_there_only_those_that_need_the_database_wait(session_folder, tmp_path):
+    python = os.environ.get("IBL_DASK_PEER_PYTHON")
+    if not python:
+        pytest.skip("the reference is not installed; set IBL_DASK_PEER_PYTHON to its python")
+    profile = tmp_path / "site.yaml"
+    profile.write_text(f"environments:\n  ibllib: {python}\n")
+    code, text = call("plan", session_folder, "--profile", profile, "--json")
+    assert code == 0, text
+    (told,) = json.loads(text)["sessions"]
+    tasks = {task["task"]: task for task in told["tasks"]}
+    assert "needs Alyx" in tasks["ExperimentDescriptionRegisterRaw"]["detail"]
+    assert tasks["SyncRegisterRaw"]["runs"]
+    assert tasks["EphysRegisterRaw"]["runs"]
