@@ -22,6 +22,7 @@
     |-- RunError (RuntimeError)            the run itself went wrong
     |   |-- SessionLocked                  another driver holds the session
     |   |-- MissingEnvironment             a task needs an environment that is not there
+    |   |-- MissingDatabase                a task needs Alyx, and files alone are there
     |   |-- TaskTimedOut (TimeoutError)    a task took longer than it may
     |   `-- TaskFailed                     a task of another package ended with an error
     `-- UsageError (ValueError)            an argument makes no sense
@@ -164,6 +165,12 @@ class SessionLocked(RunError):
 
 class MissingEnvironment(RunError):
     """A task needs an environment that is not there, or that lacks what the task needs."""
+
+    category = "env"
+
+
+class MissingDatabase(RunError):
+    """A task needs Alyx, and there are files alone."""
 
     category = "env"
 

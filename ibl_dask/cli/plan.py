@@ -18,6 +18,9 @@ from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
 from ibl_dask.pipeline.history import Rates, read_rates
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
 
+_TOLD = ("environment missing", "results elsewhere", "unusable")
+"""What is told below the table of tasks, in all its words."""
+
 
 def show_plan(
     sessions: Sequence[str],
@@ -65,8 +68,9 @@ def show_plan(
         found.append(_plain(made, planned))
         for task in planned:
             if task.runs:
-                asked[made.tasks[task.task].resources] += sum(camera.n_chunks_left for camera in task.cameras)
-        code = 1 if any(camera.why == "no input" for task in planned for camera in task.cameras) else code
+                asked[made.tasks[task.task].resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+        lacking = any(camera.why == "no input" for task in planned for camera in task.cameras)
+        code = 1 if lacking or any(task.why == "unusable" for task in planned) else code
         if not as_json:
             _show(made, planned)
     impossible = impossible_lines(site, asked)
@@ -116,6 +120,9 @@ def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
     for note in pipeline.notes:
         out.print(f"  note: {note}", markup=False)
     out.print(_task_table(planned))
+    # Many tasks may wait for one thing.
+    for detail in dict.fromkeys(task.detail for task in planned if task.why in _TOLD):
+        out.print(f"  {detail}", markup=False)
     cameras = [(task.task, camera) for task in planned for camera in task.cameras]
     if cameras:
         out.print(_camera_table(cameras))
@@ -125,10 +132,11 @@ def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
 
 
 def _task_table(planned: Sequence[TaskForecast]) -> Table:
-    table = Table("task", "runs", "why", "core-hours", "GPU-hours", box=None, padding=(0, 2))
+    table = Table("task", "runs", "why", "core-hours", "GPU-hours", "detail", box=None, padding=(0, 2))
     for task in planned:
         costs = (_hours(task.core_s), _hours(task.gpu_s)) if task.runs else ("", "")
-        table.add_row(task.task, "yes" if task.runs else "no", task.why, *costs)
+        detail = "" if task.cameras or task.why in _TOLD else task.detail
+        table.add_row(task.task, "yes" if task.runs else "no", task.why, *costs, detail)
     return table
 
 

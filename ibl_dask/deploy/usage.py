@@ -8,22 +8,22 @@ from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.model.step import Resources
 
 
-def pool_lines(profile: Profile, n_chunks: Mapping[Resources, int]) -> list[str]:
-    """Say for each pool of a batch system how many chunks it may get, and which pool nobody uses.
+def pool_lines(profile: Profile, n_steps: Mapping[Resources, int]) -> list[str]:
+    """Say for each pool of a batch system how many steps it may get, and which pool nobody uses.
 
     Parameters
     ----------
     profile : Profile
         The site.
-    n_chunks
-        For everything that steps ask for, how many chunks ask for it.
+    n_steps
+        For everything that steps ask for, how many ask for it: one for each chunk of a video, or task.
 
     Returns
     -------
     list of str
         Lines for people; none for workers on this machine.
     """
-    return [] if profile.is_local else [_line(profile, pool, n_chunks) for pool in profile.pools]
+    return [] if profile.is_local else [_line(profile, pool, n_steps) for pool in profile.pools]
 
 
 def impossible_lines(profile: Profile, asked: Iterable[Resources]) -> list[str]:
@@ -39,12 +39,12 @@ def impossible_lines(profile: Profile, asked: Iterable[Resources]) -> list[str]:
     return lines
 
 
-def _line(profile: Profile, pool: Pool, n_chunks: Mapping[Resources, int]) -> str:
-    fitting = [n for asked, n in n_chunks.items() if not pool.lacks(asked.for_dask())]
+def _line(profile: Profile, pool: Pool, n_steps: Mapping[Resources, int]) -> str:
+    fitting = [n for asked, n in n_steps.items() if not pool.lacks(asked.for_dask())]
     if fitting:
         jobs = f"{pool.min_jobs} to {pool.max_jobs} jobs" if pool.max_jobs > 1 else "1 job"
         workers = f" of {pool.workers_per_job} workers" if pool.workers_per_job > 1 else ""
-        return f"pool {pool.name}: {sum(fitting)} chunks on {jobs}{workers}"
+        return f"pool {pool.name}: {sum(fitting)} steps on {jobs}{workers}"
     where = profile.line("pools", pool.name)
     kept = f"its {pool.min_jobs} jobs that are always kept would idle" if pool.min_jobs else "it starts no jobs"
     return f"note: nobody uses pool {pool.name} ({where}): no step asks for {pool.kind}; {kept}"

@@ -23,6 +23,7 @@ from ibl_dask.tasks.steps.compress import find_raw_video, recorded_chunks
 from ibl_dask.tasks.steps.convert import is_wanted
 from ibl_dask.tasks.steps.frames import chunk_is_done
 from ibl_dask.tasks.steps.inputs import find_video
+from ibl_dask.tasks.steps.method import has_method
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video import VideoSyncQc
 from ibl_dask.video.outline import VideoOutline, read_outline
@@ -30,18 +31,38 @@ from ibl_dask.video.plan import split_for_encoding, split_video
 
 Why = Literal[
     "missing output",
+    "changed output",
     "changed input",
     "changed parameters",
     "forced",
+    "no record",
     "listed anew",
     "nothing to do",
+    "unusable",
     "environment missing",
+    "needs Alyx",
+    "results elsewhere",
     "waits",
     "no input",
 ]
-"""Why a task would run, or not: the first five run."""
+"""Why a task would run, or not: the first seven run."""
 
-RUNNING: tuple[Why, ...] = ("missing output", "changed input", "changed parameters", "forced", "listed anew")
+RUNNING: tuple[Why, ...] = (
+    "missing output",
+    "changed output",
+    "changed input",
+    "changed parameters",
+    "forced",
+    "no record",
+    "listed anew",
+)
+_OBSTACLES: Mapping[str, Why] = {
+    "MissingEnvironment": "environment missing",
+    "MissingDatabase": "needs Alyx",
+    "WritesInPlace": "results elsewhere",
+}
+_HOLDING: tuple[Why, ...] = (*_OBSTACLES.values(), "unusable", "waits")
+"""What of a parent keeps its children from running."""
 _WORST: tuple[Why, ...] = ("no input", *RUNNING, "waits", "nothing to do")
 _COMPRESSED_BYTES_PER_PIXEL = 0.01
 """Size of compressed videos: 0.006 of 1280x1024, 0.015 of 640x512 (benchmarks/results/compress.md)."""
@@ -121,7 +142,9 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
     missing: dict[str, Failure] = {}
     for spec in pipeline.specs:
         task = pipeline.tasks[spec.name]
-        if isinstance(task, VideoRegisterRaw):
+        if has_method(type(task)):  # a lab's own, whatever it builds on
+            found[spec.name] = _other(spec, task, found, rates, missing)
+        elif isinstance(task, VideoRegisterRaw):
             is_there = task.workspace.registration_file.exists()
             why: Why = "listed anew" if is_there else "missing output"
             found[spec.name] = TaskForecast(spec.name, why, "lists what is there; takes no time")
@@ -155,26 +178,25 @@ def _sum(spec: TaskSpec, cameras: Sequence[CameraForecast]) -> TaskForecast:
 def _other(
     spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates: Rates, missing: dict[str, Failure]
 ) -> TaskForecast:
-    """Forecast a task of another package: whether its environment is there, and how long it took before."""
-    held = [name for name in spec.parents if name in found and found[name].why in ("environment missing", "waits")]
+    """Forecast a task that is not one of ours on cameras: what it waits for, what changed, how long it took before."""
+    held = [name for name in spec.parents if name in found and found[name].why in _HOLDING]
     label = spec.executable
     if isinstance(task, ForeignTask) and not task.needs_alyx:
         label = task.environment
     obstacle = missing.get(label) or task.obstacle()
     if obstacle is not None:
         missing[label] = obstacle  # the same for all tasks of an environment, and asked often
-        return TaskForecast(spec.name, "environment missing", obstacle.message, core_s=0.0)
+        return TaskForecast(spec.name, _OBSTACLES[obstacle.kind], obstacle.message)
     if held:
         return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")
+    review = task.review()
+    if review.why not in RUNNING:
+        before = [name for name in spec.parents if name in found and found[name].runs]
+        unless = f", unless {', '.join(before)} leaves something new" if before and review.facts is not None else ""
+        return TaskForecast(spec.name, review.why, review.detail + unless)
     seconds = rates.tasks.get(spec.name)
-    gpu_s = seconds if spec.resources.gpu else 0.0
-    return TaskForecast(
-        spec.name,
-        "missing output",
-        "what it left before is not known here: its own package decides",
-        core_s=None if seconds is None else seconds * spec.resources.cpu,
-        gpu_s=gpu_s,
-    )
+    core_s = None if seconds is None else seconds * spec.resources.cpu
+    return TaskForecast(spec.name, review.why, review.detail, (), core_s, seconds if spec.resources.gpu else 0.0)
 
 
 def _compression(task: VideoCompress, camera: Camera, rates: Rates) -> CameraForecast:

@@ -102,6 +102,10 @@ class Workspace:
         """Return the done-marker of a step."""
         return self.session.own / "done" / f"{step}.json"
 
+    def task_file(self, task: str) -> Path:
+        """Return what was noted when a task that is one step was done."""
+        return self.session.own / "done" / f"task-{task}.json"
+
     @property
     def qc_file(self) -> Path:
         """Return the checks of the session."""

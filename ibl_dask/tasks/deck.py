@@ -16,7 +16,9 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.foreign import ForeignTask
+from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.task import Task, VideoTask
+from ibl_dask.tasks.walk import describe
 
 ENTRY_POINTS = "ibl_dask.tasks"
 """Group of entry points under which an installed package names its tasks."""
@@ -145,6 +147,9 @@ class UnusableTask(Task):
 
     def arguments(self) -> dict[str, Any]:
         return dict(self.plain.arguments)
+
+    def review(self) -> Review:
+        return Review("unusable", str(describe(self.error).message))
 
     def first_steps(self) -> list[Step]:
         """Fail.

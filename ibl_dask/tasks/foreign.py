@@ -7,12 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import MissingEnvironment
+from ibl_dask.errors import MissingDatabase, MissingEnvironment
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.environments import Environments, environment_of
-from ibl_dask.tasks.steps.foreign import Request, run_foreign
+from ibl_dask.tasks.steps.foreign import Request, review_foreign, run_foreign
+from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.steps.method import in_place_obstacle
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.walk import describe
@@ -86,7 +87,7 @@ class ForeignTask(Task):
             return describe(error)
         if self.needs_alyx:
             return describe(
-                MissingEnvironment(
+                MissingDatabase(
                     f"{self.name} needs Alyx",
                     where=str(self.session.path),
                     expected="a database to ask or to write to",
@@ -96,19 +97,12 @@ class ForeignTask(Task):
             )
         return in_place_obstacle(self)
 
+    def review(self) -> Review:
+        _, version = self.environments.holding(self.environment, self.plain.executable.split(".")[0])
+        return review_foreign(self.workspace, self._request(), version)
+
     def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
-        request = Request(
-            self.name,
-            self.plain.executable,
-            self.arguments(),
-            {name: _plain(value) for name, value in vars(self).items() if name in SETTINGS and value is not None},
-            self.given,
-            self.environment,
-            self._place(),
-            self.resources.cpu,
-            self.time_out_secs,
-            self.force or self.workspace.overwrite,
-        )
+        request = self._request()
         return [
             Step(
                 kind=self.name,
@@ -122,6 +116,20 @@ class ForeignTask(Task):
                 resources=self.resources,
             )
         ]
+
+    def _request(self) -> Request:
+        return Request(
+            self.name,
+            self.plain.executable,
+            self.arguments(),
+            {name: _plain(value) for name, value in vars(self).items() if name in SETTINGS and value is not None},
+            self.given,
+            self.environment,
+            self._place(),
+            self.resources.cpu,
+            self.time_out_secs,
+            self.force or self.workspace.overwrite,
+        )
 
     def _place(self) -> Environments:
         """Return where its environment is, for a worker that may not have the variables of this process."""

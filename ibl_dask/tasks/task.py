@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import MissingFile, TaskFailed, UsageError
 from ibl_dask.model.description import LABELS, Camera
@@ -21,8 +21,13 @@ from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.expected import Found, find_files
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.steps.method import has_method, in_place_obstacle, method_step, read_log
+from ibl_dask.tasks.steps.kept import Review
+from ibl_dask.tasks.steps.method import has_method, in_place_obstacle, method_step, read_log, review_method
 from ibl_dask.tasks.walk import describe, walk
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 class Task:
@@ -206,6 +211,15 @@ class Task:
         """Return what the task waits for that no other task makes, such as an environment; None where it can run."""
         return in_place_obstacle(self) if has_method(type(self)) else None
 
+    def review(self) -> Review:
+        """Say whether there is anything to do, and why, without doing it; see `ibl_dask.pipeline.forecast`."""
+        if has_method(type(self)):
+            return review_method(self)
+        lacking = self.lacking_outputs()
+        if lacking:
+            return Review("missing output", f"lacks {', '.join(lacking)}")
+        return Review("no record", "its steps say what is left to do")
+
     def is_finished(self) -> bool:
         """Return whether what other tasks need of this one is there already."""
         return True
@@ -214,7 +228,19 @@ class Task:
         """Return this task as plain data."""
         cls = type(self)
         executable = f"{cls.__module__}.{cls.__qualname__}"
-        return TaskSpec(name or self.name, executable, self.arguments(), tuple(parents), self.resources, self.priority)
+        return TaskSpec(
+            name or self.name,
+            executable,
+            self.arguments(),
+            tuple(parents),
+            self.resources,
+            self.priority,
+            self.level,
+            self.io_charge,
+            self.time_out_secs,
+            self.env,
+            self.job_size,
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that build this task again; JSON."""
@@ -258,7 +284,7 @@ class Task:
         values = [r.value for r in self.records.values()]
         made = [Path(path) for value in values for path in value.get("outputs", ())]
         self.outputs = list(dict.fromkeys([*made, *(path for f in found for path in f.files)]))
-        self._lacking = sorted({pattern for f in found if not f.ok for pattern in f.missing})
+        self._lacking = _lacking(found)
         if any(not r.is_ok for r in self.records.values()):
             self.state = Status.ERRORED
         elif obstacle is not None or any("waiting" in value for value in values):
@@ -314,7 +340,7 @@ class Task:
     def assert_expected_inputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
         """Look for the declared inputs; see `assert_expected_outputs`."""
         found = [find_files(self.session.roots, expected) for expected in self.input_files]
-        missing = sorted({pattern for f in found if not f.ok for pattern in f.missing})
+        missing = _lacking(found)
         if missing and raise_error:
             raise MissingFile(
                 f"{self.name} lacks what it reads",
@@ -339,10 +365,14 @@ class Task:
             If one is missing and `raise_error` is set.
         """
         found = self._found_outputs()
-        self._lacking = sorted({pattern for f in found if not f.ok for pattern in f.missing})
+        self._lacking = _lacking(found)
         if self._lacking and raise_error:
             raise self._missing_outputs()
         return not self._lacking, list(dict.fromkeys(path for f in found for path in f.files))
+
+    def lacking_outputs(self) -> list[str]:
+        """Return the patterns of required outputs that are not there, or are empty."""
+        return _lacking(self._found_outputs())
 
     def _missing_outputs(self) -> MissingFile:
         return MissingFile(
@@ -431,6 +461,14 @@ class VideoTask(DynamicTask):
         extra = {} if self.device_collection is None else {"device_collection": self.device_collection}
         return {**super().arguments(), "cameras": list(self.cameras), **extra}
 
+    def extract_camera(self, save: bool = True) -> tuple[list[NDArray[np.float64]], list[Path]]:
+        """Return the frame times of each camera, s, and the files that hold them: none, where a subclass has no own."""
+        return [], []
+
+    def run_qc(self, camera_data: object = None, update: bool = True) -> dict[str, Any]:
+        """Return the checks of each camera by its label: none, where a subclass has no own."""
+        return {}
+
     def _camera(self, label: str) -> Camera:
         camera = self.session.description.camera(label)
         return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
@@ -445,6 +483,10 @@ class VideoTask(DynamicTask):
                 got=", ".join(unknown),
                 do="leave them out; they are registered all the same",
             )
+
+
+def _lacking(found: Iterable[Found]) -> list[str]:
+    return sorted({pattern for f in found if not f.ok for pattern in f.missing})
 
 
 def _line(record: StepRecord) -> str:

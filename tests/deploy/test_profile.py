@@ -407,8 +407,8 @@ GPU_POOL = Pool("gpu", "slurm", 0, 1, gpus=1, memory_gb=16)
 
 def test_a_plan_says_how_many_chunks_each_pool_may_get():
     assert pool_lines(site(CPU_POOL, GPU_POOL), {CPU: 30, Resources(memory_gb=0.5): 4, GPU: 12}) == [
-        "pool cpu: 34 chunks on 0 to 10 jobs of 8 workers",
-        "pool gpu: 12 chunks on 1 job",
+        "pool cpu: 34 steps on 0 to 10 jobs of 8 workers",
+        "pool gpu: 12 steps on 1 job",
     ]
     assert pool_lines(this_machine(2), {CPU: 30}) == []
 

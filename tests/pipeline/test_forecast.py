@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from other_environment import make_environment
 
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.forecast import TaskForecast, forecast
 from ibl_dask.pipeline.history import CORE_S_PER_PIXEL, Rates, read_rates
 from ibl_dask.pipeline.plan import make_pipeline
@@ -55,6 +57,52 @@ def test_tasks_of_other_packages_lack_their_environment(session_folder: Path, mo
     assert found["DLC"].why == "environment missing"
     assert "dlc" in found["DLC"].detail
     assert not found["DLC"].runs
+
+
+def test_tasks_that_need_the_database_are_told_from_those_that_lack_an_environment(session_folder, tmp_path) -> None:
+    python = make_environment(tmp_path / "env", "ibllib")
+    found = planned(session_folder, environments={"ibllib": str(python)})
+    assert found["ExperimentDescriptionRegisterRaw"].why == "needs Alyx"
+    assert found["SyncRegisterRaw"].why == "no record"
+    assert found["SyncRegisterRaw"].runs
+    assert found["DLC"].why == "environment missing"
+    assert found["PostDLC"].why == "waits"
+
+
+def test_tasks_that_write_in_place_cannot_have_results_elsewhere(session_folder, tmp_path) -> None:
+    python = make_environment(tmp_path / "env", "ibllib")
+    found = planned(session_folder, environments={"ibllib": str(python)}, output_root=tmp_path / "out")
+    assert found["SyncRegisterRaw"].why == "results elsewhere"
+    assert found["VideoSyncQC_nidq"].runs
+
+
+def test_a_plan_of_tasks_of_one_step_follows_what_they_left(session_folder, tmp_path) -> None:
+    (session_folder / "raw").mkdir()
+    (session_folder / "raw" / "in.txt").write_text("hello")
+    places = {"ibllib": str(make_environment(tmp_path / "env"))}
+    first = TaskSpec("Copies", "elsewhere.Copies")
+    second = TaskSpec("Later", "elsewhere.Copies", {"a": 1}, ("Copies",))
+    specs = (first, replace(second, level=1))
+
+    def why(**options) -> dict[str, tuple[str, str]]:
+        found = planned(session_folder, specs=specs, environments=places, **options)
+        return {name: (task.why, task.detail) for name, task in found.items()}
+
+    assert {name: said for name, (said, _) in why().items()} == {"Copies": "no record", "Later": "no record"}
+    assert run([session_folder], specs=specs, environments=places).exit_code == 0
+    # Both write the same file, so what the first left is no longer what it left.
+    assert why() == {
+        "Copies": ("changed output", "another program changed what it made: out.txt"),
+        "Later": ("nothing to do", "done already, unless Copies leaves something new"),
+    }
+    assert {said for said, _ in why(overwrite=True).values()} == {"forced"}
+
+
+def test_a_task_that_cannot_be_loaded_is_unusable_and_says_why(session_folder) -> None:
+    specs = [TaskSpec("Mine", "turn_tasks.Nowhere")]
+    found = planned(session_folder, specs=specs)["Mine"]
+    assert (found.why, found.runs) == ("unusable", False)
+    assert "turn_tasks.Nowhere cannot be loaded" in found.detail
 
 
 def test_after_a_run_there_is_nothing_to_do(done: Path) -> None:

@@ -67,6 +67,84 @@ def test_a_task_in_the_field_s_style_runs_and_every_attribute_is_there(session_f
     assert [str(each) for each in task.input_files] == ["raw_video_data/_iblrig_*Camera.frameData.bin"]
 
 
+class Sums(ibd.DynamicTask):
+    """Sums up the sizes of the camera files, and counts how often it did."""
+
+    runs = 0
+
+    @property
+    def signature(self):
+        return {
+            "input_files": [("_iblrig_*Camera.frameData.bin", "raw_video_data", True)],
+            "output_files": [("lab.sum.txt", "alf", True)],
+        }
+
+    def _run(self, factor=1):
+        type(self).runs += 1
+        out = self.session_path / "alf" / "lab.sum.txt"
+        out.parent.mkdir(exist_ok=True)
+        sizes = (path.stat().st_size for path in (self.session_path / "raw_video_data").glob("*frameData.bin"))
+        out.write_text(str(factor * sum(sizes)))
+        return out
+
+
+def test_what_was_done_is_kept_until_something_changes_and_a_review_says_what(session_folder):
+    def why(force=None, **given):
+        task = Sums(session_folder, force=force)
+        task.given = given
+        review, before = task.review(), Sums.runs
+        assert task.run(**given) == 0
+        assert task.outputs == [out]
+        assert (Sums.runs > before) == (review.why != "nothing to do"), "it does what it said"
+        return review.why
+
+    out = session_folder / "alf" / "lab.sum.txt"
+    assert [why(), why()] == ["missing output", "nothing to do"]
+    assert [why(factor=2), why(factor=2)] == ["changed parameters", "nothing to do"]
+    (video_file,) = (session_folder / "raw_video_data").glob("*leftCamera.frameData.bin")
+    video_file.write_bytes(video_file.read_bytes() + b"more")
+    assert [why(factor=2), why(factor=2)] == ["changed input", "nothing to do"]
+    out.write_text("by another program")
+    assert [why(factor=2), why(factor=2)] == ["changed output", "nothing to do"]
+    out.unlink()
+    assert [why(factor=2), why(factor=2)] == ["missing output", "nothing to do"]
+    assert why(force=True, factor=2) == "forced"
+    assert why(overwrite=True) != "nothing to do"
+
+
+def test_what_failed_or_says_nothing_of_its_files_runs_again(session_folder):
+    class Fails(Sums):
+        def _run(self):
+            super()._run()
+            raise ZeroDivisionError
+
+    class Says(Sums):
+        @property
+        def signature(self):
+            return {"output_files": [("lab.sum.txt", "alf", True)]}
+
+    for cls in (Fails, Says):
+        before = cls.runs
+        assert cls(session_folder).run() == cls(session_folder).run()
+        assert cls.runs == before + 2
+        assert cls(session_folder).review().why != "nothing to do"
+
+
+def test_the_plain_form_of_a_task_carries_all_that_is_set_on_it(session_folder):
+    spec = Count(session_folder).spec("Count_00", ["Before"])
+    assert (spec.name, spec.parents, spec.priority, spec.io_charge) == ("Count_00", ("Before",), 60, 20)
+    assert (spec.time_out_secs, spec.env, spec.job_size) == (60, "mine", "large")
+
+
+def test_a_video_task_of_a_lab_may_leave_out_times_and_checks(session_folder):
+    class Thumbnails(ibd.VideoTask):
+        def _run(self):
+            return []
+
+    task = Thumbnails(session_folder, ["left"])
+    assert (task.extract_camera(save=False), task.run_qc(update=False)) == (([], []), {})
+
+
 def test_overwrite_reaches_a_method_that_takes_it_and_harms_none_that_does_not(session_folder):
     class Plain(ibd.Task):
         def _run(self):

@@ -82,6 +82,46 @@ def test_what_was_done_is_kept_until_anything_it_read_made_or_was_given_changes(
     assert len((session.path / "runs.txt").read_text()) == 6
 
 
+def test_before_it_runs_it_says_whether_it_would_and_why(session, environments):
+    def why(**arguments):
+        review = foreign(session, environments, "Copies", **arguments).review()
+        before = (session.path / "runs.txt").read_text() if (session.path / "runs.txt").exists() else ""
+        is_same = foreign(session, environments, "Copies", **arguments).run() == 0 and (
+            (session.path / "runs.txt").read_text() == before
+        )
+        assert is_same == (review.why == "nothing to do"), "it does what it said"
+        return review.why, review.detail
+
+    out, read = session.path / "alf" / "out.txt", session.path / "raw" / "in.txt"
+    assert why()[0] == "no record"
+    assert why()[0] == "nothing to do"
+    assert why(a=1)[0] == "changed parameters"
+    read.write_text("hello again")
+    assert why(a=1) == ("changed input", "since it was done, other files are there: in.txt")
+    out.unlink()
+    assert why(a=1) == ("missing output", "it made what is gone: out.txt")
+    out.write_text("by another program")
+    assert why(a=1) == ("changed output", "another program changed what it made: out.txt")
+    assert why(a=1)[0] == "nothing to do"
+    forced = foreign(session, environments, "Copies", a=1)
+    forced.force = True
+    assert forced.review().why == "forced"
+
+
+def test_what_does_not_say_what_it_reads_runs_each_time(session, environments):
+    task = foreign(session, environments, "Empty")
+    assert task.run() == 0
+    assert foreign(session, environments, "Empty").review().why == "no record"
+
+
+def test_what_the_session_s_own_results_hold_is_no_input_of_it(session, environments):
+    assert foreign(session, environments, "Copies").run() == 0
+    copy = session.own / "raw" / "in.txt"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("a copy")
+    assert foreign(session, environments, "Copies").review().why == "nothing to do"
+
+
 def test_nothing_to_do_is_empty_and_not_complete(session, environments):
     task = foreign(session, environments, "Empty")
     assert task.run() == 0

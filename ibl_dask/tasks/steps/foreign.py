@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
 import tempfile
 import time
@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
-from ibl_dask.store.alf import identity
-from ibl_dask.store.atomic import make_folder, write_text
+from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.environments import Environments, clean_environment
 from ibl_dask.tasks.steps import foreign_side
 from ibl_dask.tasks.steps.child import run_child
 from ibl_dask.tasks.steps.inputs import Facts, Records
+from ibl_dask.tasks.steps.kept import Identities, Kept, Review, identities, keep, mark_of, read_kept
 from ibl_dask.tasks.steps.method import read_log, tail
-
-KEPT_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,9 @@ def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> 
     python, version = request.environments.holding(request.environment, request.executable.split(".")[0])
     log = workspace.session.own / "logs" / f"{request.name}.log"
     mark = _mark(request, version)
-    kept = None if request.is_forced else _read_kept(workspace, request, mark)
-    if kept is not None:
-        return {**kept, "kept": True}
+    done = review_foreign(workspace, request, version).facts
+    if done is not None:
+        return {**done, "kept": True}
     started_ns = time.time_ns()
     answer = _ask(python, workspace, request, log)
     facts: dict[str, Any] = {
@@ -191,14 +189,29 @@ def _error(workspace: Workspace, request: Request, answer: Mapping[str, Any], lo
 # -- what was done before ----------------------------------------------------------------------------------
 
 
+def review_foreign(workspace: Workspace, request: Request, version: str) -> Review:
+    """Say whether a task would run, from what was noted when it was done; its own package is not asked.
+
+    Parameters
+    ----------
+    workspace
+        Where the session is.
+    request
+        What would run.
+    version
+        Version of the package that holds the task.
+    """
+    if request.is_forced:
+        return Review("forced")
+    kept = read_kept(workspace.task_file(request.name))
+    if kept is None:
+        return Review("no record", "it never ran here to its end; what other programs left is not looked at")
+    return kept.review(_mark(request, version), _matching(workspace, kept.patterns))
+
+
 def _mark(request: Request, version: str) -> str:
     """Return what changes with anything but the files that a task depends on."""
-    parts = [request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
-def _kept_file(workspace: Workspace, request: Request) -> Path:
-    return workspace.session.own / "done" / f"task-{request.name}.json"
+    return mark_of(request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version)
 
 
 def _keep(
@@ -209,40 +222,21 @@ def _keep(
     patterns: Sequence[str],
     started_ns: int,
 ) -> None:
-    """Note that a task is done, with the files that it read and made as they are now."""
-    outputs = {path: identity(Path(path)) for path in facts["outputs"] if Path(path).is_file()}
-    inputs = _matching(workspace, patterns)
-    read = (found for path, found in inputs.items() if path not in outputs and found is not None)
-    if any(found["mtime_ns"] >= started_ns for found in read):
-        return  # what it read changed meanwhile
-    content = {
-        "version": KEPT_VERSION,
-        "mark": mark,
-        "patterns": list(patterns),
-        "inputs": inputs,
-        "outputs": outputs,
-        "facts": dict(facts),
-    }
-    write_text(_kept_file(workspace, request), json.dumps(content, indent=1))
+    """Note that a task is done. One that does not say what it reads is done each time."""
+    if not patterns:
+        return
+    outputs = identities(map(Path, facts["outputs"]))
+    kept = Kept(mark, _matching(workspace, patterns), outputs, facts, patterns)
+    keep(workspace.task_file(request.name), kept, started_ns)
 
 
-def _read_kept(workspace: Workspace, request: Request, mark: str) -> dict[str, Any] | None:
-    """Return what a task said when it was done; None where it was not, or anything changed since."""
-    try:
-        content = json.loads(_kept_file(workspace, request).read_text())
-        if content["version"] != KEPT_VERSION or content["mark"] != mark:
-            return None
-        if _matching(workspace, content["patterns"]) != content["inputs"]:
-            return None
-        if any(not Path(path).is_file() or identity(Path(path)) != was for path, was in content["outputs"].items()):
-            return None
-        facts: dict[str, Any] = content["facts"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return facts
-
-
-def _matching(workspace: Workspace, patterns: Sequence[str]) -> dict[str, Any]:
-    """Return the files that match patterns of another package, at any depth as it takes them."""
-    found = {path for pattern in patterns for path in workspace.session.path.rglob(pattern) if path.is_file()}
-    return {str(path): identity(path) for path in sorted(found)}
+def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
+    """Return the files that match patterns of another package, at any depth as it takes them; none of ours."""
+    own = workspace.session.own
+    found: list[Path] = []
+    for folder, folders, names in os.walk(workspace.session.path):
+        here = Path(folder)
+        folders[:] = [name for name in folders if here / name != own]
+        paths = (here / name for name in names)
+        found += [path for path in paths if any(path.match(pattern) for pattern in patterns)]
+    return identities(found)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
+import sys
+import time
 import traceback
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
@@ -17,6 +19,7 @@ from ibl_dask.store.alf import identity
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.expected import find_files
 from ibl_dask.tasks.steps.inputs import Facts, Records
+from ibl_dask.tasks.steps.kept import Identities, Kept, Review, identities, keep, mark_of, read_kept
 
 if TYPE_CHECKING:
     from ibl_dask.tasks.task import Task
@@ -52,6 +55,42 @@ def method_step(task: Task) -> Step:
     )
 
 
+def review_method(task: Task) -> Review:
+    """Say whether a task would run: again only where it says what it reads and leaves, and something changed."""
+    if task.force or task.workspace.overwrite:
+        return Review("forced")
+    kept = read_kept(task.workspace.task_file(task.name))
+    if kept is None:
+        lacking = task.lacking_outputs()
+        if lacking:
+            return Review("missing output", f"lacks {', '.join(lacking)}")
+        return Review("no record", "it never ran here to its end")
+    if not _can_be_kept(task):
+        return Review("no record", "it does not say what it reads and leaves, so it runs each time")
+    review = kept.review(_mark(task), _inputs(task))
+    lacking = task.lacking_outputs()
+    return Review("missing output", f"lacks {', '.join(lacking)}") if lacking and review.facts is not None else review
+
+
+def _can_be_kept(task: Task) -> bool:
+    return bool(task.input_files and task.output_files)
+
+
+def _mark(task: Task) -> str:
+    """Return what changes with anything but the files that a task depends on: its own module counts, as text."""
+    cls = type(task)
+    try:
+        source = inspect.getsource(sys.modules[cls.__module__])
+    except (KeyError, OSError, TypeError):
+        source = ""
+    name = f"{cls.__module__}.{cls.__qualname__}"
+    return mark_of(name, task.arguments(), task.given, task.version, source)
+
+
+def _inputs(task: Task) -> Identities:
+    return identities(path for expected in task.input_files for path in find_files(task.session.roots, expected).files)
+
+
 def in_place_obstacle(task: Task) -> Failure | None:
     """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
     if task.writes_elsewhere or task.session.outputs == task.session.path:
@@ -75,6 +114,10 @@ def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path
     TaskFailed
         If the task says so itself, by its status.
     """
+    done = review_method(task).facts
+    if done is not None:
+        return {**done, "kept": True}
+    mark, started_ns = _mark(task), time.time_ns()
     with captured(log, type(task).__module__):
         made = _run(task, given)
     facts: dict[str, Any] = {"log": str(log), "outputs": [] if made is None else [str(path) for path in made]}
@@ -90,7 +133,12 @@ def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path
         facts["waiting"] = f"{task.name} asks to be tried again later; its log is {log}"
     if task.status == -3:
         facts["incomplete"] = f"{task.name} says that its results are incomplete; its log is {log}"
-    return {**facts, "empty": True} if made is None else facts
+    if made is None:
+        facts["empty"] = True
+    if task.status == 0 and _can_be_kept(task) and not task.lacking_outputs():
+        left = [Path(path) for path in facts["outputs"]] + task.assert_expected_outputs()[1]
+        keep(task.workspace.task_file(task.name), Kept(mark, _inputs(task), identities(left), facts), started_ns)
+    return facts
 
 
 def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:

@@ -1,0 +1,127 @@
+"""What a task that is one step left behind, and whether that still holds.
+
+Tasks of another package, and a lab's own of one method, do not say from which files which of their results come. So one
+of them is done again as a whole, as soon as anything changed that it read, made or was given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ibl_dask.store.alf import identity
+from ibl_dask.store.atomic import write_text
+
+KEPT_VERSION = 2
+
+Why = Literal[
+    "missing output",
+    "changed output",
+    "changed input",
+    "changed parameters",
+    "forced",
+    "no record",
+    "unusable",
+    "nothing to do",
+]
+"""Why a task would run; the last two say that it would not do any work."""
+Identities = Mapping[str, Mapping[str, Any] | None]
+"""Path -> what tells a file from another version of it; see `identity`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """Whether a task would run, and why."""
+
+    why: Why
+    """In one word."""
+    detail: str = ""
+    """The same in a sentence."""
+    facts: Mapping[str, Any] | None = None
+    """What it returned when it was done, where there is nothing to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A task that was done."""
+
+    mark: str
+    """Changes with all that it was given; see `mark_of`."""
+    inputs: Identities
+    """What it read."""
+    outputs: Identities
+    """What it made."""
+    facts: Mapping[str, Any]
+    """What it returned."""
+    patterns: Sequence[str] = ()
+    """What its inputs are called, where it alone can tell."""
+    version: int = field(default=KEPT_VERSION)
+    """Layout of the file."""
+
+    def review(self, mark: str, inputs: Identities) -> Review:
+        """Compare it with how things are now.
+
+        Parameters
+        ----------
+        mark
+            What it would be given.
+        inputs
+            What it would read.
+        """
+        if self.mark != mark:
+            return Review("changed parameters", "it was done with other arguments, or by another version")
+        changed = sorted(path for path in {*self.inputs, *inputs} if self.inputs.get(path) != inputs.get(path))
+        if changed:
+            return Review("changed input", f"since it was done, other files are there: {_names(changed)}")
+        gone = [path for path in self.outputs if not Path(path).exists()]
+        if gone:
+            return Review("missing output", f"it made what is gone: {_names(gone)}")
+        other = [path for path, was in self.outputs.items() if identity(Path(path)) != was]
+        if other:
+            return Review("changed output", f"another program changed what it made: {_names(other)}")
+        return Review("nothing to do", "done already", self.facts)
+
+
+def mark_of(*parts: object) -> str:
+    """Return what changes with any of some plain values."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def identities(paths: Iterable[Path]) -> dict[str, dict[str, Any] | None]:
+    """Return what tells each file from another version of it, by path; what is no file is left out."""
+    return {str(path): identity(path) for path in sorted(set(paths)) if path.is_file()}
+
+
+def read_kept(path: Path) -> Kept | None:
+    """Return what was noted of a task; None where nothing was, or by a version that wrote another layout."""
+    try:
+        content = json.loads(path.read_text())
+        return Kept(**content) if content["version"] == KEPT_VERSION else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def keep(path: Path, kept: Kept, started_ns: int) -> None:
+    """Note that a task is done, unless what it read changed since it started.
+
+    Parameters
+    ----------
+    path
+        Where.
+    kept
+        What it read and made, as it is now.
+    started_ns
+        When it started, ns of the clock of the files.
+    """
+    read = (found for name, found in kept.inputs.items() if name not in kept.outputs and found is not None)
+    if not any(found["mtime_ns"] >= started_ns for found in read):
+        write_text(path, json.dumps(asdict(kept), indent=1))
+
+
+def _names(paths: Sequence[str], most: int = 3) -> str:
+    more = f" and {len(paths) - most} more" if len(paths) > most else ""
+    return ", ".join(Path(path).name for path in paths[:most]) + more
