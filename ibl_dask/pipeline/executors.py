@@ -266,10 +266,12 @@ class OnCluster:
     async def _fetch(self, future: Any) -> None:  # distributed has no types
         """Wait for a step in the client's own loop, and note what came of it."""
         results: list[Any] = []
-        # A connection that breaks while everything ends leaves nothing to fetch, and nothing to tell.
-        with contextlib.suppress(OSError, asyncio.CancelledError):
-            results = await self._client.gather([future], errors="skip", asynchronous=True)
-        self._ended.put((future, results[0] if results else None))
+        try:
+            # A connection that breaks while everything ends leaves nothing to fetch, and nothing to tell.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                results = await self._client.gather([future], errors="skip", asynchronous=True)
+        finally:  # whatever it was, the run must not wait for ever
+            self._ended.put((future, results[0] if results else None))
 
     def _take(self, future: Any, result: Any) -> StepRecord | None:  # distributed has no types
         """Return the record of what ended; None where the step gets another try, or was cancelled."""

@@ -112,7 +112,7 @@ def test_what_was_done_is_kept_until_something_changes_and_a_review_says_what(se
     assert why(overwrite=True) != "nothing to do"
 
 
-def test_what_failed_or_says_nothing_of_its_files_runs_again(session_folder):
+def test_what_failed_or_says_nothing_of_its_files_or_is_of_a_notebook_runs_again(session_folder):
     class Fails(Sums):
         def _run(self):
             super()._run()
@@ -123,7 +123,11 @@ def test_what_failed_or_says_nothing_of_its_files_runs_again(session_folder):
         def signature(self):
             return {"output_files": [("lab.sum.txt", "alf", True)]}
 
-    for cls in (Fails, Says):
+    class Typed(Sums):
+        """Its text may change with every cell that is run."""
+
+    Typed.__module__ = "__main__"
+    for cls in (Fails, Says, Typed):
         before = cls.runs
         assert cls(session_folder).run() == cls(session_folder).run()
         assert cls.runs == before + 2

@@ -59,32 +59,29 @@ def review_method(task: Task) -> Review:
     """Say whether a task would run: again only where it says what it reads and leaves, and something changed."""
     if task.force or task.workspace.overwrite:
         return Review("forced")
-    kept = read_kept(task.workspace.task_file(task.name))
-    if kept is None:
-        lacking = task.lacking_outputs()
-        if lacking:
-            return Review("missing output", f"lacks {', '.join(lacking)}")
-        return Review("no record", "it never ran here to its end")
-    if not _can_be_kept(task):
-        return Review("no record", "it does not say what it reads and leaves, so it runs each time")
-    review = kept.review(_mark(task), _inputs(task))
     lacking = task.lacking_outputs()
-    return Review("missing output", f"lacks {', '.join(lacking)}") if lacking and review.facts is not None else review
+    if lacking:
+        return Review("missing output", f"lacks {', '.join(lacking)}")
+    mark = _mark(task)
+    if mark is None:
+        return Review("no record", "it does not say what it reads and leaves, or has no module, so it runs each time")
+    kept = read_kept(task.workspace.task_file(task.name))
+    return Review("no record", "it never ran here to its end") if kept is None else kept.review(mark, _inputs(task))
 
 
-def _can_be_kept(task: Task) -> bool:
-    return bool(task.input_files and task.output_files)
+def _mark(task: Task) -> str | None:
+    """Return what changes with anything but the files that a task depends on; None where that cannot be told.
 
-
-def _mark(task: Task) -> str:
-    """Return what changes with anything but the files that a task depends on: its own module counts, as text."""
+    The text of its module counts. A class of a notebook has none that a worker could read.
+    """
     cls = type(task)
+    if not (task.input_files and task.output_files) or cls.__module__ == "__main__":
+        return None
     try:
         source = inspect.getsource(sys.modules[cls.__module__])
     except (KeyError, OSError, TypeError):
-        source = ""
-    name = f"{cls.__module__}.{cls.__qualname__}"
-    return mark_of(name, task.arguments(), task.given, task.version, source)
+        return None
+    return mark_of(f"{cls.__module__}.{cls.__qualname__}", task.arguments(), task.given, task.version, source)
 
 
 def _inputs(task: Task) -> Identities:
@@ -135,7 +132,7 @@ def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path
         facts["incomplete"] = f"{task.name} says that its results are incomplete; its log is {log}"
     if made is None:
         facts["empty"] = True
-    if task.status == 0 and _can_be_kept(task) and not task.lacking_outputs():
+    if task.status == 0 and mark is not None and not task.lacking_outputs():
         left = [Path(path) for path in facts["outputs"]] + task.assert_expected_outputs()[1]
         keep(task.workspace.task_file(task.name), Kept(mark, _inputs(task), identities(left), facts), started_ns)
     return facts
