@@ -25,8 +25,9 @@ def data_folder() -> Path:
 
 @pytest.fixture(autouse=True)
 def _own_scratch(monkeypatch):
-    """Keep the caller's scratch out of the tests."""
-    monkeypatch.delenv("IBL_DASK_SCRATCH", raising=False)
+    """Keep the caller's scratch and environments out of the tests."""
+    for name in [name for name in os.environ if name == "IBL_DASK_SCRATCH" or name.startswith("IBL_DASK_PYTHON_")]:
+        monkeypatch.delenv(name)
 
 
 SESSION = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"

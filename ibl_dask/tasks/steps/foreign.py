@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -225,18 +227,29 @@ def _keep(
     """Note that a task is done. One that does not say what it reads is done each time."""
     if not patterns:
         return
-    outputs = identities(map(Path, facts["outputs"]))
+    outputs = identities(facts["outputs"])
     kept = Kept(mark, _matching(workspace, patterns), outputs, facts, patterns)
     keep(workspace.task_file(request.name), kept, started_ns)
 
 
 def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
     """Return the files that match patterns of another package, at any depth as it takes them; none of ours."""
-    own = workspace.session.own
-    found: list[Path] = []
-    for folder, folders, names in os.walk(workspace.session.path):
-        here = Path(folder)
-        folders[:] = [name for name in folders if here / name != own]
-        paths = (here / name for name in names)
-        found += [path for path in paths if any(path.match(pattern) for pattern in patterns)]
+    session, own = str(workspace.session.path), str(workspace.session.own)
+    # A plan asks this of every task, so nothing is built for a file that does not match.
+    wanted = [[re.compile(fnmatch.translate(part)).match for part in _from_below(pattern)] for pattern in patterns]
+    found: list[str] = []
+    for folder, folders, names in os.walk(session):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != own]  # noqa: PTH118
+        above = _from_below(folder.removeprefix(session))
+        for name in names:
+            place = (name, *above)
+            if any(
+                len(parts) <= len(place) and all(fits(part) for fits, part in zip(parts, place, strict=False))
+                for parts in wanted
+            ):
+                found.append(os.path.join(folder, name))  # noqa: PTH118
     return identities(found)
+
+
+def _from_below(path: str) -> list[str]:
+    return [part for part in reversed(path.split("/")) if part]

@@ -6,14 +6,16 @@ of them is done again as a whole, as soon as anything changed that it read, made
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Literal
 
-from ibl_dask.store.alf import identity
 from ibl_dask.store.atomic import write_text
 
 KEPT_VERSION = 2
@@ -29,8 +31,8 @@ Why = Literal[
     "nothing to do",
 ]
 """Why a task would run; the last two say that it would not do any work."""
-Identities = Mapping[str, Mapping[str, Any] | None]
-"""Path -> what tells a file from another version of it; see `identity`."""
+Identities = Mapping[str, Mapping[str, int]]
+"""Path -> what tells a file from another version of it: its size and when it was last changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +79,11 @@ class Kept:
         changed = sorted(path for path in {*self.inputs, *inputs} if self.inputs.get(path) != inputs.get(path))
         if changed:
             return Review("changed input", f"since it was done, other files are there: {_names(changed)}")
-        gone = [path for path in self.outputs if not Path(path).exists()]
+        left = identities(self.outputs)
+        gone = [path for path in self.outputs if path not in left]
         if gone:
             return Review("missing output", f"it made what is gone: {_names(gone)}")
-        other = [path for path, was in self.outputs.items() if identity(Path(path)) != was]
+        other = [path for path, was in self.outputs.items() if left[path] != was]
         if other:
             return Review("changed output", f"another program changed what it made: {_names(other)}")
         return Review("nothing to do", "done already", self.facts)
@@ -91,9 +94,15 @@ def mark_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def identities(paths: Iterable[Path]) -> dict[str, dict[str, Any] | None]:
+def identities(paths: Iterable[str | Path]) -> dict[str, dict[str, int]]:
     """Return what tells each file from another version of it, by path; what is no file is left out."""
-    return {str(path): identity(path) for path in sorted(set(paths)) if path.is_file()}
+    found: dict[str, dict[str, int]] = {}
+    for path in sorted({str(path) for path in paths}):
+        with contextlib.suppress(OSError):
+            stat = os.stat(path)  # noqa: PTH116  # one call for each, since plans ask for very many
+            if S_ISREG(stat.st_mode):
+                found[path] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    return found
 
 
 def read_kept(path: Path) -> Kept | None:
@@ -117,7 +126,7 @@ def keep(path: Path, kept: Kept, started_ns: int) -> None:
     started_ns
         When it started, ns of the clock of the files.
     """
-    read = (found for name, found in kept.inputs.items() if name not in kept.outputs and found is not None)
+    read = (found for name, found in kept.inputs.items() if name not in kept.outputs)
     if not any(found["mtime_ns"] >= started_ns for found in read):
         write_text(path, json.dumps(asdict(kept), indent=1))
 
