@@ -216,15 +216,15 @@ def run(
 ) -> Run:
     """Run the tasks of some sessions; see `ibl_dask.pipeline.run.run`.
 
-    Without a client, workers are started on this machine for the duration of the run.
+    Without a client, workers are started on this machine for the duration of the run. With one of `connect`, work
+    folder and environments are those of its profile, where nothing else is said.
     """
     many = sessions if isinstance(sessions, list) else [sessions]
     with contextlib.ExitStack() as stack:
         mine = stack.enter_context(connect()) if client is None else client
-        # Jobs of a batch system know their site, and with it where other environments are.
-        site = getattr(mine.cluster, "profile", None)
+        site = deploy.site_of(mine)
         if site is not None:
-            options.setdefault("environments", site.environments)
+            options = {"environments": site.environments, "work_dir": site.scratch, **options}
         write = stack.enter_context(recorded(mine))
         made = driver.run(many, client=mine, **options)
         if not made.interrupted:

@@ -58,7 +58,14 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
         dask.config.set(settings),
         _local(profile) if profile.is_local else _batch(profile) as client,
     ):
+        client.ibl_dask_site = profile
         yield client
+
+
+def site_of(client: Any) -> Profile | None:  # distributed has no types
+    """Return the profile that a client was connected by; None for one of somebody else."""
+    site: Profile | None = getattr(client, "ibl_dask_site", None)
+    return site
 
 
 @contextlib.contextmanager

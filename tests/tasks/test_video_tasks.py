@@ -102,3 +102,18 @@ def test_a_run_of_the_package_writes_one_page_for_all_sessions(session_folder, t
     page = run.report(tmp_path / "run.html")
     assert "SW_001/2023-05-01/001" in page.read_text()
     assert "SW_001" in run._repr_html_()
+
+
+def test_a_client_brings_the_work_folder_and_the_environments_of_its_profile_unless_others_are_given(
+    session_folder, tmp_path
+):
+    profile = tmp_path / "site.yaml"
+    profile.write_text(f"scratch: {tmp_path}/work\ndashboard_port: 0\nenvironments:\n  ibllib: {tmp_path}/gone\n")
+    options = {"tasks": ["VideoRegisterRaw", "SyncRegisterRaw"]}
+    with ibd.connect(profile, 1) as client:
+        theirs = ibd.run(session_folder, client=client, **options)
+        mine = ibd.run(session_folder, client=client, work_dir=tmp_path / "mine", environments={}, **options)
+    assert theirs.journal.is_relative_to(tmp_path / "work")
+    assert f"{tmp_path}/gone" in theirs.sessions[0].reasons["SyncRegisterRaw"]
+    assert mine.journal.is_relative_to(tmp_path / "mine")
+    assert f"{tmp_path}/gone" not in mine.sessions[0].reasons["SyncRegisterRaw"]
