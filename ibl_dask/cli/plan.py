@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
 
 from ibl_dask.cli.console import out, show_error, told
 from ibl_dask.cli.sessions import find_sessions
@@ -132,16 +132,16 @@ def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
 
 
 def _task_table(planned: Sequence[TaskForecast]) -> Table:
-    table = Table("task", "runs", "why", "core-hours", "GPU-hours", "detail", box=None, padding=(0, 2))
+    table = Table(_whole("task"), "runs", _whole("why"), "hours", "detail", box=None, padding=(0, 1))
     for task in planned:
-        costs = (_hours(task.core_s), _hours(task.gpu_s)) if task.runs else ("", "")
-        detail = "" if task.cameras or task.why in _TOLD else task.detail
-        table.add_row(task.task, "yes" if task.runs else "no", task.why, *costs, detail)
+        detail = "" if task.cameras or task.why in (*_TOLD, "needs Alyx") else task.detail
+        table.add_row(task.task, "yes" if task.runs else "no", task.why, _hours(task) if task.runs else "", detail)
     return table
 
 
 def _camera_table(cameras: Sequence[tuple[str, CameraForecast]]) -> Table:
-    table = Table("task", "camera", "video", "frames", "chunks", "to decode", "read", "why", box=None, padding=(0, 2))
+    names = ("camera", "video", "frames", "chunks", "to decode", "read", "why")
+    table = Table(_whole("task"), *names, box=None, padding=(0, 1))
     for task, camera in cameras:
         table.add_row(
             task,
@@ -169,5 +169,12 @@ def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
     )
 
 
-def _hours(seconds: float | None) -> str:
-    return "unknown" if seconds is None else f"{seconds / 3600:.2f}"
+def _whole(name: str) -> Column:
+    """Return a column whose words other columns make room for."""
+    return Column(name, no_wrap=True, overflow="fold")
+
+
+def _hours(task: TaskForecast) -> str:
+    if task.core_s is None or task.gpu_s is None:
+        return "unknown"
+    return f"{task.core_s / 3600:.2f} core" + (f", {task.gpu_s / 3600:.2f} GPU" if task.gpu_s else "")

@@ -207,7 +207,7 @@ def review_foreign(workspace: Workspace, request: Request, version: str) -> Revi
         return Review("forced")
     kept = read_kept(workspace.task_file(request.name))
     if kept is None:
-        return Review("no record", "it never ran here to its end; what other programs left is not looked at")
+        return Review("no record", "it never ran here to its end")
     return kept.review(_mark(request, version), _matching(workspace, kept.patterns))
 
 
