@@ -1,29 +1,22 @@
-"""Who may connect, with real processes: certificates that others cannot read and that do not stay, and doors that are shut."""
+"""Who may connect, with real processes: certificates that others cannot read and that do not stay, and shut doors."""
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Security
+from batch_here import BatchHere, printed_by
 from program import PROGRAM, environment
 
 from ibl_dask.deploy import tls
 from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.door import read_profile
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
-
-sys.path.insert(0, str(Path(__file__).parent))
-from batch_here import BatchHere, printed_by
 
 FILES = {"ca.pem", "client-key.pem"}
 """Dask has one certificate and one key for all roles."""
@@ -81,9 +74,13 @@ def test_certificates_of_jobs_are_their_owners_alone_and_gone_at_the_end(batch, 
 
 
 def test_certificates_are_gone_after_an_error_too(batch, tmp_path):
-    with pytest.raises(KeyError, match="somebody's mistake"), connect(write_profile(batch, tmp_path, interface="lo")):
-        assert len(kept(tmp_path)) == 1
-        raise KeyError("somebody's mistake")
+    def make_a_mistake():
+        with connect(write_profile(batch, tmp_path, interface="lo")):
+            assert len(kept(tmp_path)) == 1
+            raise KeyError("somebody's mistake")
+
+    with pytest.raises(KeyError, match="somebody's mistake"):
+        make_a_mistake()
     assert kept(tmp_path) == []
 
 
@@ -278,7 +275,9 @@ def test_dashboards_of_jobs_and_their_driver_listen_for_this_machine_alone(batch
         port = int(client.dashboard_link.split(":")[2].split("/")[0])
         assert [address.ip for address in opened if address.port == port] == ["127.0.0.1"]
         assert len(opened) >= 4
-        others = [f"tls://{client.scheduler.address.split('/')[2].split(':')[0]}:{a.port}" for a in opened if not is_here(a)]
+        others = [
+            f"tls://{client.scheduler.address.split('/')[2].split(':')[0]}:{a.port}" for a in opened if not is_here(a)
+        ]
         insist_on_shut_doors(json.loads(printed_by(INTRUDER, json.dumps(others))))
 
 

@@ -69,8 +69,6 @@ class BatchHere:
 def printed_by(code: str, *arguments: object, **more: str) -> str:
     """Run code in a process of its own and return what it printed."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **more}, check=False, timeout=120
-    )
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **more}, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout
