@@ -408,7 +408,9 @@ class BatchCluster(SpecCluster):
             words = f"worker {told[-1]['worker']} on {told[-1]['host']} left: {told[-1]['problem']}"
         else:
             words = await queue.last_words(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
-        said = f"{what}: {words}{say_left_out(self._left_out[job.pool.name])}"
+        nodes = self._left_out[job.pool.name]
+        others = {node: nodes[node] for node in nodes if not told or node != told[-1]["node"]}
+        said = f"{what}: {words}{say_left_out(others)}"
         self._health[job.pool.name] = self._health[job.pool.name].after_failure(time.monotonic(), said)
         _log.warning("pool %s: %s", job.pool.name, said)
 

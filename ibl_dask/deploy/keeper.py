@@ -127,8 +127,8 @@ def decide(
     """Decide what to do about the jobs of all pools.
 
     A job that works is never let go for having too many: only jobs that did not start yet, the youngest first, and jobs
-    that had nothing to do for a while. One that waits in the queue again, since it was preempted or its node died, is no
-    longer a job that works: another takes its place (`REQUEUED_S`), as long as jobs of the pool do not fail.
+    that had nothing to do for a while. One that waits in the queue again, since it was preempted or its node died, works
+    no longer: another takes its place (`REQUEUED_S`), unless jobs of the pool fail, so that it is better than none.
 
     Parameters
     ----------
@@ -147,19 +147,22 @@ def decide(
     drain = [job.name for job in jobs if not job.is_leaving and now_s >= job.drain_at_s]
     drop = [job.name for job in jobs if job.is_leaving and (job.idle_since_s is not None or job.requeued_s is not None)]
     for pool, n in wanted.items():
-        # After a failure one job shows whether things are better.
-        most = 0 if now_s < health[pool].retry_at_s else 1 if health[pool].failures else SUBMITTED_AT_ONCE
-        live = [job for job in jobs if job.pool == pool and not job.is_leaving and job.name not in drain]
-        taken_back = [job for job in live if _waits_again(job, now_s)][:most]
-        drop += [job.name for job in taken_back]
-        live = [job for job in live if job not in taken_back]
-        submit += [pool] * min(max(0, n - len(live)), most)
+        there = [job for job in jobs if job.pool == pool and not job.is_leaving and job.name not in drain]
+        taken_back = [] if health[pool].failures else _taken_back(there, now_s)
+        drop += taken_back
+        live = [job for job in there if job.name not in taken_back]
+        if len(live) < n and now_s >= health[pool].retry_at_s:
+            # After a failure one job shows whether things are better.
+            most = 1 if health[pool].failures else SUBMITTED_AT_ONCE
+            submit += [pool] * min(n - len(live), most)
         drop += _surplus(live, len(live) - n, now_s, idle_s)
     return Decision(tuple(submit), tuple(drain), tuple(drop))
 
 
-def _waits_again(job: JobView, now_s: float) -> bool:
-    return job.requeued_s is not None and now_s - job.requeued_s >= REQUEUED_S
+def _taken_back(live: Sequence[JobView], now_s: float) -> list[str]:
+    """Return the jobs whose place others take, as many as are submitted at once."""
+    late = [job.name for job in live if job.requeued_s is not None and now_s - job.requeued_s >= REQUEUED_S]
+    return late[:SUBMITTED_AT_ONCE]
 
 
 def _surplus(live: Sequence[JobView], n: int, now_s: float, idle_s: float) -> list[str]:

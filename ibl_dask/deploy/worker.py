@@ -104,7 +104,7 @@ def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
     -------
     list of dict
         `worker` (its name), `host`, `job` (number; empty where there is none), `reason` (for people, with what to do),
-        `problem` (what is wrong, in short), `node` (the node to leave out, as Slurm calls it; empty where there is none).
+        `problem` (what is wrong, in short), `node` (the node to leave out, as Slurm calls it; empty where none is).
     """
     return [message for _, message in client.get_events(REFUSALS)]
 
