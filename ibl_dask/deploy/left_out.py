@@ -53,7 +53,7 @@ def leaving_out(pool: Pool, nodes: Iterable[str]) -> Pool:
 
 
 def excluded(pool: Pool, nodes: Iterable[str]) -> str:
-    """Return some nodes, and those that a pool leaves out itself, as Slurm lists them; empty where it cannot be told."""
+    """Return some nodes and those that a pool leaves out itself, as Slurm lists them; empty where it cannot be told."""
     # Of several lines Slurm takes the last.
     own = [found["nodes"].strip("\"'") for line in pool.directives if (found := _EXCLUDES.fullmatch(line))][-1:]
     names = list(nodes)

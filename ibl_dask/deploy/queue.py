@@ -37,8 +37,8 @@ _ENDED = {"C", "F", "X"}
 RUNNING = frozenset({"RUNNING", "R"})
 """States of jobs whose workers should be there."""
 REQUEUED = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
-"""States of jobs that ran and were taken back into the queue. Slurm's alone: in a PBS such a job keeps its place in the
-line, and another would only stand behind it."""
+"""States of jobs that ran and were taken back into the queue. Slurm's alone: what a PBS does with such a job was not
+seen, and another might only stand behind it."""
 NEVER = frozenset({"BadConstraints"})
 """Reasons why a job waits that say it will never start."""
 ENDING = frozenset({"COMPLETING", "CANCELLED", "E"})

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from ibl_dask.deploy.blame import given_up
 from ibl_dask.deploy.gpu import Gpu, node_at_fault
 from ibl_dask.deploy.jobs import job_script
+from ibl_dask.deploy.keeper import Health
 from ibl_dask.deploy.left_out import broken_nodes, excluded, leaving_out, say_left_out
 from ibl_dask.deploy.profile import Pool, Profile
 
@@ -51,6 +53,15 @@ def test_what_the_profile_leaves_out_stays_left_out(own, expected):
 def test_without_a_broken_node_jobs_are_as_their_profile_says():
     assert leaving_out(SLURM, []) is SLURM
     assert say_left_out({}) == ""
+
+
+def test_a_pool_that_is_refused_for_lack_of_nodes_is_told_of_those_that_were_left_out():
+    refused = "refused: sbatch: error: Requested node configuration is not available"
+    left = say_left_out({"n3": "cuInit: broken", "n4": "it does not answer within 45 s"})
+    text = given_up(Profile(pools=(SLURM,)), SLURM, Health(4, said=refused + left))
+    assert "left out is n3, where a GPU does not work: cuInit: broken" in text
+    assert "left out is n4, where a GPU does not work: it does not answer" in text
+    assert "give `queue` a queue with nodes whose GPUs work" in text
 
 
 def test_a_pbs_cannot_be_told_to_leave_nodes_out():
