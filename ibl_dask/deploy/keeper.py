@@ -127,8 +127,8 @@ def decide(
     """Decide what to do about the jobs of all pools.
 
     A job that works is never let go for having too many: only jobs that did not start yet, the youngest first, and jobs
-    that had nothing to do for a while. One that waits in the queue again, since it was preempted or its node died, is no
-    such job: another takes its place (`REQUEUED_S`), unless jobs of the pool fail, so that it is better than none.
+    that had nothing to do for a while. One that waits in the queue again, since it was preempted or its node died, is
+    no such job: another takes its place (`REQUEUED_S`), unless jobs of the pool fail, so that it is better than none.
 
     Parameters
     ----------
