@@ -186,8 +186,8 @@ def test_a_preempted_job_that_waits_for_long_is_replaced_and_not_added_to(
             held = slurm.shown(victim["job"])
             assert held["SubmitTime"] > before["SubmitTime"]
             wait_until(lambda: slurm.shown(victim["job"])["JobState"] == "CANCELLED", 30)
-            (state,) = client.cluster.pools()
-            assert (state.n_jobs, state.n_submitted, state.failure) == (1, 2, "")
+            state = wait_until(lambda: (found := client.cluster.pools()[0]).n_submitted == 2 and found.n_jobs and found)
+            assert (state.n_jobs, state.failure) == (1, "")
             assert [job.state for job in slurm.jobs().values() if job.partition == "scavenge"] == ["PENDING"]
             slurm.call("scancel", first)
             watched.open_gate()
@@ -232,17 +232,21 @@ def test_a_job_that_waits_already_does_not_start_on_a_node_whose_gpu_does_not_wo
     profile = site(tmp_path, pool("gpu", **{**GPU, **both, "setup": ONE_WORKS}, directives=("--exclude=n1",)))
     with connect(profile) as client:
         watched = Watched(client, tmp_path)
-        watched.submit(gpu_steps(tmp_path, 12), tmp_path, {}, 0)
-        (waiting,) = wait_until(
-            lambda: [job.id for job in slurm.jobs().values() if job.name.startswith("ibl") and job.state == "PENDING"]
-        )
+        steps = gpu_steps(tmp_path, 12)
+        watched.submit(steps, tmp_path, {}, 0)
+
+        def ours():
+            return {job.state: job.id for job in slurm.jobs().values() if job.name.startswith("ibl")}
+
+        waiting = wait_until(lambda: len(found := ours()) == 2 and "RUNNING" in found and found["PENDING"])
         slurm.call("scontrol", "hold", waiting)  # or it would start before anybody knows
         assert slurm.shown(waiting)["ExcNodeList"] == "n1"
         wait_until(lambda: slurm.shown(waiting)["ExcNodeList"] == "n[1,3]")
         slurm.call("scontrol", "release", waiting)
         slurm.call("scancel", full)
         assert all(record.is_ok for record in watched.completed())
-    assert slurm.shown(waiting)["NodeList"] == "n4"
+    lines = [line for step in steps for line in watched.lines(step.kind)]
+    assert {line["node"] for line in lines} == {"n4"}
 
 
 def test_a_pool_none_of_whose_gpus_works_is_given_up_with_what_is_wrong_on_each_node(slurm, tmp_path, hasty):
