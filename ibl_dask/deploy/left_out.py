@@ -27,7 +27,7 @@ def broken_nodes(pool: Pool, refusals: Iterable[Mapping[str, str]]) -> dict[str,
     return {
         said["node"]: said["problem"]
         for said in refusals
-        if said["node"] and said["worker"].partition("-")[0] == pool.name
+        if said.get("node") and said["worker"].partition("-")[0] == pool.name
     }
 
 
