@@ -241,7 +241,7 @@ def test_a_job_that_waits_already_does_not_start_on_a_node_whose_gpu_does_not_wo
         waiting = wait_until(lambda: len(found := ours()) == 2 and "RUNNING" in found and found.get("PENDING"))
         slurm.call("scontrol", "hold", waiting)  # or it would start before anybody knows
         assert slurm.shown(waiting)["ExcNodeList"] == "n1"
-        wait_until(lambda: slurm.shown(waiting)["ExcNodeList"] == "n[1,3]")
+        wait_until(lambda: slurm.shown(waiting)["ExcNodeList"] == "n1,n3")
         slurm.call("scontrol", "release", waiting)
         slurm.call("scancel", full)
         assert all(record.is_ok for record in watched.completed())
