@@ -228,5 +228,5 @@ def run(
         write = stack.enter_context(recorded(mine))
         made = driver.run(many, client=mine, **options)
         if not made.interrupted:
-            made.performance = write(made.journal.with_name(f"dask-{made.name}.html"))
+            made.performance, made.performance_failure = write(made.journal.with_name(f"dask-{made.name}.html"))
     return Run(**{name: getattr(made, name) for name in made.__dataclass_fields__})

@@ -91,8 +91,18 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             with make_view() as view, stop.now():
                 result = wanted(client=client, listeners=[view])
             if not result.interrupted:
-                result.performance = write(result.journal.with_name(f"dask-{result.name}.html"))
+                path = result.journal.with_name(f"dask-{result.name}.html")
+                result.performance, result.performance_failure = write(path)
+        say_what_was_left_out(client)
         return result
+
+
+def say_what_was_left_out(client: Any) -> None:  # distributed has no types
+    """Print the nodes where jobs of a pool did not start any more."""
+    for state in client.cluster.pools() if hasattr(client.cluster, "pools") else ():
+        for node, problem in state.left_out.items():
+            text = f"pool {state.pool.name} left out {node}, where a GPU does not work: {problem}"
+            out.print(f"{text}; tell those who look after it", markup=False)
 
 
 def say_how_it_went(result: Run) -> None:
@@ -123,6 +133,8 @@ def say_how_it_went(result: Run) -> None:
     out.print(f"journal: {result.journal}", markup=False)
     if result.performance is not None:
         out.print(f"what the workers did: {result.performance}", markup=False)
+    if result.performance_failure:
+        show_failure("what the workers did", f"Dask's record could not be written: {result.performance_failure}")
 
 
 def _by_reason(row: Mapping[str, Any]) -> dict[str, list[str]]:

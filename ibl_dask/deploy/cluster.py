@@ -34,6 +34,7 @@ from ibl_dask.deploy.keeper import (
     first_able,
     wanted_jobs,
 )
+from ibl_dask.deploy.left_out import broken_nodes, excluded, leaving_out, say_left_out
 from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.deploy.worker import REFUSALS
 
@@ -67,8 +68,10 @@ class _Job:
     absent_s: float | None = None
     idle_since_s: float | None = None
     running_since_s: float | None = None
+    requeued_s: float | None = None
     is_connected: bool = False
     is_leaving: bool = False
+    begins_anew: bool = False
     n_missed: int = 0
 
     @property
@@ -89,6 +92,7 @@ class _Job:
             self.idle_since_s,
             self.drain_at_s,
             self.is_leaving,
+            self.requeued_s,
         )
 
 
@@ -108,6 +112,8 @@ class PoolState:
     """Job number -> what the batch system says of it."""
     failure: str = ""
     """What became of the last job that failed; empty where none did since one last worked."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Nodes where no further job of the pool starts -> what a worker found wrong with a GPU there."""
 
 
 class BatchCluster(SpecCluster):
@@ -132,6 +138,7 @@ class BatchCluster(SpecCluster):
         self.log_folder = log_folder
         self._jobs: dict[str, _Job] = {}
         self._health = {pool.name: Health() for pool in profile.pools}
+        self._left_out: dict[str, dict[str, str]] = {pool.name: {} for pool in profile.pools}
         self._submitted = Counter[str]()
         self._said: dict[str, str] = {}
         self._demand: Mapping[Asked, int] = {}
@@ -217,6 +224,7 @@ class BatchCluster(SpecCluster):
                 self._submitted[pool.name],
                 {job.id: self._said.get(job.id, "") for job in list(self._jobs.values()) if job.pool is pool},
                 self._health[pool.name].said if self._health[pool.name].failures else "",
+                dict(self._left_out[pool.name]),
             )
             for pool in self.profile.pools
         ]
@@ -263,6 +271,7 @@ class BatchCluster(SpecCluster):
     async def _tend(self) -> None:
         now_s = time.monotonic()
         self._look_at_workers(now_s)
+        await self._look_at_refusals()
         if self._jobs and now_s - self._asked_s >= self._ask_every_s():
             self._asked_s = now_s
             await self._look_at_queues(now_s)
@@ -312,9 +321,10 @@ class BatchCluster(SpecCluster):
                 if job.connected_s is not None and job.absent_s is None:
                     job.absent_s = now_s
                 continue
-            job.absent_s = None
+            job.absent_s = job.requeued_s = None
             job.n_missed = 0
-            if job.connected_s is None:
+            if job.connected_s is None or job.begins_anew:
+                job.begins_anew = False
                 job.connected_s = now_s
                 job.drain_at_s = now_s + _drain_after_s(job.pool)
             if now_s - job.connected_s >= PROVEN_S:
@@ -322,6 +332,19 @@ class BatchCluster(SpecCluster):
             # What only waits at a worker that takes no further steps goes elsewhere when it is gone.
             is_busy = any(ws.executing if job.is_leaving else ws.processing for ws in workers)
             job.idle_since_s = None if is_busy else job.idle_since_s or now_s
+
+    async def _look_at_refusals(self) -> None:
+        """Leave nodes out where a worker has just found its GPU broken, also for jobs that wait already."""
+        said = [message for _, message in self.scheduler.get_events(REFUSALS)]
+        for pool in self.profile.pools:
+            found = broken_nodes(pool, said)
+            names = excluded(pool, found)
+            if not names or found.keys() == self._left_out[pool.name].keys():
+                continue
+            self._left_out[pool.name] = found
+            _log.warning("pool %s: its next jobs start elsewhere%s", pool.name, say_left_out(found))
+            for job in [job for job in self._jobs.values() if job.pool is pool and not job.is_connected]:
+                await queue.leave_out(job.id, names)
 
     async def _look_at_queues(self, now_s: float) -> None:
         for scheduler in {job.pool.scheduler for job in self._jobs.values()}:
@@ -337,9 +360,15 @@ class BatchCluster(SpecCluster):
             self._said[job.id] = " ".join(filter(None, (queued.state, queued.reason)))
             is_running = queued.state in queue.RUNNING
             job.running_since_s = (job.running_since_s or now_s) if is_running and not job.is_connected else None
+            waits_again = queued.state in queue.REQUEUED and job.connected_s is not None and not job.is_connected
+            job.requeued_s = (job.requeued_s or now_s) if waits_again else None
+            job.begins_anew |= waits_again
             if job.running_since_s is not None and now_s - job.running_since_s > CONNECT_S:
                 await self._drop(job)
                 await self._note_failure(job, f"job {job.id} ran for {CONNECT_S:g} s and no worker of it came")
+            elif queued.reason in queue.NEVER:
+                await self._drop(job)
+                await self._note_failure(job, f"job {job.id} would never start ({queued.reason})")
             return
         if now_s - job.submitted_s < GRACE_S:
             return
@@ -362,10 +391,11 @@ class BatchCluster(SpecCluster):
         name = f"{pool.name}-{next(self._numbers[pool.name])}"
         self._submitted[pool.name] += 1
         try:
-            made = make_job(self.profile, pool, name, self.scheduler.address, self.security, log_folder=self.log_folder)
+            kind = leaving_out(pool, self._left_out[pool.name])
+            made = make_job(self.profile, kind, name, self.scheduler.address, self.security, log_folder=self.log_folder)
             await made.start()
         except Exception as error:  # noqa: BLE001  # whatever it is, a run that waits for workers must hear of it
-            said = queue.what_it_said(error)
+            said = queue.what_it_said(error) + say_left_out(self._left_out[pool.name])
             self._health[pool.name] = self._health[pool.name].after_failure(time.monotonic(), f"refused: {said}")
             _log.warning("pool %s: a job was refused: %s", pool.name, said)
             return
@@ -378,7 +408,9 @@ class BatchCluster(SpecCluster):
             words = f"worker {told[-1]['worker']} on {told[-1]['host']} left: {told[-1]['problem']}"
         else:
             words = await queue.last_words(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
-        said = f"{what}: {words}"
+        nodes = self._left_out[job.pool.name]
+        others = {node: nodes[node] for node in nodes if not told or node != told[-1]["node"]}
+        said = f"{what}: {words}{say_left_out(others)}"
         self._health[job.pool.name] = self._health[job.pool.name].after_failure(time.monotonic(), said)
         _log.warning("pool %s: %s", job.pool.name, said)
 

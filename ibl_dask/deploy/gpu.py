@@ -58,6 +58,15 @@ def node_name() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
+def node_at_fault(gpu: Gpu, environment: Mapping[str, str]) -> str:
+    """Return the node, as Slurm calls it, of a GPU that was tried and does not work.
+
+    Empty where the fault is another one, such as a job without GPU, which every node would have; and where no Slurm
+    says what the node is called.
+    """
+    return environment.get("SLURMD_NODENAME", "") if gpu.is_checked and gpu.problem else ""
+
+
 def is_check_wanted(environment: Mapping[str, str]) -> bool:
     """Return whether GPUs shall be used for a moment before they are trusted.
 

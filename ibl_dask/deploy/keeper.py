@@ -19,6 +19,13 @@ FIRST_PAUSE_S = 2.0
 """Pause after the first of these failures, s; doubled by each that follows: all take 14 s, and the time of the jobs."""
 LONGEST_PAUSE_S = 300.0
 """Pause at most, s; for a pool that does have jobs at work, and is refused more of them."""
+REQUEUED_S = 20.0
+"""How long a job that the batch system took back may wait to start again, before another takes its place, s.
+
+Slurm holds such a job for two minutes, where the site or somebody does not say otherwise, and lets it wait as if it had
+been submitted then. So another job waits no longer. Keeping both would be one job too many when the first starts again,
+and one that a limit on jobs of the site may refuse.
+"""
 SUBMITTED_AT_ONCE = 20
 """Jobs that are submitted before everything is looked at again."""
 
@@ -41,6 +48,8 @@ class JobView:
     """When its workers shall take no further steps, since the batch system will end the job soon."""
     is_leaving: bool = False
     """Whether its workers take no further steps already."""
+    requeued_s: float | None = None
+    """Since when it waits in the queue again after its workers were there; None where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +127,8 @@ def decide(
     """Decide what to do about the jobs of all pools.
 
     A job that works is never let go for having too many: only jobs that did not start yet, the youngest first, and jobs
-    that had nothing to do for a while.
+    that had nothing to do for a while. One that waits in the queue again, since it was preempted or its node died, is
+    no such job: another takes its place (`REQUEUED_S`), unless jobs of the pool fail, so that it is better than none.
 
     Parameters
     ----------
@@ -135,15 +145,24 @@ def decide(
     """
     submit: list[str] = []
     drain = [job.name for job in jobs if not job.is_leaving and now_s >= job.drain_at_s]
-    drop = [job.name for job in jobs if job.is_leaving and job.idle_since_s is not None]
+    drop = [job.name for job in jobs if job.is_leaving and (job.idle_since_s is not None or job.requeued_s is not None)]
     for pool, n in wanted.items():
-        live = [job for job in jobs if job.pool == pool and not job.is_leaving and job.name not in drain]
+        there = [job for job in jobs if job.pool == pool and not job.is_leaving and job.name not in drain]
+        taken_back = [] if health[pool].failures else _taken_back(there, now_s)
+        drop += taken_back
+        live = [job for job in there if job.name not in taken_back]
         if len(live) < n and now_s >= health[pool].retry_at_s:
             # After a failure one job shows whether things are better.
             most = 1 if health[pool].failures else SUBMITTED_AT_ONCE
             submit += [pool] * min(n - len(live), most)
         drop += _surplus(live, len(live) - n, now_s, idle_s)
     return Decision(tuple(submit), tuple(drain), tuple(drop))
+
+
+def _taken_back(live: Sequence[JobView], now_s: float) -> list[str]:
+    """Return the jobs whose place others take, as many as are submitted at once."""
+    late = [job.name for job in live if job.requeued_s is not None and now_s - job.requeued_s >= REQUEUED_S]
+    return late[:SUBMITTED_AT_ONCE]
 
 
 def _surplus(live: Sequence[JobView], n: int, now_s: float, idle_s: float) -> list[str]:

@@ -36,6 +36,11 @@ _ENDED = {"C", "F", "X"}
 """States of jobs that a PBS still shows after their end: completed, finished, expired."""
 RUNNING = frozenset({"RUNNING", "R"})
 """States of jobs whose workers should be there."""
+REQUEUED = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+"""States of jobs that ran and were taken back into the queue. Slurm's alone: what a PBS does with such a job was not
+seen, and another might only stand behind it."""
+NEVER = frozenset({"BadConstraints"})
+"""Reasons why a job waits that say it will never start."""
 ENDING = frozenset({"COMPLETING", "CANCELLED", "E"})
 """States of jobs that are on their way out."""
 
@@ -67,6 +72,11 @@ async def call(command: list[str]) -> tuple[int, str, str]:
         await process.wait()
         return 124, "", f"{command[0]} did not answer for {ANSWER_S:g} s"
     return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+async def leave_out(job_id: str, nodes: str) -> None:
+    """Keep a job of Slurm that still waits from nodes; one that has started meanwhile is not changed by that."""
+    await call(["scontrol", "update", f"JobId={job_id}", f"ExcNodeList={nodes}"])
 
 
 def parse_squeue(text: str) -> dict[str, Queued]:

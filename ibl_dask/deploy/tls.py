@@ -1,18 +1,30 @@
-"""Certificates that live as long as a run: its scheduler, workers and driver know each other alone."""
+"""Certificates that live as long as a run: its scheduler, workers and driver know each other alone.
+
+Jobs read them from a folder that is removed when the run ends. A driver that is killed cannot do that: its folder is
+named after its host and process, and the next run there removes it. Until then it opens nothing, since the scheduler
+that took these certificates is gone as well.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ibl_dask.deploy.profile import Profile
 from ibl_dask.errors import RunError
+from ibl_dask.store.processes import is_alive
 
+_FOLDER = re.compile(r"tls-(?P<host>.+)-(?P<pid>\d+)-[^-]+")
+VALID_S = 365 * 86_400.0
+"""How long Dask's certificates are valid, s."""
 _ROLES = ("client", "scheduler", "worker")
 BATCH_COMMANDS = ("sbatch", "qsub")
 
@@ -39,7 +51,7 @@ def certificates(profile: Profile, folder: Path | None) -> Iterator[Any]:
         The site.
     folder : Path, optional
         Folder that the nodes see, for workers that are started by jobs. The files are readable by their owner alone,
-        and removed at the end. Without it certificates exist in memory only.
+        and removed at the end. Without it certificates are kept in memory.
 
     Raises
     ------
@@ -54,11 +66,31 @@ def certificates(profile: Profile, folder: Path | None) -> Iterator[Any]:
         yield security
         return
     folder.mkdir(parents=True, exist_ok=True)
-    own = Path(tempfile.mkdtemp(prefix="tls-", dir=folder))  # 0700
+    sweep(folder)
+    own = Path(tempfile.mkdtemp(prefix=f"tls-{socket.gethostname()}-{os.getpid()}-", dir=folder))  # 0700
     try:
         yield _on_disk(security, own)
     finally:
         shutil.rmtree(own, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove certificates of drivers that were killed on this host.
+
+    Whether a process of another host lives, nobody knows here; what it left goes once it is no longer valid.
+    """
+    for path in folder.glob("tls-*"):
+        named = _FOLDER.fullmatch(path.name)
+        if named is not None and _is_abandoned(path, named["host"], int(named["pid"])):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_abandoned(path: Path, host: str, pid: int) -> bool:
+    if host == socket.gethostname():
+        return not is_alive(pid)
+    with contextlib.suppress(OSError):
+        return time.time() - path.stat().st_mtime > VALID_S
+    return False
 
 
 def _make() -> Any:  # distributed has no types

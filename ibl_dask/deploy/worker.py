@@ -48,12 +48,12 @@ async def dask_setup(worker: Any) -> None:  # distributed has no types
     os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
     if "GPU" in resources:
         # Other workers start a little faster without.
-        from ibl_dask.deploy.gpu import say_broken, take_gpu
+        from ibl_dask.deploy.gpu import node_at_fault, say_broken, take_gpu
 
         # The claim lasts as long as the worker, which lasts as long as the process.
         gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
         if gpu.problem:
-            turn_away(worker, say_broken(gpu, str(worker.name)), gpu.problem)
+            turn_away(worker, say_broken(gpu, str(worker.name)), gpu.problem, node_at_fault(gpu, os.environ))
             return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
 
@@ -75,7 +75,7 @@ def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str
     return {name: environment.get(name) or n_threads for name in (*_THREADS, _OPENCV_THREADS)}
 
 
-def turn_away(worker: Any, reason: str, problem: str) -> None:  # distributed has no types
+def turn_away(worker: Any, reason: str, problem: str, node: str) -> None:  # distributed has no types
     """Let a worker leave before it takes a step: it offers nothing, says why, and ends together with its nanny.
 
     A start that fails would end the other workers of the job too, and Dask passes over what goes wrong here.
@@ -83,16 +83,15 @@ def turn_away(worker: Any, reason: str, problem: str) -> None:  # distributed ha
     worker.state.total_resources.clear()
     worker.state.available_resources.clear()
     _log.error("%s", reason)
-    worker.loop.add_callback(_leave, worker, reason, problem)
+    worker.loop.add_callback(_leave, worker, {"reason": reason, "problem": problem, "node": node})
 
 
-async def _leave(worker: Any, reason: str, problem: str) -> None:  # distributed has no types
+async def _leave(worker: Any, told: dict[str, str]) -> None:  # distributed has no types
     while worker.status.name in ("init", "undefined"):
         await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
     from ibl_dask.deploy.gpu import node_name
 
     job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
-    told = {"reason": reason, "problem": problem}
     message = {"worker": str(worker.name), "host": node_name(), "job": job, **told}
     await worker.scheduler.log_event(topic=REFUSALS, msg=message)
     await worker.close_gracefully(restart=False, reason="ibl_dask-refused")
@@ -105,7 +104,7 @@ def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
     -------
     list of dict
         `worker` (its name), `host`, `job` (number; empty where there is none), `reason` (for people, with what to do),
-        `problem` (what is wrong, in short).
+        `problem` (what is wrong, in short), `node` (the node to leave out, as Slurm calls it; empty where none is).
     """
     return [message for _, message in client.get_events(REFUSALS)]
 

@@ -100,6 +100,8 @@ class Run:
     """Why the journal lacks events; empty where it does not."""
     performance: Path | None = None
     """Dask's own record of what ran where, HTML; None where there is none."""
+    performance_failure: str = ""
+    """Why that record could not be made; empty where it could, or was not wanted."""
 
     @property
     def is_success(self) -> bool:

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 
 from ibl_dask.deploy.keeper import (
     MOST_FAILURES,
+    REQUEUED_S,
     STEPS_PER_WORKER,
+    SUBMITTED_AT_ONCE,
     Health,
     JobView,
     decide,
@@ -75,7 +77,8 @@ def jobs():
             is_connected=st.booleans(),
             idle_since_s=st.none() | times,
             is_leaving=st.booleans(),
-        ).map(lambda job: job if job.is_connected else replace(job, idle_since_s=None)),
+            requeued_s=st.none() | times,
+        ).map(lambda job: replace(job, **{"requeued_s" if job.is_connected else "idle_since_s": None})),
         max_size=8,
         unique_by=lambda job: job.name,
     )
@@ -92,11 +95,59 @@ def test_a_job_that_works_is_never_let_go_and_the_number_of_jobs_comes_nearer(wa
         assert not job.is_connected or job.idle_since_s is not None
         assert job.is_leaving or not job.is_connected or now_s - job.idle_since_s >= idle_s
     for pool, n in wanted.items():
-        live = [job for job in there if job.pool == pool and not job.is_leaving]
+        here = [job for job in there if job.pool == pool and not job.is_leaving]
+        live = [job for job in here if not waits_for_long(job, now_s)]
         dropped = [name for name in decision.drop if by_name[name] in live]
         assert decision.submit.count(pool) == max(0, n - len(live))
         assert len(dropped) <= max(0, len(live) - n)
         assert not (dropped and decision.submit.count(pool))
+
+
+def waits_for_long(job, now_s):
+    return job.requeued_s is not None and now_s - job.requeued_s >= REQUEUED_S
+
+
+health = st.builds(Health, failures=st.integers(0, 5), retry_at_s=st.floats(0, 2000))
+
+
+@given(
+    st.fixed_dictionaries({"cpu": st.integers(0, 6), "gpu": st.integers(0, 6)}),
+    jobs(),
+    st.fixed_dictionaries({"cpu": health, "gpu": health}),
+)
+def test_jobs_that_wait_again_after_they_ran_are_replaced_and_never_added_to(wanted, there, fared):
+    now_s = 1000.0
+    decision = decide(wanted, there, fared, now_s, 30)
+    for pool, n in wanted.items():
+        here = [job for job in there if job.pool == pool and not job.is_leaving]
+        late = {job.name for job in here if waits_for_long(job, now_s)}
+        kept = {job.name for job in here} - set(decision.drop)
+        # There are never more jobs than before, or than there should be.
+        assert len(kept) + decision.submit.count(pool) <= max(n, len(here))
+        if not fared[pool].failures:
+            assert late <= set(decision.drop)
+        elif len(here) <= n:  # it is better than a job that may be refused
+            assert kept >= late
+    # A job that should leave anyway does not wait for its next start.
+    assert {job.name for job in there if job.is_leaving and job.requeued_s is not None} <= set(decision.drop)
+
+
+def test_a_job_that_was_taken_back_may_start_again_soon_before_another_takes_its_place():
+    job = JobView("a", "cpu", 0, requeued_s=50)
+    good = {"cpu": Health()}
+    soon = decide({"cpu": 1}, [job], good, 50 + REQUEUED_S - 0.1, 30)
+    late = decide({"cpu": 1}, [job], good, 50 + REQUEUED_S, 30)
+    assert (soon.submit, soon.drop) == ((), ())
+    assert (late.submit, late.drop) == (("cpu",), ("a",))
+    assert decide({"cpu": 0}, [job], good, 50, 30).drop == ("a",)
+    ill = {"cpu": Health().after_failure(0, "refused")}
+    assert decide({"cpu": 1}, [job], ill, 1000, 30).drop == ()
+
+
+def test_of_many_jobs_that_were_taken_back_as_many_are_replaced_as_are_submitted_at_once():
+    there = [JobView(f"{i}", "cpu", i, requeued_s=0) for i in range(2 * SUBMITTED_AT_ONCE)]
+    decision = decide({"cpu": len(there)}, there, {"cpu": Health()}, 100, 30)
+    assert len(decision.drop) == len(decision.submit) == SUBMITTED_AT_ONCE
 
 
 def test_jobs_that_have_not_started_are_let_go_before_any_that_idles_and_the_youngest_first():

@@ -3,6 +3,7 @@
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -24,6 +25,7 @@ from slurm.runs import (
 
 from ibl_dask.deploy import cluster, keeper
 from ibl_dask.deploy.connect import connect
+from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import OnCluster
 
 pytestmark = pytest.mark.slurm
@@ -166,6 +168,100 @@ def test_a_preempted_job_is_requeued_and_its_worker_comes_back(slurm, session, u
         assert state.n_submitted == 1
         n_executions, n_chunks = watched.executions()
     assert n_executions == n_chunks + 1
+
+
+def test_a_preempted_job_that_waits_for_long_is_replaced_and_not_added_to(
+    slurm, session, undisturbed, tmp_path, monkeypatch
+):
+    """Slurm holds it for two minutes, and lets it wait as if it had been submitted then."""
+    monkeypatch.setattr(keeper, "REQUEUED_S", 3.0)
+    with connect(site(tmp_path, pool("scavenge", max_jobs=1))) as client:
+        watched = Watched(client, tmp_path)
+        watched.close_gate()
+        with going_on(session, watched) as running:
+            (victim,) = started(watched, 1)
+            before = slurm.shown(victim["job"])
+            first = slurm.submit("sleep 600", "--exclusive", f"--nodes={len(NODES)}", "--partition=cpu")
+            wait_until(lambda: slurm.shown(victim["job"])["JobState"] == "PENDING")
+            held = slurm.shown(victim["job"])
+            assert held["SubmitTime"] > before["SubmitTime"]
+            wait_until(lambda: slurm.shown(victim["job"])["JobState"] == "CANCELLED", 30)
+            state = wait_until(lambda: (found := client.cluster.pools()[0]).n_submitted == 2 and found.n_jobs and found)
+            assert (state.n_jobs, state.failure) == (1, "")
+            assert [job.state for job in slurm.jobs().values() if job.partition == "scavenge"] == ["PENDING"]
+            slurm.call("scancel", first)
+            watched.open_gate()
+            insist_on_success(running.result(90), session, undisturbed)
+        n_executions, n_chunks = watched.executions()
+        assert {line["job"] for line in watched.lines("framepass", "end")} == {str(int(first) + 1)}
+    assert n_executions == n_chunks + 1
+
+
+ONE_WORKS = ('export IBL_DASK_GPU_CHECK=$([ "$SLURMD_NODENAME" = n3 ] && echo cuda || echo none)',)
+"""The GPUs of n3 are tried, and are none; those of the other node are taken unseen."""
+
+
+def gpu_steps(tmp_path, n, seconds=0.2):
+    steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=seconds) for i in range(n)]
+    return [replace(step, resources=Resources(gpu=1, memory_gb=0.5)) for step in steps]
+
+
+def test_a_node_whose_gpu_does_not_work_is_left_out_and_the_run_finishes_on_another(slurm, tmp_path, hasty):
+    profile = site(tmp_path, pool("gpu", **{**GPU, "setup": ONE_WORKS}, max_jobs=1))
+    with connect(profile) as client:
+        watched = Watched(client, tmp_path)
+        steps = gpu_steps(tmp_path, 6)
+        watched.submit(steps, tmp_path, {}, 0)
+        assert all(record.is_ok for record in watched.completed())
+        (state,) = client.cluster.pools()
+    (left,) = state.left_out.items()
+    assert left[0] == "n3"
+    says(left[1], "NVIDIA's driver library is not there")
+    assert state.n_submitted == 2
+    lines = [line for step in steps for line in watched.lines(step.kind)]
+    assert {line["node"] for line in lines} == {"n4"}
+    (job,) = {line["job"] for line in lines}
+    assert slurm.shown(job)["ExcNodeList"] == "n3"
+
+
+def test_a_job_that_waits_already_does_not_start_on_a_node_whose_gpu_does_not_work(slurm, tmp_path, hasty):
+    """Nor on one that its profile leaves out."""
+    full = slurm.submit("sleep 600", "--partition=gpu", "--nodelist=n4", "--gres=gpu:2", "--job-name=full")
+    wait_until(lambda: slurm.jobs()[full].state == "RUNNING")
+    both = {"gpus": 2, "cores": 2, "workers_per_job": 2, "memory_gb": 2.0}
+    profile = site(tmp_path, pool("gpu", **{**GPU, **both, "setup": ONE_WORKS}, directives=("--exclude=n1",)))
+    with connect(profile) as client:
+        watched = Watched(client, tmp_path)
+        steps = gpu_steps(tmp_path, 12)
+        watched.submit(steps, tmp_path, {}, 0)
+
+        def ours():
+            return {job.state: job.id for job in slurm.jobs().values() if job.name.startswith("ibl")}
+
+        waiting = wait_until(lambda: len(found := ours()) == 2 and "RUNNING" in found and found.get("PENDING"))
+        slurm.call("scontrol", "hold", waiting)  # or it would start before anybody knows
+        assert slurm.shown(waiting)["ExcNodeList"] == "n1"
+        wait_until(lambda: slurm.shown(waiting)["ExcNodeList"] == "n1,n3")
+        slurm.call("scontrol", "release", waiting)
+        slurm.call("scancel", full)
+        assert all(record.is_ok for record in watched.completed())
+    lines = [line for step in steps for line in watched.lines(step.kind)]
+    assert {line["node"] for line in lines} == {"n4"}
+
+
+def test_a_pool_none_of_whose_gpus_works_is_given_up_with_what_is_wrong_on_each_node(slurm, tmp_path, hasty):
+    """Not with what Slurm says when no node is left; and no job waits for ever."""
+    tried = ("export IBL_DASK_GPU_CHECK=cuda",)
+    with connect(site(tmp_path, pool("gpu", **{**GPU, "setup": tried}, max_jobs=5))) as client:
+        executor = OnCluster(client)
+        executor.submit(gpu_steps(tmp_path, 12), tmp_path, {}, 0)
+        records = list(executor.completed())
+        (state,) = client.cluster.pools()
+    assert {record.status for record in records} == {"failed"}
+    says(records[0].failure.message, "the jobs of pool gpu do not start", "NVIDIA's driver library is not there")
+    says(records[0].failure.message, "n3", "n4")
+    assert state.left_out.keys() == {"n3", "n4"}
+    wait_until(lambda: not slurm.jobs(), 10)
 
 
 @pytest.mark.slow_slurm
