@@ -215,7 +215,8 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
     n_frames = max(REFERENCE_FRAMES, round(minutes * 60 * fps / 1000) * 1000)
     session, video = make_session(root, label, n_frames)
     short, short_video = make_session(root, label, REFERENCE_FRAMES)
-    tenth, _ = make_session(root, label, max(1000, n_frames // 10000 * 1000))
+    n_tenth = max(1000, n_frames // 10000 * 1000)
+    tenth, _ = make_session(root, label, n_tenth)
     plain = PlainProcesses()
     with connect(this_machine(2, dashboard_port=0)) as client:
         timed_run(tenth, root, client=client)
@@ -263,7 +264,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         f"Dask costs {statistics.median(dask):+.1f} % of the wall time (each turn: {say_percents(dask)}), "
         f"{statistics.median(dask_cores):+.1f} % of the core time (each turn: {say_percents(dask_cores)}).",
         "",
-        f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_frames // 10000 * 1000:,} frames, "
+        f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_tenth:,} frames, "
         f"{peak} MB after {n_frames:,}.",
         "",
         say_reducers(short_video, label),

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.description import Camera
-from ibl_dask.model.step import Failure
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
@@ -17,7 +16,6 @@ from ibl_dask.store.frames import read_stored
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.tasks.foreign import ForeignTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.compress import find_raw_video, recorded_chunks
 from ibl_dask.tasks.steps.convert import is_wanted
@@ -139,11 +137,10 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
     rates = Rates() if rates is None else rates
     found: dict[str, TaskForecast] = {}
     made: set[str] = set()
-    missing: dict[str, Failure] = {}
     for spec in pipeline.specs:
         task = pipeline.tasks[spec.name]
         if has_method(type(task)):  # a lab's own, whatever it builds on
-            found[spec.name] = _other(spec, task, found, rates, missing)
+            found[spec.name] = _other(spec, task, found, rates)
         elif isinstance(task, VideoRegisterRaw):
             is_there = task.workspace.registration_file.exists()
             why: Why = "listed anew" if is_there else "missing output"
@@ -160,7 +157,7 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
                 spec, [_timed(task, camera, rates, camera.label in made) for camera in task.described]
             )
         else:
-            found[spec.name] = _other(spec, task, found, rates, missing)
+            found[spec.name] = _other(spec, task, found, rates)
     return list(found.values())
 
 
@@ -175,17 +172,11 @@ def _sum(spec: TaskSpec, cameras: Sequence[CameraForecast]) -> TaskForecast:
     return TaskForecast(spec.name, why, detail, tuple(cameras), sum(camera.core_s for camera in cameras))
 
 
-def _other(
-    spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates: Rates, missing: dict[str, Failure]
-) -> TaskForecast:
+def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates: Rates) -> TaskForecast:
     """Forecast a task that is not one of ours on cameras: what it waits for, what changed, how long it took before."""
     held = [name for name in spec.parents if name in found and found[name].why in _HOLDING]
-    label = spec.executable
-    if isinstance(task, ForeignTask) and not task.needs_alyx:
-        label = task.environment
-    obstacle = missing.get(label) or task.obstacle()
+    obstacle = task.obstacle()
     if obstacle is not None:
-        missing[label] = obstacle  # the same for all tasks of an environment, and asked often
         return TaskForecast(spec.name, _OBSTACLES[obstacle.kind], obstacle.message)
     if held:
         return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")
