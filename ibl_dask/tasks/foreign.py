@@ -17,7 +17,7 @@ from ibl_dask.tasks.steps.method import in_place_obstacle
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.walk import describe
 
-OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "DLC"})
+OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "EphysRegisterRaw", "RawEphysQC", "DLC"})
 """Classes of the field whose work is with Alyx, or that ask it for something before they start."""
 SETTINGS = ("force", "machine", "dlcenv", "scripts")
 """What may be set on a task after it was built, and goes with it to where it runs."""
@@ -81,7 +81,7 @@ class ForeignTask(Task):
 
     def obstacle(self) -> Failure | None:
         try:
-            self.environments.holding(self.environment, self.plain.executable.split(".")[0])
+            self.environments.serving(self.environment, self.plain.executable)
         except MissingEnvironment as error:
             return describe(error)
         if self.needs_alyx:
