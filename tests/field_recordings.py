@@ -30,11 +30,6 @@ LINES = {
     "bpod": 16,
 }
 """Lines of the NI-DAQ, as the field's default maps have them: ephys rigs have a probe's on 3, widefield rigs frames."""
-WIRING = {
-    "SYSTEM": "3B",
-    "SYNC_WIRING_DIGITAL": {f"P0.{number}": name for name, number in LINES.items() if number < 16},
-    "SYNC_WIRING_ANALOG": {"AI0": "bpod"},
-}
 DAQ_START_S = 1.5
 """How long the NI-DAQ ran before the Bpod."""
 DRIFT = 1 + 2e-5
@@ -130,11 +125,17 @@ def probe_pulses(duration_s: float) -> Floats:
     return np.arange(0.25, duration_s - 0.6, 0.5)
 
 
-def record_daq(folder: Path, fronts: Fronts, header: Path, duration_s: float) -> None:
-    """Write what a NI-DAQ records, with the map of its lines."""
+def record_daq(folder: Path, fronts: Fronts, header: Path, duration_s: float, third: str = "imec_sync") -> None:
+    """Write what a NI-DAQ records, with the map of its lines; the third is that of a probe or of a microscope."""
+    digital = {f"P0.{number}": name for name, number in LINES.items() if number not in (LINES["bpod"], LINES[third])}
+    wiring = {
+        "SYSTEM": "3B",
+        "SYNC_WIRING_DIGITAL": {**digital, f"P0.{LINES[third]}": third},
+        "SYNC_WIRING_ANALOG": {"AI0": "bpod"},
+    }
     folder.mkdir(parents=True)
     path = write_recording(folder, *fronts, header, duration_s=duration_s)
-    path.with_suffix(".wiring.json").write_text(json.dumps(WIRING))
+    path.with_suffix(".wiring.json").write_text(json.dumps(wiring))
 
 
 def changes_of(times_s: Floats, polarities: NDArray[np.int64]) -> Floats:

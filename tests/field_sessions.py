@@ -63,7 +63,7 @@ def write_passive(folder: Path, data_folder: Path) -> None:
 def write_widefield(folder: Path, data_folder: Path) -> None:
     """Write a session of a widefield rig without cameras."""
     pulses = record_widefield(folder / "raw_widefield_data", n_frames=256)
-    record_daq(folder / "raw_sync_data", pulses, header_in(data_folder), float(pulses[0][-1]) + 1)
+    record_daq(folder / "raw_sync_data", pulses, header_in(data_folder), float(pulses[0][-1]) + 1, "frame_trigger")
     sync = {"nidq": {**NIDQ["nidq"], "collection": "raw_sync_data"}}
     widefield = {"widefield": {"widefield": {"collection": "raw_widefield_data", "sync_label": "frame_trigger"}}}
     describe(folder, sync, widefield, {})

@@ -1,4 +1,4 @@
-"""What tasks of other packages are kept from where there is no database, and packages that they need besides their own."""
+"""What tasks of other packages are kept from without a database, and packages that they need besides their own."""
 
 from __future__ import annotations
 
