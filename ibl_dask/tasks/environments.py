@@ -34,7 +34,7 @@ _FURTHER = {
     "ibllib.pipes.widefield_tasks.WidefieldSync": ("labcams",),
     "ibllib.pipes.widefield_tasks.WidefieldPreprocess": ("wfield",),
 }
-"""Task -> packages that it calls, and that its own package neither requires nor misses before."""
+"""Task -> packages that it calls beside its own, which neither requires them nor says at once that they are missing."""
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 is_there = importlib.util.find_spec(sys.argv[1]) is not None

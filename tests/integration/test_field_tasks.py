@@ -242,9 +242,17 @@ def test_spike_sorting_waits_for_its_own_environment(sessions: dict[str, Beside]
 
 
 def test_a_package_that_the_environment_lacks_holds_back_what_calls_it_and_its_children_alone(
+    reference: Reference,  # noqa: F811
     sessions: dict[str, Beside],
 ) -> None:
+    """By hand the class fails as if it were a fault of the session."""
     widefield = sessions["widefield"]
+    for cls in ("WidefieldCompress", "WidefieldSync"):
+        called = call_by_hand(
+            reference, widefield.by_hand, Path("/"), set(classes_of(widefield.by_hand).values()) - {cls}
+        )
+        assert called[cls]["status"] == -1
+        assert "NameError: name " in called[cls]["log"]
     assert {cls: widefield.statuses[cls] for cls in OF_WIDEFIELD} == {
         "WidefieldCompress": "Waiting",
         "WidefieldPreprocess": "Held",
