@@ -264,8 +264,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         f"Dask costs {statistics.median(dask):+.1f} % of the wall time (each turn: {say_percents(dask)}), "
         f"{statistics.median(dask_cores):+.1f} % of the core time (each turn: {say_percents(dask_cores)}).",
         "",
-        f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_tenth:,} frames, "
-        f"{peak} MB after {n_frames:,}.",
+        f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_tenth:,} frames, {peak} MB after {n_frames:,}.",
         "",
         say_reducers(short_video, label),
         "",

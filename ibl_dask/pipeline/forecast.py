@@ -177,7 +177,7 @@ def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates:
     held = [name for name in spec.parents if name in found and found[name].why in _HOLDING]
     obstacle = task.obstacle()
     if obstacle is not None:
-        return TaskForecast(spec.name, _OBSTACLES[obstacle.kind], obstacle.message)
+        return TaskForecast(spec.name, _OBSTACLES.get(obstacle.kind, "waits"), obstacle.message)
     if held:
         return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")
     review = task.review()

@@ -29,6 +29,12 @@ _ROUTES = {
     "mpci.chronic.roicat": "roicat",
 }
 """Start of a task's dotted path -> environment; the longest counts."""
+_FURTHER = {
+    "ibllib.pipes.widefield_tasks.WidefieldCompress": ("labcams",),
+    "ibllib.pipes.widefield_tasks.WidefieldSync": ("labcams",),
+    "ibllib.pipes.widefield_tasks.WidefieldPreprocess": ("wfield",),
+}
+"""Task -> packages that it calls beside its own, which neither requires them nor says at once that they are missing."""
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 is_there = importlib.util.find_spec(sys.argv[1]) is not None
@@ -101,6 +107,19 @@ class Environments:
                 do=f"install {package} there, or name another environment",
             )
         return python, version
+
+    def serving(self, label: str, executable: str) -> tuple[Path, str]:
+        """Return the python of an environment that holds all that a task calls, and the version of the task's package.
+
+        Raises
+        ------
+        MissingEnvironment
+            If there is none; see `holding`.
+        """
+        found = self.holding(label, executable.split(".")[0])
+        for package in _FURTHER.get(executable, ()):
+            self.holding(label, package)
+        return found
 
 
 def environment_of(executable: str) -> str:

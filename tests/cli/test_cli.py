@@ -331,9 +331,10 @@ def test_of_tasks_whose_environment_is_there_only_those_that_need_the_database_w
     assert code == 0, text
     (told,) = json.loads(text)["sessions"]
     tasks = {task["task"]: task for task in told["tasks"]}
-    assert "needs Alyx" in tasks["ExperimentDescriptionRegisterRaw"]["detail"]
+    for name in ("ExperimentDescriptionRegisterRaw", "EphysRegisterRaw"):
+        assert "needs Alyx" in tasks[name]["detail"]
     assert tasks["SyncRegisterRaw"]["runs"]
-    assert tasks["EphysRegisterRaw"]["runs"]
+    assert tasks["RegisterRaw__iblrig_tasks_ephysChoiceWorld_00"]["runs"]
 
 
 def test_a_run_says_which_nodes_its_pools_left_out_and_why(capsys):

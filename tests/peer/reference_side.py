@@ -460,14 +460,32 @@ def task_signature(name, session, arguments):
 
 
 @call
-def run_task(executable, session, arguments):
-    """Run a task of the reference on files alone."""
+def run_task(executable, session, arguments, given=None, path=None):
+    """Run a task of the reference on files alone, with programs of a folder of their own."""
     import importlib
 
     module, name = executable.rsplit(".", 1)
-    task = getattr(importlib.import_module(module), name)(session, one=None, location="local", **arguments)
-    status = task.run()
+    usual = os.environ["PATH"]
+    os.environ["PATH"] = os.pathsep.join([*([] if path is None else [path]), usual])
+    try:
+        task = getattr(importlib.import_module(module), name)(Path(session), one=None, location="local", **arguments)
+        status = task.run(**(given or {}))
+    finally:
+        os.environ["PATH"] = usual
     return {"status": status, "outputs": [str(path) for path in task.outputs or ()], "log": task.log}
+
+
+@call
+def write_tdms(path, rate, volts, bits):
+    """Write samples of one analogue line and of the digital ones, as the software of a DAQ does."""
+    from nptdms import ChannelObject, GroupObject, TdmsWriter
+
+    with TdmsWriter(path) as writer:
+        for group, channel, samples in (("Analog", "AI7", volts), ("Digital", "Digital", bits)):
+            writer.write_segment(
+                [GroupObject(group, properties={"ScanRate": float(rate)}), ChannelObject(group, channel, samples)]
+            )
+    return {}
 
 
 # -- asking and answering ------------------------------------------------------------------------------------------

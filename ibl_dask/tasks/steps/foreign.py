@@ -65,7 +65,7 @@ def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> 
     TaskFailed
         If it failed.
     """
-    python, version = request.environments.holding(request.environment, request.executable.split(".")[0])
+    python, version = request.environments.serving(request.environment, request.executable)
     log = workspace.session.own / "logs" / f"{request.name}.log"
     mark = _mark(request, version)
     done = review_foreign(workspace, request, version).facts
@@ -108,13 +108,14 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
     }
     asked.write_text(json.dumps(content))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(request.cpu))
+    plain = {"NO_COLOR": "1"}  # what it logs is read in files and in messages
     lease = _lease(workspace)
     try:
         status = run_child(
             [str(python), str(program), str(asked), str(answered)],
             folder=folder,
             log=log,
-            variables={**clean_environment(python), **threads, "HOME": str(folder), "MPLBACKEND": "Agg"},
+            variables={**clean_environment(python), **threads, **plain, "HOME": str(folder), "MPLBACKEND": "Agg"},
             timeout_s=request.timeout_s,
             is_cancelled=lambda: lease is not None and _lease(workspace) != lease,
         )

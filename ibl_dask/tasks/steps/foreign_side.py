@@ -8,7 +8,9 @@ it does.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
+import logging
 import os
 import signal
 import sys
@@ -19,6 +21,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+OF_DATABASE = ("update", "upload", "upload_plots")
+"""What tasks call the parts of their run that write to the database, where these can be left out."""
 GRACE_S = 5
 """Between the request to end and the end, s."""
 
@@ -43,13 +47,14 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     """Run a task and say how it went."""
     module, name = request["executable"].rsplit(".", 1)
     found = getattr(importlib.import_module(module), name)
-    task = found(request["session"], one=None, location="local", **request["arguments"])
+    task = found(Path(request["session"]), one=None, location="local", **request["arguments"])
     for attribute, value in request["settings"].items():
         setattr(task, attribute, Path(value) if attribute in ("dlcenv", "scripts") else value)
+    given = {**without_database(task), **request["given"]}
     errors: list[Exception] = []
     for method in ("setUp", "_run"):
         note_errors(task, method, errors)
-    status = task.run(**request["given"])
+    status = task.run(**given)
     outputs = None if task.outputs is None else [str(path) for path in listed(task.outputs)]
     inputs, missing_inputs = looked_up(task, "input_files")
     answer = {
@@ -64,6 +69,22 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     if status == 0 and outputs is not None:
         answer["missing_outputs"] = looked_up(task, "output_files")[1]
     return answer
+
+
+def without_database(task: Any) -> dict[str, Any]:
+    """Keep a task from the database, and return what its run is told for that.
+
+    There is none. Some tasks find out only when their files are made, and fail; what they have for the database is left
+    out instead, and stays in the session for those who have one.
+    """
+    if hasattr(task, "register_snapshots"):
+        task.register_snapshots = leave_snapshots
+    return dict.fromkeys((name for name in OF_DATABASE if name in inspect.signature(task._run).parameters), False)
+
+
+def leave_snapshots(*_: Any, **__: Any) -> None:
+    """Register no snapshots."""
+    logging.getLogger("ibllib").info("snapshots are not registered: there is no database")
 
 
 def note_errors(task: Any, method: str, errors: list[Exception]) -> None:
