@@ -14,6 +14,7 @@ from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.deck import build_task
+from ibl_dask.tasks.environments import Environments, as_environments
 from ibl_dask.tasks.steps.report import report
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video import VideoSyncQcBpod
@@ -123,7 +124,7 @@ def make_pipeline(
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    planned, notes = plan_tasks(session, tasks, specs, pose)
+    planned, notes = plan_tasks(session, tasks, specs, pose, as_environments(options.get("environments")))
     common = {"work_dir": folder, "overwrite": overwrite}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
     clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
@@ -136,11 +137,12 @@ def plan_tasks(
     tasks: Sequence[str] | None = None,
     specs: Sequence[TaskSpec] | None = None,
     pose: Sequence[str] | None = None,
+    environments: Environments | None = None,
 ) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
     """Return the tasks of a session as plain data, and what is to be said of them; see `make_pipeline`."""
     notes: list[str] = []
     if specs is None:
-        plan = plan_session(session.description, session.path, pose)
+        plan = plan_session(session.description, session.path, pose, environments)
         specs = plan.specs
         notes += [str(problem) for problem in plan.problems]
         if session.description.origin == "protocol":

@@ -12,10 +12,12 @@ from ibl_dask.pipeline.devices.audio import plan_audio
 from ibl_dask.pipeline.devices.behaviour import plan_behaviour
 from ibl_dask.pipeline.devices.catalogue import field_task
 from ibl_dask.pipeline.devices.ephys import plan_ephys
-from ibl_dask.pipeline.devices.imaging import plan_mesoscope, plan_photometry
+from ibl_dask.pipeline.devices.imaging import plan_photometry
 from ibl_dask.pipeline.devices.sync import plan_sync
 from ibl_dask.pipeline.devices.video import plan_video
 from ibl_dask.pipeline.devices.widefield import plan_widefield
+from ibl_dask.pipeline.elsewhere import plan_elsewhere
+from ibl_dask.tasks.environments import Environments
 
 _DEVICES = ("cameras", "neuropixel", "microphone", "widefield", "mesoscope", "neurophotometrics")
 
@@ -30,7 +32,12 @@ class SessionPlan:
     """What was left out or could not be understood, and why."""
 
 
-def plan_session(description: ExperimentDescription, session: Path, pose: Sequence[str] | None = None) -> SessionPlan:
+def plan_session(
+    description: ExperimentDescription,
+    session: Path,
+    pose: Sequence[str] | None = None,
+    environments: Environments | None = None,
+) -> SessionPlan:
     """Turn a description into tasks. A device that makes no sense is reported and does not stop the others.
 
     Parameters
@@ -38,9 +45,11 @@ def plan_session(description: ExperimentDescription, session: Path, pose: Sequen
     description : ExperimentDescription
         What was recorded.
     session : Path
-        The session folder; looked into only for the headers of probes.
+        The session folder; looked into for the headers of probes, and by planners of other packages.
     pose : sequence of str, optional
         Pose estimators wanted, `dlc` or `lightning_pose`; see `plan_video`.
+    environments : Environments, optional
+        Where packages are that plan devices of their own; see `plan_elsewhere`.
 
     Returns
     -------
@@ -58,12 +67,13 @@ def plan_session(description: ExperimentDescription, session: Path, pose: Sequen
         plan_audio(description, clock),
         plan_widefield(description, clock),
         plan_photometry(description),
-        plan_mesoscope(description),
     ):
         specs += planned
         problems += wrong
     specs, twice = _unique(specs)
-    problems += twice
+    planned, wrong = plan_elsewhere(description, session, sort_specs(specs), environments or Environments())
+    specs, again = _unique([*specs, *planned])
+    problems += [*twice, *wrong, *again]
     unknown = [kind for kind in description.devices if kind not in _DEVICES]
     problems += [Problem(kind, "no task is known for such a device") for kind in unknown]
     return SessionPlan(sort_specs(specs), (*description.problems, *problems))

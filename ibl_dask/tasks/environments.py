@@ -122,6 +122,11 @@ class Environments:
         return found
 
 
+def as_environments(given: Environments | Mapping[str, str] | None) -> Environments:
+    """Return environments that are given as such, or as a mapping of labels to places."""
+    return given if isinstance(given, Environments) else Environments(given or {})
+
+
 def environment_of(executable: str) -> str:
     """Return the label of the environment that a task runs in, where nothing else is said.
 

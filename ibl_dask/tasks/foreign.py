@@ -11,7 +11,7 @@ from ibl_dask.errors import MissingDatabase, MissingEnvironment
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.tasks.environments import Environments, environment_of
+from ibl_dask.tasks.environments import Environments, as_environments, environment_of
 from ibl_dask.tasks.steps.foreign import Request, review_foreign, run_foreign
 from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.steps.method import in_place_obstacle
@@ -55,7 +55,7 @@ class ForeignTask(Task):
     ) -> None:
         super().__init__(session_path, **kwargs)
         self.plain = spec
-        self.environments = environments if isinstance(environments, Environments) else Environments(environments or {})
+        self.environments = as_environments(environments)
         self.priority, self.level = spec.priority, spec.level
         self.cpu, self.gpu, self.ram = spec.resources.cpu, spec.resources.gpu, spec.resources.memory_gb
         self.time_out_secs = getattr(spec, "time_out_secs", self.time_out_secs)

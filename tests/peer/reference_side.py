@@ -355,6 +355,23 @@ def plan(session):
 
 
 @call
+def plan_with(session, planner, folder):
+    """The tasks of a session, with a planner of mpci in this environment."""
+    package = Path(folder) / "mpci" / "alyx"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "pipeline.py").write_text(planner)
+    sys.path.insert(0, folder)
+    try:
+        return plan(session)
+    finally:
+        sys.path.remove(folder)
+        for name in [name for name in sys.modules if name.split(".")[0] == "mpci"]:
+            del sys.modules[name]
+
+
+@call
 def write_plan(session):
     """Write `pipeline_tasks.yaml`."""
     from ibllib.pipes.dynamic_pipeline import make_pipeline, make_pipeline_dict

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from ibl_dask.model.description_merge import merge_descriptions
 from ibl_dask.model.legacy import legacy_content
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.devices.catalogue import FIELD_TASKS
+from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.specs import SessionPlan, plan_session
 from ibl_dask.store.specs import read_specs, write_specs
+from ibl_dask.tasks.foreign import ForeignTask
 
 if TYPE_CHECKING:
     from peer.reference import Answer, Reference
@@ -433,6 +436,77 @@ def test_a_mesoscope_is_left_to_its_own_package_by_both(reference: Reference, se
     answer = reference.ask("plan", session=str(folder))
     assert "mesoscope" in answer["errors"]
     assert [problem.part for problem in plan_of(folder).problems] == ["mesoscope"]
+
+
+PLANNER = """
+def plan(session_path, context=None):
+    before = [task["name"] for task in context["tasks"]]
+    return {
+        "MesoscopePreprocess": {
+            "name": "MesoscopePreprocess", "executable": "mpci.suite2p.task.MesoscopePreprocess", "priority": 80,
+            "cpu": -1, "ram": 16, "time_out_sec": 7200, "job_size": "large", "env": "mpci",
+            "arguments": {"device_collection": str(session_path.name), "n_before": len(before)}, "parents": [],
+        },
+        "MesoscopeSync": {
+            "name": "MesoscopeSync", "executable": "mpci.tasks.MesoscopeSync", "arguments": {},
+            "parents": [next(name for name in before if name.startswith("SyncPulses"))],
+        },
+    }
+"""
+
+
+def make_mpci(folder: Path, planner: str) -> Path:
+    """Return a python that holds the reference and a stand-in for mpci, which PyPI does not have: a planner alone."""
+    package = folder / "site" / "mpci" / "alyx"
+    package.mkdir(parents=True)
+    (package.parent / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    (package / "pipeline.py").write_text(planner)
+    python = folder / "bin" / "python"
+    python.parent.mkdir()
+    peer = os.environ["IBL_DASK_PEER_PYTHON"]
+    python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}/site" exec "{peer}" "$@"\n')
+    python.chmod(0o755)
+    return python
+
+
+def test_a_mesoscope_is_planned_by_its_own_package_where_that_is_installed(
+    reference: Reference, sessions, tmp_path: Path
+) -> None:
+    """Through the field's own program for that, told of the other tasks as the reference tells it."""
+    folder = sessions(changed(devices={"mesoscope": {"mesoscope": {"collection": "raw_imaging_data_*"}}}))
+    places = {"mpci": str(make_mpci(tmp_path / "mpci", PLANNER))}
+    made = make_pipeline(folder, environments=places)
+    core = {spec.name for spec in plan_of(folder).specs}
+    specs = {spec.name: spec for spec in made.specs}
+    assert specs.keys() == core | {"MesoscopePreprocess", "MesoscopeSync"}
+    preprocess = specs["MesoscopePreprocess"]
+    assert dict(preprocess.arguments) == {"device_collection": folder.name, "n_before": len(core)}
+    assert (preprocess.priority, preprocess.resources.memory_gb, preprocess.job_size) == (80, 16, "large")
+    assert specs["MesoscopeSync"].parents == ("SyncPulses_nidq",)
+    assert specs["MesoscopeSync"].level == specs["SyncPulses_nidq"].level + 1
+    assert not [note for note in made.notes if note.startswith("mesoscope")]
+    task = made.tasks["MesoscopeSync"]
+    assert isinstance(task, ForeignTask)
+    assert (task.environment, task.obstacle()) == ("mpci", None)
+    answer = reference.ask("plan_with", session=str(folder), planner=PLANNER, folder=str(tmp_path / "theirs"))
+    theirs = {spec["name"]: spec for spec in answer["specs"]}
+    for name in ("MesoscopePreprocess", "MesoscopeSync"):
+        # How many tasks there are beside it differs by those that the reference forgets or plans otherwise.
+        for part in ("executable", "parents", "priority", "cpu", "ram", "job_size"):
+            assert specs[name].to_dict()[part] == theirs[name][part]
+
+
+def test_a_planner_that_fails_costs_its_own_device_and_is_quoted(sessions, tmp_path: Path) -> None:
+    folder = sessions(changed(devices={"mesoscope": {"mesoscope": {"collection": "raw_imaging_data_*"}}}))
+    places = {
+        "mpci": str(make_mpci(tmp_path / "mpci", "def plan(session_path, context=None): raise OSError('no header')"))
+    }
+    made = make_pipeline(folder, environments=places)
+    assert {spec.name for spec in made.specs} == {spec.name for spec in plan_of(folder).specs}
+    (note,) = (note for note in made.notes if note.startswith("mesoscope"))
+    assert "mpci.alyx.pipeline:plan does not plan it" in note
+    assert note.endswith("OSError: no header")
 
 
 def test_photometry_is_planned_where_the_reference_forgets_it(reference: Reference, sessions) -> None:

@@ -1,4 +1,4 @@
-"""Tasks of devices whose classes are outside the field's main package: fibre photometry and the mesoscope."""
+"""Tasks of fibre photometry, whose classes are outside the field's main package."""
 
 from __future__ import annotations
 
@@ -28,14 +28,3 @@ def plan_photometry(description: ExperimentDescription) -> tuple[list[TaskSpec],
     elif not is_passive:
         names.append("FibrePhotometryDAQSync")
     return [field_task(name, name, {}) for name in names], []
-
-
-def plan_mesoscope(description: ExperimentDescription) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return what is to be said of a mesoscope: its own package knows its tasks."""
-    if "mesoscope" not in description.devices:
-        return [], []
-    text = (
-        "its tasks are known to the package mpci alone; list them in its environment with "
-        "`python -m ibllib.pipes.plan mpci.alyx.pipeline:plan SESSION`"
-    )
-    return [], [Problem("mesoscope", text)]
