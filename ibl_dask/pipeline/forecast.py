@@ -17,6 +17,7 @@ from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
 from ibl_dask.tasks.register import VideoRegisterRaw
+from ibl_dask.tasks.steps import kept
 from ibl_dask.tasks.steps.compress import find_raw_video, recorded_chunks
 from ibl_dask.tasks.steps.convert import is_wanted
 from ibl_dask.tasks.steps.frames import chunk_is_done
@@ -27,33 +28,11 @@ from ibl_dask.tasks.video import VideoSyncQc
 from ibl_dask.video.outline import VideoOutline, read_outline
 from ibl_dask.video.plan import split_for_encoding, split_video
 
-Why = Literal[
-    "missing output",
-    "changed output",
-    "changed input",
-    "changed parameters",
-    "forced",
-    "no record",
-    "listed anew",
-    "nothing to do",
-    "unusable",
-    "environment missing",
-    "needs Alyx",
-    "results elsewhere",
-    "waits",
-    "no input",
-]
-"""Why a task would run, or not: the first seven run."""
+Why = Literal[kept.Why, "listed anew", "environment missing", "needs Alyx", "results elsewhere", "waits", "no input"]
+"""Why a task would run, or not."""
 
-RUNNING: tuple[Why, ...] = (
-    "missing output",
-    "changed output",
-    "changed input",
-    "changed parameters",
-    "forced",
-    "no record",
-    "listed anew",
-)
+RUNNING: tuple[Why, ...] = (*kept.WORKING, "listed anew")
+"""Those of them for which it runs."""
 _OBSTACLES: Mapping[str, Why] = {
     "MissingEnvironment": "environment missing",
     "MissingDatabase": "needs Alyx",

@@ -30,7 +30,16 @@ Why = Literal[
     "unusable",
     "nothing to do",
 ]
-"""Why a task would run; the last two say that it would not do any work."""
+"""Why a task would run, or not."""
+WORKING: tuple[Why, ...] = (
+    "missing output",
+    "changed output",
+    "changed input",
+    "changed parameters",
+    "forced",
+    "no record",
+)
+"""Those of them that mean work."""
 Identities = Mapping[str, Mapping[str, int]]
 """Path -> what tells a file from another version of it: its size and when it was last changed."""
 
