@@ -9,8 +9,9 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from ibl_dask.tasks.steps.child import run_child
 from ibl_dask.tasks.steps.inputs import Facts, Records
 from ibl_dask.tasks.steps.kept import Identities, Kept, Review, identities, keep, mark_of, read_kept
 from ibl_dask.tasks.steps.method import read_log, tail
+
+Fits = Callable[[str], object]
+"""Something true where a name matches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,20 +240,26 @@ def _keep(
 def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
     """Return the files that match patterns of another package, at any depth as it takes them; none of ours."""
     session, own = str(workspace.session.path), str(workspace.session.own)
-    # A plan asks this of every task, so nothing is built for a file that does not match.
-    wanted = [[re.compile(fnmatch.translate(part)).match for part in _from_below(pattern)] for pattern in patterns]
+    wanted = _compiled(tuple(patterns))
     found: list[str] = []
+    # A plan asks this of every task, so nothing is built for a file that does not match.
     for folder, folders, names in os.walk(session):
         folders[:] = [name for name in folders if os.path.join(folder, name) != own]  # noqa: PTH118
         above = _from_below(folder.removeprefix(session))
-        for name in names:
-            place = (name, *above)
-            if any(
-                len(parts) <= len(place) and all(fits(part) for fits, part in zip(parts, place, strict=False))
-                for parts in wanted
-            ):
-                found.append(os.path.join(folder, name))  # noqa: PTH118
+        matching = (name for name in names if any(f(name) and _all_fit(others, above) for f, *others in wanted))
+        found.extend(os.path.join(folder, name) for name in matching)  # noqa: PTH118
     return identities(found)
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> list[list[Fits]]:
+    """Return for each pattern what its parts match, the name of the file first and then the folders above it."""
+    parts = (_from_below(pattern) for pattern in patterns)
+    return [[re.compile(fnmatch.translate(part)).match for part in each] for each in parts if each]
+
+
+def _all_fit(wanted: Sequence[Fits], folders: Sequence[str]) -> bool:
+    return len(wanted) <= len(folders) and all(fits(name) for fits, name in zip(wanted, folders, strict=False))
 
 
 def _from_below(path: str) -> list[str]:
