@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.description import ExperimentDescription, Problem
-from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.tasks.environments import Environments, clean_environment
 
 PLANNERS: Mapping[str, tuple[str, str]] = {"mesoscope": ("mpci", "mpci.alyx.pipeline:plan")}
@@ -44,11 +44,16 @@ def plan_elsewhere(
             continue
         try:
             python, _ = environments.holding(label, target.split(".")[0])
-            specs += _ask(python, target, session, known)
         except IblDaskError as error:
             problems.append(Problem(kind, f"its tasks are known to {target.split('.')[0]} alone, and {error}"))
+            continue
+        try:
+            planned = _ask(python, target, session, known)
+            sort_specs([*known, *specs, *planned])  # parents that are not there, say, would stop the whole session
         except (OSError, ValueError, subprocess.SubprocessError) as error:
             problems.append(Problem(kind, f"{target} does not plan it: {error}"))
+        else:
+            specs += planned
     return specs, problems
 
 

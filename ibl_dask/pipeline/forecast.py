@@ -25,6 +25,7 @@ from ibl_dask.tasks.steps.inputs import find_video
 from ibl_dask.tasks.steps.method import has_method
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video import VideoSyncQc
+from ibl_dask.tasks.walk import describe
 from ibl_dask.video.outline import VideoOutline, read_outline
 from ibl_dask.video.plan import split_for_encoding, split_video
 
@@ -159,7 +160,10 @@ def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates:
         return TaskForecast(spec.name, _OBSTACLES.get(obstacle.kind, "waits"), obstacle.message)
     if held:
         return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")
-    review = task.review()
+    try:
+        review = task.review()
+    except Exception as error:  # noqa: BLE001  # a lab's code; the run fails this task alone, for the same reason
+        review = kept.Review("unusable", f"{spec.name}: {describe(error).message}")
     if review.why not in RUNNING:
         before = [name for name in spec.parents if name in found and found[name].runs]
         unless = f", unless {', '.join(before)} leaves something new" if before and review.facts is not None else ""

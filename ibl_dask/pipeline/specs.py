@@ -72,8 +72,8 @@ def plan_session(
         problems += wrong
     specs, twice = _unique(specs)
     planned, wrong = plan_elsewhere(description, session, sort_specs(specs), environments or Environments())
-    specs, again = _unique([*specs, *planned])
-    problems += [*twice, *wrong, *again]
+    specs += planned
+    problems += [*twice, *wrong]
     unknown = [kind for kind in description.devices if kind not in _DEVICES]
     problems += [Problem(kind, "no task is known for such a device") for kind in unknown]
     return SessionPlan(sort_specs(specs), (*description.problems, *problems))

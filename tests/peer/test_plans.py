@@ -497,16 +497,28 @@ def test_a_mesoscope_is_planned_by_its_own_package_where_that_is_installed(
             assert specs[name].to_dict()[part] == theirs[name][part]
 
 
-def test_a_planner_that_fails_costs_its_own_device_and_is_quoted(sessions, tmp_path: Path) -> None:
+ORPHAN = """
+def plan(session_path, context=None):
+    return [{"name": "MesoscopeSync", "executable": "mpci.tasks.MesoscopeSync", "parents": ["Nobody"]}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("planner", "said"),
+    [
+        ("def plan(session_path, context=None): raise OSError('no header')", "OSError: no header"),
+        (ORPHAN, "MesoscopeSync waits for a task that is not there"),
+    ],
+)
+def test_a_planner_that_fails_costs_its_own_device_and_is_quoted(
+    sessions, tmp_path: Path, planner: str, said: str
+) -> None:
     folder = sessions(changed(devices={"mesoscope": {"mesoscope": {"collection": "raw_imaging_data_*"}}}))
-    places = {
-        "mpci": str(make_mpci(tmp_path / "mpci", "def plan(session_path, context=None): raise OSError('no header')"))
-    }
-    made = make_pipeline(folder, environments=places)
+    made = make_pipeline(folder, environments={"mpci": str(make_mpci(tmp_path / "mpci", planner))})
     assert {spec.name for spec in made.specs} == {spec.name for spec in plan_of(folder).specs}
     (note,) = (note for note in made.notes if note.startswith("mesoscope"))
     assert "mpci.alyx.pipeline:plan does not plan it" in note
-    assert note.endswith("OSError: no header")
+    assert said in note
 
 
 def test_photometry_is_planned_where_the_reference_forgets_it(reference: Reference, sessions) -> None:

@@ -105,6 +105,17 @@ def test_a_task_that_cannot_be_loaded_is_unusable_and_says_why(session_folder) -
     assert "turn_tasks.Nowhere cannot be loaded" in found.detail
 
 
+def test_a_lab_s_task_that_cannot_be_asked_is_unusable_and_the_plan_goes_on(session_folder) -> None:
+    specs = [
+        TaskSpec("Odd", "turn_tasks.Odd"),
+        TaskSpec("VideoRegisterRaw", "ibllib.pipes.video_tasks.VideoRegisterRaw"),
+    ]
+    found = planned(session_folder, specs=specs)
+    assert found["Odd"].why == "unusable"
+    assert "what it promises is unknown" in found["Odd"].detail
+    assert found["VideoRegisterRaw"].runs
+
+
 def test_after_a_run_there_is_nothing_to_do(done: Path) -> None:
     found = planned(done)
     assert found["VideoSyncQC_nidq"].why == "nothing to do"

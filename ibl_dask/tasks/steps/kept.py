@@ -11,35 +11,20 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ibl_dask.store.atomic import write_text
 
 KEPT_VERSION = 2
 
-Why = Literal[
-    "missing output",
-    "changed output",
-    "changed input",
-    "changed parameters",
-    "forced",
-    "no record",
-    "unusable",
-    "nothing to do",
-]
-"""Why a task would run, or not."""
-WORKING: tuple[Why, ...] = (
-    "missing output",
-    "changed output",
-    "changed input",
-    "changed parameters",
-    "forced",
-    "no record",
-)
-"""Those of them that mean work."""
+Work = Literal["missing output", "changed output", "changed input", "changed parameters", "forced", "no record"]
+"""Why a task would run."""
+Why = Literal[Work, "unusable", "nothing to do"]
+"""The same, or why it would not."""
+WORKING: tuple[Why, ...] = get_args(Work)
 Identities = Mapping[str, Mapping[str, int]]
 """Path -> what tells a file from another version of it: its size and when it was last changed."""
 
@@ -70,7 +55,7 @@ class Kept:
     """What it returned."""
     patterns: Sequence[str] = ()
     """What its inputs are called, where it alone can tell."""
-    version: int = field(default=KEPT_VERSION)
+    version: int = KEPT_VERSION
     """Layout of the file."""
 
     def review(self, mark: str, inputs: Identities) -> Review:

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import TaskFailed
 from ibl_dask.model.step import Failure, Step, fingerprint
-from ibl_dask.store.alf import identity
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.expected import find_files
 from ibl_dask.tasks.steps.inputs import Facts, Records
@@ -35,14 +34,13 @@ def has_method(cls: type[Task]) -> bool:
 
 def method_step(task: Task) -> Step:
     """Return the step that runs a task's `_run`."""
-    files = [path for expected in task.input_files for path in find_files(task.session.roots, expected).files]
     mark = fingerprint(
         "method",
         1,
         task=f"{type(task).__module__}.{type(task).__qualname__}",
         arguments=repr(sorted(task.arguments().items())),
         given=repr(sorted(task.given.items())),
-        files=[identity(path) for path in files],
+        files=list(_inputs(task).values()),
     )
     return Step(
         kind=task.name,
