@@ -103,7 +103,7 @@ def _make() -> Any:  # distributed has no types
             "certificates for the workers cannot be made",
             expected="the library cryptography",
             got=str(error),
-            do="pip install 'ibl_dask[cluster]', or write `security: none` in the profile where nobody else can log in",
+            do="pip install cryptography, or write `security: none` in the profile where nobody else can log in",
         ) from error
 
 
