@@ -111,7 +111,8 @@ def test_before_it_runs_it_says_whether_it_would_and_why(session, environments):
 def test_what_does_not_say_what_it_reads_runs_each_time(session, environments):
     task = foreign(session, environments, "Empty")
     assert task.run() == 0
-    assert foreign(session, environments, "Empty").review().why == "no record"
+    again = foreign(session, environments, "Empty").review()
+    assert (again.why, again.detail) == ("no record", "it does not say what it reads, so it runs each time")
 
 
 def test_what_the_session_s_own_results_hold_is_no_input_of_it(session, environments):

@@ -213,6 +213,8 @@ def review_foreign(workspace: Workspace, request: Request, version: str) -> Revi
     kept = read_kept(workspace.task_file(request.name))
     if kept is None:
         return Review("no record", "it never ran here to its end")
+    if not kept.patterns:
+        return Review("no record", "it does not say what it reads, so it runs each time")
     return kept.review(_mark(request, version), _matching(workspace, kept.patterns))
 
 
@@ -229,9 +231,7 @@ def _keep(
     patterns: Sequence[str],
     started_ns: int,
 ) -> None:
-    """Note that a task is done. One that does not say what it reads is done each time."""
-    if not patterns:
-        return
+    """Note that a task is done."""
     outputs = identities(facts["outputs"])
     kept = Kept(mark, _matching(workspace, patterns), outputs, facts, patterns)
     keep(workspace.task_file(request.name), kept, started_ns)
