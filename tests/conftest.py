@@ -2,24 +2,42 @@
 
 import os
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from needs import DATA, NEEDS
 
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
-ROOT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what it needs, and skip it where that is missing."""
+    missing = {need: need.missing() for need in NEEDS}
+    for item in items:
+        needed = [need for need in NEEDS if need.is_needed_by(item)]
+        for need in needed:
+            item.add_marker(need.mark)
+        reason = next((missing[need] for need in needed if missing[need]), "")
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print one line per reason for which tests were skipped."""
+    reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
+    for reason, n_tests in sorted(reasons.items()):
+        terminalreporter.write_line(
+            f"skipped {n_tests:,} {'test' if n_tests == 1 else 'tests'}: {reason.removeprefix('Skipped: ')}"
+        )
 
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """Return the folder of real recordings."""
-    if not DATA.is_dir():
-        pytest.skip(f"no real recordings at {DATA}; set IBL_DASK_TEST_DATA")
     return DATA
 
 

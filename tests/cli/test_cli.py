@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from needs import PEER
 
 from ibl_dask.cli.run import say_what_was_left_out
 from ibl_dask.deploy.cluster import PoolState
@@ -322,11 +323,8 @@ def test_other_environments_are_those_of_the_profile(session_folder, tmp_path):
 
 @pytest.mark.peer
 def test_of_tasks_whose_environment_is_there_only_those_that_need_the_database_wait(session_folder, tmp_path):
-    python = os.environ.get("IBL_DASK_PEER_PYTHON")
-    if not python:
-        pytest.skip("the reference is not installed; set IBL_DASK_PEER_PYTHON to its python")
     profile = tmp_path / "site.yaml"
-    profile.write_text(f"environments:\n  ibllib: {python}\n")
+    profile.write_text(f"environments:\n  ibllib: {PEER}\n")
     code, text = call("plan", session_folder, "--profile", profile, "--json")
     assert code == 0, text
     (told,) = json.loads(text)["sessions"]

@@ -12,6 +12,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from field_sessions import write_ephys, write_habituation, write_passive, write_training, write_widefield
+from needs import PEER
 from peer.conftest import reference  # noqa: F401  # a fixture
 from peer.reference import Reference
 
@@ -129,7 +130,7 @@ def sessions(
 ) -> dict[str, Beside]:
     """Return all sessions, run by one call of ours and by hand."""
     root = tmp_path_factory.mktemp("field")
-    place = environment(root / "env", os.environ["IBL_DASK_PEER_PYTHON"])
+    place = environment(root / "env", PEER)
     folders = {name: Path("Subjects") / "SW_001" / "2023-05-01" / f"{n:03}" for n, name in enumerate(SESSIONS, 1)}
     through, by_hand = ({name: root / way / path for name, path in folders.items()} for way in ("through", "by_hand"))
     told = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from integration.test_real_bpod import camera_file, exposures_of, make, noted
+from needs import PEER
 from peer.conftest import reference  # noqa: F401  # a fixture
 
 import ibl_dask as ibd
@@ -48,7 +48,7 @@ def test_trials_are_those_of_the_field_s_task_called_by_hand_and_video_does_not_
     expected = {Path(path).relative_to(by_hand).as_posix(): Path(path).read_bytes() for path in told["outputs"]}
     assert {"alf/_ibl_trials.table.pqt", "alf/_ibl_wheel.position.npy"} <= expected.keys()
 
-    environments = ibd.Environments({"ibllib": os.environ["IBL_DASK_PEER_PYTHON"]})
+    environments = ibd.Environments({"ibllib": PEER})
     with connect(this_machine(2, dashboard_port=0)) as client:
         result = run([through], environments=environments, client=client)
     (outcome,) = result.sessions

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import pytest
+from needs import PEER
 from peer.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
-
 
 def start(tmp_path_factory: pytest.TempPathFactory, *options: str) -> Iterator[Reference]:
-    if not PEER:
-        pytest.skip("the reference is not installed; set IBL_DASK_PEER_PYTHON to its python")
     reference = Reference(PEER, tmp_path_factory.mktemp("reference"), *options)
     yield reference
     reference.close()

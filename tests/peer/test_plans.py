@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from needs import PEER
 from peer.descriptions import CLOCKS, Content, make_content, write_session
 
 from ibl_dask.model.description import ExperimentDescription
@@ -464,7 +464,7 @@ def make_mpci(folder: Path, planner: str) -> Path:
     (package / "pipeline.py").write_text(planner)
     python = folder / "bin" / "python"
     python.parent.mkdir()
-    peer = os.environ["IBL_DASK_PEER_PYTHON"]
+    peer = PEER
     python.write_text(f'#!/bin/sh\nPYTHONPATH="{folder}/site" exec "{peer}" "$@"\n')
     python.chmod(0o755)
     return python

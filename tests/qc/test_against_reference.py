@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from needs import PEER
 from passes import values_of
 
 from ibl_dask.model.description import Camera
@@ -32,7 +33,6 @@ from ibl_dask.video.reducers import (
 from ibl_dask.video.regions import brightness_region, focus_regions
 from ibl_dask.video.template import ReferenceFrame, find_reference
 
-PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
 RIGS = {"left": (60, 1280, 1024), "right": (150, 640, 512), "body": (30, 640, 512)}
 CHECKS = (
     "brightness",
@@ -46,10 +46,7 @@ CHECKS = (
 )
 N_CASES = 150
 
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.skipif(not PEER, reason="the reference is not installed; set IBL_DASK_PEER_PYTHON to its python"),
-]
+pytestmark = pytest.mark.peer
 
 SCRIPT = """
 import json, sys
@@ -164,7 +161,6 @@ def ours(case: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 def ask_the_reference(script: str, folder: Path, *arguments: Path) -> Any:  # whatever JSON the script prints
     """Run a script in the reference's environment, where importing it takes seconds: all cases at once."""
-    assert PEER is not None
     answer = subprocess.run(
         [PEER, "-c", script, *map(str, arguments)],
         env={"PATH": os.environ["PATH"], "HOME": str(folder), "MPLBACKEND": "Agg"},

@@ -23,7 +23,8 @@ PLACE = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
 TESTS = Path(__file__).resolve().parents[1]
 
 FORM = os.environ.get("IBL_DASK_SLURM", "")
-"""`long`: every test. `short`: those that take little time, and Slurm has to be there. Empty: as short, where it is."""
+"""`long`: every test. `short`: those that take little time, and Slurm has to be there. Empty: as short, where it is.
+`none`: no test."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -35,12 +36,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def possible() -> None:
-    """Skip, or fail where it was asked for, if Slurm cannot be started here."""
+    """Fail if Slurm was asked for and cannot be started here."""
     reason = lacking()
-    if reason and FORM:
-        pytest.fail(f"Slurm cannot be started: {reason}")
     if reason:
-        pytest.skip(f"no Slurm here: {reason}")
+        pytest.fail(f"Slurm cannot be started: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs import PEER
 
 from ibl_dask.errors import MissingFile, NoPulses, PulseCountMismatch, UnusableFile
 from ibl_dask.model.outcome import Outcome
@@ -22,7 +23,6 @@ from ibl_dask.timing.bpod import ROUTE, TRIALS_FILE, bpod_pulses, fuse_doubles, 
 from ibl_dask.timing.camera_files import CameraFiles
 from ibl_dask.timing.nidq import Fronts
 
-PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
 TICK_S = 1e-4
 JITTER_S = 1e-4
 """Exposures of the synthetic camera are at most this far from where an even camera would make them."""
@@ -426,11 +426,9 @@ np.savez(sys.argv[2], pulses=pulses, surplus=surplus, missing=missing)
 
 
 @pytest.mark.peer
-@pytest.mark.skipif(not PEER, reason="the reference is not installed; set IBL_DASK_PEER_PYTHON to its python")
 @pytest.mark.parametrize("name", REAL)
 def test_real_trials_give_the_times_of_the_reference_where_it_is_right(data_folder, tmp_path, name: str) -> None:
     path = real_trials(data_folder, name)
-    assert PEER is not None
     answer = subprocess.run(
         [PEER, "-c", SCRIPT, str(path.parents[1]), str(tmp_path / "answer.npz")],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path), "MPLBACKEND": "Agg"},

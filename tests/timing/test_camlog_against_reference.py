@@ -8,17 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from needs import PEER
 
 from ibl_dask.synth.clocks import DAQ_RATE_HZ, sample_on_daq
 from ibl_dask.timing.camlog import Camlog, camlog_times
 from ibl_dask.timing.nidq import Fronts
 
-PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
-
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.skipif(not PEER, reason="the reference is not installed; set IBL_DASK_PEER_PYTHON to its python"),
-]
+pytestmark = pytest.mark.peer
 
 SCRIPT = """
 import sys
@@ -88,7 +84,6 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
         content[f"{name}/polarities"] = fronts.polarities.astype(float)
         content[f"{name}/n_frames"] = truth.size
     np.savez(folder / "cases.npz", **content)
-    assert PEER is not None
     environment = {**os.environ, "HOME": str(folder), "MPLBACKEND": "Agg"}
     environment.pop("PYTHONPATH", None)
     done = subprocess.run(

@@ -6,6 +6,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from needs import PEER
 from wheel_scenes import make_scene, turning
 
 from ibl_dask.model.chunk import Chunk
@@ -19,11 +20,7 @@ from ibl_dask.video.index import index_video
 from ibl_dask.video.reducers import MotionEnergy
 from ibl_dask.video.regions import wheel_region
 
-PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
-pytestmark = [
-    pytest.mark.peer,
-    pytest.mark.skipif(not PEER, reason="the reference is not installed; set IBL_DASK_PEER_PYTHON to its python"),
-]
+pytestmark = pytest.mark.peer
 
 COMMON = """
 import json, sys

@@ -1,0 +1,69 @@
+"""What some tests need besides the installed package, and how to get it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from slurm.machine import lacking
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
+PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A thing that may be missing on a machine."""
+
+    mark: str
+    """Marker of the tests that need it; `pytest -m MARK` runs them alone."""
+    fixtures: frozenset[str]
+    """A test that asks for one of these fixtures needs it."""
+    missing: Callable[[], str]
+    """Return how to get it where it is missing; empty where it is there."""
+
+    def is_needed_by(self, item: pytest.Item) -> bool:
+        """Return whether a test needs it."""
+        return item.get_closest_marker(self.mark) is not None or bool(
+            self.fixtures.intersection(getattr(item, "fixturenames", ()))
+        )
+
+
+def _missing_reference() -> str:
+    if PEER:
+        return ""
+    return (
+        "the reference is not installed: pip install ibllib==4.1.0 in an environment of its own, and name its python "
+        "in IBL_DASK_PEER_PYTHON"
+    )
+
+
+def _missing_recordings() -> str:
+    if DATA.is_dir():
+        return ""
+    return f"no real recordings in {DATA}: name the folder that holds them in IBL_DASK_TEST_DATA"
+
+
+def _missing_slurm() -> str:
+    form = os.environ.get("IBL_DASK_SLURM", "")
+    if form == "none":
+        return "no Slurm: IBL_DASK_SLURM=none leaves it out"
+    if form:
+        return ""  # it has to be there: its tests fail otherwise
+    reason = lacking()
+    return f"no Slurm can be started: {reason}" if reason else ""
+
+
+NEEDS = (
+    Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
+    Need("recordings", frozenset({"data_folder"}), _missing_recordings),
+    Need("slurm", frozenset({"slurm"}), _missing_slurm),
+)
