@@ -29,7 +29,7 @@ from ibl_dask.tasks.environments import Environments
 from ibl_dask.tasks.family import BehaviourTask, RegisterRawDataTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
-from ibl_dask.tasks.steps.inputs import find_video
+from ibl_dask.tasks.steps.inputs import find_video, video_paths
 from ibl_dask.tasks.steps.times import load_times
 from ibl_dask.tasks.task import DynamicTask, Task, VideoTask
 from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
@@ -159,9 +159,15 @@ class Session(session.Session):
 
         rows = []
         for label, camera in self.cameras.items():
-            video = find_video(camera.workspace, camera.settings)
+            videos = video_paths(camera.workspace, camera.settings)
             timed = camera.workspace.published_times(label) is not None
-            rows.append({"camera": label, "video": video.name if video else "none", "timed": "yes" if timed else "no"})
+            rows.append(
+                {
+                    "camera": label,
+                    "video": ", ".join(path.name for path in videos) or "none",
+                    "timed": "yes" if timed else "no",
+                }
+            )
         return session_html(self.reference, str(self.path), rows)
 
 
@@ -208,7 +214,7 @@ def connect(profile: str | Path | None = None, workers: int | None = None) -> It
 def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
     """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline`."""
     made = plan.make_pipeline(session, **options)
-    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.is_asked)
+    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.is_asked, made.refused)
 
 
 def run(

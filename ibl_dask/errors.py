@@ -6,6 +6,7 @@
     |-- InputError (ValueError)            the data on disk are not what the step needs
     |   |-- NotASession                    the path does not end in subject/YYYY-MM-DD/NNN
     |   |-- DescriptionError               the experiment description is absent or unusable
+    |   |-- OutsideSession                 a folder or label that does not stay inside its session
     |   |-- MissingFile (FileNotFoundError)  a file that the session should hold is not there
     |   |-- NotReadable (PermissionError)  a file or folder that may not be read
     |   |-- UnreadableVideo                the container cannot be indexed, or frames have no times
@@ -92,6 +93,10 @@ class NotASession(InputError):
 
 class DescriptionError(InputError):
     """The experiment description is absent or unusable."""
+
+
+class OutsideSession(InputError):
+    """A folder or label that somebody wrote does not stay inside the session it belongs to."""
 
 
 class MissingFile(InputError, FileNotFoundError):

@@ -7,9 +7,12 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ibl_dask.errors import NotASession
+from ibl_dask.errors import NotASession, UsageError
+from ibl_dask.model.session import is_session_path, real_path
+from ibl_dask.model.text import read_text
 
-_SESSION = re.compile(r"[^/]+/\d{4}-\d{2}-\d{2}/\d{1,3}$")
+_COMMENT = re.compile(r"(^|\s)#.*")
+_BLANKS = " \t\r"
 
 
 def find_sessions(arguments: Iterable[str]) -> list[Path]:
@@ -18,43 +21,96 @@ def find_sessions(arguments: Iterable[str]) -> list[Path]:
     Parameters
     ----------
     arguments
-        Session folders, folders that hold sessions, or text files with one of these a line (`#` begins a comment).
-        A path that ends like a session is taken as one even where it does not exist, so that its error is reported
-        with the others.
+        Session folders, folders that hold sessions, or text files with one of these a line. In such a file a `#` at the
+        start of a line, or after white space, begins a comment. `..` is followed, and a link to a session is that
+        session. A path that ends like a session is taken as one even where it does not exist, so that its error is
+        reported with the others.
 
     Raises
     ------
     NotASession
         If an argument is none of these, or a folder holds no session.
+    UsageError
+        If a list is no text, or names itself.
     """
-    found: dict[Path, None] = {}
+    found: dict[str, Path] = {}
+    for path in _meant(arguments, ()):
+        found.setdefault(os.path.realpath(path), path)
+    return list(found.values())
+
+
+def _meant(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the sessions meant by some arguments: lines of the last of some lists, of which each names the next."""
     for argument in arguments:
-        path = Path(argument).expanduser().absolute()
-        if _SESSION.search(path.as_posix()):
-            found[path] = None
+        path = real_path(argument)
+        if is_session_path(path):
+            yield path
         elif path.is_dir():
             below = list(_sessions_below(path))
             if not below:
                 raise NotASession(
                     "this folder holds no session",
-                    where=str(path),
+                    where=_place(str(path), lists),
                     expected="a session folder, subject/YYYY-MM-DD/NNN, or a folder that holds some",
                     got="no folder of that form",
                     do="give the session's own folder, or the folder that holds the subjects",
                 )
-            found.update(dict.fromkeys(below))
+            yield from below
         elif path.is_file():
-            lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
-            found.update(dict.fromkeys(find_sessions(line for line in lines if line)))
+            yield from _meant(_lines(path, lists), (*lists, path.resolve()))
         else:
             raise NotASession(
                 "this is no session",
-                where=argument,
+                where=_place(argument, lists),
                 expected="a session folder, a folder that holds sessions, or a text file of paths",
                 got="nothing at this path" if "/" in argument else "no such file or folder",
                 do="check the path; sessions are found by folder, not by name in a database",
             )
-    return list(found)
+
+
+def _place(argument: str, lists: tuple[Path, ...]) -> str:
+    return f"{argument}, in the list {lists[-1]}" if lists else argument
+
+
+def _lines(path: Path, lists: tuple[Path, ...]) -> list[str]:
+    """Return the paths in a list.
+
+    Raises
+    ------
+    UsageError
+        If it is no text in UTF-8, or one of the lists that name it.
+    """
+    if path.resolve() in lists:
+        raise UsageError(
+            "this list of sessions names itself",
+            where=_place(str(path), lists),
+            expected="paths of sessions, of folders that hold some, or of other lists",
+            got=" -> ".join(each.name for each in (*lists, path)),
+            do="take that line out",
+        )
+    try:
+        text = read_text(path)
+    except UnicodeDecodeError as error:
+        raise _no_list(path, str(error)) from error
+    if "\0" in text:
+        raise _no_list(path, "a binary file")
+    # A line feed alone ends a line: any other mark may stand in the name of a folder.
+    return [meant for line in text.split("\n") if (meant := _without_comment(line.strip(_BLANKS)))]
+
+
+def _without_comment(line: str) -> str:
+    """Return what a line names. A path that is there with all that follows its `#` is meant as it stands."""
+    return line if "#" in line and os.path.lexists(line) else _COMMENT.sub("", line).strip(_BLANKS)
+
+
+def _no_list(path: Path, got: str) -> UsageError:
+    return UsageError(
+        "this file is no list of sessions",
+        where=str(path),
+        expected="a text file in UTF-8 with one path a line",
+        got=got,
+        do="give the session's folder instead of a file in it, or save the list as UTF-8",
+    )
 
 
 def _sessions_below(folder: Path) -> Iterator[Path]:
@@ -64,7 +120,7 @@ def _sessions_below(folder: Path) -> Iterator[Path]:
         here = Path(root)
         place = os.path.realpath(here)
         names[:] = sorted(name for name in names if not name.startswith(".") and place not in been)
-        if _SESSION.search(here.as_posix()) and place not in been:
+        if is_session_path(here) and place not in been:
             names.clear()
-            yield here
+            yield real_path(here)
         been.add(place)

@@ -96,6 +96,8 @@ class Problem:
     """Where in the file, with dots between: `cameras.left.fps`, `tasks.0`, ..."""
     message: str
     """What is wrong with it."""
+    is_refusal: bool = False
+    """Whether it would lead out of the session, so that a run without it is no success."""
 
     def __str__(self) -> str:
         return f"{self.part}: {self.message}"
@@ -160,10 +162,11 @@ class ExperimentDescription:
                     camera.height if camera.height is not None else height,
                     camera.compressed,
                 )
+        left_out = [str(problem) for problem in self.problems if problem.part.lower().startswith(f"cameras.{label}")]
         raise DescriptionError(
             f"the experiment description has no camera {label!r}",
             expected="one of its cameras",
-            got=", ".join(c.label for c in self.cameras) or "no camera at all",
+            got=", ".join([*(c.label for c in self.cameras), *left_out]) or "no camera at all",
             do="add the camera under `devices: cameras:` or ask for one that is there",
         )
 

@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description import Camera, ExperimentDescription, Problem, Protocol, Sync
+from ibl_dask.model.places import complaint, first_fault, told
+from ibl_dask.model.text import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,7 +38,7 @@ def read_content(path: Path) -> dict[str, Any]:
         If it is not a YAML mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _LOADER)
+        content = yaml.load(read_text(path), _LOADER)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DescriptionError(
             "the experiment description is not valid YAML",
@@ -70,7 +72,7 @@ def understand(content: Mapping[str, Any], origin: str = "file") -> ExperimentDe
         procedures=_names(content.get("procedures"), "procedures", problems),
         projects=_names(content.get("projects"), "projects", problems),
         version=VERSION if version is None else str(version),
-        devices={str(kind): body for kind, body in devices.items() if kind != "cameras"},
+        devices=_devices(devices, problems),
         pose=_pose(content.get("pose"), problems),
         problems=tuple(problems),
         origin=origin,
@@ -146,6 +148,38 @@ def _mapping(value: object, part: str, problems: list[Problem]) -> Mapping[Any, 
     return {}
 
 
+def _stays_inside(name: object, body: object, part: str, problems: list[Problem]) -> bool:
+    """Return whether a device and the folders that its entry names stay inside the session; name what does not."""
+    why = complaint(str(name), is_name=True)
+    fault = first_fault(body) if why is None else ("", told(str(name), why))
+    if fault is None:
+        return True
+    problems.append(Problem(".".join(filter(None, (part, fault[0]))), fault[1], is_refusal=True))
+    return False
+
+
+def _devices(value: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Return the devices other than cameras, as read, without those that do not stay inside the session."""
+    found: dict[str, Any] = {}
+    for kind, body in value.items():
+        if kind == "cameras":
+            continue
+        if not isinstance(body, Mapping):
+            found[str(kind)] = body
+            continue
+        plain = {name: entry for name, entry in body.items() if not isinstance(entry, Mapping)}
+        if not _stays_inside(kind, plain, str(kind), problems):
+            continue
+        kept = {
+            name: entry
+            for name, entry in body.items()
+            if name in plain or _stays_inside(name, entry, f"{kind}.{name}", problems)
+        }
+        if kept or not body:
+            found[str(kind)] = kept
+    return found
+
+
 def _names(value: object, part: str, problems: list[Problem]) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
@@ -175,6 +209,8 @@ def _cameras(value: object, problems: list[Problem]) -> tuple[Camera, ...]:
         door = _through(_CameraDoor, lower, f"cameras.{name}", problems)
         if door is None:
             continue
+        if not _stays_inside(label, door.model_dump(), f"cameras.{name}", problems):
+            continue
         if label in found:
             problems.append(Problem(f"cameras.{name}", "this camera is described twice"))
             continue
@@ -201,6 +237,9 @@ def _sync(value: object, problems: list[Problem]) -> Sync | None:
     door = _through(_SyncDoor, body or None, f"sync.{kind}", problems)
     if door is None:
         return None
+    entry = {**(door.model_extra or {}), "collection": door.collection, "sync_ext": door.extension}
+    if not _stays_inside(kind, {**entry, "sync_namespace": door.acquisition_software}, f"sync.{kind}", problems):
+        return None
     collection = door.collection or _USUAL_COLLECTION.get(str(kind), "raw_sync_data")
     others = dict(door.model_extra or {})
     return Sync(str(kind), collection, door.extension, door.acquisition_software, others)
@@ -216,6 +255,8 @@ def _protocols(value: object, problems: list[Problem]) -> tuple[Protocol, ...]:
     for order, (name, body) in enumerate(entries):
         door = _through(_ProtocolDoor, body or None, f"tasks.{order}.{name}", problems)
         if door is None:
+            continue
+        if not _stays_inside(name, door.model_dump(), f"tasks.{order}.{name}", problems):
             continue
         is_numbered = door.protocol_number is not None
         number = order if door.protocol_number is None else door.protocol_number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +13,38 @@ from ibl_dask.model import legacy
 from ibl_dask.model.description import ExperimentDescription
 from ibl_dask.model.description_file import read_content, understand
 
-_TAIL = re.compile(r"^(?P<subject>[^/]+)/(?P<date>\d{4}-\d{2}-\d{2})/(?P<number>\d{1,3})$")
+_TAIL = re.compile(r"[^/]+/[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9]{1,3}")
+_DESCRIPTION = re.compile(r"_ibl_experiment\.description(\.[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?\.yaml")
 OWN_FOLDER = "ibl_dask"
 """Folder of our own files inside a session."""
+
+
+def is_session_path(path: Path) -> bool:
+    """Return whether a path ends in subject/YYYY-MM-DD/NNN."""
+    return _TAIL.fullmatch("/".join(path.parts[-3:])) is not None
+
+
+def real_path(path: str | Path) -> Path:
+    """Return the whole path that somebody means: every `..` followed, and a link to a session taken as that session.
+
+    Links above the subject stay as they are written: on a cluster the place that they lead to may differ from node to
+    node. So does a link to a folder that is not named as a session is.
+    """
+    whole = _without_dots(path)
+    links = (place for place in (whole, *whole.parents[:2]) if os.path.islink(place))  # noqa: PTH114  # `Path.is_symlink` raises where it may not look
+    if is_session_path(whole) and next(links, None) is None:
+        return whole
+    real = Path(os.path.realpath(whole))
+    return real if is_session_path(real) and real.is_dir() else whole
+
+
+def _without_dots(path: str | Path) -> Path:
+    """Return a whole path in which every `..` is followed."""
+    whole = Path(path).expanduser().absolute()
+    if ".." not in whole.parts:
+        return whole
+    last = max(place for place, part in enumerate(whole.parts) if part == "..")
+    return Path(os.path.realpath(Path(*whole.parts[: last + 1]))).joinpath(*whole.parts[last + 1 :])
 
 
 @dataclass(frozen=True)
@@ -38,11 +68,11 @@ class Session:
     output_root: Path | None = None
 
     def __post_init__(self) -> None:
-        path = Path(self.path).expanduser().absolute()
+        path = real_path(self.path)
         object.__setattr__(self, "path", path)
         if self.output_root is not None:
-            object.__setattr__(self, "output_root", Path(self.output_root).expanduser().absolute())
-        if _TAIL.match("/".join(path.parts[-3:])) is None:
+            object.__setattr__(self, "output_root", _without_dots(self.output_root))
+        if not is_session_path(path):
             raise NotASession(
                 "this is not a session folder",
                 where=str(path),
@@ -116,9 +146,9 @@ class Session:
             If there is none, or it cannot be understood.
         """
         for root in self.roots:
-            found = sorted(root.glob("_ibl_experiment.description*.yaml"))
-            if found:
-                content = read_content(found[0])
+            found = _description_file(root)
+            if found is not None:
+                content = read_content(found)
                 if content or legacy.read_protocol(self.path) is None:
                     return understand(content)
         for root in self.roots:
@@ -134,3 +164,24 @@ class Session:
             do="copy the session again from the acquisition computer, or write the file by hand: "
             "it names the cameras, the sync and the tasks",
         )
+
+
+def _description_file(root: Path) -> Path | None:
+    """Return the description of a session: under its own name, else under one that says more.
+
+    Raises
+    ------
+    DescriptionError
+        If there are several that differ.
+    """
+    found = sorted(root.glob("_ibl_experiment.description*.yaml"))
+    named = [path for path in found if _DESCRIPTION.fullmatch(path.name)] or found
+    if len(named) > 1 and len({path.read_bytes() for path in named}) > 1:
+        raise DescriptionError(
+            "this session has several descriptions, and they differ",
+            where=str(root),
+            expected="one _ibl_experiment.description.yaml, or copies of equal bytes",
+            got=", ".join(path.name for path in named),
+            do="compare them with the one on the acquisition computer, and move the others out of the folder",
+        )
+    return named[0] if named else None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ibl_dask.errors import UsageError
+from ibl_dask.model.places import insist
 
 Role = Literal["input", "output"]
 
@@ -100,6 +101,11 @@ class Dataset(ExpectedDataset):
     """Whether it is read or written."""
     inverted: bool = False
     """True where it must not be there."""
+
+    def __post_init__(self) -> None:
+        """Refuse what leads out of the session: tasks write and rename by their signatures."""
+        for part in filter(None, (self.name, self.collection, self.revision)):
+            insist(part, f"a dataset of a signature ({self.kind})", may_vary=True)
 
     @property
     def is_required(self) -> bool:
@@ -223,7 +229,7 @@ def _dataset(role: Role, entry: object) -> Dataset:
         )
     return Dataset(
         str(name),
-        folder.strip("/"),
+        folder.rstrip("/"),
         bool(required),
         bool(register),
         None if revision is None else str(revision),

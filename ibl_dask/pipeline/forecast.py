@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ibl_dask.errors import IblDaskError
+from ibl_dask.errors import IblDaskError, InputError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.history import Rates
@@ -226,7 +226,10 @@ def _conversion(task: VideoConvert, camera: Camera) -> CameraForecast:
 def _timed(task: VideoSyncQc, camera: Camera, rates: Rates, is_made: bool) -> CameraForecast:
     """Say what timing and measuring a camera would take."""
     label, workspace = camera.label, task.workspace
-    video = find_video(workspace, camera)
+    try:
+        video = find_video(workspace, camera)
+    except InputError as error:
+        return CameraForecast(label, "no input", str(error))
     if video is None:
         return _absent(camera)
     outline = _outline(video)

@@ -36,6 +36,8 @@ class Pipeline:
     """What was left out, and why."""
     is_asked: bool = False
     """Whether somebody asked for these tasks by name."""
+    refused: tuple[str, ...] = ()
+    """Devices that a run leaves out and must name: their entries lead out of the session."""
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
@@ -129,7 +131,9 @@ def make_pipeline(
     built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
     clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
     workspace = Workspace(session, folder, overwrite)
-    return Pipeline(session, workspace, built, planned, (*notes, *clocks), tasks is not None)
+    described = () if specs is not None else session.description.problems
+    refused = tuple(str(problem) for problem in described if problem.is_refusal)
+    return Pipeline(session, workspace, built, planned, (*notes, *clocks), tasks is not None, refused)
 
 
 def plan_tasks(

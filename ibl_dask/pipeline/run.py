@@ -17,7 +17,8 @@ from typing import Any, Literal
 
 from ibl_dask.errors import InputError, UsageError
 from ibl_dask.model import events
-from ibl_dask.model.session import Session
+from ibl_dask.model.places import below
+from ibl_dask.model.session import Session, real_path
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
@@ -186,6 +187,7 @@ class Driver:
                 workspace.check_writable()
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
+                outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
                 self._active[driven.pipeline.session.reference] = driven
                 self._advance(driven, startable(driven.turns))
             except Exception as error:  # noqa: BLE001  # one session must not stop the others
@@ -409,7 +411,7 @@ def run(
     Run
         How it went. A session that fails is part of it, not an exception.
     """
-    outcomes = [SessionOutcome(s.path if isinstance(s, Session) else Path(s).expanduser().absolute()) for s in sessions]
+    outcomes = [SessionOutcome(s.path if isinstance(s, Session) else real_path(s)) for s in sessions]
     by_path = {s.path: s for s in sessions if isinstance(s, Session)}
     folder = _journal_folder(outcomes, output_root, work_dir)
     if executor is None:
@@ -446,8 +448,9 @@ def run(
 def _sweep(workspace: Workspace) -> None:
     """Remove what killed writers of this session left behind; its lock is held."""
     folders = {camera.collection for camera in workspace.session.description.cameras}
-    outputs = [workspace.session.outputs / name for name in ("alf", *sorted(folders))]
-    for folder in (workspace.session.own, *outputs, workspace.scratch):
+    outputs = [below(workspace.session.outputs, name) for name in ("alf", *sorted(folders))]
+    owned = [folder for folder in (workspace.session.own, *outputs) if workspace.is_own(folder)]
+    for folder in (*owned, workspace.scratch):
         sweep_temporaries(folder)
 
 

@@ -6,22 +6,27 @@ import io
 import os
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from itertools import chain, count
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ibl_dask.errors import MissingFile
+from ibl_dask.errors import MissingFile, NotWritable, UnusableFile
+from ibl_dask.model.places import below
 from ibl_dask.store.atomic import writing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from ibl_dask.model.session import Session
 
+_PIECE = 1 << 20
+"""Bytes that are compared at once."""
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
@@ -35,22 +40,63 @@ def find(session: Session, collection: str, pattern: str) -> Path | None:
     collection : str
         Folder relative to the session; not looked into below its first level.
     pattern : str
-        File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext` where that is not there.
+        File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext`. Names that begin with a dot are
+        those of file systems and editors, never of data.
+
+    Raises
+    ------
+    UnusableFile
+        If there are several that differ; see `only_one`.
     """
-    for root in session.roots:
-        found = _matches(root / collection, pattern)
-        if found:
-            return found[0]
-    return None
+    return only_one(find_each(session, collection, pattern))
+
+
+def find_each(session: Session, collection: str, pattern: str) -> list[Path]:
+    """Return the files that stand for one another, those without a UUID first: all of the first folder that has any.
+
+    What plans looks at all of them, so that a camera with two of a kind is refused when its turn comes, and alone.
+    """
+    places = (_matches(below(root, collection), pattern) for root in session.roots)
+    return next((found for found in places if found), [])
+
+
+def only_one(found: Sequence[Path]) -> Path | None:
+    """Return the one file among some that stand for one another: any, where their bytes are equal; None for none.
+
+    Raises
+    ------
+    UnusableFile
+        If they differ: nothing tells which of them is meant.
+    """
+    for other in found[1:]:
+        if not _are_equal(found[0], other):
+            raise UnusableFile(
+                "there are several files of one kind, and they differ",
+                where=str(found[0].parent),
+                expected="one of them, or copies of equal bytes",
+                got=", ".join(f"{path.name} ({path.stat().st_size:,} bytes)" for path in found),
+                do="compare them with the one on the acquisition computer, and move the others out of the folder",
+            )
+    return found[0] if found else None
 
 
 def find_all(session: Session, collection: str, pattern: str) -> list[Path]:
-    """Return every file that `find` could return, those without a UUID first; one of the outputs hides its namesake."""
+    """Return every file that matches, those without a UUID first; one of the outputs hides its namesake."""
     found: dict[str, Path] = {}
     for root in session.roots:
-        for path in _matches(root / collection, pattern):
+        for path in _matches(below(root, collection), pattern):
             found.setdefault(path.name, path)
     return list(found.values())
+
+
+def without_uuid(name: str) -> str:
+    """Return the name of a file without the dataset UUID before its extension."""
+    return re.sub(rf"\.{UUID}(?=\.[^.]+$)", "", name)
+
+
+def is_hidden(name: str, pattern: str = "") -> bool:
+    """Return whether a name is none of a data file: `._name` of a Mac, `.name.swp`; unless it is asked for."""
+    return name.startswith(".") and not pattern.startswith(".")
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
@@ -58,8 +104,29 @@ def _matches(folder: Path, pattern: str) -> list[Path]:
     regex = _regex(pattern)
     if not folder.is_dir():
         return []
-    found = [path for path in folder.iterdir() if regex.fullmatch(path.name) and os.path.exists(path)]  # noqa: PTH110  # `Path.exists` raises where it may not look
+    found = [path for path in folder.iterdir() if _is_named(path, regex, pattern) and os.path.exists(path)]  # noqa: PTH110  # `Path.exists` raises where it may not look
     return sorted(found, key=lambda path: (re.search(rf"\.{UUID}", path.name) is not None, path.name))
+
+
+def _is_named(path: Path, regex: re.Pattern[str], pattern: str) -> bool:
+    return regex.fullmatch(path.name) is not None and not is_hidden(path.name, pattern)
+
+
+def _are_equal(first: Path, second: Path) -> bool:
+    """Return whether two files hold the same bytes; one comparison for as long as neither changes."""
+    states = [path.stat() for path in (first, second)]
+    if states[0].st_size != states[1].st_size or first.samefile(second):
+        return states[0].st_size == states[1].st_size
+    return _hold_the_same(first, second, *((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states))
+
+
+@lru_cache(maxsize=1024)
+def _hold_the_same(first: Path, second: Path, *states: tuple[int, ...]) -> bool:
+    with first.open("rb") as one, second.open("rb") as other:
+        while piece := one.read(_PIECE):
+            if piece != other.read(_PIECE):
+                return False
+    return True
 
 
 def require(session: Session, collection: str, pattern: str, do: str) -> Path:
@@ -69,6 +136,8 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
     ------
     MissingFile
         If there is none.
+    UnusableFile
+        If there are several that differ.
     """
     found = find(session, collection, pattern)
     if found is None:
@@ -76,7 +145,7 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
         got = "no such folder"
         if folder.is_dir():
             regex = _regex(pattern)
-            links = (path for path in folder.iterdir() if regex.fullmatch(path.name) and path.is_symlink())
+            links = (path for path in folder.iterdir() if _is_named(path, regex, pattern) and path.is_symlink())
             if (link := next(links, None)) is not None:
                 raise MissingFile(
                     "this file is a link that leads nowhere",
@@ -85,7 +154,7 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
                     got=f"{link.name} -> {link.readlink()}",
                     do=f"mount the disk that it leads to, or {do}",
                 )
-            names = sorted(path.name for path in folder.iterdir())
+            names = sorted(path.name for path in folder.iterdir() if not is_hidden(path.name))
             got = (
                 f"a folder with {', '.join(names[:8])}{', ...' if len(names) > 8 else ''}"
                 if names
@@ -102,6 +171,11 @@ def identity(path: Path | None) -> dict[str, Any] | None:
         return None
     stat = path.stat()
     return {"name": path.name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+
+
+def identities(paths: Sequence[Path]) -> Any:  # JSON
+    """Return what tells the files that stand for one another from others: of one its identity, None for none."""
+    return identity(paths[0] if paths else None) if len(paths) < 2 else [identity(path) for path in paths]
 
 
 def latest(path: Path) -> Path | None:
@@ -141,6 +215,14 @@ def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Pat
         target = present  # what is there is this very file cut short
     else:
         target = _new_revision(path)
+    if target.parent != path.parent and target.parent.is_symlink():
+        raise NotWritable(
+            "results would be written through a link",
+            where=str(target.parent),
+            expected="a folder",
+            got=f"a link to {target.parent.readlink()}",
+            do="replace the link by a folder, or send results elsewhere with --output-root",
+        )
     with writing(target, len(content.getvalue())) as file:
         file.write(content.getvalue())
     return target

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibl_dask.model.signature import Combined, Dataset, ExpectedDataset
-from ibl_dask.store.alf import UUID
+from ibl_dask.store.alf import UUID, is_hidden
 
 _DATASET = re.compile(rf"\.{UUID}(?=\.|$)")
 
@@ -124,6 +124,8 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
     if not folder.is_dir():
         return
     for path in folder.iterdir():
+        if is_hidden(path.name, pattern):
+            continue
         names = {path.name, _DATASET.sub("", path.name, count=1)}
         is_named = any(fnmatch.fnmatchcase(name, pattern) for name in names)
         if is_named and os.path.exists(path):  # noqa: PTH110  # `Path.exists` raises where it may not look

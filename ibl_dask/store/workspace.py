@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibl_dask.errors import NotWritable
+from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
 from ibl_dask.store.atomic import insist_on_writable, make_folder
 
@@ -50,37 +51,37 @@ class Workspace:
 
     def index_file(self, camera: str) -> Path:
         """Return the cached frame index of a camera's video."""
-        return self.scratch / f"{camera}-index.npz"
+        return below(self.scratch, f"{camera}-index.npz")
 
     def chunk_file(self, camera: str, chunk: Chunk) -> Path:
         """Return the result of the frame pass over a chunk."""
         shard = f"{chunk.start // _SHARD_FRAMES:04d}"
-        return self.scratch / f"{camera}-chunks" / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+        return below(self.scratch, f"{camera}-chunks") / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
 
     def raw_index_file(self, camera: str) -> Path:
         """Return the cached frame index of a camera's raw video, where that is compressed."""
-        return self.scratch / f"{camera}-raw-index.npz"
+        return below(self.scratch, f"{camera}-raw-index.npz")
 
     def segment_file(self, camera: str, chunk: Chunk) -> Path:
         """Return the compressed frames of a chunk."""
         shard = f"{chunk.start // _SHARD_FRAMES:04d}"
-        return self.scratch / f"{camera}-segments" / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+        return below(self.scratch, f"{camera}-segments") / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
 
     def video_file(self, camera: Camera) -> Path:
         """Return where the compressed video of a camera belongs."""
-        return self.session.outputs / camera.collection / f"_iblrig_{camera.label}Camera.raw.mp4"
+        return below(self.session.outputs, camera.collection, f"_iblrig_{camera.label}Camera.raw.mp4")
 
     def compression_file(self, camera: str) -> Path:
         """Return what is known about how a video was compressed."""
-        return self.session.own / f"{camera}Camera.compression.json"
+        return below(self.session.own, f"{camera}Camera.compression.json")
 
     def qc_part(self, camera: str) -> Path:
         """Return the checks of one camera, before they are put together."""
-        return self.scratch / f"{camera}-qc.json"
+        return below(self.scratch, f"{camera}-qc.json")
 
     def times_file(self, camera: str) -> Path:
         """Return where the ALF file of frame times belongs."""
-        return self.session.outputs / "alf" / f"_ibl_{camera}Camera.times.npy"
+        return below(self.session.outputs / "alf", f"_ibl_{camera}Camera.times.npy")
 
     def published_times(self, camera: str) -> Path | None:
         """Return the newest revision of the frame times; None where there are none."""
@@ -88,23 +89,27 @@ class Workspace:
 
     def pulse_times_file(self, camera: str) -> Path:
         """Return the times as the pulses alone tell them, before the wheel is asked."""
-        return self.session.own / f"{camera}Camera.pulse_times.npz"
+        return below(self.session.own, f"{camera}Camera.pulse_times.npz")
 
     def timing_file(self, camera: str) -> Path:
         """Return what is known about how the times were obtained."""
-        return self.session.own / f"{camera}Camera.timing.npz"
+        return below(self.session.own, f"{camera}Camera.timing.npz")
 
     def frames_store(self, camera: str) -> Path:
         """Return the per-frame store."""
-        return self.session.own / f"{camera}Camera.frames.zarr"
+        return below(self.session.own, f"{camera}Camera.frames.zarr")
 
     def marker(self, step: str) -> Path:
         """Return the done-marker of a step."""
-        return self.session.own / "done" / f"{step}.json"
+        return below(self.session.own / "done", f"{step}.json")
 
     def task_file(self, task: str) -> Path:
         """Return what was noted when a task that is one step was done."""
-        return self.session.own / "done" / f"task-{task}.json"
+        return below(self.session.own / "done", f"task-{task}.json")
+
+    def log_file(self, task: str) -> Path:
+        """Return what a task that is one step logged."""
+        return below(self.session.own / "logs", f"{task}.log")
 
     @property
     def qc_file(self) -> Path:
@@ -134,27 +139,39 @@ class Workspace:
         NotWritable
             If not, or if they would land behind a link; see `insist_on_own`.
         """
-        for folder in (self.session.outputs, self.session.outputs / "alf", self.session.own, self.marker("").parent):
+        own = (self.session.own, self.session.own / "done", self.session.own / "logs")
+        for folder in (self.session.outputs, self.session.outputs / "alf", *own):
             self.insist_on_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
             insist_on_writable(folder)
 
     def insist_on_own(self, folder: Path) -> None:
-        """Check that a folder that results go to is the session's own.
+        """Check that a folder that results go to, or that something is removed from, is the session's own.
 
         Raises
         ------
         NotWritable
-            If it is a link: what it leads to may be a data store, which is not ours.
+            If it is a link, or behind one: what it leads to may be a data store, or another session, which is not ours.
         """
-        if folder.is_symlink():
+        outputs = self.session.outputs
+        above = [outputs / part for part in (folder.relative_to(outputs), *folder.relative_to(outputs).parents)]
+        link = next((place for place in reversed(above) if place.is_symlink()), None)
+        if link is not None:
             raise NotWritable(
                 "results would be written through a link",
-                where=str(folder),
+                where=str(link),
                 expected="a folder",
-                got=f"a link to {folder.readlink()}",
+                got=f"a link to {link.readlink()}",
                 do="send results elsewhere with --output-root, or give the folder that the link leads to",
             )
+
+    def is_own(self, folder: Path) -> bool:
+        """Return whether a folder is the session's own; see `insist_on_own`."""
+        try:
+            self.insist_on_own(folder)
+        except NotWritable:
+            return False
+        return True
 
     def check_writable(self) -> None:
         """Make the folders that results go to.

@@ -11,7 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import UsageError
+from ibl_dask.errors import OutsideSession, UsageError
+from ibl_dask.model.places import first_fault, insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step
 from ibl_dask.model.task import TaskSpec
@@ -101,6 +102,7 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     """
     shared = {name: value for name, value in common.items() if name in _COMMON}
     try:
+        _insist_on_places(spec)
         cls = find_task(spec.executable)
         if cls is not None and not _is_own(cls):
             return cls(session, **{**spec.arguments, **shared})
@@ -183,6 +185,20 @@ def assign_task(
     """
     built = task(session_path, **kwargs)
     task_deck[built.name] = built
+
+
+def _insist_on_places(spec: TaskSpec) -> None:
+    """Refuse a task whose name or arguments lead out of the session."""
+    insist(spec.name, "the name of a task", is_name=True)
+    fault = first_fault(spec.arguments, where="arguments")
+    if fault is not None:
+        raise OutsideSession(
+            f"the task {spec.name} does not stay inside its session",
+            where=fault[0],
+            expected="folders relative to the session, without `..`, and names without `/`",
+            got=fault[1],
+            do="mend it where it is written: the file of tasks, or the description that it was made from",
+        )
 
 
 def _is_own(cls: type[Task]) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import DescriptionError, MissingFile, UsageError
+from ibl_dask.model.places import below, insist
 from ibl_dask.model.session import Session
 from ibl_dask.store.expected import find_files
 from ibl_dask.tasks.task import DynamicTask
@@ -56,6 +57,8 @@ class BehaviourTask(DynamicTask):
             )
         found = fitting[0] if fitting else None
         self.collection = collection or (found.collection if found else None)
+        if self.collection is not None:
+            self.collection = insist(self.collection, "collection", where=self.session.path)
         self.protocol = protocol or (found.name if found else None)
         self.protocol_number = None if protocol_number is None else int(protocol_number)
         numbered = self.protocol_number is not None
@@ -116,13 +119,14 @@ class RegisterRawDataTask(DynamicTask):
             if len(old.files) != len(after.patterns):
                 self._refuse(f"{len(old.files)} files for {', '.join(after.patterns)}")
             for path, pattern in zip(old.files, after.patterns, strict=True):
-                self._rename(path, self.session.outputs / pattern, symlink_old)
+                self._rename(path, below(self.session.outputs, pattern, may_vary=True), symlink_old)
 
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
         if target.exists():
             if path.samefile(target):  # a link that an earlier run left under the old name, say
                 return
             self._refuse(f"{path} and {target}, which is there already")
+        self.workspace.insist_on_own(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
         path.replace(target)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import MissingFile, TaskFailed, UsageError
 from ibl_dask.model.description import LABELS, Camera
+from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
@@ -415,6 +416,10 @@ class DynamicTask(Task):
         self.sync_collection = sync_collection or (described.collection if described else None)
         self.sync_ext = sync_ext or (described.extension if described else None)
         self.sync_namespace = sync_namespace or (described.software if described else None)
+        if self.sync_collection is not None:
+            self.sync_collection = insist(self.sync_collection, "sync_collection", where=self.session.path)
+        if self.sync_namespace is not None:
+            insist(self.sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -446,6 +451,8 @@ class VideoTask(DynamicTask):
         **kwargs: Any,  # see Task
     ) -> None:
         super().__init__(session_path, **kwargs)
+        if device_collection is not None:
+            device_collection = insist(device_collection, "device_collection", where=self.session.path)
         self.device_collection = device_collection
         labels = [cameras] if isinstance(cameras, str) else cameras
         if labels is None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ibl_dask.errors import DescriptionError, UsageError
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera, bpod_camera
+from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
@@ -38,8 +39,8 @@ class Timing:
     """The step's function; also takes records, workspace and camera."""
     arguments: Mapping[str, Any]
     """What else it takes."""
-    files: Mapping[str, Path | None]
-    """Files of the main clock that the result depends on."""
+    files: Mapping[str, Sequence[Path]]
+    """Files of the main clock that the result depends on, by what they hold."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Other things that it depends on; JSON."""
 
@@ -211,12 +212,12 @@ class VideoSyncQc(VideoTask):
         return self._indexing[camera.label]
 
     def _new_index_step(self, camera: Camera) -> Step:
-        video = inputs.find_video(self.workspace, camera)
+        video = inputs.video_paths(self.workspace, camera)
         return Step(
             kind="index",
             camera=camera.label,
             session=self.session.reference,
-            fingerprint=fingerprint("index", 1, camera=camera.label, video=alf.identity(video)),
+            fingerprint=fingerprint("index", 1, camera=camera.label, video=alf.identities(video)),
             function=index.index_camera,
             arguments={"workspace": self.workspace, "camera": camera},
             resources=self.resources,
@@ -317,7 +318,7 @@ class VideoSyncQc(VideoTask):
 
     def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
-        named = {name: alf.identity(path) for name, path in paths.items()}
+        named = {name: alf.identities(found) for name, found in paths.items()}
         return {**named, **how.settings, "sync_label": camera.sync_label}
 
 
@@ -341,6 +342,9 @@ class VideoSyncQcNidq(VideoSyncQc):
 
     Parameters
     ----------
+    recording : str, optional
+        Which recording of the clock is meant, where there are several: its stem, such as `_spikeglx_ephysData_g0_t0`,
+        or the name of one of its files. By default what the description says, `sync: nidq: recording:`.
     kwargs
         See `VideoSyncQc`.
     """
@@ -349,15 +353,24 @@ class VideoSyncQcNidq(VideoSyncQc):
         self,
         session_path: str | Path | Session,
         cameras: Sequence[str] | str | None = None,
+        *,
+        recording: str | None = None,
         **kwargs: Any,  # see VideoSyncQc
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
+        described = self.session.description.sync
+        named = recording or (described.others.get("recording") if described is not None else None)
+        self.recording = None if named is None else insist(named, "the recording of the sync", is_name=True)
         self._extraction: list[Step] | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), **({} if self.recording is None else {"recording": self.recording})}
 
     @property
     def sync_files(self) -> inputs.SyncFiles:
         """Return where the main clock's fronts are."""
-        return inputs.SyncFiles(self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx")
+        collection, namespace = self.sync_collection or "raw_ephys_data", self.sync_namespace or "spikeglx"
+        return inputs.SyncFiles(collection, namespace, self.sync_ext, self.recording)
 
     @property
     def clock_inputs(self) -> tuple[ExpectedDataset, ...]:
@@ -469,7 +482,7 @@ class VideoSyncQcBpod(VideoSyncQc):
                 got=", ".join(self.cameras) or "no camera",
                 do="ask for one; the others cannot be timed by the Bpod",
             )
-        self.collection = collection
+        self.collection = collection and insist(collection, "collection", where=self.session.path)
         self.longest_extrapolation_s = longest_extrapolation_s
 
     def arguments(self) -> dict[str, Any]:
@@ -483,7 +496,7 @@ class VideoSyncQcBpod(VideoSyncQc):
         """Return where the trials are."""
         protocols = [p.collection for p in self.session.description.protocols if p.collection]
         places = [self.collection] if self.collection else [self.sync_collection or "raw_behavior_data", *protocols]
-        held = (place for place in places if alf.find(self.session, place, TRIALS_FILE) is not None)
+        held = (place for place in places if alf.find_each(self.session, place, TRIALS_FILE))
         return inputs.BpodFiles(next(held, places[0]), TRIALS_FILE)
 
     @property
@@ -508,7 +521,7 @@ class VideoSyncQcBpod(VideoSyncQc):
         return Timing(
             times.time_camera_by_bpod,
             {"bpod": trials, "longest_extrapolation_s": longest, "notes": notes},
-            {"trials": alf.find(self.session, trials.collection, trials.pattern)},
+            {"trials": alf.find_each(self.session, trials.collection, trials.pattern)},
             {"collection": trials.collection, "longest_extrapolation_s": longest, "notes": list(notes)},
         )
 

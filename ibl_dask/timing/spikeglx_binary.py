@@ -6,16 +6,22 @@ batches, so that hours of recording need no more memory than minutes.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import tempfile
+import zlib
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.errors import MissingFile, UnusableFile
+from ibl_dask.errors import IblDaskError, MissingFile, TruncatedFile, UnusableFile
+from ibl_dask.model.text import plain
 from ibl_dask.timing.nidq import Sync
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     import spikeglx
     from numpy.typing import NDArray
@@ -27,33 +33,42 @@ SYNC_PULSES = "extract the sync pulses first (SyncPulses)"
 _INSTALL = "pip install 'ibl_dask[spikeglx]'"
 
 
-def read_binary_sync(binary: Path, meta: Path | None, *, batch_s: float = BATCH_S) -> Sync:
+def read_binary_sync(
+    binary: Path, meta: Path | None, channels: Path | None = None, *, batch_s: float = BATCH_S
+) -> Sync:
     """Return all fronts of a recording of a NI-DAQ: digital lines are channels 0 to 15, analogue ones follow.
 
     Parameters
     ----------
     binary : Path
-        `*.nidq.bin`, or `*.nidq.cbin` with its `.ch` beside it.
+        `*.nidq.bin`, or `*.nidq.cbin`.
     meta : Path or None
         Its header, `*.nidq.meta`; None where there is none.
+    channels : Path or None
+        The channel file of a `.cbin`, `*.nidq.ch`; by default the one beside it.
     batch_s : float
         See `BATCH_S`.
 
     Raises
     ------
     MissingFile
-        If the header is absent, or the library is not installed.
+        If the header or the channel file is absent, or the library is not installed.
+    TruncatedFile
+        If the recording is shorter than its header or its channel file says.
     UnusableFile
         If the file cannot be read by its header.
     """
     if meta is None:
+        headers = sorted(path.name for path in binary.parent.glob("[!.]*.meta"))
         raise MissingFile(
             "the recording of the sync has no header",
             str(binary.parent),
             f"{binary.stem}.meta beside {binary.name}",
-            "no such file",
+            f"no such file, only that of another recording: {', '.join(headers)}" if headers else "no such file",
             f"copy it from the acquisition computer, or {SYNC_PULSES}",
         )
+    if binary.suffix == ".cbin":
+        channels = _insist_on_whole(binary, channels or binary.with_suffix(".ch"))
     if find_spec("spikeglx") is None:
         raise MissingFile(
             "the fronts of the sync were not extracted, and the library that could do so is not installed",
@@ -65,9 +80,16 @@ def read_binary_sync(binary: Path, meta: Path | None, *, batch_s: float = BATCH_
     import spikeglx  # costs a second, and is not always there
 
     try:
-        with spikeglx.Reader(binary, meta_file=meta, ignore_warnings=True) as reader:
+        with (
+            _plain_header(meta) as header,
+            spikeglx.Reader(binary, meta_file=header, ch_file=channels, ignore_warnings=True, open=False) as reader,
+        ):
+            if binary.suffix == ".bin":
+                _insist_on_size(binary, float(reader.meta["fileSizeBytes"]), meta)
             return _fronts(reader, batch_s)
-    except (ValueError, TypeError, KeyError, IndexError, AssertionError, AttributeError, EOFError) as error:
+    except IblDaskError:
+        raise
+    except (ValueError, TypeError, KeyError, IndexError, AssertionError, AttributeError, EOFError, zlib.error) as error:
         raise UnusableFile(
             "the recording of the sync cannot be read",
             str(binary),
@@ -75,6 +97,56 @@ def read_binary_sync(binary: Path, meta: Path | None, *, batch_s: float = BATCH_
             f"{type(error).__name__}: {error}",
             "copy the recording with its .meta (and .ch) again from the acquisition computer",
         ) from error
+
+
+@contextlib.contextmanager
+def _plain_header(meta: Path) -> Iterator[Path]:
+    """Yield the header as the library reads it: without a byte-order mark, lines that end in LF."""
+    content = meta.read_bytes()
+    if plain(content) == content:
+        yield meta
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, meta.name)
+        copy.write_bytes(plain(content))
+        yield copy
+
+
+def _insist_on_whole(binary: Path, channels: Path) -> Path:
+    """Return the channel file of a compressed recording, which says where its chunks are; all of them must be there."""
+    if not channels.exists():
+        raise MissingFile(
+            "the compressed recording of the sync has no channel file, without which it cannot be read",
+            str(binary.parent),
+            f"{binary.stem}.ch beside {binary.name}",
+            "no such file",
+            f"copy it from where the recording was compressed, or copy the .bin instead, or {SYNC_PULSES}",
+        )
+    try:
+        end = int(json.loads(plain(channels.read_bytes()))["chunk_offsets"][-1])
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise UnusableFile(
+            "the channel file of the sync's recording cannot be read",
+            str(channels),
+            "JSON with the places of all chunks, as mtscomp writes it",
+            f"{type(error).__name__}: {error}",
+            "copy it again from where the recording was compressed",
+        ) from error
+    _insist_on_size(binary, end, channels)
+    return channels
+
+
+def _insist_on_size(binary: Path, expected: float, by: Path) -> None:
+    size = binary.stat().st_size
+    if 0 < size < expected:
+        raise TruncatedFile(
+            "the recording of the sync was cut short",
+            str(binary),
+            f"{int(expected):,} bytes, by {by.name}",
+            f"{size:,} bytes",
+            f"copy it again from the acquisition computer, or {SYNC_PULSES}; where the original is as short, write its "
+            "size and length into the header (fileSizeBytes, fileTimeSecs)",
+        )
 
 
 def _fronts(reader: spikeglx.Reader, batch_s: float) -> Sync:

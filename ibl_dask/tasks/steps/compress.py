@@ -55,8 +55,10 @@ def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
     names = (video_pattern(camera.label, "avi"), labcams_pattern(camera.label, "avi"))
     raws = [path for name in names for path in alf.find_all(workspace.session, camera.collection, name)]
     raw = next(iter(raws), None)
-    compressed = alf.find(workspace.session, camera.collection, video_pattern(camera.label, "mp4"))
+    copies = alf.find_each(workspace.session, camera.collection, video_pattern(camera.label, "mp4"))
     record = read_record(workspace, camera.label)
+    recorded = (path for path in copies if record is not None and record["result"]["file"] == alf.identity(path))
+    compressed = next(recorded, next(iter(copies), None))
     is_proven = (
         record is not None
         and compressed is not None
@@ -274,6 +276,7 @@ def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy
     record = read_record(workspace, camera.label)
     if found.raw is None:
         return {"kept": True}
+    workspace.insist_on_own(found.raw.parent)
     if not found.is_proven or record is None or record["notes"]:
         why = "; ".join(record["notes"]) if record is not None and record["notes"] else "no record proves its copy"
         raise UnusableFile(
@@ -285,6 +288,7 @@ def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy
         )
     if policy == "trash":
         folder = found.raw.parent.with_name(f"{found.raw.parent.name}.trash")
+        workspace.insist_on_own(folder)
         folder.mkdir(exist_ok=True)
         if (folder / found.raw.name).exists():
             raise UnusableFile(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ibl_dask.errors import UnusableFile
 from ibl_dask.model.description import Camera
+from ibl_dask.model.places import below
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import writing_path
 from ibl_dask.store.workspace import Workspace
@@ -92,7 +93,8 @@ def _convert(workspace: Workspace, camera: Camera, video: Path) -> Facts:
 
 
 def _named_camlog(workspace: Workspace, camera: Camera) -> Path | None:
-    return alf.find(workspace.session, camera.collection, _log_name(camera))
+    found = alf.find_each(workspace.session, camera.collection, _log_name(camera))
+    return found[0] if found else None
 
 
 def _log_name(camera: Camera) -> str:
@@ -115,7 +117,7 @@ def _name_camlog(workspace: Workspace, camera: Camera) -> Path | None:
                 do="compare them with the one on the acquisition computer, and move the other out of the folder",
             )
         return None
-    target = workspace.session.outputs / camera.collection / _log_name(camera)
+    target = below(workspace.session.outputs, camera.collection, _log_name(camera))
     workspace.insist_on_own(target.parent)
     if workspace.session.outputs == workspace.session.path:
         log.rename(target)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.environments import Environments, clean_environment
@@ -23,7 +24,7 @@ from ibl_dask.tasks.steps import foreign_side
 from ibl_dask.tasks.steps.child import run_child
 from ibl_dask.tasks.steps.inputs import Facts, Records
 from ibl_dask.tasks.steps.kept import Identities, Kept, Review, identities, keep, mark_of, read_kept
-from ibl_dask.tasks.steps.method import read_log, tail
+from ibl_dask.tasks.steps.method import made_inside, read_log, tail
 
 Fits = Callable[[str], object]
 """Something true where a name matches."""
@@ -70,7 +71,7 @@ def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> 
         If it failed.
     """
     python, version = request.environments.serving(request.environment, request.executable)
-    log = workspace.session.own / "logs" / f"{request.name}.log"
+    log = workspace.log_file(request.name)
     mark = _mark(request, version)
     done = review_foreign(workspace, request, version).facts
     if done is not None:
@@ -78,7 +79,7 @@ def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> 
     started_ns = time.time_ns()
     answer = _ask(python, workspace, request, log)
     facts: dict[str, Any] = {
-        "outputs": answer["outputs"] or [],
+        "outputs": [str(path) for path in made_inside(workspace, answer["outputs"] or (), request.name)],
         "log": str(log),
         "version": answer["version"],
         **({"empty": True} if answer["outputs"] is None else {}),
@@ -246,7 +247,8 @@ def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
     for folder, folders, names in os.walk(session):
         folders[:] = [name for name in folders if os.path.join(folder, name) != own]  # noqa: PTH118
         above = _from_below(folder.removeprefix(session))
-        matching = (name for name in names if any(f(name) and _all_fit(others, above) for f, *others in wanted))
+        visible = (name for name in names if not alf.is_hidden(name))
+        matching = (name for name in visible if any(f(name) and _all_fit(others, above) for f, *others in wanted))
         found.extend(os.path.join(folder, name) for name in matching)  # noqa: PTH118
     return identities(found)
 

@@ -13,10 +13,12 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibl_dask.errors import TaskFailed
+from ibl_dask.errors import OutsideSession, TaskFailed
+from ibl_dask.model.places import is_inside
 from ibl_dask.model.step import Failure, Step, fingerprint
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.expected import find_files
+from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.inputs import Facts, Records
 from ibl_dask.tasks.steps.kept import Identities, Kept, Review, identities, keep, mark_of, read_kept
 
@@ -48,7 +50,7 @@ def method_step(task: Task) -> Step:
         session=task.session.reference,
         fingerprint=mark,
         function=run_method,
-        arguments={"task": task, "given": task.given, "log": task.session.own / "logs" / f"{task.name}-{mark}.log"},
+        arguments={"task": task, "given": task.given, "log": task.workspace.log_file(f"{task.name}-{mark}")},
         resources=task.resources,
     )
 
@@ -115,6 +117,8 @@ def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path
     mark, started_ns = _mark(task), time.time_ns()
     with captured(log, type(task).__module__):
         made = _run(task, given)
+        if made is not None:
+            made = made_inside(task.workspace, made, task.name)
     facts: dict[str, Any] = {"log": str(log), "outputs": [] if made is None else [str(path) for path in made]}
     if task.status == -1:
         raise TaskFailed(
@@ -161,6 +165,28 @@ def _listed(made: str | Path | Iterable[str | Path] | None) -> list[Path] | None
     if made is None:
         return None
     return [Path(made)] if isinstance(made, (str, Path)) else [Path(path) for path in made]
+
+
+def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> list[Path]:
+    """Return what a task says it made; a path that does not begin at the root is taken from the session's results.
+
+    Raises
+    ------
+    OutsideSession
+        If one of them is not of this session.
+    """
+    roots = workspace.session.roots
+    paths = [workspace.session.outputs / path for path in made]
+    for path in paths:
+        if not is_inside(path, roots):
+            raise OutsideSession(
+                f"{task} says that it made a file outside its session",
+                where=str(workspace.session.path),
+                expected=f"paths below {' or '.join(map(str, roots))}",
+                got=str(path),
+                do="see whether the task ran on another session; what it left there stays as it is",
+            )
+    return paths
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.places import below
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.workspace import Workspace
@@ -18,8 +19,8 @@ from ibl_dask.tasks.steps.inputs import (
     Facts,
     Records,
     camera_file_paths,
-    find_video,
     labcams_pattern,
+    video_paths,
     video_pattern,
 )
 
@@ -34,7 +35,7 @@ _ENCODINGS = ("utf-8-sig", "cp1252")
 
 def register_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
     """List a camera's raw files, and insist on a clock of its own."""
-    found = {key for key, path in camera_file_paths(workspace, camera).items() if path is not None}
+    found = {key for key, paths in camera_file_paths(workspace, camera).items() if paths}
     if not found & {"frame_data", "timestamps", "camlog"}:
         name, others = ("raw.camlog", "") if camera.compressed else ("frameData.bin", " (or timestamps.ssv)")
         alf.require(
@@ -43,11 +44,11 @@ def register_camera(*, records: Records, workspace: Workspace, camera: Camera) -
             f"_iblrig_{camera.label}Camera.{name}",
             f"copy {name}{others} of this camera from the acquisition computer",
         )
-    video = find_video(workspace, camera)
+    video = video_paths(workspace, camera)
     files = camera_files(workspace, camera)
     return {
         "files": [alf.identity(path) for path in files],
-        "notes": [] if video is not None else [f"camera {camera.label} has no video"],
+        "notes": [] if video else [f"camera {camera.label} has no video"],
     }
 
 
@@ -111,7 +112,7 @@ def _snapshots(workspace: Workspace, collection: str, notes: list[str]) -> list[
         if not place.is_dir():
             continue
         notes += _dangling(workspace, place)
-        inside = sorted(place.iterdir())
+        inside = sorted(path for path in place.iterdir() if not path.name.startswith("."))
         texts = {path.stem: path for path in inside if path.suffix.lower() == ".txt" and path.is_file()}
         for path in inside:
             if path.suffix.lower() in SNAPSHOT_SUFFIXES and path.is_file():
@@ -134,7 +135,8 @@ def _read_note(path: Path) -> str:
 
 
 def _folders(workspace: Workspace, collection: str) -> list[Path]:
-    return [root / collection for root in workspace.session.roots if (root / collection).is_dir()]
+    places = (below(root, collection) for root in workspace.session.roots)
+    return [place for place in places if place.is_dir()]
 
 
 def _dangling(workspace: Workspace, folder: Path) -> Iterator[str]:

@@ -18,7 +18,7 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.compress import read_record, told
-from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths, find_video
+from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths, video_paths
 from ibl_dask.tasks.steps.times import load_times, load_timing
 
 PROVENANCE_VERSION = 1
@@ -161,8 +161,9 @@ def _provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str,
     session = workspace.session
     inputs: dict[str, Any] = {}
     for camera in session.description.cameras:
-        paths = [find_video(workspace, camera), *camera_file_paths(workspace, camera).values()]
-        inputs[camera.label] = [alf.identity(path) for path in paths if path is not None]
+        found = [video_paths(workspace, camera), *camera_file_paths(workspace, camera).values()]
+        paths = [path for each in found for path in each]
+        inputs[camera.label] = [alf.identity(path) for path in paths]
     steps = {}
     for path in sorted(workspace.marker("x").parent.glob("*.json")):
         with contextlib.suppress(ValueError):  # a damaged one counts for nothing

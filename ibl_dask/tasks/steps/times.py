@@ -57,7 +57,7 @@ def time_camera_by_camlog(*, records: Records, workspace: Workspace, camera: Cam
     where = _where(workspace, camera)
     fronts = read_fronts(workspace, sync)
     channel = _camera_channel(read_channels(workspace, sync, fronts), camera, where)
-    path = camera_file_paths(workspace, camera)["camlog"]
+    path = alf.only_one(camera_file_paths(workspace, camera)["camlog"])
     log = None if path is None else read_camlog(path)
     result = camlog_times(
         _n_frames(records), fronts.fronts(channel), log, where=where, fronts_per_channel=fronts.counts()

@@ -38,6 +38,8 @@ from ibl_dask.video.reducers import MotionEnergy
 
 CAMERAS = ("left", "right")
 """Cameras that see the wheel well enough; the body camera's view of it is often obstructed."""
+Sources = tuple[tuple[Path, ...], ...]
+"""Files that are read together, in order; of each all that stand for one another (see `alf.only_one`)."""
 _ONE_LINE = "rotary_encoder"
 _TWO_LINES = ("rotary_encoder_0", "rotary_encoder_1")
 _LEFT_OVER_S = 1.0
@@ -57,19 +59,19 @@ class WheelFiles:
 
     sync: SyncFiles | None = None
     """The main clock, if it is a DAQ."""
-    timeline: tuple[Path, Path, Path] | None = None
+    timeline: Sources | None = None
     """Samples, times and meta file of a Timeline DAQ."""
-    bpod: tuple[Path, Path, Path] | None = None
+    bpod: Sources | None = None
     """Positions and events of the encoder's module, and the Bpod's trials."""
-    alf: tuple[Path, Path] | None = None
+    alf: Sources | None = None
     """Times and positions as somebody extracted them."""
 
     def identities(self, workspace: Workspace) -> list[Any]:
         """Return what changes whenever the wheel would; JSON."""
-        paths = [*(self.timeline or ()), *(self.bpod or ()), *(self.alf or ())]
+        found = [*(self.timeline or ()), *(self.bpod or ()), *(self.alf or ())]
         if self.sync is not None:
-            paths += [path for path in sync_paths(workspace, self.sync).values() if path is not None]
-        return [alf.identity(path) for path in paths]
+            found += [tuple(paths) for paths in sync_paths(workspace, self.sync).values() if paths]
+        return [alf.identities(paths) for paths in found]
 
 
 def find_wheel(workspace: Workspace, clock: Mapping[str, Any]) -> WheelFiles:
@@ -90,22 +92,28 @@ def find_wheel(workspace: Workspace, clock: Mapping[str, Any]) -> WheelFiles:
         found["sync"] = sync
         if sync.is_timeline:
             names = ("raw.npy", "timestamps.npy", "meta.json")
-            found["timeline"] = _all(alf.find(session, sync.collection, f"_timeline_DAQdata.{name}") for name in names)
+            found["timeline"] = _all(
+                alf.find_each(session, sync.collection, f"_timeline_DAQdata.{name}") for name in names
+            )
     if isinstance(bpod, BpodFiles):
         number = bpod.collection.rpartition("_")[2]
         names = ("_iblrig_encoderPositions.raw.ssv", "_iblrig_encoderEvents.raw.ssv", bpod.pattern)
-        found["bpod"] = _all(alf.find(session, bpod.collection, name) for name in names)
+        found["bpod"] = _all(alf.find_each(session, bpod.collection, name) for name in names)
     for collection in ("alf", f"alf/task_{number}"):
-        pair = _all(alf.find(session, collection, f"_ibl_wheel.{part}.npy") for part in ("timestamps", "position"))
+        pair = _all(alf.find_each(session, collection, f"_ibl_wheel.{part}.npy") for part in ("timestamps", "position"))
         if pair is not None:
             found["alf"] = pair
             break
     return WheelFiles(**found)
 
 
-def _all(paths: Iterable[Path | None]) -> Any:  # a tuple of as many paths as were asked for
-    found = tuple(paths)
-    return None if None in found else found
+def _all(found: Iterable[Sequence[Path]]) -> Sources | None:
+    sources = tuple(tuple(paths) for paths in found)
+    return sources if all(sources) else None
+
+
+def _read(function: Callable[..., Wheel | None], sources: Sources) -> Wheel | None:
+    return function(*map(alf.only_one, sources))
 
 
 def settle_times(
@@ -170,13 +178,13 @@ def read_wheel(workspace: Workspace, files: WheelFiles) -> tuple[Wheel | None, l
     """Return the wheel from the first source that has one, and what there is to say of those before it."""
     sources: list[tuple[str, Callable[[], Wheel | None]]] = []
     if files.timeline is not None:
-        sources.append(("timeline", partial(read_timeline_wheel, *files.timeline)))
+        sources.append(("timeline", partial(_read, read_timeline_wheel, files.timeline)))
     if files.sync is not None:
         sources.append(("the sync", partial(_wheel_of_lines, workspace, files.sync)))
     if files.bpod is not None:
-        sources.append(("the Bpod's encoder", partial(read_bpod_wheel, *files.bpod)))
+        sources.append(("the Bpod's encoder", partial(_read, read_bpod_wheel, files.bpod)))
     if files.alf is not None:
-        sources.append(("ALF", partial(read_alf_wheel, *files.alf)))
+        sources.append(("ALF", partial(_read, read_alf_wheel, files.alf)))
     if files.sync is not None:
         sources.append(("the sync's counter", partial(_wheel_of_directions, workspace, files.sync)))
     notes: list[str] = []

@@ -1,0 +1,160 @@
+"""Names and folders that somebody else wrote: which of them stay inside the folder they belong to.
+
+Descriptions, files of tasks, planners and signatures of other packages, and tasks that say what they made: whatever
+they call a folder or a label passes through here before it becomes part of a path.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from ibl_dask.errors import OutsideSession
+
+_WILD = "*?[]"
+_LONGEST_NAME = 255
+"""Bytes that a file system takes for one name."""
+_FOLDERS = "collection"
+"""How the names of arguments end that name a folder of the session."""
+_NAMES = ("cameras", "pname", "protocol", "extractors", "recording", "sync_ext", "sync_namespace")
+"""Arguments that become part of the name of a file."""
+
+
+def complaint(text: object, *, is_name: bool = False, may_vary: bool = False) -> str | None:
+    """Return why a text names no folder or file below another one; None where it does.
+
+    Parameters
+    ----------
+    text : object
+        What somebody wrote.
+    is_name : bool
+        One name is wanted, without folders above it.
+    may_vary : bool
+        It is a pattern: `*`, `?` and `[...]` may be in it.
+
+    Examples
+    --------
+    >>> complaint("raw_video_data/left")
+    >>> complaint("../002/raw_video_data")
+    'it leads out of its folder by `..`'
+    """
+    if not isinstance(text, str):
+        return f"a text is needed, not a {type(text).__name__}"
+    if not all(letter.isprintable() for letter in text) or not _can_be_encoded(text):
+        return "it holds a character that no name may hold"
+    if "\\" in text or text[1:2] == ":":
+        return "it is a path of Windows: `/` goes between folders, and no drive before them"
+    if text.startswith("/"):
+        return "it is an absolute path"
+    parts = _parts(text)
+    if ".." in parts:
+        return "it leads out of its folder by `..`"
+    if not parts:
+        return "it names nothing below its folder"
+    if is_name and "/" in text:
+        return "one name is needed, without `/`"
+    if not may_vary and any(letter in text for letter in _WILD):
+        return "it stands for more than one name: `*`, `?`, `[` or `]` is in it"
+    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        return f"a name in it is longer than {_LONGEST_NAME} bytes"
+    return None
+
+
+def insist(text: object, what: str, *, where: str | Path = "", is_name: bool = False, may_vary: bool = False) -> str:
+    """Return a folder or a name in its plain form, `a/b` for `a//b/.`.
+
+    Parameters
+    ----------
+    text : object
+        What somebody wrote.
+    what : str
+        What it is, for the message: `the collection of the left camera`.
+    where : str or Path
+        Where it was written, or the folder it belongs to.
+    is_name, may_vary
+        See `complaint`.
+
+    Raises
+    ------
+    OutsideSession
+        If it does not stay inside.
+    """
+    why = complaint(text, is_name=is_name, may_vary=may_vary)
+    if why is not None:
+        raise OutsideSession(
+            f"{what} does not stay inside its session: {why}",
+            where=str(where),
+            expected="one name" if is_name else "a relative path without `..`, such as raw_video_data",
+            got=repr(text),
+            do="mend it where it is written: in the experiment description, the file of tasks or the call",
+        )
+    return "/".join(_parts(str(text)))
+
+
+def below(root: Path, *texts: object, may_vary: bool = False) -> Path:
+    """Return a path below a folder, by what somebody called it.
+
+    Raises
+    ------
+    OutsideSession
+        If it does not stay inside.
+    """
+    return root.joinpath(*(insist(text, "a path", where=root, may_vary=may_vary) for text in texts))
+
+
+def first_fault(content: object, *, where: str = "") -> tuple[str, str] | None:
+    """Return the first folder or label among some arguments that does not stay inside, and why; None where all do.
+
+    Parameters
+    ----------
+    content : mapping, or anything else
+        Arguments, or what a description says of a device. Looked through as deep as it goes, by the names of its keys.
+    where : str
+        Where it is, with dots between.
+
+    Returns
+    -------
+    tuple of str, or None
+        Its place, with dots between, and what is wrong with it.
+    """
+    if not isinstance(content, Mapping):
+        return None
+    for key, value in content.items():
+        place = f"{where}.{key}" if where else str(key)
+        is_name = key in _NAMES
+        if isinstance(value, Mapping):
+            if (found := first_fault(value, where=place)) is not None:
+                return found
+        elif is_name or (isinstance(key, str) and key.endswith(_FOLDERS)):
+            for text in value if isinstance(value, list | tuple) else [value]:
+                why = None if text is None or text == "" else complaint(text, is_name=is_name)
+                if why is not None:
+                    return place, told(text, why)
+    return None
+
+
+def told(text: object, why: str) -> str:
+    """Return what to say of a folder or label that does not stay inside; `why` is what `complaint` says."""
+    return f"{text!r} does not stay inside its session: {why}"
+
+
+def is_inside(path: Path, roots: tuple[Path, ...]) -> bool:
+    """Return whether a path is below one of some folders: as it is written, or where its links lead."""
+    plain = Path(os.path.normpath(path))
+    if ".." not in path.parts and any(plain.is_relative_to(root) for root in roots):
+        return True
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(os.path.realpath(root)) for root in roots)
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in text.split("/") if part not in ("", ".")]
+
+
+def _can_be_encoded(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
