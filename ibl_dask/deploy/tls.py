@@ -1,8 +1,8 @@
 """Certificates that live as long as a run: its scheduler, workers and driver know each other alone.
 
 Jobs read them from a folder that is removed when the run ends. A driver that is killed cannot do that: its folder is
-named after its host and process, and the next run there removes it. Until then it opens nothing, since the scheduler
-that took these certificates is gone as well.
+named after its process (`Process.mark`), and the next run that sees that this is gone removes it. Until then it opens
+nothing, since the scheduler that took these certificates is gone as well.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ibl_dask.deploy.profile import Profile
 from ibl_dask.errors import RunError
-from ibl_dask.store.processes import is_alive
+from ibl_dask.store.atomic import is_abandoned
+from ibl_dask.store.processes import Process, this_process
 
-_FOLDER = re.compile(r"tls-(?P<host>.+)-(?P<pid>\d+)-[^-]+")
+_FOLDER = re.compile(r"tls-(?P<mark>.+-\d+)-[^-]+")
+"""Older versions named host and process number alone."""
 VALID_S = 365 * 86_400.0
 """How long Dask's certificates are valid, s."""
 _ROLES = ("client", "scheduler", "worker")
@@ -67,7 +67,7 @@ def certificates(profile: Profile, folder: Path | None) -> Iterator[Any]:
         return
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
-    own = Path(tempfile.mkdtemp(prefix=f"tls-{socket.gethostname()}-{os.getpid()}-", dir=folder))  # 0700
+    own = Path(tempfile.mkdtemp(prefix=f"tls-{this_process().mark}-", dir=folder))  # 0700
     try:
         yield _on_disk(security, own)
     finally:
@@ -75,22 +75,15 @@ def certificates(profile: Profile, folder: Path | None) -> Iterator[Any]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove certificates of drivers that were killed on this host.
+    """Remove certificates of drivers that were killed.
 
-    Whether a process of another host lives, nobody knows here; what it left goes once it is no longer valid.
+    Whether a process of another host or container lives, nobody knows here; what it left goes once it is no longer
+    valid.
     """
     for path in folder.glob("tls-*"):
         named = _FOLDER.fullmatch(path.name)
-        if named is not None and _is_abandoned(path, named["host"], int(named["pid"])):
+        if named is not None and is_abandoned(path, Process.from_mark(named["mark"]), VALID_S):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _is_abandoned(path: Path, host: str, pid: int) -> bool:
-    if host == socket.gethostname():
-        return not is_alive(pid)
-    with contextlib.suppress(OSError):
-        return time.time() - path.stat().st_mtime > VALID_S
-    return False
 
 
 def _make() -> Any:  # distributed has no types

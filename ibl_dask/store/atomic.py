@@ -7,19 +7,19 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ibl_dask.errors import IblDaskError, NotWritable
 from ibl_dask.store.disk import explained, nearest_folder
-from ibl_dask.store.processes import is_alive
+from ibl_dask.store.processes import Process, state_of, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TEMPORARY = re.compile(r"\..*\.(?P<host>[^/]+)-(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
+_TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
+"""Older versions named host and process number alone."""
 _ABANDONED_S = 86_400.0
 
 
@@ -65,15 +65,18 @@ def _not_writable(path: Path, reason: str) -> NotWritable:
 
 def temporary_name(path: Path) -> Path:
     """Return a name beside a path that no other process uses and no ALF pattern matches."""
-    return path.with_name(f".{path.name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
 def sweep_temporaries(folder: Path) -> int:
-    """Remove what killed writers left below a folder; return how many. Only for the one who holds the session."""
+    """Remove what killed writers left below a folder; return how many. Only for the one who holds the session.
+
+    What belongs to a process that cannot be seen from here, of another host or container, goes after a day.
+    """
     n_removed = 0
     for path in folder.rglob(".*.tmp"):
         named = _TEMPORARY.fullmatch(path.name)
-        if named is None or not _is_abandoned(path, named["host"], int(named["pid"])):
+        if named is None or not is_abandoned(path, Process.from_mark(named["mark"]), _ABANDONED_S):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -83,13 +86,24 @@ def sweep_temporaries(folder: Path) -> int:
     return n_removed
 
 
-def _is_abandoned(path: Path, host: str, pid: int) -> bool:
-    """Return whether its writer is gone: known on this host, guessed from its age on another."""
-    if host != socket.gethostname():
-        with contextlib.suppress(FileNotFoundError):
-            return time.time() - path.stat().st_mtime > _ABANDONED_S
+def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:
+    """Return whether nobody writes a file any more: its writer is gone, or cannot be seen, and the file is old.
+
+    Parameters
+    ----------
+    path : Path
+        File or folder.
+    writer : Process or None
+        Whose it is; None where an older version did not say enough.
+    after_s : float
+        How old it must be where nothing is known of its writer, s.
+    """
+    state = "unknown" if writer is None else state_of(writer)
+    if state == "unknown":
+        with contextlib.suppress(OSError):
+            return time.time() - path.stat().st_mtime > after_s
         return False
-    return not is_alive(pid)
+    return state == "gone"
 
 
 @contextlib.contextmanager

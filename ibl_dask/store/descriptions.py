@@ -13,7 +13,7 @@ from ibl_dask.errors import SessionLocked
 from ibl_dask.model.description_file import DESCRIPTION_NAME, VERSION, read_content
 from ibl_dask.model.description_merge import merge_descriptions
 from ibl_dask.store.atomic import write_text
-from ibl_dask.store.lock import holding
+from ibl_dask.store.lock import Attempt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -81,12 +81,13 @@ def add_device(device: Path, session: Path, *, remove: bool = False, patience_s:
 
 @contextlib.contextmanager
 def _turn(lock: Path, patience_s: float) -> Iterator[None]:
-    """Hold a lock as soon as it is free. Whether its holder lives is for `holding` to say, not for the clock."""
+    """Hold a lock as soon as it is free. Whether its holder lives is for `Attempt` to say, not for the clock."""
     until = time.monotonic() + patience_s
-    with contextlib.ExitStack() as held:
+    attempt = Attempt(lock)
+    with contextlib.ExitStack() as stack:
         while True:
             try:
-                held.enter_context(holding(lock))
+                stack.callback(attempt.take().close)
                 break
             except SessionLocked as error:
                 if time.monotonic() > until:

@@ -1,153 +1,305 @@
-"""Holding a session, so that two drivers never write into it at once."""
+"""Holding a session, so that two drivers never write into it at once.
+
+A lock is a file that says who holds it, and whose time stamp is renewed while it is held; `ibl_dask.store.holder` says
+whether somebody does.
+
+Drivers hold a session alone. Steps of a graph that somebody else runs hold it together, each with a file of its own
+beside the lock (`sharing`).
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import errno
 import json
 import os
-import socket
 import threading
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from functools import partial
+from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ibl_dask.errors import SessionLocked
-from ibl_dask.store.atomic import make_folder
+from ibl_dask.store import holder
+from ibl_dask.store.atomic import make_folder, temporary_name
 from ibl_dask.store.disk import explained
-from ibl_dask.store.processes import is_alive
+from ibl_dask.store.holder import AskJob, Watch, name_holder, read_owner, see
+from ibl_dask.store.processes import this_process
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+LOCK_NAME = "lock.json"
+"""The lock of a session, within the folder of our own files."""
+LOCK_VERSION = 2
+"""1 named host and process number alone."""
 
-HEARTBEAT_S = 20.0
-STALE_S = 600.0
-"""A lock of another host that was not touched for this long belongs to nobody, if it is not touched either while it is
-watched."""
-WATCHED_S = 1.5 * HEARTBEAT_S
-"""How long it is watched: clocks of two hosts differ, and may be set while a run goes on."""
-UNWRITTEN_S = 30.0
-"""A lock that names no owner is being written; after this long its writer is gone."""
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+_held_here: ContextVar[frozenset[Path]] = ContextVar("held_here", default=frozenset())
+
+
+class Attempt:
+    """Tries to take a lock, as often as it is told to, and waits for nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The lock.
+    ask_job : callable, optional
+        Asks the batch system of the job of a holder that cannot be seen from here; in a thread of its own.
+    beside : callable, optional
+        Returns other locks that nobody may hold either.
+    """
+
+    def __init__(
+        self, path: Path, ask_job: AskJob | None = None, beside: Callable[[], Iterable[Path]] | None = None
+    ) -> None:
+        self.path = path
+        self.is_open = False
+        """Whether it was refused only because the holder's lock is still being watched."""
+        self._ask_job = ask_job
+        self._beside = partial(_shares, path) if beside is None else beside
+        self._watches: dict[Path, Watch] = {}
+
+    def take(self) -> Held:
+        """Take the lock.
+
+        Raises
+        ------
+        SessionLocked
+            If somebody holds it, or may; see `is_open`.
+        """
+        make_folder(self.path.parent)
+        while (held := _make(self.path)) is None:
+            self._insist_on_free(self.path)
+        try:
+            for path in self._beside():
+                self._insist_on_free(path)
+        except BaseException:
+            held.close()
+            raise
+        return held
+
+    def _insist_on_free(self, path: Path) -> None:
+        """Remove a lock that belongs to nobody, and refuse where it belongs to somebody."""
+        watch = self._watches.setdefault(path, Watch(path, self._ask_job))
+        verdict = watch.look()
+        self.is_open = verdict == "open"
+        if verdict != "free":
+            raise watch.refusal()
+        watch.remove()
+
+
+def _make(path: Path) -> Held | None:
+    """Make a lock that is ours, whole from the start; None where there is one."""
+    token = token_hex(8)
+    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
+    owner = {"v": LOCK_VERSION, **this_process().to_json(), "job": job, "since": time.time(), "token": token}
+    temporary = temporary_name(path)
+    try:
+        _write(temporary, owner)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            if not _is_ours(path, token):  # a server may have done it, and its answer was lost
+                return None
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            try:
+                _write(path, owner)
+            except FileExistsError:
+                return None
+    except OSError as error:
+        raise explained(error, path) or error from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return Held(path, token)
+
+
+def _write(path: Path, owner: dict[str, Any]) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    try:
+        with os.fdopen(handle, "w") as file:
+            os.fchmod(handle, 0o644)  # whoever wants the session must see who holds it, whatever the mask is
+            json.dump({**owner, "inode": os.fstat(handle).st_ino}, file)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _is_ours(path: Path, token: str) -> bool:
+    found = see(path)
+    return found is not None and found.owner.get("token") == token
+
+
+class Held:
+    """A lock that is held, and renewed in a thread of its own, until it is closed or somebody else has it."""
+
+    def __init__(self, path: Path, token: str) -> None:
+        self.path = path
+        self.token = token
+        """What tells it from any other."""
+        self.is_lost = False
+        """Whether somebody else has taken it over, or removed it: what it stood for is no longer ours."""
+        self._stop = threading.Event()
+        self._beat = threading.Thread(target=self._renew_on_and_on, daemon=True, name="session-lock")
+        self._beat.start()
+
+    def _renew_on_and_on(self) -> None:
+        while not self.is_lost and not self._stop.wait(holder.HEARTBEAT_S):
+            self._renew()
+
+    def _renew(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                if read_owner(file.read()).get("token") == self.token:
+                    os.utime(file.fileno())  # of this very file, whatever bears its name by now
+                else:
+                    self.is_lost = True
+        except FileNotFoundError:
+            self.is_lost = self.path.parent.is_dir()  # a disk that is away for a moment comes back
+        except OSError:
+            pass  # so does one that fails for a moment
+
+    def insist_on_own(self) -> None:
+        """Check that it is still held.
+
+        Raises
+        ------
+        SessionLocked
+            If somebody else took it over or removed it.
+        """
+        if self.is_lost:
+            raise taken_over(self.path)
+
+    def close(self) -> None:
+        """Let go of it; one that somebody else took over is theirs."""
+        self._stop.set()
+        self._beat.join()
+        with contextlib.suppress(OSError):
+            if _is_ours(self.path, self.token):
+                self.path.unlink(missing_ok=True)
+
+
+def _take(attempt: Attempt) -> Held:
+    """Take a lock; wait only where that tells whether somebody holds it."""
+    while True:
+        try:
+            return attempt.take()
+        except SessionLocked:
+            if not attempt.is_open:
+                raise
+            time.sleep(min(1.0, holder.WATCHED_S / 10))
 
 
 @contextlib.contextmanager
-def holding(path: Path) -> Iterator[None]:
-    """Hold a lock file; its time stamp is renewed while it is held.
+def holding(path: Path, ask_job: AskJob | None = None) -> Iterator[Held]:
+    """Hold a lock alone; see `Attempt`.
 
     Raises
     ------
     SessionLocked
-        If another driver holds it.
+        If somebody else holds it.
     """
-    owner = _acquire(path)
-    stop = threading.Event()
-    beat = threading.Thread(target=_beat, args=(path, stop), daemon=True, name="session-lock")
-    beat.start()
+    held = _take(Attempt(path, ask_job))
+    try:
+        yield held
+    finally:
+        held.close()
+
+
+@contextlib.contextmanager
+def holding_unless_held(path: Path, ask_job: AskJob | None = None) -> Iterator[None]:
+    """Hold a lock alone, unless whoever calls this does so already (`lending`)."""
+    if path in _held_here.get():
+        yield
+        return
+    with holding(path, ask_job), lending(path):
+        yield
+
+
+# -- those who work for a holder ------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def lending(path: Path) -> Iterator[None]:
+    """Let what is called in this block work on a session as one that is held: by its caller, or for it."""
+    before = _held_here.set(_held_here.get() | {path})
     try:
         yield
     finally:
-        stop.set()
-        beat.join()
-        if _owner(path) == owner:  # another host may have taken it over while this one slept
-            path.unlink(missing_ok=True)
+        _held_here.reset(before)
 
 
-def _acquire(path: Path) -> dict[str, Any]:  # as `_owner` reads it back
-    make_folder(path.parent)
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "job": job, "since": time.time(), "token": token_hex(8)}
-    for _ in range(2):
-        try:
-            handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            seen = _signature(path)
-            if not _is_stale(path):
-                break
-            _remove_stale(path, seen)
-        else:
-            try:
-                with os.fdopen(handle, "w") as file:
-                    json.dump(owner, file)
-            except OSError as error:
-                path.unlink(missing_ok=True)
-                raise (explained(error, path) or error) from error
-            return owner
-    holder = _owner(path)
-    raise SessionLocked(
-        "another run holds this session",
+def insist_on_lease(path: Path, token: str) -> None:
+    """Check that nobody has taken a session over from the driver that gave out a step.
+
+    A lock that is not there is no proof: another host may see one that was just made only after a while.
+
+    Parameters
+    ----------
+    path : Path
+        The lock.
+    token : str
+        `Held.token` of that driver.
+
+    Raises
+    ------
+    SessionLocked
+        If another holds the session now.
+    """
+    found = see(path)
+    if found is not None and found.owner and found.owner.get("token") != token:
+        raise taken_over(path)
+
+
+def taken_over(path: Path) -> SessionLocked:
+    """Return the error of a driver whose lock is no longer its own."""
+    found = None
+    with contextlib.suppress(OSError):
+        found = see(path)
+    return SessionLocked(
+        "this run no longer holds the session",
         where=str(path),
-        expected="a session that nobody else is running",
-        got=f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-        + (f", job {holder['job']}" if holder.get("job") else "")
-        + _since(holder),
-        do="wait for that run or stop it; if it is surely gone, remove the lock file",
+        expected="the lock that it made",
+        got="no lock: somebody removed it" if found is None else f"that of {name_holder(found.owner)}",
+        do="wait for the other run, then run again: finished chunks are kept. A run that was suspended, or whose disk "
+        f"was away, for {holder.STALE_S / 60:g} min loses its sessions to others that want them",
     )
 
 
-def _remove_stale(path: Path, seen: tuple[object, ...]) -> None:
-    """Remove a lock that belongs to nobody, unless somebody else did so before and holds a new one."""
-    with contextlib.suppress(FileNotFoundError), path.open("r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return
-        except OSError:
-            pass  # a file system without locks: the window is small
-        if os.fstat(file.fileno()).st_ino == path.stat().st_ino and _signature(path) == seen:
-            path.unlink()
+@contextlib.contextmanager
+def sharing(path: Path, group: str, ask_job: AskJob | None = None) -> Iterator[None]:
+    """Hold a lock together with others of a group, and with nobody else.
 
+    Parameters
+    ----------
+    path : Path
+        The lock that is held alone otherwise.
+    group : str
+        Hexadecimal digits that the members know each other by.
+    ask_job : callable, optional
+        See `Attempt`.
 
-def _signature(path: Path) -> tuple[object, ...]:
+    Raises
+    ------
+    SessionLocked
+        If somebody holds it alone, or another group does.
+    """
+    own = path.with_name(f"{path.stem}.{group}.{token_hex(4)}{path.suffix}")
+
+    def others() -> list[Path]:
+        return [path, *(share for share in _shares(path) if share.name.split(".")[-3] != group)]
+
+    held = _take(Attempt(own, ask_job, others))
     try:
-        return (path.stat().st_mtime_ns, path.read_bytes())
-    except FileNotFoundError:
-        return ()
+        with lending(path):
+            yield
+    finally:
+        held.close()
 
 
-def _since(holder: Mapping[str, Any]) -> str:
-    try:
-        return f", since {datetime.fromtimestamp(holder['since'], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
-        return ""
-
-
-def _is_stale(path: Path) -> bool:
-    try:
-        age_s = time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return True
-    owner = _owner(path)
-    if owner.get("host") == socket.gethostname() and isinstance(owner.get("pid"), int):
-        return not is_alive(owner["pid"])
-    if "host" not in owner:
-        return abs(age_s) > UNWRITTEN_S
-    # A time stamp that far in the future is as old: somebody set a clock back.
-    return abs(age_s) > STALE_S and not _beats(path)
-
-
-def _beats(path: Path) -> bool:
-    """Watch a lock for a heartbeat."""
-    with contextlib.suppress(FileNotFoundError):
-        before = path.stat().st_mtime_ns
-        until = time.monotonic() + WATCHED_S
-        while time.monotonic() < until:
-            time.sleep(min(1.0, WATCHED_S))
-            if path.stat().st_mtime_ns != before:
-                return True
-    return False
-
-
-def _owner(path: Path) -> dict[str, Any]:  # whatever JSON holds
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _beat(path: Path, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_S):
-        with contextlib.suppress(OSError):
-            os.utime(path)
+def _shares(path: Path) -> list[Path]:
+    return sorted(path.parent.glob(f"{path.stem}.*.????????{path.suffix}"))

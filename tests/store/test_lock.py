@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from ibl_dask.errors import SessionLocked
-from ibl_dask.store import lock
-from ibl_dask.store.lock import STALE_S, holding
+from ibl_dask.store.holder import STALE_S, UNWRITTEN_S
+from ibl_dask.store.lock import holding
+from ibl_dask.store.processes import this_process
 
 HOLDER = """
 import sys
@@ -48,10 +49,16 @@ def holder(path: Path):
         process.kill()
 
 
-def write_owner(path: Path, host: str, pid: int, age_s: float = 0.0) -> None:
+def write_owner(path: Path, host: str, pid: int, age_s: float = 0.0, **more: object) -> None:
+    """Write a lock as an older version did, which knew host and process number alone; or one that says more."""
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"host": host, "pid": pid, "job": "", "since": 0}))
+    path.write_text(json.dumps({"host": host, "pid": pid, "job": "", "since": 0, **more}))
     os.utime(path, (time.time() - age_s,) * 2)
+
+
+def of_this_machine(**more: object) -> dict[str, object]:
+    """Return what a lock says of a process of this machine and namespace."""
+    return {**this_process().to_json(), "started": 1, **more}
 
 
 def dead_pid() -> int:
@@ -118,7 +125,7 @@ def test_lock_of_another_host_holds_while_it_beats(path: Path) -> None:
 def test_lock_of_another_host_without_a_beat_is_taken_over(
     path: Path, monkeypatch: pytest.MonkeyPatch, age_s: float
 ) -> None:
-    monkeypatch.setattr(lock, "WATCHED_S", 0.05)
+    monkeypatch.setattr("ibl_dask.store.holder.WATCHED_S", 0.05)
     write_owner(path, "node017", os.getpid(), age_s=age_s)
     with holding(path):
         assert json.loads(path.read_text())["host"] == socket.gethostname()
@@ -128,7 +135,7 @@ def test_lock_of_another_host_without_a_beat_is_taken_over(
 def test_lock_of_another_host_that_beats_holds_although_the_clock_was_set(
     path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
-    monkeypatch.setattr(lock, "WATCHED_S", 5.0)
+    monkeypatch.setattr("ibl_dask.store.holder.WATCHED_S", 5.0)
     write_owner(path, "node017", dead_pid(), age_s=step_s)
     done = threading.Event()
 
@@ -152,7 +159,7 @@ def test_lock_of_another_host_that_beats_holds_although_the_clock_was_set(
 def test_held_lock_beats_and_is_released_although_the_clock_is_set(
     path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
-    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("ibl_dask.store.holder.HEARTBEAT_S", 0.01)
     plain = time.time
     with holding(path):
         monkeypatch.setattr(time, "time", lambda: plain() + step_s)
@@ -170,7 +177,7 @@ def test_held_lock_beats_and_is_released_although_the_clock_is_set(
 def test_lock_that_a_dead_writer_left_torn_is_taken_over(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
-    os.utime(path, (time.time() - 2 * lock.UNWRITTEN_S,) * 2)
+    os.utime(path, (time.time() - 2 * UNWRITTEN_S,) * 2)
     with holding(path):
         assert json.loads(path.read_text())["pid"] == os.getpid()
     assert not path.exists()
@@ -185,7 +192,7 @@ def test_lock_that_is_just_being_written_holds(path: Path, content: bytes) -> No
 
 
 def test_held_lock_beats(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lock, "HEARTBEAT_S", 0.01)
+    monkeypatch.setattr("ibl_dask.store.holder.HEARTBEAT_S", 0.01)
     with holding(path):
         os.utime(path, (0, 0))
         deadline = time.monotonic() + 10
@@ -221,7 +228,7 @@ def test_only_one_takes_over_a_dead_lock(path: Path) -> None:
     sys.setswitchinterval(1e-6)
     try:
         for _ in range(60):
-            write_owner(path, socket.gethostname(), pid)
+            write_owner(path, **of_this_machine(pid=pid))
             start = threading.Barrier(n)
             threads = [threading.Thread(target=contend, args=(start,)) for _ in range(n)]
             for thread in threads:
