@@ -101,7 +101,7 @@ def say_what_was_left_out(client: Any) -> None:  # distributed has no types
     """Print the nodes where jobs of a pool did not start any more."""
     for state in client.cluster.pools() if hasattr(client.cluster, "pools") else ():
         for node, problem in state.left_out.items():
-            text = f"pool {state.pool.name} left out {node}, where a GPU does not work: {problem}"
+            text = f"pool {state.pool.name} left out {node}: {problem}"
             out.print(f"{text}; tell those who look after it", markup=False)
 
 

@@ -15,7 +15,8 @@ _BLAMED = (
     # What our own script of a job says, first: it knows, and repeats words of others.
     (r"the setup failed", "setup", _SETUP),
     (r"no such program on this node", "python", _PYTHON),
-    # A refusal for lack of nodes, after those whose GPUs do not work were left out.
+    # What a worker said that left, or a refusal for lack of nodes, after those that are of no use were left out.
+    (r"is not seen there", "queue", "a queue whose nodes see sessions, results and work folder"),
     (r"left out is", "queue", "a queue with nodes whose GPUs work (`ibl-dask doctor` tries one)"),
     (r"partition|queue", "queue", "a queue that this site has (`sinfo`, `qstat -Q`)"),
     (r"account|association|project", "account", "an account that may use this queue (`sacctmgr show assoc`)"),

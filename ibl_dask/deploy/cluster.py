@@ -13,7 +13,7 @@ import logging
 import math
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,7 @@ from distributed.utils import NoOpAwaitable
 
 from ibl_dask.deploy import queue
 from ibl_dask.deploy.blame import given_up, nobody_can
+from ibl_dask.deploy.endings import Cut, Doings, cut_short, limit_that_ended
 from ibl_dask.deploy.jobs import make_job, worker_lifetime_s
 from ibl_dask.deploy.keeper import (
     MOST_FAILURES,
@@ -73,6 +74,8 @@ class _Job:
     is_leaving: bool = False
     begins_anew: bool = False
     n_missed: int = 0
+    doings: Doings = field(default_factory=Doings)
+    lost: dict[Any, float] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -147,6 +150,7 @@ class BatchCluster(SpecCluster):
         self._asked_s = -math.inf
         self._tending: asyncio.Task[None] | None = None
         self._is_ending = False
+        self._cuts: deque[Cut] = deque()
         options: dict[str, Any] = {
             "dashboard": True,
             "dashboard_address": f"127.0.0.1:{profile.dashboard_port}",
@@ -211,6 +215,14 @@ class BatchCluster(SpecCluster):
             able = [pool for pool in self.profile.pools if not pool.lacks(asked)]
             return " ".join(given_up(self.profile, pool, self._health[pool.name]) for pool in able)
         return ""
+
+    def cuts(self) -> list[Cut]:
+        """Return the steps that the end of a job ended since this was last asked; from any thread."""
+        found = []
+        with contextlib.suppress(IndexError):
+            while True:
+                found.append(self._cuts.popleft())
+        return found
 
     def pools(self) -> list[PoolState]:
         """Return how each pool is doing."""
@@ -306,15 +318,27 @@ class BatchCluster(SpecCluster):
         here = Counter[Asked]()
         unrunnable = list(self.scheduler.unrunnable)
         for task in itertools.chain(unrunnable, *(list(ws.processing) for ws in self.scheduler.workers.values())):
-            here[frozenset((task.resource_restrictions or {"CPU": 1.0}).items())] += 1
-        return dict(here | Counter(self._demand))
+            here[_asked(task)] += 1
+        # What runs on a worker that takes no further steps needs no other one.
+        leaving = {name for job in self._jobs.values() if job.is_leaving for name in job.workers}
+        served = Counter(
+            _asked(task)
+            for worker in self.scheduler.workers.values()
+            if str(worker.name) in leaving
+            for task in worker.executing
+        )
+        return dict((here | Counter(self._demand)) - served)
 
     # Looking.
 
     def _look_at_workers(self, now_s: float) -> None:
         states = {str(ws.name): ws for ws in self.scheduler.workers.values()}
         for job in self._jobs.values():
-            workers = [states[name] for name in job.workers if name in states]
+            found = {name: states[name] for name in job.workers if name in states}
+            job.lost |= (lost := job.doings.look(found))
+            if now_s >= job.drain_at_s:
+                self._cuts.extend(cut_short(self.profile, job.pool, key, ran_s) for key, ran_s in lost.items())
+            workers = list(found.values())
             job.is_connected = bool(workers)
             if not workers:
                 job.idle_since_s = None
@@ -380,7 +404,12 @@ class BatchCluster(SpecCluster):
             return  # its worker is here, whatever the queue says
         del self._jobs[job.name]
         lived_s = 0.0 if job.connected_s is None else (job.absent_s or now_s) - job.connected_s
-        if lived_s >= PROVEN_S or job.is_leaving:
+        if job.lost and job.pool.walltime_s is None:
+            limit = await limit_that_ended(job.pool.scheduler, job.id, [self.log_folder, Path.cwd()])
+            self._cuts.extend(cut_short(self.profile, job.pool, *one, limit) for one in job.lost.items() if limit)
+        if job.workers <= {said["worker"] for said in self._refusals_of(job)}:
+            await self._note_failure(job, f"job {job.id} was of no use")
+        elif lived_s >= PROVEN_S or job.is_leaving:
             _log.info("job %s of pool %s ended after %.0f s", job.id, job.pool.name, lived_s)
         else:
             await self._note_failure(job, f"job {job.id} ended before it worked")
@@ -402,8 +431,12 @@ class BatchCluster(SpecCluster):
         self._jobs[name] = _Job(name, pool, made, time.monotonic())
         _log.info("pool %s: job %s submitted for %s", pool.name, made.job_id, name)
 
+    def _refusals_of(self, job: _Job) -> list[dict[str, str]]:
+        """Return what the workers of a job said that left."""
+        return [message for _, message in self.scheduler.get_events(REFUSALS) if message["worker"] in job.workers]
+
     async def _note_failure(self, job: _Job, what: str) -> None:
-        told = [message for _, message in self.scheduler.get_events(REFUSALS) if message["worker"] in job.workers]
+        told = self._refusals_of(job)
         if told:
             words = f"worker {told[-1]['worker']} on {told[-1]['host']} left: {told[-1]['problem']}"
         else:
@@ -428,6 +461,11 @@ class BatchCluster(SpecCluster):
             await job.job.close()
         except (RuntimeError, OSError) as error:
             _log.warning("job %s could not be cancelled: %s", job.id, error)
+
+
+def _asked(task: Any) -> Asked:  # distributed has no types
+    """Return what a task of Dask asks for."""
+    return frozenset((task.resource_restrictions or {"CPU": 1.0}).items())
 
 
 def _drain_after_s(pool: Pool) -> float:

@@ -1,4 +1,4 @@
-"""Nodes that a pool leaves out: a worker found there that its GPU does not work.
+"""Nodes that a pool leaves out: a worker found there that its GPU does not work, or did not see the data.
 
 Without that, the next job would land there again: nothing is as free as a node whose jobs end at once.
 """
@@ -15,7 +15,9 @@ _EXCLUDES = re.compile(r"(?:--exclude(?:=|\s+)|-x\s*)(?P<nodes>\S+)")
 
 
 def broken_nodes(pool: Pool, refusals: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return the nodes where a worker of a pool found its GPU broken, and what it found.
+    """Return the nodes that are of no use to a pool, and what is wrong there.
+
+    That is where a worker of the pool found its GPU broken, or one of any pool did not see the data.
 
     Parameters
     ----------
@@ -25,9 +27,9 @@ def broken_nodes(pool: Pool, refusals: Iterable[Mapping[str, str]]) -> dict[str,
         What workers said that left; see `deploy.worker.refusals`.
     """
     return {
-        said["node"]: said["problem"]
+        said["node"]: f"a GPU does not work: {said['problem']}" if said["of"] == "gpu" else said["problem"]
         for said in refusals
-        if said.get("node") and said["worker"].partition("-")[0] == pool.name
+        if said["node"] and (said["of"] == "node" or said["worker"].partition("-")[0] == pool.name)
     }
 
 
@@ -64,4 +66,4 @@ def excluded(pool: Pool, nodes: Iterable[str]) -> str:
 
 def say_left_out(nodes: Mapping[str, str]) -> str:
     """Return which nodes were left out and why, to be added to a message; empty where none was."""
-    return "".join(f"; left out is {node}, where a GPU does not work: {problem}" for node, problem in nodes.items())
+    return "".join(f"; left out is {node}: {problem}" for node, problem in nodes.items())

@@ -37,6 +37,12 @@ def worker_lifetime_s(pool: Pool) -> tuple[float, float] | None:
     return round(lifetime_s, 3), round(lifetime_s * STAGGER, 3)
 
 
+def surely_s(pool: Pool) -> float:
+    """Return for how long even the worker of the shortest life takes steps, s; 0 where jobs have no walltime."""
+    life = worker_lifetime_s(pool)
+    return 0.0 if life is None else life[0] - life[1]
+
+
 def shortest_walltime_s() -> int:
     """Return the walltime in which a worker of the shortest life ends one step of the longest kind, s."""
     return math.ceil(MARGIN_S + LONGEST_STEP_S + _LEAST_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -83,7 +84,27 @@ def turn_away(worker: Any, reason: str, problem: str, node: str) -> None:  # dis
     worker.state.total_resources.clear()
     worker.state.available_resources.clear()
     _log.error("%s", reason)
-    worker.loop.add_callback(_leave, worker, {"reason": reason, "problem": problem, "node": node})
+    worker.loop.add_callback(_leave, worker, {"reason": reason, "problem": problem, "node": node, "of": "gpu"})
+
+
+def leave(reason: str, problem: str, dask_worker: Any = None) -> None:  # distributed has no types
+    """Let a worker that has taken steps leave: it starts no other, says why, and ends together with its nanny.
+
+    Parameters
+    ----------
+    reason
+        Why, for people, with what to do.
+    problem
+        What is wrong, in short.
+    dask_worker
+        The worker; Dask fills it in.
+    """
+    # What runs now gives back what it occupies; that must not let the next one start.
+    available = dask_worker.state.available_resources
+    available.update(dict.fromkeys(available, -math.inf))
+    _log.error("%s", reason)
+    told = {"reason": reason, "problem": problem, "node": os.environ.get("SLURMD_NODENAME", ""), "of": "node"}
+    dask_worker.loop.add_callback(_leave, dask_worker, told)
 
 
 async def _leave(worker: Any, told: dict[str, str]) -> None:  # distributed has no types
@@ -104,7 +125,8 @@ def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
     -------
     list of dict
         `worker` (its name), `host`, `job` (number; empty where there is none), `reason` (for people, with what to do),
-        `problem` (what is wrong, in short), `node` (the node to leave out, as Slurm calls it; empty where none is).
+        `problem` (what is wrong, in short), `node` (the node to leave out, as Slurm calls it; empty where none is), and
+        `of` (what is at fault: `gpu`, or `node`, which no pool can use then).
     """
     return [message for _, message in client.get_events(REFUSALS)]
 

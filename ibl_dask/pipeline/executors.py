@@ -14,9 +14,14 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
+from ibl_dask.deploy.endings import Cut
+from ibl_dask.deploy.worker import leave
 from ibl_dask.errors import RunError
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
-from ibl_dask.pipeline.graph import delayed_step
+from ibl_dask.pipeline.apart import Death
+from ibl_dask.pipeline.graph import Trial, delayed_step
+from ibl_dask.pipeline.losses import how_lost, killed_itself, lost, sees_nothing
+from ibl_dask.pipeline.sight import Unseen, visible
 from ibl_dask.pipeline.waiting import Turn, Waiting
 from ibl_dask.tasks.walk import in_order, run_step
 
@@ -26,6 +31,14 @@ IN_HAND = 2
 """Steps given to the cluster per free place: one that runs, and one that is there when it ends."""
 COUNTED_EVERY_S = 2.0
 """How often workers are counted, s."""
+MOST_LOST = 3
+"""How often workers of this machine may be lost with a step before it fails."""
+MOST_LOST_WITH_JOBS = 10
+"""The same for workers that come and go with jobs: whatever ended those, the step had a process of its own."""
+MOST_CUT = 2
+"""How often the end of a job may end a step before it fails."""
+MOST_UNSEEN = 12
+"""How many workers that do not see the data a step may meet before it fails."""
 
 
 class Executor(Protocol):
@@ -39,8 +52,15 @@ class Executor(Protocol):
     def slots(self) -> int:
         """Return how many steps can run at once."""
 
-    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
-        """Take steps."""
+    def submit(
+        self,
+        steps: Sequence[Step],
+        root: Path,
+        known: Mapping[Key, StepRecord],
+        priority: int,
+        places: Sequence[Path] = (),
+    ) -> None:
+        """Take steps; whoever runs them must see some files and folders that this process sees."""
 
     def completed(self) -> Iterator[StepRecord]:
         """Yield records until nothing is outstanding; more steps may be submitted between two of them."""
@@ -63,7 +83,14 @@ class InProcess:
     def outstanding(self) -> int:
         return len(self._queue)
 
-    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+    def submit(
+        self,
+        steps: Sequence[Step],
+        root: Path,
+        known: Mapping[Key, StepRecord],
+        priority: int,
+        places: Sequence[Path] = (),
+    ) -> None:
         self._records.update(known)
         for step in in_order(steps):
             self._n += 1
@@ -98,6 +125,9 @@ class Elastic(Protocol):
     def hopeless(self, asked: Mapping[str, float]) -> str:
         """Return why nothing will ever run a step; empty where something may."""
 
+    def cuts(self) -> Sequence[Cut]:
+        """Return the steps that the end of a job ended since this was last asked."""
+
 
 class OnCluster:
     """Run steps on the workers of a Dask client.
@@ -109,9 +139,12 @@ class OnCluster:
     A cluster whose workers come and go is told how much there is to do, and more steps go out as workers come. A step
     that no worker can run, now or later, fails at once instead of waiting for ever.
 
-    Dask blames the death of a worker on every step that the worker had, also on one that only waited there. So a step
-    that Dask gives up for that is tried once more when everything else is done, alone: one that takes its worker with
-    it fails then, and no other step does.
+    Dask blames the death of a worker on every step that the worker had, also on one that only waited there. So what a
+    dead worker had is given again, and gets a process of its own from then on: a step that kills its process fails
+    then, and costs no worker and no other step. Where that looks like a lack of memory it is tried once more when
+    everything else is done, alone.
+
+    A worker that does not see what this process sees is turned away, and what it had is given again (`pipeline/sight`).
     """
 
     def __init__(self, client: Any) -> None:  # distributed has no types
@@ -123,20 +156,33 @@ class OnCluster:
         self._ended: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
         self._given: Counter[str] = Counter()
         self._doubtful: list[Turn] = []
+        self._turns: dict[Any, Turn] = {}
+        self._over: list[StepRecord] = []
+        self._turned_away: dict[str, str] = {}
         self._workers: list[Mapping[str, float]] = []
         self._counted_s = -math.inf
+        from ibl_dask.deploy.one_death import OneDeath
+
+        client.register_plugin(OneDeath())
 
     @property
     def outstanding(self) -> int:
-        return len(self._waiting) + len(self._running) + len(self._doubtful)
+        return len(self._waiting) + len(self._running) + len(self._doubtful) + len(self._over)
 
     @property
     def slots(self) -> int:
         most = 0 if self._elastic is None else self._elastic.most_workers
         return max(1, most, len(self._count_workers()))
 
-    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
-        self._waiting.add(steps, root, known, priority)
+    def submit(
+        self,
+        steps: Sequence[Step],
+        root: Path,
+        known: Mapping[Key, StepRecord],
+        priority: int,
+        places: Sequence[Path] = (),
+    ) -> None:
+        self._waiting.add(steps, root, known, priority, places)
         self._feed()
 
     def completed(self) -> Iterator[StepRecord]:
@@ -145,8 +191,11 @@ class OnCluster:
                 self._try_alone()
             record = None
             with contextlib.suppress(Empty):
-                record = self._take(*self._ended.get(timeout=COUNTED_EVERY_S))
+                record = self._take(*self._ended.get(timeout=0 if self._over else COUNTED_EVERY_S))
+            self._take_cuts()
             ended = self._without_hope() if record is None else [record]
+            ended += self._over
+            self._over = []
             for each in ended:
                 self._waiting.end(each)
             self._feed()
@@ -175,7 +224,11 @@ class OnCluster:
                 most = slots * (IN_HAND if n_ready > slots else 1)
                 if self._given[kind] + len(turns) >= most:
                     break
-                turns.append(self._waiting.next(kind))
+                turn = self._waiting.next(kind)
+                if turn.verdict:
+                    self._fail(turn, turn.verdict)
+                else:
+                    turns.append(turn)
             self._start(turns)
 
     def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
@@ -213,16 +266,18 @@ class OnCluster:
                 del self._running[key]
                 self._given[running.turn.step.resources.kind] -= 1
                 lost.append(running.turn)
-        return [
-            StepRecord(turn.step.key, "failed", failure=Failure("RunError", "run", why[turn.step.resources]))
-            for turn in lost
-        ]
+        for turn in lost:
+            self._fail(turn, why[turn.step.resources])
+        ended, self._over = self._over, []
+        return ended
 
     def _hopeless(self, resources: Resources) -> str:
         asked = self._asks(resources)
         if self._elastic is not None:
             return self._elastic.hopeless(asked)
         workers = self._count_workers()
+        if not workers and self._turned_away:
+            return " ".join(self._turned_away.values())
         able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
         if able or not workers:
             return ""
@@ -245,21 +300,18 @@ class OnCluster:
     def _start(self, turns: Sequence[Turn], *, is_alone: bool = False) -> None:
         if not turns:
             return
-        nodes = [
-            delayed_step(
-                turn.step,
-                turn.records,
-                turn.root,
-                turn.priority,
-                2 if is_alone else 1,
-                self._asks(turn.step.resources),
-            )
-            for turn in turns
-        ]
+        nodes = []
+        for turn in turns:
+            # Where this process sees nothing either, no worker is to blame.
+            trial = Trial(len(turn.keys) + 1, turn.n_lost > 0, visible(turn.places))
+            asked = self._asks(turn.step.resources)
+            nodes.append(delayed_step(turn.step, turn.records, turn.root, turn.priority, trial, asked))
         # Optimising would rename or fuse tasks and lose their annotations.
         futures = self._client.compute(nodes, optimize_graph=False)
         for turn, future in zip(turns, futures, strict=True):
             self._running[future.key] = _Running(turn, future, is_alone)
+            self._turns[future.key] = turn
+            turn.keys.append(future.key)
             self._given[turn.step.resources.kind] += 1
             self._client.loop.add_callback(self._fetch, future)
 
@@ -278,23 +330,87 @@ class OnCluster:
         running = self._running.get(future.key)
         if running is None or running.future is not future:
             return None
-        del self._running[future.key]
-        self._given[running.turn.step.resources.kind] -= 1
-        record: StepRecord | None = None
+        turn = running.turn
+        self._let_go(running)
         if isinstance(result, StepRecord):
-            record = result
-        elif running.is_alone:
-            record = StepRecord(running.turn.step.key, "failed", failure=_lost(future))
+            self._forget(turn)
+            return result
+        if isinstance(result, Unseen):
+            self._send_elsewhere(turn, result)
+        elif isinstance(result, Death):
+            if result.is_lack_of_memory and not running.is_alone and self._has_others():
+                self._doubtful.append(turn)
+            else:
+                self._fail(turn, str(killed_itself(turn, result)), "StepKilled")
         else:
-            self._doubtful.append(running.turn)
+            turn.n_lost += 1
+            if turn.n_lost >= (MOST_LOST_WITH_JOBS if self._elastic is not None else MOST_LOST):
+                kind, said = how_lost(future)
+                self._fail(turn, str(lost(turn, kind, said)), kind)
+            else:
+                self._waiting.again(turn)
+        return None
+
+    def _let_go(self, running: _Running) -> None:
+        del self._running[running.future.key]
+        self._given[running.turn.step.resources.kind] -= 1
         # Dropping the future lets the scheduler forget the step.
-        future.release()
-        return record
+        running.future.release()
+
+    def _has_others(self) -> bool:
+        """Return whether anything else runs or may run."""
+        return bool(self._running or self._waiting.kinds())
+
+    def _fail(self, turn: Turn, message: str, kind: str = "RunError") -> None:
+        """Note that a step failed; its record is handed out with the next ones."""
+        self._forget(turn)
+        self._over.append(StepRecord(turn.step.key, "failed", failure=Failure(kind, "run", message)))
+
+    def _forget(self, turn: Turn) -> None:
+        for key in turn.keys:
+            del self._turns[key]
+
+    def _send_elsewhere(self, turn: Turn, unseen: Unseen) -> None:
+        """Give a step again that met a worker which does not see the data, and turn that worker away."""
+        if not visible([unseen.place]):  # gone from here as well
+            self._waiting.again(turn)
+            return
+        turn.unseen.append(unseen)
+        said = str(sees_nothing(turn, unseen))
+        if unseen.worker not in self._turned_away:
+            self._turned_away[unseen.worker] = said
+            _log.warning("%s", said)
+            problem = f"{unseen.place} is not seen there: {unseen.said}"
+            with contextlib.suppress(Exception):  # it may be gone already
+                self._client.run(leave, said, problem, workers=[unseen.worker], on_error="ignore")
+        if len(turn.unseen) >= MOST_UNSEEN:
+            self._fail(turn, said)
+        else:
+            self._waiting.again(turn)
+
+    def _take_cuts(self) -> None:
+        """Look for steps that the end of their job ended: one that no job is long enough for is not given again."""
+        for cut in self._elastic.cuts() if self._elastic is not None else ():
+            turn = self._turns.get(cut.key)
+            if turn is None:
+                continue
+            turn.n_cut += 1
+            if not cut.is_hopeless and turn.n_cut < MOST_CUT:
+                continue
+            running = next((one for one in self._running.values() if one.turn is turn), None)
+            if running is not None:
+                self._client.cancel([running.future])
+                self._let_go(running)
+                self._fail(turn, cut.message)
+            else:
+                turn.verdict = cut.message
 
     def cancel(self) -> None:
         if self._running:
             self._client.cancel([running.future for running in self._running.values()])
         self._running.clear()
+        self._turns.clear()
+        self._over.clear()
         self._given.clear()
         self._doubtful.clear()
         self._waiting.clear()
@@ -309,16 +425,4 @@ class _Running:
     turn: Turn
     future: Any  # distributed has no types
     is_alone: bool
-    """Whether it was lost before, and nothing else runs beside it."""
-
-
-def _lost(future: Any) -> Failure:  # distributed has no types
-    error = future.exception() if future.status == "error" else None
-    name = type(error).__name__ if error is not None else future.status
-    text = (
-        f"The cluster lost this step ({name}: {error}). Where: {future.key[0]} of {future.key[1]}. "
-        "Expected: a worker that finishes it. Got: workers that died while running it, or were taken away. "
-        "What to do: look at the worker logs for memory (a worker needs about 0.5 GB), then run again: "
-        "finished chunks are kept."
-    )
-    return Failure(name, "run", text)
+    """Whether nothing else runs beside it."""

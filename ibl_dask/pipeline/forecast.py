@@ -12,6 +12,7 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
+from ibl_dask.store.containment import contained
 from ibl_dask.store.frames import read_stored
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.tasks.compress import VideoCompress
@@ -161,7 +162,8 @@ def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates:
     if held:
         return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")
     try:
-        review = task.review()
+        with contained(spec.name):
+            review = task.review()
     except Exception as error:  # noqa: BLE001  # a lab's code; the run fails this task alone, for the same reason
         review = kept.Review("unusable", f"{spec.name}: {describe(error).message}")
     if review.why not in RUNNING:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import dask
 
+from ibl_dask.deploy.gpu import node_name
 from ibl_dask.model.step import Key, Step, StepRecord
-from ibl_dask.tasks.walk import in_order, run_step
+from ibl_dask.pipeline.apart import Death, loaded_and_run, run_apart
+from ibl_dask.pipeline.sight import Unseen, what_is_missing
+from ibl_dask.tasks.walk import in_order
 
 MOST_CHUNKS = 1_000_000
 """More than any camera has."""
@@ -18,12 +22,24 @@ RETRIES = 2
 """How often Dask tries a task again that raised; steps report their own errors, so this is for the machinery."""
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a step is given to a worker."""
+
+    number: int = 1
+    """Which attempt it is."""
+    is_apart: bool = False
+    """Whether it gets a process of its own, since its worker was lost before."""
+    places: tuple[Path, ...] = ()
+    """Files and folders that the driver sees: a worker that does not see them says so, and does not begin."""
+
+
 def delayed_step(
     step: Step,
     records: Sequence[Any],
     root: Path,
     priority: int = 0,
-    trial: int = 1,
+    trial: Trial = Trial(),
     asked: Mapping[str, float] | None = None,
 ) -> Any:
     """Return a Delayed that computes to the step's record.
@@ -43,12 +59,20 @@ def delayed_step(
     asked
         Resources to ask workers for, where they offer less than the step would like.
     """
+    # Not before there is a cluster, or a graph.
+    from distributed.protocol.pickle import dumps
+
+    from ibl_dask.deploy.one_death import ANNOTATION
+
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
-    with dask.annotate(resources=resources, priority=order, retries=RETRIES):
-        node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
+    # As bytes: what goes wrong while a worker imports the step's module is an error of this step alone.
+    run = partial(_run, dumps(step), step.key, root, trial)
+    annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}
+    with dask.annotate(**annotations):
+        node = dask.delayed(run, name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
-        key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)
+        key = step.key if trial.number == 1 else (name, session, f"{mark}-{trial.number}", chunk)
         return node(list(records), dask_key_name=key)
 
 
@@ -74,5 +98,27 @@ def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mappin
     }
 
 
-def _run(step: Step, root: Path, records: list[StepRecord]) -> StepRecord:
-    return run_step(step, records, root)
+def _run(step: bytes, key: Key, root: Path, trial: Trial, records: Sequence[StepRecord]) -> StepRecord | Unseen | Death:
+    """Run a step where it is; what is wrong with the place is told in another way than what is wrong with the step."""
+    missing = what_is_missing(trial.places)
+    if missing is not None:
+        return _unseen(*missing)
+    if trial.is_apart:
+        from distributed import get_worker
+
+        worker = get_worker()
+        limit = getattr(worker.memory_manager, "memory_limit", None)
+        record: StepRecord | Death = run_apart(step, key, root, records, limit, str(worker.name))
+    else:
+        record = loaded_and_run(step, key, root, records)
+    if isinstance(record, StepRecord) and record.status == "failed":
+        missing = what_is_missing(trial.places)
+        if missing is not None:  # lost meanwhile
+            return _unseen(*missing)
+    return record
+
+
+def _unseen(place: Path, said: str) -> Unseen:
+    from distributed import get_worker
+
+    return Unseen(place, said, str(get_worker().address), node_name())

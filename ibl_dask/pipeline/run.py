@@ -25,6 +25,7 @@ from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
 from ibl_dask.pipeline.turns import Turn, blocking, held_back, make_turns, startable
 from ibl_dask.store.atomic import sweep_temporaries
+from ibl_dask.store.containment import contained
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import holding
 from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
@@ -212,8 +213,10 @@ class Driver:
         self._owner.update(dict.fromkeys((step.key for step in steps), driven))
         names = Counter(step.key[0] for step in steps)
         self.emit(events.SessionPlanned(str(driven.outcome.path), dict(names), time.time()))
-        session = driven.pipeline.session
-        self.executor.submit(steps, session.outputs, driven.outcome.records, -1000 * driven.order)
+        session, workspace = driven.pipeline.session, driven.pipeline.workspace
+        # The lock and the scratch are of this run: a folder of the same name elsewhere does not hold them.
+        places = (session.path, session.own / "lock.json", workspace.scratch)
+        self.executor.submit(steps, session.outputs, driven.outcome.records, -1000 * driven.order, places)
 
     def _take(self, record: StepRecord) -> None:
         driven = self._owner.pop(record.key)
@@ -264,15 +267,16 @@ class Driver:
     def _next_steps(self, driven: _Driven, turn: Turn) -> dict[Key, Step]:
         """Take a task to its next phase and return the steps of that; what it raises ends that task alone."""
         try:
-            if turn.phase == "held" and not self._may_start(driven, turn):
-                return {}
-            if turn.phase != "rest":
-                is_first = turn.phase == "held"
-                steps = turn.task.first_steps() if is_first else turn.task.steps(driven.outcome.records)
-                fresh = {step.key: step for step in steps}
-                turn.steps |= fresh
-                turn.phase = "first" if is_first else "rest"
-                return fresh
+            with contained(turn.name):
+                if turn.phase == "held" and not self._may_start(driven, turn):
+                    return {}
+                if turn.phase != "rest":
+                    is_first = turn.phase == "held"
+                    steps = turn.task.first_steps() if is_first else turn.task.steps(driven.outcome.records)
+                    fresh = {step.key: step for step in steps}
+                    turn.steps |= fresh
+                    turn.phase = "first" if is_first else "rest"
+                    return fresh
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)
         turn.phase = "over"
@@ -297,8 +301,9 @@ class Driver:
         try:
             if turn.status is Status.WAITING:
                 mine = {key: records[key] for key in turn.steps}
-                turn.status = turn.task.conclude(mine, obstacle=turn.reason)
-                failures = turn.task.failures
+                with contained(turn.name):
+                    turn.status = turn.task.conclude(mine, obstacle=turn.reason)
+                    failures = turn.task.failures
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)
         failures = failures if turn.reason is None else [turn.reason]

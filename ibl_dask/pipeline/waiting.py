@@ -5,11 +5,13 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from ibl_dask.model.step import Key, Resources, Step, StepRecord
+from ibl_dask.pipeline.sight import Unseen
 from ibl_dask.tasks.walk import in_order
 
 
@@ -25,6 +27,18 @@ class Turn:
     """Higher first."""
     found: dict[Key, StepRecord]
     """Records of the steps that it needs and that ended."""
+    places: tuple[Path, ...] = ()
+    """Files and folders that a worker must see."""
+    keys: list[Any] = field(default_factory=list)
+    """Its names in Dask: one for each time that it was given to a worker."""
+    n_lost: int = 0
+    """How often its worker was lost. From then on it gets a process of its own."""
+    unseen: list[Unseen] = field(default_factory=list)
+    """What workers said that do not see the data."""
+    n_cut: int = 0
+    """How often the end of a job ended it."""
+    verdict: str = ""
+    """Why it is not given again; empty where it may be."""
 
     @property
     def records(self) -> list[StepRecord]:
@@ -49,16 +63,29 @@ class Waiting:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+    def add(
+        self,
+        steps: Sequence[Step],
+        root: Path,
+        known: Mapping[Key, StepRecord],
+        priority: int,
+        places: Sequence[Path] = (),
+    ) -> None:
         """Take steps, each of which needs only steps among these or in `known`."""
         for step in in_order(steps):
-            turn = Turn(step, root, priority, {need: known[need] for need in step.needs if need in known})
+            found = {need: known[need] for need in step.needs if need in known}
+            turn = Turn(step, root, priority, found, tuple(places))
             self._waiting[step.key] = turn
             missing = set(step.needs) - turn.found.keys()
             for need in missing:
                 self._children[need].append(turn)
             if not missing:
                 self._make_ready(turn)
+
+    def again(self, turn: Turn) -> None:
+        """Take a step back that was handed out and did not run to its end."""
+        self._waiting[turn.step.key] = turn
+        self._make_ready(turn)
 
     def _make_ready(self, turn: Turn) -> None:
         entry = (-turn.priority, turn.step.chunk, next(self._number), turn)

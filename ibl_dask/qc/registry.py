@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection
 from ibl_dask.errors import UsageError
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
+from ibl_dask.store.containment import contained
 
 Check = Callable[[CameraEvidence], CheckResult | str]
 
@@ -60,7 +61,8 @@ def run_checks(
 
 def _run(name: str, evidence: CameraEvidence) -> CheckResult:
     try:
-        result = _CHECKS[name](evidence)
+        with contained(f"the check {name}"):
+            result = _CHECKS[name](evidence)
     except Exception as error:  # noqa: BLE001  # one check, perhaps of a lab's own, must not take the others with it
         return CheckResult(name, Outcome.CRITICAL, message=f"the check itself failed: {type(error).__name__}: {error}")
     return CheckResult(name, Outcome.NOT_SET, message=result) if isinstance(result, str) else result

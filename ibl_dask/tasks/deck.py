@@ -16,6 +16,7 @@ from ibl_dask.model.places import first_fault, insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.containment import contained
 from ibl_dask.tasks.foreign import ForeignTask
 from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.task import Task, VideoTask
@@ -103,9 +104,10 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     shared = {name: value for name, value in common.items() if name in _COMMON}
     try:
         _insist_on_places(spec)
-        cls = find_task(spec.executable)
-        if cls is not None and not _is_own(cls):
-            return cls(session, **{**spec.arguments, **shared})
+        with contained(spec.executable):
+            cls = find_task(spec.executable)
+            if cls is not None and not _is_own(cls):
+                return cls(session, **{**spec.arguments, **shared})
     except Exception as error:  # noqa: BLE001  # one task must not stop the others
         return UnusableTask(session, spec=spec, error=error, **shared)
     if cls is None:

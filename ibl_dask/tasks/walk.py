@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
+from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import explained
 from ibl_dask.store.marker import read_marker, write_marker
 
@@ -51,7 +52,8 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
             value = read_marker(step.marker, step.fingerprint, root)
             if value is not None:
                 return record("kept", value)
-        value = dict(step.function(records={r.key: r for r in records}, **step.arguments))
+        with contained(f"{step.key[0]} of {step.session}"):
+            value = dict(step.function(records={r.key: r for r in records}, **step.arguments))
         # Without something it wanted, the result is the best there is now, but not the last word.
         if step.marker is not None and not broken:
             outputs = [Path(path) for path in value.get("outputs", ())]

@@ -36,7 +36,7 @@ def main() -> None:
     answer: dict[str, Any] = {"status": -1, "outputs": None, "log": "", "version": "", "error": None}
     try:
         answer.update(run(request))
-    except Exception as error:  # noqa: BLE001  # it is the answer
+    except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # it is the answer
         answer["error"] = told(error)
     with open(sys.argv[2] + ".part", "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(answer, file)
@@ -123,7 +123,7 @@ def listed(made: Any) -> Iterable[Any]:
     return made if isinstance(made, (list, tuple)) else [made]
 
 
-def told(error: Exception) -> dict[str, Any]:
+def told(error: BaseException) -> dict[str, Any]:
     """Return an error as plain values."""
     kinds = [cls.__name__ for cls in type(error).__mro__]
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))

@@ -1,0 +1,84 @@
+"""Code of others may try to end the process that it runs in: that is an error of that code, and ends nothing else."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+from ibl_dask.errors import TaskFailed
+
+_REQUESTS = (signal.SIGINT, signal.SIGTERM)
+"""Signals by which people and batch systems end a process."""
+
+
+@contextlib.contextmanager
+def contained(whose: str) -> Iterator[None]:
+    """Make an error of what would end the process from within this block, unless a signal asked for it.
+
+    `sys.exit`, also that of `argparse`, a `KeyboardInterrupt` that somebody raises, and whatever else is no `Exception`
+    would pass through all that keeps one task from stopping the others. Ctrl-C and SIGTERM still do what they did.
+
+    Parameters
+    ----------
+    whose : str
+        The task or step that the code belongs to, for the message.
+
+    Raises
+    ------
+    TaskFailed
+        In place of what was raised.
+    """
+    with _requests_noted() as requests:
+        try:
+            yield
+        except (Exception, GeneratorExit):
+            raise
+        except BaseException as error:
+            if requests:
+                raise
+            raise TaskFailed(
+                "code of a task tried to end the process that it runs in",
+                where=whose,
+                expected="a return, or an exception",
+                got=_say(error),
+                do="raise an exception instead; read arguments of a command line only under "
+                '`if __name__ == "__main__":`',
+            ) from error
+
+
+def _say(error: BaseException) -> str:
+    """Name what was raised, and what usually raises it."""
+    if isinstance(error, SystemExit):
+        by = ", perhaps of argparse, which read the arguments of this program" if error.code == 2 else ""
+        return f"SystemExit: {error.code} (sys.exit{by})"
+    return f"{type(error).__name__}: {error}".rstrip(": ")
+
+
+@contextlib.contextmanager
+def _requests_noted() -> Iterator[list[int]]:
+    """Note the signals that come in this block; what they lead to stays the same. Only the main thread receives any."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        handler = before[number]
+        if callable(handler):
+            handler(number, frame)
+
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in _REQUESTS}
+    for number, handler in before.items():
+        if callable(handler):  # others end the process at once, or do nothing
+            signal.signal(number, note)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is note:
+                signal.signal(number, handler)
