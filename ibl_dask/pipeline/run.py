@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -340,7 +340,9 @@ class Driver:
             "seconds": time.perf_counter() - driven.clock,
             "steps": steps,
             "tasks": {name: str(status) for name, status in driven.outcome.tasks.items()},
-            "failures": [asdict(failure) for failure in driven.outcome.failures],
+            "failures": [
+                {**asdict(failure), "tasks": _met_by(failure, driven.turns)} for failure in driven.outcome.failures
+            ],
         }
 
     def _finish(self, driven: _Driven) -> None:
@@ -441,6 +443,11 @@ def run(
             driver.emit(events.RunFinished(name, good, bad, result.seconds, time.time(), result.interrupted))
             result.journal_failure = str(journal.failure or "")
     return result
+
+
+def _met_by(failure: Failure, turns: Mapping[str, Turn]) -> list[str]:
+    """Return the tasks that a failure is of."""
+    return [name for name, turn in turns.items() if failure == turn.reason or failure in turn.task.failures]
 
 
 def _sweep(workspace: Workspace) -> None:
