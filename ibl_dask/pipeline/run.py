@@ -352,8 +352,9 @@ class Driver:
             outcome.report = workspace.report_file
         elif report.failure is not None:
             outcome.failures.append(report.failure)
-        published = next((r for r in outcome.records.values() if r.key[0] == "publish" and r.is_ok), None)
-        outcome.qc = dict(published.value["cameras"]) if published is not None else {}
+        judged = next((r for r in outcome.records.values() if r.key[0] == "publish" and r.is_ok), None)
+        known = report if report.is_ok else judged  # the report tells of cameras that this run did not judge, too
+        outcome.qc = dict(known.value["cameras"]) if known is not None else {}
         outcome.finished = True
         _sweep(workspace)
         if outcome.is_success:

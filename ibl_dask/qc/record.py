@@ -106,19 +106,19 @@ def read_session_record(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises
     ------
-    KeyError, TypeError, AttributeError
+    KeyError, TypeError, ValueError, AttributeError
         If it is no such record.
     """
-    cameras = {str(label): dict(part) for label, part in content["cameras"].items()}
-    if content["version"] == 2:
-        cameras = {label: {**part, "checks": _renamed(part["checks"])} for label, part in cameras.items()}
-    return {**content, "version": QC_VERSION, "cameras": cameras}
+    renamed = _RENAMED if content["version"] < QC_VERSION else {}
+    cameras = {str(label): _read_camera(part, renamed) for label, part in content["cameras"].items()}
+    return {**content, "version": QC_VERSION, "outcome": Outcome[content["outcome"]].name, "cameras": cameras}
 
 
-def _renamed(checks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    found = {}
-    for check, content in checks.items():
-        names = _RENAMED.get(check, {})
-        values = {names.get(name, name): number for name, number in (content.get("values") or {}).items()}
-        found[check] = {**content, "values": values}
-    return found
+def _read_camera(part: Mapping[str, Any], renamed: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    checks = {}
+    for check, content in part["checks"].items():
+        names = renamed.get(check, {})
+        values = {names.get(name, name): _finite(number) for name, number in content["values"].items()}
+        numbers = [_finite(number) for number in content["numbers"]]
+        checks[check] = {**content, "outcome": Outcome[content["outcome"]].name, "numbers": numbers, "values": values}
+    return {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks}

@@ -99,8 +99,8 @@ def write_provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping
 def merge_runs(known: Mapping[str, Any], ran: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run saw, and of what it did not look at what runs before it saw.
 
-    A step that was found finished is told with the run that did it; so are tasks that this run had no part in. A failure
-    stays until each task that met it has run again.
+    A step that was found finished is told with the run that did it; so are tasks that this run had no part in. A
+    failure stays until each task that met it has run again.
     """
     run = ran.get("run")
     tasks = {**(known.get("tasks") or {}), **(ran.get("tasks") or {})}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError
+from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
+from ibl_dask.model.session import Session
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store.atomic import write_text
@@ -20,16 +22,16 @@ from ibl_dask.tasks.steps.provenance import made_with, write_provenance
 from ibl_dask.tasks.steps.times import load_times, load_timing
 
 
-
 def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
     """Write provenance and report of a session: what the driver saw, added to what was known and is on disk."""
     known = write_provenance(workspace, ran, made_with())
-    write_report(workspace, known, workspace.report_file)
-    return {"report": str(workspace.report_file)}
+    content = write_report(workspace, known, workspace.report_file)
+    outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+    return {"report": str(workspace.report_file), "cameras": outcomes}
 
 
-def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> None:
-    """Render the report of a session to a file.
+def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
+    """Render the report of a session to a file, and return what it shows.
 
     Parameters
     ----------
@@ -39,10 +41,30 @@ def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> 
         Its provenance; empty where there is none.
     path
         File to write.
+
+    Raises
+    ------
+    ReportFailed
+        If the page cannot be made; one that was there stays.
     """
     from ibl_dask.report.html import render_session
 
-    write_text(path, render_session(gather(workspace, known)))
+    try:
+        content = gather(workspace, known)
+        page = render_session(content)
+    except (IblDaskError, OSError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ReportFailed(
+            "the report could not be made; the results that it tells of are on disk, and untouched",
+            where=str(path),
+            expected="a page on what is there",
+            got=f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})",
+            do="tell those who look after ibl_dask; once it is mended, ibl-dask report makes the page",
+        ) from error
+    write_text(path, page)
+    return content
 
 
 def read_qc(workspace: Workspace) -> dict[str, Any] | None:
@@ -82,34 +104,34 @@ def read_qc(workspace: Workspace) -> dict[str, Any] | None:
 def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
     """Collect everything that a session's report shows, from what is on disk.
 
-    The provenance (`known`) adds what the runs saw. Cameras are those that were checked, and others of which anything is
-    known; one that is not described any more is left out.
+    The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
     """
     session = workspace.session
     qc = read_qc(workspace) or {"outcome": "NOT_SET", "cameras": {}}
     ran = known.get("ran") or {}
-    found = (
-        _camera(workspace, session.description.camera(camera.label), qc["cameras"].get(camera.label), ran)
-        for camera in session.description.cameras
-    )
     return SessionContent(
         session.reference,
         str(session.path),
         str(session.outputs),
         str(qc["outcome"]),
-        tuple(camera for camera in found if camera is not None),
+        tuple(_camera(workspace, camera, qc["cameras"].get(camera.label, {}), ran) for camera in _described(session)),
         dict(ran),
         dict(known.get("made") or {}),
         tuple(known.get("runs") or ()),
     )
 
 
+def _described(session: Session) -> list[Camera]:
+    description = session.description
+    return [description.camera(camera.label) for camera in description.cameras]
+
+
 def _camera(
-    workspace: Workspace, camera: Camera, record: Mapping[str, Any] | None, ran: Mapping[str, Any]
-) -> CameraContent | None:
-    """Return what is known of a camera; None where nothing is."""
+    workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]
+) -> CameraContent:
+    """Return what is known of a camera."""
     label = camera.label
-    if record is not None and record.get("failure"):
+    if record.get("failure"):
         # Its video could not be used: what an earlier run made of another one would only mislead.
         return CameraContent(label=label, qc=record)
     remarks: list[str] = []
@@ -117,20 +139,17 @@ def _camera(
     path = _video_path(workspace, camera, remarks)
     known = (ran.get("videos") or {}).get(label) or {}
     video = _video(path, known, store, remarks)
-    if store is not None and dict(store.video) != dict(video.get("identity", store.video)):
+    if store is not None and "identity" in video and not _is_one(store.video, video["identity"]):
         remarks.append("the per-frame numbers on disk are of another video and not shown: run again")
         store = None
-    timestamps = ((record or {}).get("checks") or {}).get("timestamps") or {}
+    timestamps = (record.get("checks") or {}).get("timestamps") or {}
     had_no_times = timestamps.get("outcome") == "CRITICAL" and not timestamps.get("values")
     timed = {} if had_no_times else _timing(workspace, label, store, remarks)
-    compression = _compression(workspace, label, video, path)
-    if record is None and not (video or store or timed or compression):
-        return None
     return CameraContent(
         label=label,
-        qc=record or {},
+        qc=record,
         video=video,
-        compression=compression,
+        compression=_compression(workspace, label, video, path),
         no_times="" if timed else str(timestamps.get("message") or ""),
         remarks=tuple(remarks),
         **timed,
@@ -183,6 +202,11 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     return (identity.get("size"), identity.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
 
 
+def _is_one(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Return whether two identities are of one video, whichever version wrote them."""
+    return all(first.get(name) == second.get(name) for name in ("size", "mtime_ns", "index"))
+
+
 def _say_video(known: Mapping[str, Any]) -> str:
     n_bytes = (known.get("identity") or {}).get("size")
     return f"{Path(str(known.get('video'))).name} of {n_bytes:,} bytes" if n_bytes else "another"
@@ -207,7 +231,7 @@ def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], pat
     if record is None:
         return {}
     result = record["result"]
-    is_it = "identity" not in video or result["index"] == video["identity"]
+    is_it = "identity" not in video or _is_one(result["index"], video["identity"])
     return dict(told(record)) if is_it or (path is not None and _is_of(path, result["index"])) else {}
 
 
