@@ -25,7 +25,8 @@
     |   |-- MissingEnvironment             a task needs an environment that is not there
     |   |-- MissingDatabase                a task needs Alyx, and files alone are there
     |   |-- TaskTimedOut (TimeoutError)    a task took longer than it may
-    |   `-- TaskFailed                     a task of another package ended with an error
+    |   |-- TaskFailed                     a task of another package ended with an error
+    |   `-- ReportFailed                   the page on a session cannot be made, though its results are there
     `-- UsageError (ValueError)            an argument makes no sense
 
 A message always says what went wrong, where, what was expected, what was found and what to do next.
@@ -189,6 +190,12 @@ class TaskTimedOut(RunError, TimeoutError):
 
 class TaskFailed(RunError):
     """A task of another package, or a lab's own, ended with an error that it did not foresee."""
+
+    category = "bug"
+
+
+class ReportFailed(RunError):
+    """The page on a session cannot be made, though its results are there."""
 
     category = "bug"
 

@@ -37,4 +37,6 @@ def _read(session: Session) -> dict[str, object]:
             got="nothing",
             do=f"run: ibl-dask run {session.path}",
         )
-    return content
+    unchecked = {camera.label for camera in session.description.cameras} - content["cameras"].keys()
+    told = {label: {"outcome": "NOT_SET", "failure": "this camera was not checked yet"} for label in sorted(unchecked)}
+    return {**content, "cameras": {**content["cameras"], **told}}

@@ -10,7 +10,8 @@ from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError, MissingFile, UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.steps.report import made_with, read_provenance, write_report
+from ibl_dask.tasks.steps.provenance import read_provenance
+from ibl_dask.tasks.steps.report import write_report
 
 
 def write_reports(sessions: Sequence[str], output_root: Path | None, target: Path | None) -> int:
@@ -31,14 +32,14 @@ def write_reports(sessions: Sequence[str], output_root: Path | None, target: Pat
 
 
 def _write(workspace: Workspace, target: Path) -> Path:
-    provenance = read_provenance(workspace)
-    if not provenance:
+    known = read_provenance(workspace)
+    if not known and not workspace.session.own.is_dir():
         raise MissingFile(
             "there is nothing to report on yet",
-            where=str(workspace.provenance_file),
-            expected="the provenance of a run",
-            got="nothing",
+            where=str(workspace.session.own),
+            expected="results of a run",
+            got="no such folder",
             do=f"run: ibl-dask run {workspace.session.path}",
         )
-    write_report(workspace, provenance["ran"], provenance.get("made", made_with()), target)
+    write_report(workspace, known, target)
     return target

@@ -9,7 +9,7 @@ import secrets
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -347,7 +347,9 @@ class Driver:
             "seconds": time.perf_counter() - driven.clock,
             "steps": steps,
             "tasks": {name: str(status) for name, status in driven.outcome.tasks.items()},
-            "failures": [asdict(failure) for failure in driven.outcome.failures],
+            "failures": [
+                {**asdict(failure), "tasks": _met_by(failure, driven.turns)} for failure in driven.outcome.failures
+            ],
         }
 
     def _finish(self, driven: _Driven) -> None:
@@ -357,8 +359,9 @@ class Driver:
             outcome.report = workspace.report_file
         elif report.failure is not None:
             outcome.failures.append(report.failure)
-        published = next((r for r in outcome.records.values() if r.key[0] == "publish" and r.is_ok), None)
-        outcome.qc = dict(published.value["cameras"]) if published is not None else {}
+        judged = next((r for r in outcome.records.values() if r.key[0] == "publish" and r.is_ok), None)
+        known = report if report.is_ok else judged  # the report tells of cameras that this run did not judge, too
+        outcome.qc = dict(known.value["cameras"]) if known is not None else {}
         outcome.finished = True
         _sweep(workspace)
         if outcome.is_success:
@@ -448,6 +451,11 @@ def run(
             driver.emit(events.RunFinished(name, good, bad, result.seconds, time.time(), result.interrupted))
             result.journal_failure = str(journal.failure or "")
     return result
+
+
+def _met_by(failure: Failure, turns: Mapping[str, Turn]) -> list[str]:
+    """Return the tasks that a failure is of."""
+    return [name for name, turn in turns.items() if failure == turn.reason or failure in turn.task.failures]
 
 
 def _sweep(workspace: Workspace) -> None:

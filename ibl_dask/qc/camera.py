@@ -47,6 +47,13 @@ def _of_size(difference: int) -> Outcome:
     return Outcome.WARNING if abs(difference) < MAX_SIZE_DIFFERENCE else Outcome.FAIL
 
 
+def _beside(difference: int, what: str) -> str:
+    """Say how many records there are beside the frames."""
+    if difference == 0:
+        return f"as many {what} as frames"
+    return f"{abs(difference):,} {'more' if difference > 0 else 'fewer'} {what} than frames"
+
+
 @check
 def check_brightness(evidence: CameraEvidence) -> CheckResult | str:
     """Judge the mean of the QC region in the sampled frames.
@@ -79,7 +86,8 @@ def check_brightness(evidence: CameraEvidence) -> CheckResult | str:
             "std": spread,
             "lowest": float(values.min()),
             "highest": float(values.max()),
-            "n_samples": len(values),
+            "n_samples": len(evidence.sample_brightness),
+            "n_samples_decoded": len(values),
         },
     )
 
@@ -88,7 +96,7 @@ def check_brightness(evidence: CameraEvidence) -> CheckResult | str:
 def check_camera_times(evidence: CameraEvidence) -> CheckResult | str:
     """Compare the number of entries of the camera's own clock with the number of frames."""
     if evidence.n_camera_times is None:
-        return "the camera has no clock file"
+        return "the camera has no clock of its own, or none that can be read"
     difference = evidence.n_camera_times - evidence.n_frames
     return _result(
         "camera_times",
@@ -123,9 +131,10 @@ def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
         max(_of_size(difference), lost),
         n_dropped,
         difference,
-        measured=f"{n_dropped:,} frames dropped ({percent:.3g} %), counter {difference:+,} entries beside the video",
+        measured=f"{n_dropped:,} frames dropped ({percent:.3g} % of the steps of the counter), "
+        f"{_beside(difference, 'entries of the counter')}",
         threshold=f"under {MAX_DROPPED_PERCENT} % dropped; difference 0 (WARNING under {MAX_SIZE_DIFFERENCE})",
-        values={"n_dropped": n_dropped, "dropped_percent": percent, "size_difference": difference},
+        values={"n_dropped": n_dropped, "dropped_per_step_percent": percent, "size_difference": difference},
     )
 
 
@@ -193,31 +202,43 @@ def check_framerate(evidence: CameraEvidence) -> CheckResult | str:
     -----
     The published number is that of the median interval, as in the reference. Where the main clock is read in steps (a
     Timeline at 1 kHz: 60 Hz are 16 and 17 ms), the median is one of the steps, 58.8 Hz, and fails there; so where
-    intervals near it have three lengths at most, told apart to 10 us, their mean may pass as well.
+    intervals near it (off by less than half of it) have three lengths at most, told apart to 10 us, the mean of these
+    may pass as well. The mean of all intervals, gaps included, is told and judges nothing.
     """
     if evidence.times_s is None or evidence.camera.fps is None or len(evidence.times_s) < 2:
         return "there are no frame times, or the rate that the rig was set to is not known"
     intervals = np.diff(evidence.times_s)
-    interval_s = float(np.median(intervals))
-    if not interval_s > 0:
-        return _result("framerate", Outcome.FAIL, None, message=f"the median frame interval is {interval_s:g} s")
-    rate, mean_rate = 1 / interval_s, 1 / _mean_interval_s(intervals, interval_s)
-    near = min(abs(found - evidence.camera.fps) for found in (rate, mean_rate)) < FRAMERATE_TOLERANCE_HZ
+    median_s = float(np.median(intervals))
+    if not (0 < median_s < np.inf and 1 / median_s < np.inf):
+        return _result("framerate", Outcome.FAIL, None, message=f"the median frame interval is {median_s:g} s")
+    even = intervals[np.abs(intervals - median_s) < median_s / 2]
+    median_hz, even_hz, mean_hz = 1 / median_s, _rate_hz(even), _rate_hz(intervals)
+    is_stepped = 0 < np.unique(np.rint(even * _PER_S)).size <= _MOST_STEPS
+    judged = [median_hz, *([even_hz] if is_stepped and even_hz is not None else [])]
+    near = min(abs(found - evidence.camera.fps) for found in judged) < FRAMERATE_TOLERANCE_HZ
+    told = [f"{median_hz:.3f} Hz by the median interval"]
+    told += [f"{even_hz:.3f} Hz by the mean of those near it"] if is_stepped and even_hz is not None else []
+    told += [f"{mean_hz:.3f} Hz by the mean of all"] if mean_hz is not None else []
     return _result(
         "framerate",
         Outcome.PASS if near else Outcome.FAIL,
-        round(rate, 3),
-        measured=f"{rate:.3f} Hz by the median interval, {mean_rate:.3f} Hz by the mean",
+        round(median_hz, 3),
+        measured=", ".join(told),
         threshold=f"{evidence.camera.fps:g} Hz, within {FRAMERATE_TOLERANCE_HZ:g} Hz",
-        values={"median_rate_hz": rate, "mean_rate_hz": mean_rate, "expected_hz": evidence.camera.fps},
+        values={
+            "median_rate_hz": median_hz,
+            "mean_rate_hz": mean_hz,
+            "mean_rate_near_median_hz": even_hz,
+            "expected_hz": evidence.camera.fps,
+        },
     )
 
 
-def _mean_interval_s(intervals: NDArray[np.float64], median_s: float) -> float:
-    """Return the mean of the intervals near the median where a clock that is read in steps leaves a few values only."""
-    even = intervals[np.abs(intervals - median_s) < median_s / 2]
-    is_stepped = 0 < np.unique(np.rint(even * _PER_S)).size <= _MOST_STEPS
-    return float(even.mean()) if is_stepped else median_s
+def _rate_hz(intervals: NDArray[np.float64]) -> float | None:
+    """Return the rate by the mean of some intervals; None where that is no rate."""
+    with np.errstate(all="ignore"):
+        rate = 1 / np.mean(intervals) if len(intervals) else np.nan
+    return float(rate) if 0 < rate < np.inf else None
 
 
 @check
@@ -234,7 +255,7 @@ def check_pin_state(evidence: CameraEvidence) -> CheckResult | str:
         max(_of_size(difference), seen),
         missed,
         difference,
-        measured=f"{evidence.n_ttl_rises:,} TTLs, {n_rises:,} pin rises, {difference:+,} pin states beside the video",
+        measured=f"{evidence.n_ttl_rises:,} TTLs, {n_rises:,} pin rises, {_beside(difference, 'pin states')}",
         threshold=f"fewer than {MAX_TTL_DIFFERENCE} TTLs apart; difference 0 (WARNING under {MAX_SIZE_DIFFERENCE})",
         values={"n_ttls": evidence.n_ttl_rises, "n_pin_rises": n_rises, "size_difference": difference},
     )

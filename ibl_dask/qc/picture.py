@@ -71,13 +71,14 @@ def check_black_frames(evidence: CameraEvidence) -> CheckResult | str:
     if brightness is None:
         return _UNSEEN
     black = brightness <= BLACK_LUMA
-    share = float(np.mean(black[~np.isnan(brightness)]))
+    n_decoded = int(np.count_nonzero(~np.isnan(brightness)))
+    share = int(np.count_nonzero(black)) / n_decoded
     runs = find_runs(black)
     outcome = Outcome.FAIL if share >= MAX_BLACK_SHARE else Outcome.WARNING
     return CheckResult(
         "black_frames",
         outcome if runs else Outcome.PASS,
-        measured=f"{np.count_nonzero(black):,} of {len(black):,} frames are black ({share:.2%})",
+        measured=f"{np.count_nonzero(black):,} of {n_decoded:,} frames that decode are black ({share:.2%})",
         threshold=f"none with a mean luma of {BLACK_LUMA} or less; FAIL from {MAX_BLACK_SHARE:.0%} on",
         message=f"frames {say_runs(runs)}" if runs else "",
         values={"n_black": int(np.count_nonzero(black)), "share_black": share, "n_runs": len(runs)},

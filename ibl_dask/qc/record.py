@@ -6,13 +6,23 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-QC_VERSION = 2
-"""Version of the layout of `qc.json`."""
+QC_VERSION = 3
+"""Version of the layout of `qc.json`, names of values included."""
+READABLE_VERSIONS = (2, QC_VERSION)
+_RENAMED = {
+    "brightness": {"n_samples": "n_samples_decoded"},
+    "dropped_frames": {"dropped_percent": "dropped_per_step_percent"},
+    "framerate": {"mean_rate_hz": "mean_rate_near_median_hz"},
+    "pulse_residuals": {"largest_residual_s": "farthest_residual_s"},
+}
+"""Values of version 2 under the names of what they are."""
 REFERENCE_CHECKS = (
     "brightness",
     "camera_times",
@@ -49,8 +59,9 @@ def _check_record(result: CheckResult) -> dict[str, Any]:
 
 
 def _finite(number: Number) -> Number:
-    """Return None for what JSON has no word for."""
-    return number if number is not None and math.isfinite(number) else None
+    """Return a number of Python's own; None for what JSON has no word for."""
+    plain: Number = number.item() if isinstance(number, np.generic) else number
+    return plain if plain is not None and math.isfinite(plain) else None
 
 
 def failed_camera_record(reason: str) -> dict[str, Any]:
@@ -88,3 +99,26 @@ def session_record(session: str, cameras: Mapping[str, Mapping[str, Any]]) -> di
         "extended_qc": extended_qc(cameras),
         "cameras": dict(cameras),
     }
+
+
+def read_session_record(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the content of `qc.json` of one of `READABLE_VERSIONS`, as this version would have written it.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError, AttributeError
+        If it is no such record.
+    """
+    renamed = _RENAMED if content["version"] < QC_VERSION else {}
+    cameras = {str(label): _read_camera(part, renamed) for label, part in content["cameras"].items()}
+    return {**content, "version": QC_VERSION, "outcome": Outcome[content["outcome"]].name, "cameras": cameras}
+
+
+def _read_camera(part: Mapping[str, Any], renamed: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    checks = {}
+    for check, content in part["checks"].items():
+        names = renamed.get(check, {})
+        values = {names.get(name, name): _finite(number) for name, number in content["values"].items()}
+        numbers = [_finite(number) for number in content["numbers"]]
+        checks[check] = {**content, "outcome": Outcome[content["outcome"]].name, "numbers": numbers, "values": values}
+    return {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks}

@@ -86,19 +86,19 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
     off = (residuals > 0) | (residuals <= -1.5 * period)
     n_off = int(np.count_nonzero(off))
     share = n_off / len(residuals)
-    worst = float(residuals[np.argmax(np.abs(residuals + period / 2))])
+    farthest = float(residuals[np.argmax(np.abs(residuals + period / 2))])
     outcome = Outcome.FAIL if share >= MAX_OFF_SHARE else Outcome.WARNING
     return CheckResult(
         "pulse_residuals",
         outcome if n_off else Outcome.PASS,
         measured=f"{n_off:,} of {len(residuals):,} matched pin changes are off by a frame or more ({share:.2%}), the "
-        f"largest residual is {1000 * worst:.3g} ms",
+        f"residual farthest from {-500 * period:.3g} ms is {1000 * farthest:.3g} ms",
         threshold=f"every residual in (-{1500 * period:.3g}, 0] ms; FAIL from {MAX_OFF_SHARE:.0%} on",
         values={
             "n_matched": len(residuals),
             "n_off": n_off,
             "share_off": share,
-            "largest_residual_s": worst,
+            "farthest_residual_s": farthest,
             "median_residual_s": float(np.median(residuals)),
         },
     )

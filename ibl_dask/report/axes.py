@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,12 @@ from ibl_dask.report.quantities import say_clock
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+LARGEST = 1e100
+"""Beyond it a value is as good as infinite: sums and differences of what is drawn shall stay numbers."""
+_SHORTEST_S, _LATEST_S = 1e-6, 1e12
+"""Times that span less, or lie beyond, are of no recording."""
+_MOST_DIGITS = 17
+"""A number of 64 bits has no more."""
 _CLOCK_STEPS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 
 
@@ -86,23 +92,31 @@ def lay_out_frames(times_s: NDArray[np.float64] | None, n_frames: int) -> FrameA
     """Lay frames along their times if every frame has one and they do not go back, else along their numbers."""
     if times_s is not None and len(times_s) >= max(n_frames, 2):
         times = np.asarray(times_s, dtype=np.float64)
-        if np.isfinite(times).all() and (np.diff(times) >= 0).all() and times[-1] > times[0]:
+        is_known = bool((np.abs(times) < _LATEST_S).all())  # no NaN is
+        if is_known and (np.diff(times) >= 0).all() and times[-1] - times[0] > _SHORTEST_S:
             return FrameAxis(times, is_time=True)
     n = max(n_frames, 0 if times_s is None else len(times_s))
     return FrameAxis(np.arange(n, dtype=np.float64), is_time=False)
 
 
+def drawable(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Return values with NaN in place of those that no figure can hold."""
+    found = np.asarray(values, dtype=np.float64)
+    return np.where(np.abs(found) < LARGEST, found, np.nan)
+
+
 def range_of(*values: NDArray[np.float64], least_span: float = 0.0, log: bool = False) -> tuple[float, float]:
-    """Return a range that holds all finite values with a little air, never empty."""
-    finite = [v[np.isfinite(v)] for v in values]
-    known = np.concatenate(finite) if finite else np.empty(0)
+    """Return a range that holds all values that can be drawn with a little air, never empty."""
+    known = np.concatenate([np.empty(0), *(drawable(v) for v in values)])
+    known = known[~np.isnan(known)]
     if not len(known):
         return (1.0, 10.0) if log else (0.0, 1.0)
     low, high = float(known.min()), float(known.max())
     if log:
-        return low / 1.15, high * 1.15
+        high = max(high, 1e-12)
+        return max(low, high * 1e-15) / 1.15, high * 1.15
     span = max(high - low, least_span, 1e-9 * max(abs(low), abs(high)), 1e-12)
-    middle = (low + high) / 2
+    middle = low + (high - low) / 2
     return middle - 0.55 * span, middle + 0.55 * span
 
 
@@ -111,27 +125,35 @@ def label_values(values: list[float]) -> list[str]:
 
     >>> label_values([0, 0.5, 1]), label_values([1000, 1500]), label_values([0.1, 1, 10])
     (['0.0', '0.5', '1.0'], ['1,000', '1,500'], ['0.1', '1', '10'])
+    >>> label_values([93.0]), label_values([0, 0]), label_values([1e-12, 2e-12])
+    (['93'], ['0', '0'], ['1e-12', '2e-12'])
     """
-    if len(values) > 1:
-        gaps = np.diff(values)
-        if np.allclose(gaps, gaps[0]):
-            digits = max(0, -math.floor(math.log10(abs(gaps[0])) + 1e-9))
-            if digits <= 6:
-                return [f"{v:,.{digits}f}" for v in values]
-    return [f"{v:,.6g}" for v in values]
+    gaps = np.diff(values)
+    if len(gaps) and gaps[0] > 0 and np.allclose(gaps, gaps[0], atol=0) and max(map(abs, values)) < 1e9:
+        digits = max(0, -math.floor(math.log10(gaps[0]) + 1e-9))
+        if digits <= 6:
+            return [f"{v:,.{digits}f}" for v in values]
+    n_different = len(set(values))
+    for digits in range(6, _MOST_DIGITS):
+        labels = [f"{v:,.{digits}g}" for v in values]
+        if len(set(labels)) == n_different:
+            return labels
+    return [f"{v:,.{_MOST_DIGITS}g}" for v in values]
 
 
 def _round_ticks(low: float, high: float, n_wanted: int) -> list[float]:
     rough = (high - low) / max(1, n_wanted)
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * m for m in (1, 2, 5, 10) if power * m >= rough * (1 - 1e-9))
+    step = next((power * m for m in (1, 2, 5) if power * m >= rough * (1 - 1e-9)), 10 * power)
     return _multiples(low, high, step)
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
+    """Return the multiples of a step within a range, as they are written."""
     air = 1e-9 * (high - low)
     first, last = math.ceil((low - air) / step), math.floor((high + air) / step)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+    found = (float(f"{i * step:.15g}") for i in range(first, last + 1))
+    return list(dict.fromkeys(min(max(value, low), high) for value in found))
 
 
 def _log_ticks(low: float, high: float, n_wanted: int) -> list[float]:

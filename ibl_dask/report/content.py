@@ -28,10 +28,12 @@ class CameraContent:
     """`method`, `n_pulses`, `n_surplus_start`, ..., `period_s`, `drift_ppm`, `notes`; empty where not timed."""
     no_times: str = ""
     """Why there are no times."""
+    remarks: tuple[str, ...] = ()
+    """What a reader should know of where this comes from."""
     times_s: NDArray[np.float64] | None = None
     """Frame times on the main clock. (frame,)"""
     time_quality: NDArray[np.uint8] | None = None
-    """0 measured, 1 interpolated, 2 extrapolated. (frame,)"""
+    """0 measured, 1 interpolated, 2 extrapolated, 3 assumed. (frame,)"""
     residual_frames: NDArray[np.int64] | None = None
     """Frames at which the synchronisation pin changed. (match,)"""
     residuals_s: NDArray[np.float64] | None = None
@@ -67,7 +69,10 @@ class SessionContent:
     cameras: tuple[CameraContent, ...]
     """Cameras, in the order of the description."""
     ran: Mapping[str, Any] = field(default_factory=dict)
-    """What ran: `run`, `host`, `n_workers`, `started_s`, `seconds`, `steps` {name: {n, seconds, status, workers}},
-    `tasks` {name: status}, `failures` [{kind, category, message, traceback}]."""
+    """What ran: `run`, `host`, `n_workers`, `started_s`, `seconds` of the latest run; of all runs the latest word on
+    `steps` {name: {n, seconds, status, workers, run}}, `tasks` {name: status}, `failures` [{kind, category, message,
+    traceback, tasks}]."""
     made: Mapping[str, Any] = field(default_factory=dict)
     """Versions of what made it: `ibl_dask`, `ffmpeg`, ..., and `time` (UTC with offset)."""
+    runs: tuple[Mapping[str, Any], ...] = ()
+    """Every run, oldest first: `run`, `host`, `n_workers`, `started_s`, `seconds`, `tasks` {name: status}, `made`."""

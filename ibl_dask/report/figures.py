@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibl_dask.report import drawing
-from ibl_dask.report.axes import FrameAxis, Scale, label_values, range_of
+from ibl_dask.report.axes import FrameAxis, Scale, drawable, label_values, range_of
 from ibl_dask.report.envelope import columns_covered, envelope
 from ibl_dask.report.quantities import say_clock, say_count, say_number
 
@@ -30,6 +30,9 @@ MAX_DOTS = 1500
 MAX_OUTLIERS = 400
 LOG_RATIO = 20
 """Intervals that reach so many times their median are drawn on a logarithmic scale."""
+TIME_QUALITIES = ("measured", "interpolated", "extrapolated", "assumed")
+"""What the numbers in the quality of times mean."""
+ASSUMED = TIME_QUALITIES.index("assumed")
 _NO_BREAKS = np.empty(0, dtype=np.intp)
 
 
@@ -55,9 +58,9 @@ class Series:
     """Values; NaN where there is none. (n,)"""
 
     def on(self, axis: FrameAxis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return place and value of those whose frame lies on the axis, in order."""
+        """Return place and value of those whose frame lies on the axis, in order; NaN for what cannot be drawn."""
         n = min(len(self.frames), len(self.values))
-        frames, values = np.asarray(self.frames[:n]), np.asarray(self.values[:n], dtype=np.float64)
+        frames, values = np.asarray(self.frames[:n]), drawable(self.values[:n])
         inside = (frames >= 0) & (frames < len(axis.at))
         x = axis.at[frames[inside]]
         order = np.argsort(x, kind="stable")
@@ -78,16 +81,18 @@ def plot_series(title: str, unit: str, series: Series, axis: FrameAxis, *, least
         None where there is no value.
     """
     x, y = series.on(axis)
-    if not np.isfinite(y).any():
+    if np.isnan(y).all():
         return None
     across = axis.scale(PLOT_PX)
     up = Scale(*range_of(y, least_span=least_span), PANEL_PX)
-    return _panel(title, _summary(x, y, unit, axis), up, _curve(x, y, across, up))
+    n_undrawn = int(np.count_nonzero(np.isnan(drawable(series.values)) & ~np.isnan(series.values)))
+    told = _summary(x, y, unit, axis) + (f" · {say_count(n_undrawn)} infinite, not drawn" if n_undrawn else "")
+    return _panel(title, told, up, _curve(x, y, across, up))
 
 
 def plot_intervals(times_s: NDArray[np.float64], axis: FrameAxis, period_s: float | None) -> Panel | None:
     """Draw the time from each frame to the next, ms; on a logarithmic scale where some are very long."""
-    series = Series(np.arange(1, len(times_s)), np.diff(times_s) * 1000)
+    series = Series(np.arange(1, len(times_s)), _intervals_ms(times_s))
     x, y = series.on(axis)
     known = y[np.isfinite(y)]
     if not len(known):
@@ -104,7 +109,7 @@ def plot_residuals(
     frames: NDArray[np.int64], residuals_s: NDArray[np.float64], axis: FrameAxis, period_s: float | None
 ) -> Panel | None:
     """Draw how far each sync change lies from the frame that saw it, ms, over the band where it belongs."""
-    x, y = Series(frames, residuals_s * 1000).on(axis)
+    x, y = Series(frames, drawable(residuals_s) * 1000).on(axis)
     known = np.isfinite(y)
     x, y = x[known], y[known]
     if not len(y):
@@ -128,14 +133,15 @@ def plot_residuals(
 def plot_lanes(
     time_quality: NDArray[np.uint8] | None, undecoded: NDArray[np.bool_] | None, axis: FrameAxis
 ) -> Panel | None:
-    """Draw which frames have a measured, interpolated or extrapolated time, and which do not decode.
+    """Draw which frames have a measured, interpolated, extrapolated or assumed time, and which do not decode.
 
     A lane is marked at every pixel column that at least one such frame touches.
     """
     lanes: list[tuple[str, str, NDArray[np.bool_]]] = []
     if time_quality is not None:
-        names = ("measured", "interpolated", "extrapolated")
-        lanes += [(name, name, time_quality == value) for value, name in enumerate(names)]
+        lanes += [(name, name, time_quality == value) for value, name in enumerate(TIME_QUALITIES[:ASSUMED])]
+        if (time_quality == ASSUMED).any():
+            lanes.append((TIME_QUALITIES[ASSUMED], "assumed", time_quality == ASSUMED))
     if undecoded is not None:
         lanes.append(("not decoded", "undecoded", undecoded))
     if not lanes or not len(axis.at):
@@ -171,8 +177,8 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
 
     Intervals over four medians share the last bin, so that one long pause does not hide the rest.
     """
-    intervals_ms = np.diff(times_s) * 1000
-    intervals_ms = intervals_ms[np.isfinite(intervals_ms)]
+    intervals_ms = _intervals_ms(times_s)
+    intervals_ms = intervals_ms[~np.isnan(intervals_ms)]
     if not len(intervals_ms):
         return ""
     width, height = 480.0, 170.0
@@ -196,6 +202,11 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
     return drawing.frame_drawing(
         LEFT_PX + width + 16, HEAD_PX + height + 42, body, "Histogram of inter-frame intervals"
     )
+
+
+def _intervals_ms(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the time from each frame to the next, ms; NaN where that cannot be told. (frame - 1,)"""
+    return drawable(np.diff(drawable(times_s)) * 1000)
 
 
 def picture(luma: NDArray[np.uint8]) -> str:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ibl_dask.report import figures
 from ibl_dask.report.axes import FrameAxis, lay_out_frames
+from ibl_dask.report.facts import (
+    Facts,
+    count_measured,
+    headline,
+    remarks,
+    run_facts,
+    timing_facts,
+    usual_period_s,
+    video_facts,
+)
 from ibl_dask.report.findings import Finding, read_findings
 from ibl_dask.report.messages import Told, take_apart
 from ibl_dask.report.palette import look_of
-from ibl_dask.report.quantities import MISSING, say_bytes, say_count, say_duration, say_moment, say_number
+from ibl_dask.report.quantities import MISSING, say_count, say_duration, say_moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,22 +34,10 @@ if TYPE_CHECKING:
     from ibl_dask.report.content import CameraContent, SessionContent
 
 _STATUS_NAMES = ("done", "kept", "failed", "skipped")
-_TIMING_COUNTS = (
-    ("n_pulses", "camera pulses"),
-    ("n_surplus_start", "surplus pulses at the start"),
-    ("n_surplus_end", "surplus pulses at the end"),
-    ("n_missing_start", "frames before the first pulse"),
-    ("n_missing_end", "frames after the last pulse"),
-    ("n_dropped", "frames the camera dropped"),
-    ("n_not_measured", "times not measured"),
-)
-_METHODS = {
-    "pins": "pin changes matched with sync pulses",
-    "intervals": "intervals between pulses matched with those of the camera's log",
-    "counts": "frames and pulses counted",
-    "wheel": "frames and pulses counted, and moved to agree with the wheel",
-}
-Facts = tuple[tuple[str, str], ...]
+_SHOWN_RUNS = 12
+"""Runs that a page lists; the provenance has all."""
+Drawn = TypeVar("Drawn")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +67,8 @@ class StepView:
     share: float
     """Of the seconds of all steps, percent."""
     workers: str
+    run: str
+    """Run that they are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,10 @@ class CameraView:
     outcome: str
     headline: tuple[str, ...]
     """Frames, duration, rate and method, for the one line at the top."""
+    remarks: tuple[str, ...]
+    """What a reader should know of where this comes from."""
+    undrawn: tuple[str, ...]
+    """Figures that could not be drawn, and why."""
     findings: tuple[Finding, ...]
     """Its checks, failing ones first."""
     facts: Facts
@@ -96,15 +101,32 @@ class CameraView:
     """SVG; empty where there are no intervals."""
 
 
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A run as the page shows it."""
+
+    name: str
+    started: str
+    host: str
+    workers: str
+    seconds: str
+    tasks: tuple[tuple[str, str], ...]
+    """Tasks and how they ended."""
+    versions: tuple[tuple[str, str], ...]
+    """What it was made with."""
+
+
 def render_session(content: SessionContent) -> str:
     """Render the report of a session.
 
     Returns
     -------
     str
-        A whole HTML page with styles and pictures inside. Parts that are missing are left out, or said to be missing.
+        A whole HTML page with styles and pictures inside. Parts that are missing are left out, or said to be missing;
+        a figure that cannot be drawn is named in its place.
     """
     steps = content.ran.get("steps") or {}
+    runs = tuple(_run_view(run) for run in reversed(content.runs))
     return (
         _environment()
         .get_template("session.html.j2")
@@ -115,7 +137,9 @@ def render_session(content: SessionContent) -> str:
             tasks=content.ran.get("tasks") or {},
             steps=_steps(steps),
             status_names=_STATUS_NAMES,
-            run_facts=_run_facts(content.ran, steps),
+            run_facts=run_facts(content.ran, steps),
+            runs=runs[:_SHOWN_RUNS],
+            n_older_runs=max(0, len(runs) - _SHOWN_RUNS),
             made_at=say_moment(content.made["time"]) if content.made.get("time") else "",
             versions={name: value for name, value in content.made.items() if name != "time"},
         )
@@ -150,100 +174,37 @@ def _failures(content: SessionContent) -> tuple[FailureView, ...]:
 
 
 def _view(camera: CameraContent) -> CameraView:
-    axis = lay_out_frames(camera.times_s, _n_measured(camera))
+    axis = lay_out_frames(camera.times_s, count_measured(camera))
+    undrawn: list[str] = []
+    thumbnails = _drawn("the pictures", lambda: _thumbnails(camera, axis), undrawn)
+    timeline = _timeline(camera, axis, undrawn)
+    times_s = camera.times_s
+    histogram = "" if times_s is None else _drawn("the histogram", lambda: figures.interval_histogram(times_s), undrawn)
     return CameraView(
         label=camera.label,
         outcome=str(camera.qc.get("outcome") or "NOT_SET"),
-        headline=_headline(camera),
+        headline=headline(camera),
+        remarks=remarks(camera),
+        undrawn=tuple(undrawn),
         findings=tuple(f for f in read_findings(camera.label, camera.qc) if f.check),
-        facts=_video_facts(camera),
-        timing=_timing_facts(camera),
+        facts=video_facts(camera),
+        timing=timing_facts(camera),
         notes=tuple(str(note) for note in camera.timing.get("notes") or ()),
         no_times=take_apart(camera.no_times) if camera.no_times else None,
-        thumbnails=_thumbnails(camera, axis),
-        timeline=_timeline(camera, axis),
-        histogram="" if camera.times_s is None else figures.interval_histogram(camera.times_s),
+        thumbnails=thumbnails or (),
+        timeline=timeline,
+        histogram=histogram or "",
     )
 
 
-def _n_measured(camera: CameraContent) -> int:
-    """Return how many frames the longest of the per-frame arrays covers."""
-    arrays = (camera.brightness, *camera.motion_energy.values())
-    return max((len(array) for array in arrays if array is not None), default=0)
-
-
-def _period_s(camera: CameraContent) -> float | None:
-    period = camera.timing.get("period_s")
-    return float(period) if isinstance(period, int | float) and period > 0 else None
-
-
-def _duration(camera: CameraContent) -> str:
-    """Say how long the camera recorded; from the frame rate in the header where there are no times."""
-    times = camera.times_s
-    if times is not None and len(times) > 1 and np.isfinite(times[[0, -1]]).all():
-        return say_duration(float(times[-1] - times[0]))
-    frames, fps = camera.video.get("frames"), camera.video.get("fps")
-    return f"about {say_duration(frames / fps)} by its header" if frames and fps else ""
-
-
-def _headline(camera: CameraContent) -> tuple[str, ...]:
-    frames = camera.video.get("frames") or _n_measured(camera) or None
-    period, method = _period_s(camera), camera.timing.get("method")
-    return (
-        f"{say_count(frames)} frames" if frames else "no frames",
-        _duration(camera),
-        say_number(1 / period, "Hz") if period else "",
-        f"times from {method}" if method else "no frame times",
-    )
-
-
-def _video_facts(camera: CameraContent) -> Facts:
-    video = camera.video
-    if not video:
-        return ()
-    keyframes, hidden = video.get("keyframes"), video.get("hidden")
-    facts = [
-        ("frames", say_count(video.get("frames"))),
-        ("size", f"{video.get('width', MISSING)} × {video.get('height', MISSING)} px"),  # noqa: RUF001  # times
-        ("rate in the header", say_number(video.get("fps"), "Hz")),
-        ("codec", str(video.get("codec") or MISSING)),
-        ("keyframes", say_count(keyframes)),
-        ("frames that do not decode", say_count(camera.n_decode_errors)),
-    ]
-    if hidden:
-        facts.append(("frames the container hides", say_count(hidden)))
-    if video.get("absent"):
-        facts.append(("frames missing at the end: the file was cut short", say_count(video["absent"])))
-    if video.get("video"):
-        facts.append(("file", str(video["video"])))
-    return (*facts, *_compression_facts(camera.compression))
-
-
-def _compression_facts(made: Mapping[str, Any]) -> Facts:
-    if not made:
-        return ()
-    sizes = f"{say_bytes(made.get('bytes'))} of {say_bytes(made.get('raw_bytes'))} as recorded"
-    facts = [("compressed", f"{made.get('profile', MISSING)}: {sizes}")]
-    if made.get("median_psnr_db") is not None:
-        told = f"{say_number(made['median_psnr_db'], 'dB')}, lowest {say_number(made.get('lowest_psnr_db'), 'dB')}"
-        facts.append(("PSNR to the raw video, median", told))
-        facts.append(("SSIM, median", say_number(made.get("median_ssim"))))
-    return (*facts, *(("note on the copy", str(note)) for note in made.get("notes", ())))
-
-
-def _timing_facts(camera: CameraContent) -> Facts:
-    timing, period = camera.timing, _period_s(camera)
-    if not timing:
-        return ()
-    method = str(timing.get("method") or "")
-    facts = [("method", f"{method}: {_METHODS[method]}" if method in _METHODS else method or MISSING)]
-    facts += [(name, say_count(timing[key])) for key, name in _TIMING_COUNTS if timing.get(key) is not None]
-    if period:
-        facts.append(("frame period", f"{period * 1000:.4f} ms ({1 / period:.3f} Hz)"))
-    drift = timing.get("drift_ppm")
-    if isinstance(drift, int | float):
-        facts.append(("drift of the camera's clock", f"{drift:+.2f} ppm"))
-    return tuple(facts)
+def _drawn(name: str, draw: Callable[[], Drawn], undrawn: list[str]) -> Drawn | None:
+    """Draw something; what cannot be drawn is named and costs nothing else."""
+    try:
+        return draw()
+    except Exception as error:  # noqa: BLE001  # one figure must not cost the report
+        _log.exception("a figure could not be drawn: %s", name)
+        undrawn.append(f"{name}: {type(error).__name__}: {error}")
+        return None
 
 
 def _thumbnails(camera: CameraContent, axis: FrameAxis) -> tuple[tuple[str, str], ...]:
@@ -251,19 +212,29 @@ def _thumbnails(camera: CameraContent, axis: FrameAxis) -> tuple[tuple[str, str]
         return ()
     shown = []
     for frame, luma in zip(camera.thumbnail_frames.tolist(), camera.thumbnails, strict=False):
+        if not luma.size:
+            continue
         at = axis.describe(frame)
         shown.append((f"{frame:,}" + (f" · {at}" if at else ""), figures.picture(luma)))
     return tuple(shown)
 
 
-def _timeline(camera: CameraContent, axis: FrameAxis) -> str:
-    panels = [_lanes(camera, axis), *_measured_panels(camera, axis)]
-    period = _period_s(camera)
+def _timeline(camera: CameraContent, axis: FrameAxis, undrawn: list[str]) -> str:
+    panels = [_drawn(name, draw, undrawn) for name, draw in _panels(camera, axis)]
+    label = f"What was measured along the frames of the {camera.label} camera"
+    return _drawn("the time line", lambda: figures.stack(panels, axis, label), undrawn) or ""
+
+
+def _panels(camera: CameraContent, axis: FrameAxis) -> Iterator[tuple[str, Callable[[], figures.Panel | None]]]:
+    """Return what is drawn along the frames, and how."""
+    period = usual_period_s(camera)
+    yield "where times come from", lambda: _lanes(camera, axis)
+    for name, title, series, least_span in _measured_series(camera):
+        yield name, partial(figures.plot_series, title, "", series, axis, least_span=least_span)
     if camera.times_s is not None:
-        panels.append(figures.plot_intervals(camera.times_s, axis, period))
+        yield "intervals", partial(figures.plot_intervals, camera.times_s, axis, period)
     if camera.residuals_s is not None and camera.residual_frames is not None:
-        panels.append(figures.plot_residuals(camera.residual_frames, camera.residuals_s, axis, period))
-    return figures.stack(panels, axis, f"What was measured along the frames of the {camera.label} camera")
+        yield "residuals", partial(figures.plot_residuals, camera.residual_frames, camera.residuals_s, axis, period)
 
 
 def _lanes(camera: CameraContent, axis: FrameAxis) -> figures.Panel | None:
@@ -271,19 +242,17 @@ def _lanes(camera: CameraContent, axis: FrameAxis) -> figures.Panel | None:
     return figures.plot_lanes(camera.time_quality, undecoded, axis)
 
 
-def _measured_panels(camera: CameraContent, axis: FrameAxis) -> list[figures.Panel | None]:
-    panels: list[figures.Panel | None] = []
+def _measured_series(camera: CameraContent) -> Iterator[tuple[str, str, figures.Series, float]]:
+    """Return what was measured of each frame: its name, a title, the values, and the least span to draw."""
     if camera.brightness is not None:
         series = figures.per_frame(camera.brightness)
-        title = "Brightness, mean luma of the QC region"
-        panels.append(figures.plot_series(title, "", series, axis, least_span=4))
+        yield "brightness", "Brightness, mean luma of the QC region", series, 4.0
     if camera.sharpness is not None and camera.sharpness_frames is not None:
         series = figures.Series(camera.sharpness_frames, camera.sharpness.astype(np.float64))
-        panels.append(figures.plot_series("Sharpness, variance of the Laplacian", "", series, axis, least_span=1))
+        yield "sharpness", "Sharpness, variance of the Laplacian", series, 1.0
     for region, energy in camera.motion_energy.items():
         title = f"Motion energy, {region}, mean absolute luma difference"
-        panels.append(figures.plot_series(title, "", figures.per_frame(energy), axis))
-    return panels
+        yield f"motion energy of {region}", title, figures.per_frame(energy), 0.0
 
 
 def _steps(steps: Mapping[str, Mapping[str, Any]]) -> tuple[StepView, ...]:
@@ -301,18 +270,18 @@ def _step(name: str, row: Mapping[str, Any], total_s: float) -> StepView:
         seconds=f"{seconds:,.1f}",
         share=100 * seconds / total_s,
         workers=say_count(len(row.get("workers") or ())),
+        run=str(row.get("run") or ""),
     )
 
 
-def _run_facts(ran: Mapping[str, Any], steps: Mapping[str, Mapping[str, Any]]) -> Facts:
-    facts = [(name, str(ran[key])) for key, name in (("run", "run"), ("host", "host of the driver")) if ran.get(key)]
-    if ran.get("n_workers") is not None:
-        facts.append(("workers", say_count(ran["n_workers"]) if ran["n_workers"] else "none, the driver ran the steps"))
-    if ran.get("started_s"):
-        facts.append(("started", say_moment(ran["started_s"])))
-    if ran.get("seconds") is not None:
-        facts.append(("wall time", say_duration(ran["seconds"])))
-    if steps:
-        work_s = sum(float(row.get("seconds") or 0) for row in steps.values())
-        facts.append(("time in all steps", say_duration(work_s)))
-    return tuple(facts)
+def _run_view(run: Mapping[str, Any]) -> RunView:
+    n_workers, versions = run.get("n_workers"), run.get("made") or {}
+    return RunView(
+        str(run.get("run") or ""),
+        say_moment(run["started_s"]) if run.get("started_s") is not None else MISSING,
+        str(run.get("host") or MISSING),
+        say_count(n_workers) if n_workers else "none",
+        say_duration(run.get("seconds")),
+        tuple((str(name), str(status)) for name, status in (run.get("tasks") or {}).items()),
+        tuple((str(name), str(text)) for name, text in versions.items() if name != "time"),
+    )

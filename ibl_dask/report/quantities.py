@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
+from typing import TypeGuard
 
 MISSING = "—"
 """Stands where there is nothing to say."""
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def say_count(value: object) -> str:
@@ -14,7 +20,7 @@ def say_count(value: object) -> str:
     >>> say_count(540000), say_count(None)
     ('540,000', '—')
     """
-    return f"{int(value):,}" if isinstance(value, int | float) else MISSING
+    return f"{int(value):,}" if _is_number(value) else MISSING
 
 
 def say_number(value: object, unit: str = "") -> str:
@@ -23,7 +29,7 @@ def say_number(value: object, unit: str = "") -> str:
     >>> say_number(59.94005994, "Hz")
     '59.94 Hz'
     """
-    return f"{value:.5g} {unit}".rstrip() if isinstance(value, int | float) else MISSING
+    return f"{value:.5g} {unit}".rstrip() if _is_number(value) else MISSING
 
 
 def say_bytes(value: object) -> str:
@@ -32,7 +38,7 @@ def say_bytes(value: object) -> str:
     >>> [say_bytes(n) for n in (999, 1_234_567, 283_000_000_000, None)]
     ['999 B', '1.2 MB', '283 GB', '—']
     """
-    if not isinstance(value, int | float):
+    if not _is_number(value):
         return MISSING
     size, units = float(value), ["B", "kB", "MB", "GB"]
     while size >= 1000 and len(units) > 1:
@@ -45,8 +51,10 @@ def say_duration(seconds: object) -> str:
 
     >>> [say_duration(s) for s in (0.25, 41.2, 75, 5400, 7200)]
     ['0.25 s', '41 s', '1 min 15 s', '1 h 30 min', '2 h']
+    >>> say_duration(float("inf"))
+    '—'
     """
-    if not isinstance(seconds, int | float):
+    if not _is_number(seconds):
         return MISSING
     if seconds < 10:
         return f"{seconds:.2g} s"
@@ -80,11 +88,11 @@ def say_moment(when: object) -> str:
     >>> say_moment(0), say_moment("2023-05-02T10:14:31+02:00"), say_moment("yesterday")
     ('1970-01-01 00:00:00 UTC', '2023-05-02 08:14:31 UTC', 'yesterday')
     """
-    if isinstance(when, int | float):
-        moment = datetime.fromtimestamp(when, UTC)
-    else:
-        try:
+    try:
+        if isinstance(when, int | float):
+            moment = datetime.fromtimestamp(when, UTC)
+        else:
             moment = datetime.fromisoformat(str(when))
-        except ValueError:
-            return str(when)
+    except (ValueError, OverflowError, OSError):
+        return str(when)
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ibl_dask.report.findings import Finding, read_findings, worst_first
+from ibl_dask.report.findings import Finding, read_findings, severity, worst_first
 from ibl_dask.report.messages import take_apart
 from ibl_dask.report.palette import look_of
 
 _SUCCESSES = ("Complete", "Empty")
+_DONE = "done"
+_HARMLESS = ("PASS", "NOT_SET")
 _STATE_STYLES = {"done": "green", "failed": "bold red", "running": "cyan", "waiting": "dim"}
 
 
@@ -47,13 +49,12 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     sessions : iterable of mappings
-        `session`, `tasks` {name: status}, `excused` (names), `qc` {camera: outcome}, `chunks_done`, `chunks_kept`,
-        `failures` (messages); all but the first may be missing. What went wrong is for the caller to tell, in full.
+        `session`, `state` (how it ended, in a word, where that is not to be told from the rest), `tasks` {name:
+        status}, `excused` (names), `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but
+        the first may be missing. What went wrong is for the caller to tell, in full.
     """
-    rows = sorted(sessions, key=_is_good)
-    n_bad = sum(not _is_good(row) for row in rows)
-    many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
-    table = _table(Text(f"{many}, {n_bad:,} failed" if n_bad else f"{many}, all well"))
+    rows = sorted(sessions, key=lambda row: (_state(row) == _DONE, severity(_worst_check(row))))
+    table = _table(Text(_say_how_many(rows)))
     table.add_column("session", no_wrap=True)
     for name in ("tasks", "checks"):
         table.add_column(name)
@@ -147,6 +148,28 @@ def _measured(finding: Finding) -> Text:
     told = take_apart(finding.message)
     lines = [finding.measured or finding.numbers, told.what, f"→ {told.do}" if told.do else ""]
     return Text("\n".join(line for line in lines if line))
+
+
+def _say_how_many(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many sessions ended in which way, and how their checks came out: all is well where all of that is."""
+    many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
+    states = Counter(state for row in rows if (state := _state(row)) != _DONE)
+    checks = Counter(outcome for row in rows if (outcome := _worst_check(row)) not in _HARMLESS)
+    parts = [f"{n:,} {state}" for state, n in states.items()]
+    parts += [
+        f"checks {outcome}" + ("" if len(rows) == 1 else f" in {checks[outcome]:,}")
+        for outcome in sorted(checks, key=severity)
+    ]
+    return f"{many}, {', '.join(parts) or 'all well'}"
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return str(row.get("state") or (_DONE if _is_good(row) else "failed"))
+
+
+def _worst_check(row: Mapping[str, Any]) -> str:
+    """Return the worst outcome among the cameras of a session."""
+    return min((str(outcome) for outcome in (row.get("qc") or {}).values()), key=severity, default="NOT_SET")
 
 
 def _is_good(row: Mapping[str, Any]) -> bool:

@@ -53,14 +53,14 @@ def test_a_session_renders_with_everything(flawed_session):
 
 def test_a_session_of_which_nothing_is_known_renders():
     page = render(SessionContent("a/2020-01-01/001", "/s", "/s", "NOT_SET", ()))
-    assert "No camera was checked." in page
+    assert "No camera is described." in page
     assert "Nothing is known of the run." in page
 
 
 def test_a_camera_of_which_nothing_is_known_renders():
     content = SessionContent("a/2020-01-01/001", "/s", "/s", "CRITICAL", (CameraContent("left", {}),))
     page = render(content)
-    assert "No check could be made." in page
+    assert "No check was made." in page
     assert "Nothing was measured along the frames." in page
 
 

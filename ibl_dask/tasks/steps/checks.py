@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import InputError
+from ibl_dask.errors import CorruptOutput, InputError
 from ibl_dask.model.description import Camera, ExperimentDescription
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.region import Region
@@ -23,7 +23,9 @@ from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.index import load_index
 from ibl_dask.tasks.steps.inputs import Facts, Records, has_camlog_only, read_camera
+from ibl_dask.tasks.steps.report import read_qc
 from ibl_dask.tasks.steps.times import load_times, load_timing
+from ibl_dask.timing.camera_files import CameraFiles
 from ibl_dask.video.index import FrameIndex
 
 
@@ -79,7 +81,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         n_not_measured=int(timed.value.get("n_not_measured", 0)),
         timing_outcome=Outcome[timed.value.get("hint", "NOT_SET")],
         timing_notes=tuple(timed.value.get("notes", ())),
-        n_camera_times=None if files is None else files.n_frames,
+        n_camera_times=files.n_frames if files is not None and _has_clock(files) else None,
         count=None if files is None else files.count,
         n_count_stuck=0 if files is None else files.n_count_stuck,
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],
@@ -94,6 +96,10 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         **_measurements(store),
         **_samples(store, camera.label, frame_index),
     )
+
+
+def _has_clock(files: CameraFiles) -> bool:
+    return files.camera_time_s is not None or files.pc_time_s is not None
 
 
 def _wheel(found: Facts) -> dict[str, Any]:
@@ -157,7 +163,7 @@ def _face(
 
 
 def publish_qc(*, records: Records, workspace: Workspace, cameras: Sequence[str]) -> Facts:
-    """Write the checks of all cameras as one record."""
+    """Write the checks of the session as one record: those of these cameras, and of the others as they were known."""
     parts = {}
     for label in cameras:
         record = next(r for r in records.values() if r.key[0] == f"qc-{label}")
@@ -165,6 +171,16 @@ def publish_qc(*, records: Records, workspace: Workspace, cameras: Sequence[str]
             parts[label] = json.loads(workspace.qc_part(label).read_text())
         else:
             parts[label] = failed_camera_record(record.failure.message if record.failure else "not checked")
-    content = session_record(workspace.session.reference, parts)
+    content = session_record(workspace.session.reference, {**_of_others(workspace, cameras), **parts})
     write_text(workspace.qc_file, json.dumps(content, indent=1))
     return {"outcome": content["outcome"], "cameras": {label: part["outcome"] for label, part in parts.items()}}
+
+
+def _of_others(workspace: Workspace, cameras: Sequence[str]) -> dict[str, Any]:
+    """Return what is known of the cameras that are not judged now, as long as the session has them."""
+    try:
+        known = read_qc(workspace)
+    except CorruptOutput:
+        return {}  # as it says, the record is made anew
+    described = {camera.label for camera in workspace.session.description.cameras} - set(cameras)
+    return {label: part for label, part in (known or {"cameras": {}})["cameras"].items() if label in described}

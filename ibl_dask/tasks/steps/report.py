@@ -1,58 +1,70 @@
-"""What people look at, and what was made from what."""
+"""What people look at."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import traceback
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import CorruptOutput, IblDaskError
+from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
+from ibl_dask.model.session import Session
+from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.content import CameraContent, SessionContent
-from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.compress import read_record, told
-from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths, video_paths
+from ibl_dask.tasks.steps.inputs import Facts, Records, find_video
+from ibl_dask.tasks.steps.provenance import made_with, write_provenance
 from ibl_dask.tasks.steps.times import load_times, load_timing
-
-PROVENANCE_VERSION = 1
-_MADE_WITH = ("ibl_dask", "av", "numpy", "opencv-python-headless", "dask", "distributed", "zarr", "xarray")
 
 
 def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
-    """Write provenance and report of a session from what is on disk and what the driver saw."""
-    made = made_with()
-    write_text(workspace.provenance_file, json.dumps(_provenance(workspace, ran, made), indent=1))
-    write_report(workspace, ran, made, workspace.report_file)
-    return {"report": str(workspace.report_file)}
+    """Write provenance and report of a session: what the driver saw, added to what was known and is on disk."""
+    known = write_provenance(workspace, ran, made_with())
+    content = write_report(workspace, known, workspace.report_file)
+    outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+    return {"report": str(workspace.report_file), "cameras": outcomes}
 
 
-def write_report(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any], path: Path) -> None:
-    """Render the report of a session to a file."""
+def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
+    """Render the report of a session to a file, and return what it shows.
+
+    Parameters
+    ----------
+    workspace
+        Where the session's results lie.
+    known
+        Its provenance; empty where there is none.
+    path
+        File to write.
+
+    Raises
+    ------
+    ReportFailed
+        If the page cannot be made; one that was there stays.
+    """
     from ibl_dask.report.html import render_session
 
-    write_text(path, render_session(gather(workspace, ran, made)))
-
-
-def made_with() -> dict[str, str]:
-    """Return the versions of what computes, and the time."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"time": now, **{name: version(name) for name in _MADE_WITH}}
-
-
-def read_provenance(workspace: Workspace) -> dict[str, Any]:
-    """Return what a finished session says of its making; empty where it says nothing."""
     try:
-        content = json.loads(workspace.provenance_file.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+        content = gather(workspace, known)
+        page = render_session(content)
+    except (IblDaskError, OSError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ReportFailed(
+            "the report could not be made; the results that it tells of are on disk, and untouched",
+            where=str(path),
+            expected="a page on what is there",
+            got=f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})",
+            do="tell those who look after ibl_dask; once it is mended, ibl-dask report makes the page",
+        ) from error
+    write_text(path, page)
+    return content
 
 
 def read_qc(workspace: Workspace) -> dict[str, Any] | None:
@@ -62,14 +74,15 @@ def read_qc(workspace: Workspace) -> dict[str, Any] | None:
     ------
     CorruptOutput
         If the record is damaged.
+    FormatTooNew
+        If it has another layout.
     """
     try:
         content = json.loads(workspace.qc_file.read_text())
-        if not isinstance(content["cameras"], dict):
-            raise TypeError("no cameras")
-    except FileNotFoundError:
+        known = read_session_record(content) if content["version"] in READABLE_VERSIONS else None
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorruptOutput(
             "this record of checks is damaged",
             where=str(workspace.qc_file),
@@ -77,59 +90,161 @@ def read_qc(workspace: Workspace) -> dict[str, Any] | None:
             got=f"{type(error).__name__}: {error}",
             do=f"run again, it is made anew: ibl-dask run {workspace.session.path}",
         ) from error
-    return dict(content)
+    if known is None:
+        raise FormatTooNew(
+            "this record of checks has another layout",
+            where=str(workspace.qc_file),
+            expected="version " + " or ".join(map(str, READABLE_VERSIONS)),
+            got=f"version {content['version']}",
+            do="use the version of ibl_dask that wrote it; or move it away and run again, it is made anew",
+        )
+    return known
 
 
-def gather(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]) -> SessionContent:
-    """Collect everything that a session's report shows."""
+def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
+    """Collect everything that a session's report shows, from what is on disk.
+
+    The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
+    """
     session = workspace.session
     qc = read_qc(workspace) or {"outcome": "NOT_SET", "cameras": {}}
-    cameras = tuple(
-        _camera(workspace, session.description.camera(label), record, ran) for label, record in qc["cameras"].items()
-    )
+    ran = known.get("ran") or {}
     return SessionContent(
-        session.reference, str(session.path), str(session.outputs), qc["outcome"], cameras, dict(ran), dict(made)
+        session.reference,
+        str(session.path),
+        str(session.outputs),
+        str(qc["outcome"]),
+        tuple(_camera(workspace, camera, qc["cameras"].get(camera.label, {}), ran) for camera in _described(session)),
+        dict(ran),
+        dict(known.get("made") or {}),
+        tuple(known.get("runs") or ()),
     )
 
 
-def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
+def _described(session: Session) -> list[Camera]:
+    description = session.description
+    return [description.camera(camera.label) for camera in description.cameras]
+
+
+def _camera(
+    workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]
+) -> CameraContent:
+    """Return what is known of a camera."""
     label = camera.label
-    if "videos" in ran and label not in ran["videos"]:
-        # What an earlier run made of another video would only mislead.
+    if record.get("failure"):
+        # Its video could not be used: what an earlier run made of another one would only mislead.
         return CameraContent(label=label, qc=record)
-    try:
-        store = read_frames(workspace.frames_store(label))
-    except IblDaskError:
+    remarks: list[str] = []
+    store = _store(workspace, label, remarks)
+    path = _video_path(workspace, camera, remarks)
+    known = (ran.get("videos") or {}).get(label) or {}
+    video = _video(path, known, store, remarks)
+    if store is not None and "identity" in video and not _is_one(store.video, video["identity"]):
+        remarks.append("the per-frame numbers on disk are of another video and not shown: run again")
         store = None
-    timed = _timing(workspace, label, store)
-    video = dict(ran.get("videos", {}).get(label, {}))
-    failure = record["checks"].get("timestamps", {})
+    timestamps = (record.get("checks") or {}).get("timestamps") or {}
+    had_no_times = timestamps.get("outcome") == "CRITICAL" and not timestamps.get("values")
+    timed = {} if had_no_times else _timing(workspace, label, store, remarks)
     return CameraContent(
         label=label,
         qc=record,
         video=video,
-        compression=_compression(workspace, label, video),
-        no_times="" if timed else failure.get("message", ""),
+        compression=_compression(workspace, label, video, path),
+        no_times="" if timed else str(timestamps.get("message") or ""),
+        remarks=tuple(remarks),
         **timed,
         **({} if store is None else _measured(store)),
     )
 
 
-def _compression(workspace: Workspace, label: str, video: Mapping[str, Any]) -> dict[str, Any]:
+def _store(workspace: Workspace, label: str, remarks: list[str]) -> FramesStore | None:
+    try:
+        return read_frames(workspace.frames_store(label))
+    except (IblDaskError, OSError) as error:
+        remarks.append(f"its per-frame numbers are not shown: {error}")
+        return None
+
+
+def _video_path(workspace: Workspace, camera: Camera, remarks: list[str]) -> Path | None:
+    try:
+        return find_video(workspace, camera)
+    except (IblDaskError, OSError) as error:
+        remarks.append(f"its video was not looked at: {error}")
+        return None
+
+
+def _video(
+    path: Path | None, known: Mapping[str, Any], store: FramesStore | None, remarks: list[str]
+) -> dict[str, Any]:
+    """Return what the run that indexed a video told of it, else what the tables of the file say at a glance.
+
+    The latter also where the video was measured without a run since: the store is then of the file, and `known` is not.
+    """
+    identity = known.get("identity") or {}
+    if known and path is None:
+        remarks.append(f"the video that was measured is not there any more: {known.get('video')}")
+    if known and (path is None or _is_of(path, identity)):
+        return dict(known)
+    if path is None:
+        return {}
+    facts = _outlined(path)
+    if store is not None and _is_of(path, store.video):
+        return {**facts, "identity": dict(store.video)}
+    if not known:
+        return facts
+    remarks.append(f"what was measured is not of {path.name} as it is now, but of {_say_video(known)}: run again")
+    return dict(known)
+
+
+def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Return whether a file has the size and time of writing that a video had when it was indexed."""
+    stat = path.stat()
+    return (identity.get("size"), identity.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
+
+
+def _is_one(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Return whether two identities are of one video, whichever version wrote them."""
+    return all(first.get(name) == second.get(name) for name in ("size", "mtime_ns", "index"))
+
+
+def _say_video(known: Mapping[str, Any]) -> str:
+    n_bytes = (known.get("identity") or {}).get("size")
+    return f"{Path(str(known.get('video'))).name} of {n_bytes:,} bytes" if n_bytes else "another"
+
+
+def _outlined(path: Path) -> dict[str, Any]:
+    from ibl_dask.video.outline import read_outline
+
+    try:
+        outline = read_outline(path)
+    except OSError:
+        outline = None
+    if outline is None:
+        return {"video": str(path)}
+    facts = {"frames": outline.n_frames, "width": outline.width, "height": outline.height}
+    return {**facts, "keyframes": len(outline.keyframes), "video": str(path)}
+
+
+def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
     """Return how the video was compressed, if it is the one that the record tells of."""
     record = read_record(workspace, label)
-    if record is None or ("identity" in video and record["result"]["index"] != video["identity"]):
+    if record is None:
         return {}
-    return dict(told(record))
+    result = record["result"]
+    is_it = "identity" not in video or _is_one(result["index"], video["identity"])
+    return dict(told(record)) if is_it or (path is not None and _is_of(path, result["index"])) else {}
 
 
-def _timing(workspace: Workspace, label: str, store: FramesStore | None) -> dict[str, Any]:
+def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:
     """Return times and how they were obtained, if they belong to the video that was measured."""
     try:
         found, facts = load_timing(workspace.timing_file(label))
-    except (FileNotFoundError, IblDaskError):
+        times = load_times(workspace, label)
+    except FileNotFoundError:
         return {}
-    times = load_times(workspace, label)
+    except (IblDaskError, OSError, ValueError, EOFError) as error:
+        remarks.append(f"its times are not shown: {error}")
+        return {}
     if times is None or (store is not None and "time" not in store.coordinates):
         return {}
     return {
@@ -155,24 +270,3 @@ def _measured(store: FramesStore) -> dict[str, Any]:
         if name in coordinates:
             out[field] = coordinates[name].values
     return out
-
-
-def _provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    session = workspace.session
-    inputs: dict[str, Any] = {}
-    for camera in session.description.cameras:
-        found = [video_paths(workspace, camera), *camera_file_paths(workspace, camera).values()]
-        paths = [path for each in found for path in each]
-        inputs[camera.label] = [alf.identity(path) for path in paths]
-    steps = {}
-    for path in sorted(workspace.marker("x").parent.glob("*.json")):
-        with contextlib.suppress(ValueError):  # a damaged one counts for nothing
-            steps[path.stem] = json.loads(path.read_text())
-    return {
-        "version": PROVENANCE_VERSION,
-        "session": session.reference,
-        "made": dict(made),
-        "inputs": inputs,
-        "steps": steps,
-        "ran": dict(ran),
-    }
