@@ -3,10 +3,9 @@
 Frame *i* is the i-th in presentation order. The index comes from the container's own tables where these say
 everything (MP4 with at most a trivial edit list, AVI), else from the packets' headers.
 
-An AVI says neither when a frame is shown nor, once a chunk header is damaged, which frame a packet is. So packets are
-known by their place in the file, and where MPEG-4 part 2 reorders pictures their order is read from the stream itself.
-FFmpeg's parsers are kept out of it: they guess times (wrongly for H.264), and renumber every later frame once a packet
-is damaged.
+What the container counts is a frame, also where its packet is empty: it keeps its number, and does not decode. Two
+frames with one presentation time are told apart by their place in the file, and stand in the order of decoding where
+that is also the order in which frames are shown. `avi` tells how packets of an AVI are numbered.
 
 Whether decoding may start at a keyframe is read from the stream, see `bitstream`.
 
@@ -18,7 +17,7 @@ cut among B-frames, the last few frames may bear a number too low.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -26,11 +25,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnreadableVideo
-from ibl_dask.video.bitstream import HEAD_BYTES, Start, is_worth_a_look, shown_order, start_of, vop_kinds
+from ibl_dask.model.runs import find_runs, say_runs
+from ibl_dask.video.avi import CHUNK_HEADER_BYTES, NO_PLACE, is_cut, is_delay, no_order, shown_vops, with_empty_places
+from ibl_dask.video.bitstream import HEAD_BYTES, Start, is_worth_a_look, start_of, vop_kinds
+from ibl_dask.video.container import COPY_AGAIN, open_video, several_videos_note
 from ibl_dask.video.mp4 import ends_whole, read_video_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from av.container import InputContainer
@@ -38,12 +40,14 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-INDEX_VERSION = 2
+EMPTY_PLACES = (
+    f"{COPY_AGAIN}; if the original is the same, its frames are timed by the AVI, which stays as it is. Only where the "
+    "camera's own files list no more frames than there are pictures are the empty places no frames: close them with "
+    "ffmpeg -i in.avi -c copy -bsf:v setts=ts=N out.avi, check the frame count, and use that file"
+)
+"""What to do about a video that has empty places."""
+INDEX_VERSION = 3
 """Version of the layout of `FrameIndex.to_arrays`."""
-
-_COPY_AGAIN = "copy the file again from the acquisition computer and compare its size with the original"
-_CHUNK_HEADER_BYTES = 8
-"""What precedes the payload of a packet in an AVI."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +63,7 @@ class FrameIndex:
     height: int
     """Pixels."""
     time_base: Fraction
-    """Seconds per tick."""
+    """Seconds per tick of `pts`."""
     rate: Fraction
     """Frames per second according to the header."""
     pts: NDArray[np.int64]
@@ -67,17 +71,21 @@ class FrameIndex:
     key_pts: NDArray[np.int64]
     """Presentation time of each frame where decoding may start, ticks, hidden ones included; increasing. (keyframe,)"""
     key_dts: NDArray[np.int64]
-    """Decode time of each of them, ticks: what a seek aims at. (keyframe,)"""
+    """Decode time of each of them, ticks of the container: what a seek aims at. (keyframe,)"""
     key_is_closed: NDArray[np.bool_]
     """Whether nothing decoded after it needs anything before it; if not, what is shown before it may. (keyframe,)"""
     places: NDArray[np.int64]
-    """Where each frame's packet begins, bytes from the start of the file; empty where packets carry presentation
-    times, by which they are known. (frame,)"""
+    """Where each frame's packet begins, bytes from the start of the file, -1 where it has none; empty where packets
+    carry presentation times of their own, by which they are known. (frame,)"""
     n_hidden: int
     """Frames that an edit list hides: they are not frames."""
     n_absent: int
     """Frames that the container lists, or its header promises, but whose bytes the file lacks: it was cut short. Those
     listed are frames like others, but cannot be decoded; those merely promised are not frames."""
+    n_empty: int
+    """Frames that the container counts and has nothing of: they keep their number, and do not decode."""
+    notes: tuple[str, ...]
+    """What there is to say of how the file was read."""
     size_bytes: int
     """Size of the file when it was indexed."""
     mtime_ns: int
@@ -158,6 +166,8 @@ class FrameIndex:
             "rate": str(self.rate),
             "n_hidden": self.n_hidden,
             "n_absent": self.n_absent,
+            "n_empty": self.n_empty,
+            "notes": list(self.notes),
             "size_bytes": self.size_bytes,
             "mtime_ns": self.mtime_ns,
         }
@@ -169,6 +179,7 @@ class FrameIndex:
         content: dict[str, Any] = {**arrays, **facts}
         content["time_base"] = Fraction(facts["time_base"])
         content["rate"] = Fraction(facts["rate"])
+        content["notes"] = tuple(facts["notes"])
         return cls(**content)
 
 
@@ -186,8 +197,10 @@ class _Packets:
     """Values of `Start`."""
     is_hidden: NDArray[np.bool_]
     places: NDArray[np.int64]
-    """As in `FrameIndex`, in decode order."""
+    """Where each begins, bytes from the start of the file; `NO_PLACE` where it is empty."""
     n_absent: int
+    is_empty: NDArray[np.bool_]
+    """Whether the container counts it and has nothing of it."""
 
 
 def index_video(path: Path) -> FrameIndex:
@@ -208,93 +221,95 @@ def index_video(path: Path) -> FrameIndex:
             where=str(path),
             expected="a video file",
             got="nothing",
-            do=_COPY_AGAIN,
+            do=COPY_AGAIN,
         ) from error
     if stat.st_size == 0:
         raise UnreadableVideo(
-            "this video file is empty", where=str(path), expected="a video", got="0 bytes", do=_COPY_AGAIN
+            "this video file is empty", where=str(path), expected="a video", got="0 bytes", do=COPY_AGAIN
         )
-    with open_video(path) as container:
-        stream = container.streams.video[0]
+    container, stream = open_video(path)
+    with container:
         packets = _from_tables(path, stream) or _from_packets(path, container, stream)
+        packets, ticks = _told_apart(path, packets)
         context = stream.codec_context
         # A keyframe that is hidden, or cut off by the edit list, is still a place where decoding may start.
         keys = np.flatnonzero(packets.starts > Start.NO)
         keys = keys[np.argsort(packets.pts[keys], kind="stable")]
         shown = np.flatnonzero(~packets.is_hidden)
         shown = shown[np.argsort(packets.pts[shown], kind="stable")]
-        pts = packets.pts[shown]
-        _check(path, pts, packets.pts[keys])
+        pts, is_empty = packets.pts[shown], packets.is_empty[shown]
+        _check(path, pts[~is_empty], packets.pts[keys])
+        is_placed = container.format.name == "avi" or ticks > 1
         return FrameIndex(
             codec=context.name,
             pixel_format=context.pix_fmt or "unknown",
             width=context.width,
             height=context.height,
-            time_base=Fraction(stream.time_base or Fraction(1)),
+            time_base=Fraction(stream.time_base or Fraction(1)) / ticks,
             rate=Fraction(stream.guessed_rate or stream.average_rate or Fraction(0)),
             pts=pts,
             key_pts=packets.pts[keys],
             key_dts=packets.dts[keys],
             key_is_closed=packets.starts[keys] == Start.CLOSED,
-            places=packets.places[shown] if len(packets.places) else packets.places,
+            places=packets.places[shown] if is_placed else _NO_PLACES,
             n_hidden=int(packets.is_hidden.sum()),
             n_absent=packets.n_absent,
+            n_empty=int(is_empty.sum()),
+            notes=(*several_videos_note(container, stream), *_empty_note(is_empty), *_ties_note(pts, ticks)),
             size_bytes=stat.st_size,
             mtime_ns=stat.st_mtime_ns,
         )
 
 
-def open_video(path: Path) -> InputContainer:
-    """Open a container that holds a video, with one decoder thread that reports damage instead of hiding it.
+def _empty_note(is_empty: NDArray[np.bool_]) -> list[str]:
+    if not is_empty.any():
+        return []
+    frames = say_runs(find_runs(is_empty))
+    told = f"frames {frames} do not decode, the others keep their numbers"
+    return [f"{int(is_empty.sum()):,} places of the video are empty: {told}"]
+
+
+def _ties_note(pts: NDArray[np.int64], ticks: int) -> list[str]:
+    if ticks == 1:
+        return []
+    first = int(np.flatnonzero(np.diff(pts) < ticks)[0])
+    n_tied = int(np.count_nonzero(pts % ticks))
+    told = f"the first of them is frame {first + 1:,}; they are in the order of decoding"
+    return [f"{n_tied:,} frames have the presentation time of the one before: {told}"]
+
+
+def _told_apart(path: Path, packets: _Packets) -> tuple[_Packets, int]:
+    """Give frames with one presentation time one each, in decode order; return by how much finer ticks had to become.
 
     Raises
     ------
     UnreadableVideo
-        If FFmpeg cannot open it or it holds no video.
+        If frames are not shown in the order in which they are decoded, so that this order says nothing, or they do not
+        differ in their place in the file either.
     """
-    import av
-
-    try:
-        options = {"fflags": "+noparse+nofillin"} if _is_avi(path) else {}
-        container = av.open(str(path), options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError) as error:
-        if isinstance(error, PermissionError):
-            got, do = "permission denied", "ask for read permission on the file"
-        else:
-            got = f"{path.stat().st_size:,} bytes that FFmpeg refuses ({error})"
-            do = _COPY_AGAIN + "; an MP4 without its moov box was cut short and cannot be played"
+    pts = packets.pts
+    order = np.argsort(pts, kind="stable")
+    is_tied = np.diff(pts[order]) == 0
+    if not is_tied.any():
+        return packets, 1
+    tick = int(pts[order][np.flatnonzero(is_tied)[0]])
+    is_in_order = bool((np.diff(pts) >= 0).all())
+    if not is_in_order or packets.is_hidden.any() or np.unique(packets.places).size < pts.size:
+        twice = int(np.flatnonzero(is_tied)[0])
         raise UnreadableVideo(
-            "this file cannot be opened as a video", where=str(path), expected="MP4 or AVI", got=got, do=do
-        ) from error
-    if not container.streams.video:
-        container.close()
-        raise UnreadableVideo(
-            "this file holds no video stream",
+            "two frames are shown at the same time, and nothing says which of them is the first",
             where=str(path),
-            expected="one video stream",
-            got="none",
-            do=_COPY_AGAIN,
+            expected="another presentation time for every frame, or frames that are shown as they are decoded",
+            got=f"frames {twice:,} and {twice + 1:,} both at tick {tick}",
+            do="re-encode it without loss, which counts frames in the order that the stream itself has, ffmpeg -i in "
+            "-fps_mode passthrough -vf setpts=N/60/TB -c:v libx264 -qp 0 out.mp4, and check the frame count",
         )
-    context: Any = container.streams.video[0].codec_context  # the stubs do not say that it may be None
-    if context is None:
-        container.close()
-        raise UnreadableVideo(
-            "this video's codec is not known",
-            where=str(path),
-            expected="a codec that FFmpeg decodes",
-            got="a tag that it does not know",
-            do=_COPY_AGAIN,
-        )
-    context.thread_count = 1
-    context.thread_type = "NONE"
-    context.options = {**context.options, "err_detect": "explode"}
-    return container
-
-
-def _is_avi(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(12)
-    return head[:4] == b"RIFF" and head[8:] in (b"AVI ", b"AVIX")
+    # How many frames before have the same time.
+    position = np.arange(pts.size)
+    is_first = np.concatenate([[True], ~is_tied])
+    rank = position - np.maximum.accumulate(np.where(is_first, position, 0))
+    ticks = int(rank.max()) + 1
+    return replace(packets, pts=pts * ticks + rank), ticks
 
 
 def _from_tables(path: Path, stream: VideoStream) -> _Packets | None:
@@ -312,15 +327,15 @@ def _from_tables(path: Path, stream: VideoStream) -> _Packets | None:
         5 * n,
     ).reshape(n, 5)
     dts, is_key, is_hidden, size, place = flat[:, 0], flat[:, 1] > 0, flat[:, 2] > 0, flat[:, 3], flat[:, 4]
-    if (size == 0).any() or is_hidden.any() or not is_key.any():
+    if is_hidden.any() or not is_key.any():
         return None
     pts = dts
     if is_avi:
-        if stream.codec_context.has_b_frames:
+        place = place + CHUNK_HEADER_BYTES
+        if stream.codec_context.has_b_frames or len(with_empty_places(path, stream.index, dts, place, size)[0]) > n:
             return None
-        place = place + _CHUNK_HEADER_BYTES
     else:
-        tables = read_video_tables(path)
+        tables = read_video_tables(path, stream.id)
         if tables is None or tables.is_fragmented:
             return None
         offsets = tables.composition_offsets
@@ -333,8 +348,8 @@ def _from_tables(path: Path, stream: VideoStream) -> _Packets | None:
         if pts.min() < 0:
             return None
     is_absent = place + size > path.stat().st_size
-    starts = _starts_in_file(path, stream, is_key & ~is_absent, place, size)
-    return _Packets(pts, dts, starts, is_hidden, place if is_avi else _NO_PLACES, int(is_absent.sum()))
+    starts = _starts_in_file(path, stream, is_key & ~is_absent & (size > 0), place, size)
+    return _Packets(pts, dts, starts, is_hidden, place, int(is_absent.sum()), size == 0)
 
 
 _NO_PLACES: NDArray[np.int64] = np.empty(0, np.int64)
@@ -359,12 +374,12 @@ def _starts_in_file(
                 starts[position] = start_of(codec, extradata, file.read(n_bytes))
                 if starts[position] != Start.UNKNOWN:
                     break
-    return _believe_first(starts)
+    return _believe_first(starts, size)
 
 
-def _believe_first(starts: NDArray[np.int64]) -> NDArray[np.int64]:
+def _believe_first(starts: NDArray[np.int64], size: NDArray[Any]) -> NDArray[np.int64]:
     """Let decoding start at the first packet whatever it holds: there is nothing before it."""
-    starts[:1] = Start.CLOSED
+    starts[np.flatnonzero(size)[:1]] = Start.CLOSED
     return starts
 
 
@@ -386,7 +401,7 @@ def _packets(path: Path, container: InputContainer, stream: VideoStream) -> Iter
             where=str(path),
             expected="packets up to the end of the file",
             got=f"{error} after {n:,} packets",
-            do=_COPY_AGAIN,
+            do=COPY_AGAIN,
         ) from error
 
 
@@ -395,17 +410,19 @@ def _from_packets(path: Path, container: InputContainer, stream: VideoStream) ->
     if container.format.name == "avi":
         return _from_avi_packets(path, container, stream)
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata
-    rows: list[tuple[int, int, bool, int]] = []
+    rows: list[tuple[int, int, bool, int, int]] = []
     for packet in _packets(path, container, stream):
         pts, dts = packet.pts, packet.dts
         if pts is None and codec not in ("h264", "hevc") and not stream.codec_context.has_b_frames:
             pts = dts
         if pts is None:
-            raise _no_order(path, f"packet {len(rows):,} has no presentation time")
+            raise no_order(path, f"packet {len(rows):,} has no presentation time")
         start = start_of(codec, extradata, bytes(packet)) if packet.is_keyframe else Start.NO
-        rows.append((pts, pts if dts is None else dts, packet.is_discard, start))
-    table = np.array(rows, np.int64).reshape(-1, 4)
-    starts = _believe_first(table[:, 3])
+        place = NO_PLACE if packet.pos is None else packet.pos
+        rows.append((pts, pts if dts is None else dts, packet.is_discard, start, place))
+    table = np.array(rows, np.int64).reshape(-1, 5)
+    starts = table[:, 3]
+    starts[:1] = Start.CLOSED
     n_absent = 0
     if "mp4" in container.format.name.split(",") and not ends_whole(path):
         # Packets that were cut off may be shown before some that were not, whose numbers are not certain then. What is
@@ -413,67 +430,41 @@ def _from_packets(path: Path, container: InputContainer, stream: VideoStream) ->
         is_certain = table[:, 0] <= table[-1:, 1].sum()
         table, starts = table[is_certain], starts[is_certain]
         n_absent = max(0, max(len(stream.index_entries), stream.frames) - len(table))
-    return _Packets(table[:, 0], table[:, 1], starts, table[:, 2] > 0, _NO_PLACES, n_absent)
+    is_empty = np.zeros(len(table), bool)
+    return _Packets(table[:, 0], table[:, 1], starts, table[:, 2] > 0, table[:, 4], n_absent, is_empty)
 
 
 def _from_avi_packets(path: Path, container: InputContainer, stream: VideoStream) -> _Packets:
     codec, extradata = stream.codec_context.name, stream.codec_context.extradata
     if stream.codec_context.has_b_frames and codec != "mpeg4":
-        raise _no_order(path, f"{codec} with B-frames in an AVI")
-    rows: list[tuple[int, int, int]] = []
+        raise no_order(path, f"{codec} with B-frames in an AVI")
+    rows: list[tuple[int, int, int, int]] = []
     kinds: list[str] = []
     for packet in _packets(path, container, stream):
         dts, place = packet.dts, packet.pos
         if dts is None or place is None:
-            raise _no_order(path, f"packet {len(rows):,} has no place")
+            raise no_order(path, f"packet {len(rows):,} has no place")
         start = start_of(codec, extradata, bytes(packet)) if packet.is_keyframe else Start.NO
-        rows.append((dts, place, start))
+        rows.append((dts, place, start, packet.size))
         if codec == "mpeg4":
             found = vop_kinds(bytes(packet))
             # Zeros read as an I-picture; the container knows better.
             kinds.append("" if found == "I" and not packet.is_keyframe else found)
-    table = np.array(rows, np.int64).reshape(-1, 3)
-    decoded = table[:, 0]
+    table = np.array(rows, np.int64).reshape(-1, 4)
+    decoded, places = with_empty_places(path, stream.index, table[:, 0], table[:, 1], table[:, 3])
+    is_empty = places == NO_PLACE
+    if is_empty.any() and is_delay(kinds, is_empty):
+        decoded, places, is_empty = table[:, 0], table[:, 1], np.zeros(len(table), bool)
     # A frame is shown when the frame at its place in the order would have been decoded.
-    pts = np.empty_like(decoded)
-    pts[_shown_vops(path, kinds) if codec == "mpeg4" else np.arange(len(rows))] = np.sort(decoded)
-    starts = _believe_first(table[:, 2])
-    n_absent = max(0, stream.frames - len(rows)) if _is_cut_avi(path) else 0
-    return _Packets(pts, decoded, starts, np.zeros(len(rows), bool), table[:, 1], n_absent)
-
-
-def _is_cut_avi(path: Path) -> bool:
-    """Return whether the file is shorter than it says; the frame count of a whole file means nothing."""
-    with path.open("rb") as file:
-        return int.from_bytes(file.read(8)[4:], "little") + _CHUNK_HEADER_BYTES > path.stat().st_size
-
-
-def _shown_vops(path: Path, kinds: Sequence[str]) -> NDArray[np.intp]:
-    if any(len(kind) > 1 for kind in kinds):
-        packed = next(number for number, kind in enumerate(kinds) if len(kind) > 1)
-        raise UnreadableVideo(
-            "packets of this AVI hold several pictures (a `packed bitstream`), so frames cannot be told apart",
-            where=str(path),
-            expected="one picture in every packet",
-            got=f"{len(kinds[packed])} in packet {packed:,}",
-            do="unpack it with ffmpeg -i in.avi -c copy -bsf:v mpeg4_unpack_bframes out.avi, check the frame count, "
-            "and use that file",
-        )
-    if "B" in kinds and "" in kinds:
-        raise _no_order(path, f"MPEG-4 with B-frames in an AVI, whose packet {kinds.index(''):,} is damaged")
-    # Without B-frames, a packet whose picture cannot be made out takes its turn: its frame does not decode.
-    return np.array(shown_order([kind or "P" for kind in kinds]), np.intp)
-
-
-def _no_order(path: Path, got: str) -> UnreadableVideo:
-    return UnreadableVideo(
-        "this file does not say when each frame is shown",
-        where=str(path),
-        expected="a presentation time on every packet, or a stream that says in which order its pictures are shown",
-        got=got,
-        do="re-encode it without loss, ffmpeg -i in -vf setpts=N/FRAME_RATE/TB -c:v libx264 -qp 0 out.mp4, and check "
-        "the frame count",
-    )
+    pts, starts = decoded.copy(), np.full(decoded.size, Start.NO, np.int64)
+    if codec == "mpeg4" and rows:
+        shown = np.empty(len(rows), np.int64)
+        shown[shown_vops(path, kinds, int(is_empty.sum()))] = table[:, 0]
+        pts[~is_empty] = shown
+    starts[~is_empty] = table[:, 2]
+    starts = _believe_first(starts, ~is_empty)
+    n_absent = max(0, stream.frames - decoded.size) if is_cut(path) else 0
+    return _Packets(pts, decoded, starts, np.zeros(decoded.size, bool), places, n_absent, is_empty)
 
 
 def _check(path: Path, pts: NDArray[np.int64], key_pts: NDArray[np.int64]) -> None:
@@ -483,16 +474,7 @@ def _check(path: Path, pts: NDArray[np.int64], key_pts: NDArray[np.int64]) -> No
             where=str(path),
             expected="at least one frame",
             got="none",
-            do=_COPY_AGAIN,
-        )
-    if (np.diff(pts) <= 0).any():
-        twice = int(np.flatnonzero(np.diff(pts) <= 0)[0])
-        raise UnreadableVideo(
-            "two frames are shown at the same time, so frames cannot be told apart",
-            where=str(path),
-            expected="strictly increasing presentation times",
-            got=f"frames {twice:,} and {twice + 1:,} both at tick {int(pts[twice])}",
-            do="convert the file with ffmpeg -fps_mode passthrough, and check the frame count",
+            do=COPY_AGAIN,
         )
     if len(key_pts) == 0 or key_pts[0] > pts[0]:
         raise UnreadableVideo(
@@ -500,5 +482,5 @@ def _check(path: Path, pts: NDArray[np.int64], key_pts: NDArray[np.int64]) -> No
             where=str(path),
             expected="a keyframe at or before the first frame",
             got="none",
-            do=_COPY_AGAIN,
+            do=COPY_AGAIN,
         )

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from ibl_dask.video.container import largest
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -41,17 +43,24 @@ class VideoTables:
         return len(self.edits) == 1 and self.edits[0][1] <= first_media_tick and self.edits[0][2] == 1 << 16
 
 
-def read_video_tables(path: Path) -> VideoTables | None:
-    """Read the tables of the first video track; None where the file is no MP4 with exactly one, or they are damaged."""
+def read_video_tables(path: Path, track_id: int) -> VideoTables | None:
+    """Read the tables of a video track; None where the file is no MP4 with that track, or they are damaged.
+
+    Parameters
+    ----------
+    path
+        The file.
+    track_id
+        The number of the track, which is what FFmpeg calls the stream's `id`.
+    """
     with path.open("rb") as file:
         moov = _find_moov(file)
         if moov is None:
             return None
-    tracks = [track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"]
+    tracks = [found for found in _video_tracks(moov) if _track_id(found) == track_id]
     if len(tracks) != 1:
         return None
-    found: dict[bytes, _Bytes] = {}
-    _collect(tracks[0], found)
+    found = tracks[0]
     offsets = _composition_offsets(found.get(b"ctts"), found.get(b"stsz", b""))
     edits = _edits(found.get(b"elst"))
     if offsets is None or edits is None:
@@ -94,7 +103,7 @@ class SampleTables:
 
 
 def read_sample_tables(path: Path) -> SampleTables | None:
-    """Read the tables of the first video track; None where they do not say everything, or the file is no MP4.
+    """Read the tables of the camera's video; None where they do not say everything, or the file is no MP4.
 
     Raises
     ------
@@ -105,13 +114,14 @@ def read_sample_tables(path: Path) -> SampleTables | None:
         moov = _find_moov(file)
     if moov is None or any(kind == b"mvex" for kind, _ in _boxes(moov)):
         return None
-    track = next((track for kind, track in _boxes(moov) if kind == b"trak" and _handler(track) == b"vide"), None)
-    if track is None:
+    tracks = _video_tracks(moov)
+    if not tracks or not all({b"stts", b"stsz", b"stsd"} <= track.keys() for track in tracks):
         return None
-    found: dict[bytes, _Bytes] = {}
-    _collect(track, found)
-    if not {b"stts", b"stsz", b"stsd"} <= found.keys():
+    sizes = [_picture_size(track) for track in tracks]
+    chosen = largest(sizes)
+    if chosen is None:
         return None
+    found, (width, height) = tracks[chosen], sizes[chosen]
     edits = _edits(found.get(b"elst"))
     durations = _runs(found[b"stts"], ">u4", 2).astype(np.int64)
     n_samples = int(durations[:, 0].sum())
@@ -123,8 +133,6 @@ def read_sample_tables(path: Path) -> SampleTables | None:
         return None
     sync = found.get(b"stss")
     keys = np.arange(n_samples) if sync is None else _runs(sync, ">u4", 1)[:, 0].astype(np.int64) - 1
-    # The sample description: 16 bytes of header, then fields of fixed size up to width and height.
-    width, height = struct.unpack_from(">HH", found[b"stsd"], 40)
     keys = keys[(keys >= 0) & (keys < n_samples)]
     return SampleTables(width, height, n_samples, keys, durations, offset_ends, moved[:, 1].astype(np.int32))
 
@@ -201,6 +209,30 @@ def _collect(content: _Bytes, found: dict[bytes, _Bytes]) -> None:
             _collect(body, found)
         else:
             found[kind] = body
+
+
+def _video_tracks(moov: _Bytes) -> list[dict[bytes, _Bytes]]:
+    """Return the boxes of every video track, by their kinds."""
+    tracks = []
+    for kind, track in _boxes(moov):
+        if kind == b"trak" and _handler(track) == b"vide":
+            found: dict[bytes, _Bytes] = {}
+            _collect(track, found)
+            tracks.append(found)
+    return tracks
+
+
+def _track_id(found: Mapping[bytes, _Bytes]) -> int:
+    """Return the number of a track: after the times of the track header, which are longer in version 1."""
+    header = found.get(b"tkhd", b"")
+    place = 20 if header[:1] == b"\1" else 12
+    return int.from_bytes(header[place : place + 4], "big")
+
+
+def _picture_size(found: Mapping[bytes, _Bytes]) -> tuple[int, int]:
+    """Return width and height, pixels: 16 bytes of header of the sample description, then fields of fixed size."""
+    width, height = struct.unpack_from(">HH", found[b"stsd"], 40)
+    return width, height
 
 
 def _handler(track: _Bytes) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ibl_dask.video.container import largest
 from ibl_dask.video.mp4 import SampleTables, read_sample_tables
 
 if TYPE_CHECKING:
@@ -95,15 +96,34 @@ def _avi_outline(path: Path) -> VideoOutline | None:
                 index = file.read(length)
             position += 8 + length + length % 2
         is_continued = size >= end + 12 and end > 12 and _continues(path, end)
-    place = header.find(b"strf")
-    if place < 0 or not index or is_continued or b"vids" not in header:
+    videos = _avi_videos(header)
+    chosen = largest([size for _, size in videos]) if videos else None
+    if chosen is None or not index or is_continued:
         return None
-    width, height = struct.unpack_from("<ii", header, place + 12)
+    number, (width, height) = videos[chosen]
     entries = np.frombuffer(index, _INDEX_ENTRY, len(index) // _INDEX_ENTRY.itemsize)
-    frames = entries[np.isin(entries["id"], [b"00dc", b"00db"])]
+    own = f"{number:02d}".encode()
+    frames = entries[np.isin(entries["id"], [own + b"dc", own + b"db"])]
     if not len(frames):
         return None
-    return VideoOutline(len(frames), width, abs(height), np.flatnonzero(frames["flags"] & _AVI_KEYFRAME))
+    is_key = (frames["flags"] & _AVI_KEYFRAME > 0) & (frames["size"] > 0)
+    return VideoOutline(len(frames), width, height, np.flatnonzero(is_key))
+
+
+def _avi_videos(header: bytes) -> list[tuple[int, tuple[int, int]]]:
+    """Return the number, and width and height in pixels, of every video that an AVI's header lists."""
+    videos, number, position = [], 0, header.find(b"LIST")
+    while 0 <= position <= len(header) - 12:
+        kind, length = struct.unpack_from("<4sI", header, position)
+        if kind == b"LIST" and header[position + 8 : position + 12] == b"strl":
+            content = header[position : position + 8 + length]
+            place = content.find(b"strf")
+            if content[20:24] == b"vids" and place >= 0:
+                width, height = struct.unpack_from("<ii", content, place + 12)
+                videos.append((number, (width, abs(height))))
+            number += 1
+        position += 8 + length + length % 2
+    return videos
 
 
 def _continues(path: Path, end: int) -> bool:

@@ -34,8 +34,10 @@ import av
 import numpy as np
 
 from ibl_dask.errors import DecodeFailed, UsageError
+from ibl_dask.video.avi import NO_PLACE
 from ibl_dask.video.bitstream import is_referred_to, length_bytes
-from ibl_dask.video.index import index_video, open_video
+from ibl_dask.video.container import open_video
+from ibl_dask.video.index import index_video
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -110,14 +112,14 @@ class FrameReader:
         self._pts: memoryview[int] = np.ascontiguousarray(self.index.pts).data
         self._key_pts = self.index.key_pts.tolist()
         order = np.argsort(self.index.places, kind="stable")
+        order = order[self.index.places[order] != NO_PLACE]
         self._places: memoryview[int] = self.index.places[order].data
         self._stamps: memoryview[int] = self.index.pts[order].data
         self._open()
         self._prime()
 
     def _open(self) -> None:
-        self._container = open_video(self.path)
-        self._stream = self._container.streams.video[0]
+        self._container, self._stream = open_video(self.path)
         context = self._stream.codec_context
         self._decode = context.decode
         self._is_escaped = context.name in ("h264", "hevc")
@@ -201,7 +203,7 @@ class FrameReader:
     def _eagerly(self, start: int, stop: int) -> Generator[tuple[int, av.VideoFrame], None, bool]:
         """Yield frames as they come out; return whether all that they may build on turned out to be sound."""
         pts = self._pts
-        key = bisect_right(self._key_pts, pts[start]) - 1
+        key = self._key_before(start)
         key_pts, first_pts, latest = self._key_pts[key], pts[start], -1
         expected: dict[int, int] = {}
         n = newest = 0
@@ -278,7 +280,7 @@ class FrameReader:
         """Yield the frames of a run that are exact, and perhaps some after it."""
         last_pts = self._pts[stop - 1]
         is_closed = self.index.key_is_closed
-        key = bisect_right(self._key_pts, self._pts[start]) - 1
+        key = self._key_before(start)
         doubted: set[int] = set()
         while key < len(self._key_pts) and self._key_pts[key] <= last_pts:
             damaged_pts, start = yield from self._until_damage(key, start)
@@ -383,6 +385,10 @@ class FrameReader:
                     # Beyond it: the container has landed in the wrong place, or has not got it.
                     break
         yield _lost(key_pts)
+
+    def _key_before(self, frame: int) -> int:
+        """Return the keyframe to decode from; the first one where a file begins with empty places."""
+        return max(0, bisect_right(self._key_pts, self._pts[frame]) - 1)
 
     def _place_of(self, key: int) -> int:
         """Return by what the packet of a keyframe is known."""

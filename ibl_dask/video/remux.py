@@ -16,9 +16,10 @@ import numpy as np
 
 from ibl_dask.errors import CorruptOutput, InputError, UnusableFile
 from ibl_dask.video.bitstream import length_bytes
+from ibl_dask.video.container import open_video
 from ibl_dask.video.encode import luma_digest
 from ibl_dask.video.h264 import nal_units, parameter_sets, parameter_sets_of_mp4, with_lengths
-from ibl_dask.video.index import index_video, open_video
+from ibl_dask.video.index import EMPTY_PLACES, index_video
 from ibl_dask.video.mp4 import has_tables_in_front
 from ibl_dask.video.reader import FrameReader, luma
 
@@ -79,9 +80,9 @@ def copy_to_mp4(source: Path, index: FrameIndex, target: Path) -> str:
     UnusableFile
         If its codec is none of `CODECS`, or packets that its index lists cannot be had.
     """
-    with open_video(source) as container:
-        stream = container.streams.video[0]
-        _insist_on_copyable(source, index, len(container.streams.video))
+    _insist_on_copyable(source, index)
+    container, stream = open_video(source)
+    with container:
         starts = set(index.keyframes.tolist())
         # A frame that is decoded before others that are shown first needs to be decoded that much earlier.
         order = np.argsort(index.places, kind="stable")
@@ -145,8 +146,9 @@ def check_copy(source: Path, index: FrameIndex, target: Path) -> tuple[FrameInde
     if after.digests != before.digests or after.frames != before.frames:
         raise _differs(target, f"{len(index):,} packets as in {source.name}", _first_difference(before, after))
     starts = set(index.keyframes.tolist())
-    with open_video(target) as container:  # FFmpeg's parser, not the file, may call further packets keyframes
-        flags = [entry.is_keyframe for entry in container.streams.video[0].index_entries]
+    container, stream = open_video(target)
+    with container:  # FFmpeg's parser, not the file, may call further packets keyframes
+        flags = [entry.is_keyframe for entry in stream.index_entries]
     if [frame in starts for frame in after.frames] != flags:
         raise _differs(target, f"{len(starts):,} keyframes", f"{sum(flags):,}, or others")
     _insist_on_same_pixels(source, index, target, copied)
@@ -156,36 +158,36 @@ def check_copy(source: Path, index: FrameIndex, target: Path) -> tuple[FrameInde
 def copy_notes(source: Path, index: FrameIndex) -> list[str]:
     """Return what an AVI holds that its copy does not."""
     notes = []
-    with open_video(source) as container:
-        others = [stream.type for stream in container.streams if stream.type != "video"]
+    container, stream = open_video(source)
+    with container:
+        others = [other.type for other in container.streams if other.index != stream.index]
     if others:
-        notes.append(f"the AVI holds more than a video, which is not copied: {', '.join(others)}")
-    n_skipped = int(index.pts[-1] - index.pts[0]) + 1 - len(index)
-    if n_skipped:
-        notes.append(f"the AVI leaves {n_skipped:,} frame times without a frame; its copy shows frame i at i / rate")
+        notes.append(f"the AVI holds more than the camera's video, which is not copied: {', '.join(others)}")
     return notes
 
 
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def _insist_on_copyable(path: Path, index: FrameIndex, n_videos: int) -> None:
-    if index.codec in CODECS and n_videos == 1 and index.places.size and not index.n_absent:
-        return
+def _insist_on_copyable(path: Path, index: FrameIndex) -> None:
+    do = _COMPRESS
     if index.codec not in CODECS:
         what, got = "this video's packets cannot stand in an MP4 as they are", f"codec {index.codec}"
-    elif n_videos != 1:
-        what, got = "this file holds several videos, so none is taken to be the camera's", f"{n_videos} video streams"
     elif index.n_absent:
         what, got = "this video was cut short, and is left as it is", f"{index.n_absent:,} frames are not in the file"
-    else:
+    elif index.n_empty:
+        what, got = "an MP4 has no empty places, so frames of a copy would have other numbers", index.notes[-1]
+        do = EMPTY_PLACES
+    elif not index.places.size:
         what, got = "this is no AVI", "a container with presentation times"
+    else:
+        return
     raise UnusableFile(
         what,
         where=str(path),
-        expected=f"a whole AVI with one video stream, of {', '.join(CODECS)}",
+        expected=f"a whole AVI with a picture in every place, of {', '.join(CODECS)}",
         got=got,
-        do=_COMPRESS,
+        do=do,
     )
 
 
@@ -214,8 +216,8 @@ def _numbered(path: Path, index: FrameIndex, packets: Any) -> Iterator[tuple[int
 def _read_packets(path: Path, index: FrameIndex) -> tuple[Packets, bytes]:
     """Return the packets of a video, and its settings apart from them, both in the form that is comparable."""
     found = Packets()
-    with open_video(path) as container:
-        stream = container.streams.video[0]
+    container, stream = open_video(path)
+    with container:
         for frame, packet in _numbered(path, index, container.demux(stream)):
             content = _for_muxer(path, stream, frame, packet)
             found.add(frame, _as_in_mp4(stream, content))
@@ -292,8 +294,9 @@ def _first_pixels(path: Path, index: FrameIndex) -> str | None:
 
 
 def _tag(path: Path) -> str:
-    with open_video(path) as container:
-        return str(container.streams.video[0].codec_context.codec_tag)
+    container, stream = open_video(path)
+    with container:
+        return str(stream.codec_context.codec_tag)
 
 
 def _not_had(path: Path, n_packets: int, got: str) -> UnusableFile:

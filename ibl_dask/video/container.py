@@ -1,0 +1,119 @@
+"""Open a video file, and tell which of its videos is the camera's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ibl_dask.errors import UnreadableVideo
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+COPY_AGAIN = "copy the file again from the acquisition computer and compare its size with the original"
+
+
+def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
+    """Open a container and the camera's video in it, with one decoder thread that reports damage instead of hiding it.
+
+    Raises
+    ------
+    UnreadableVideo
+        If FFmpeg cannot open it, it holds no video, or several of which none is the largest.
+    """
+    import av
+
+    try:
+        options = {"fflags": "+noparse+nofillin"} if is_avi(path) else {}
+        container = av.open(str(path), options=options, metadata_errors="replace")
+    except (av.error.FFmpegError, OSError) as error:
+        if isinstance(error, PermissionError):
+            got, do = "permission denied", "ask for read permission on the file"
+        else:
+            got = f"{path.stat().st_size:,} bytes that FFmpeg refuses ({error})"
+            do = COPY_AGAIN + "; an MP4 without its moov box was cut short and cannot be played"
+        raise UnreadableVideo(
+            "this file cannot be opened as a video", where=str(path), expected="MP4 or AVI", got=got, do=do
+        ) from error
+    try:
+        stream = _camera_stream(path, container)
+    except UnreadableVideo:
+        container.close()
+        raise
+    context = stream.codec_context
+    context.thread_count = 1
+    context.thread_type = "NONE"
+    context.options = {**context.options, "err_detect": "explode"}
+    return container, stream
+
+
+def is_avi(path: Path) -> bool:
+    """Return whether a file begins as an AVI does."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return head[:4] == b"RIFF" and head[8:] in (b"AVI ", b"AVIX")
+
+
+def several_videos_note(container: InputContainer, stream: VideoStream) -> list[str]:
+    """Return what there is to say of a file that holds several videos; nothing where it holds one."""
+    others = [other for other in container.streams.video if other.index != stream.index]
+    if not others:
+        return []
+    told = ", ".join(_say(other) for other in others)
+    return [f"the file holds {len(others) + 1} videos; the largest, {_say(stream)}, is the camera's, and not {told}"]
+
+
+def largest(sizes: Sequence[tuple[int, int]]) -> int | None:
+    """Return which picture size is the camera's among the videos of one file; None where two are the largest.
+
+    Previews and thumbnails are smaller than what they show, wherever they stand, and whichever is called the default.
+
+    >>> largest([(160, 128), (1280, 1024)]), largest([(640, 512), (640, 512)])
+    (1, None)
+    """
+    areas = [width * height for width, height in sizes]
+    return areas.index(max(areas)) if areas.count(max(areas)) == 1 else None
+
+
+def _camera_stream(path: Path, container: InputContainer) -> VideoStream:
+    from av.stream import Disposition
+
+    streams = list(container.streams.video)
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [stream for stream in streams if not stream.disposition & pictures] or streams
+    if not streams:
+        raise UnreadableVideo(
+            "this file holds no video stream",
+            where=str(path),
+            expected="one video stream",
+            got="none",
+            do=COPY_AGAIN,
+        )
+    contexts: list[Any] = [stream.codec_context for stream in streams]  # the stubs do not say that it may be None
+    if None in contexts:
+        raise UnreadableVideo(
+            "this video's codec is not known",
+            where=str(path),
+            expected="a codec that FFmpeg decodes",
+            got="a tag that it does not know",
+            do=COPY_AGAIN,
+        )
+    found = largest([(stream.width, stream.height) for stream in streams])
+    if found is None:
+        first = streams[0].index
+        raise UnreadableVideo(
+            "this file holds several videos of one size, so none is taken to be the camera's",
+            where=str(path),
+            expected="one video, or one that is larger than the others",
+            got="; ".join(_say(stream) for stream in streams),
+            do=f"copy the camera's into a file of its own, for instance ffmpeg -i in -map 0:{first} -c copy out, and "
+            "use that file",
+        )
+    return streams[found]
+
+
+def _say(stream: VideoStream) -> str:
+    return f"stream {stream.index} of {stream.width} x {stream.height}"
