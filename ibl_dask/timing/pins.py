@@ -94,6 +94,8 @@ class PinMatch:
     """Why the pins cannot be used; empty where they can."""
     doubt: str = ""
     """Why another start is possible, though this one fits best; empty where it is sure."""
+    stretch: str = ""
+    """Which frames want another start than the rest; empty where none do."""
 
     @property
     def usable(self) -> bool:
@@ -158,9 +160,9 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         doubt,
         _too_few(match, shown_to_camera.size, int(count[-1]) + 1),
         _too_regular(reach, (numbers, ups), (count[frames], polarities)),
-        _stretch_elsewhere(count, frames, shown_to_camera, pin_index, off),
     )
-    return replace(match, doubt="; ".join(filter(None, doubts)))
+    stretch = _stretch_elsewhere(count, frames, shown_to_camera, pin_index, off)
+    return replace(match, doubt="; ".join(filter(None, doubts)), stretch=stretch)
 
 
 def _match(
