@@ -13,13 +13,13 @@ nothing but their drift. Where it steps, one of four things happened:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.timing.pins import pin_edges
+from ibl_dask.timing.pins import Reading, pin_edges, reading_delay
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +34,9 @@ STEP_S = 1.7e-4
 """A step between two clocks is larger than this, s: the camera's tick of 125 us and a sample of a DAQ."""
 _DEVIATIONS = 8.0
 """And larger than this many median deviations of the intervals, for clocks that are read less exactly."""
+_SMALL_STEP_S, _MEAN_OF = 1.3e-4, 16
+"""The means of so many frames on either side of a step are apart by more than this, s: a tick of the camera's clock,
+which may beat with its rate."""
 _DRIFT_UNKNOWN = 5e-6
 """The drift is known to this share: what a pause may add to a step."""
 _NEAR_S = 3e-4
@@ -88,14 +91,32 @@ class Agreement:
     """Frames before which the main clock lost samples."""
     n_confirmed: int = 0
     """Stretches between them of which the sync line says where they belong."""
-    n_levels: int = 0
+    n_levels: int = 1
     """Stretches between them."""
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def why(self) -> str:
+        """Return why some frames are where they are by assumption; empty where none are."""
+        frames = np.flatnonzero(self.is_assumed)
+        if not frames.size:
+            return ""
+        if self.is_settled:
+            return f"{frames.size:,} frames were exposed while samples were lost (first {int(frames[0]):,})"
+        return (
+            f"how many samples were lost is not known for {frames.size:,} frames (first {int(frames[0]):,}), since too few "
+            "changes of the sync line come beyond"
+        )
 
     @property
     def is_settled(self) -> bool:
         """Return whether samples were lost, and the sync line places every stretch."""
         return bool(self.steps) and self.n_confirmed == self.n_levels
+
+    @property
+    def is_whole(self) -> bool:
+        """Return whether the clocks went on side by side throughout."""
+        return not self.steps
 
 
 def agree(times_s: Floats, measured: Bools, evidence: Evidence) -> Agreement | None:
@@ -109,7 +130,7 @@ def agree(times_s: Floats, measured: Bools, evidence: Evidence) -> Agreement | N
     Returns
     -------
     Agreement
-        None where nothing disagrees, or the clock is too rough to say.
+        None where the clock is too rough to be compared.
     """
     known = min(times_s.size, evidence.clock_s.size)
     frames = np.flatnonzero(measured[:known])
@@ -118,14 +139,39 @@ def agree(times_s: Floats, measured: Bools, evidence: Evidence) -> Agreement | N
     clock = evidence.clock_s[:known]
     apart = times_s[:known] - clock
     apart = apart - _drift(apart[frames], clock[frames]) * clock
-    steps, spans = np.diff(apart[frames]), np.diff(clock[frames])
-    typical = float(np.median(np.abs(steps)))
-    rough = max(STEP_S, _DEVIATIONS * typical)
-    at = np.flatnonzero(np.abs(steps) > rough + _DRIFT_UNKNOWN * np.abs(spans))
-    if not at.size or at.size > max(_MOST_STEPS * frames.size, 4):
+    steps, spans = np.diff(apart[frames]), np.abs(np.diff(clock[frames]))
+    rough = max(STEP_S, _DEVIATIONS * float(np.median(np.abs(steps))))
+    leaps = np.abs(steps) > rough + _DRIFT_UNKNOWN * spans
+    if np.count_nonzero(leaps) > max(_MOST_STEPS * frames.size, 4):
         return None
+    at = np.union1d(np.flatnonzero(leaps), _small_steps(apart[frames], leaps))
     runs = np.split(frames, at + 1)
     return _Comparison(evidence, times_s, measured, clock, times_s[:known] - apart, runs, rough).compared()
+
+
+def _small_steps(apart: Floats, leaps: Bools) -> Ints:
+    """Return before which intervals the clocks step by less than a leap, and stay apart.
+
+    Means of frames on either side are compared, of fewer towards the ends; a leap ends them.
+    """
+    found = []
+    ends = np.concatenate(([0], np.flatnonzero(leaps) + 1, [apart.size]))
+    noise = float(np.median(np.abs(apart[2:] - 2 * apart[1:-1] + apart[:-2]))) / 1.65 if apart.size > 2 else 0.0
+    for first, stop in pairwise(ends.tolist()):
+        part = apart[first:stop]
+        if part.size < 2 * _SHORT:
+            continue
+        total = np.concatenate(([0.0], np.cumsum(part - part[0])))
+        middle = np.arange(1, part.size)
+        before, after = np.minimum(middle, _MEAN_OF), np.minimum(part.size - middle, _MEAN_OF)
+        means = (total[middle + after] - total[middle]) / after - (total[middle] - total[middle - before]) / before
+        limit = np.maximum(_SMALL_STEP_S, _DEVIATIONS * noise * np.sqrt(1 / before + 1 / after))
+        over = np.abs(means) > limit
+        if not over.any() or np.count_nonzero(over) > _MOST_STEPS * part.size:
+            continue
+        edges = np.flatnonzero(np.diff(np.concatenate(([False], over, [False])).astype(np.int8)))
+        found += [first + low + int(np.argmax(np.abs(means[low:high]))) for low, high in edges.reshape(-1, 2).tolist()]
+    return np.array(found, dtype=np.int64)
 
 
 def _drift(apart: Floats, clock: Floats) -> float:
@@ -134,6 +180,16 @@ def _drift(apart: Floats, clock: Floats) -> float:
     spans = clock[lag:] - clock[:-lag]
     good = spans > 0
     return float(np.median((apart[lag:] - apart[:-lag])[good] / spans[good])) if good.any() else 0.0
+
+
+def _best_of(lags: Floats, *, is_known: bool) -> Reading:
+    """Return the period in which most lags lie: any, or one that ends at a whole number where the delay is known."""
+    if not is_known:
+        return reading_delay(lags)
+    low, high = np.ceil(lags - _EDGE).astype(np.int64), np.ceil(lags + _EDGE).astype(np.int64)
+    wholes, votes = np.unique(np.concatenate([low, high[high != low]]), return_counts=True)
+    best = int(np.argmax(votes)) if votes.size else 0
+    return Reading(int(wholes[best]), 0.0, int(votes[best])) if votes.size else Reading()
 
 
 class _Comparison:
@@ -159,7 +215,7 @@ class _Comparison:
         n = times_s.size
         self.out = Agreement(times_s.copy(), measured.copy(), np.zeros(n, np.bool_), np.zeros(n, np.bool_))
 
-    def compared(self) -> Agreement | None:
+    def compared(self) -> Agreement:
         """Go through all stretches, then place those between samples that were lost."""
         main = int(np.argmax([run.size for run in self.runs]))
         for side in (1, -1):
@@ -172,12 +228,14 @@ class _Comparison:
         if out.steps:
             out.steps.sort()
             ends = [0, *out.steps, out.times_s.size]
-            out.n_levels = len(ends) - 1
-            for first, stop in pairwise(ends):
-                self._place(first, stop)
+            stretches = sorted(pairwise(ends), key=lambda ends: ends[0] - ends[1])
+            out.n_levels = len(stretches)
+            delay = None
+            for first, stop in stretches:  # the longest tells when the pin is read
+                delay = self._place(first, stop, delay)
             self._straighten()
         out.is_moved = out.times_s != self.before
-        return out if out.is_moved.any() or out.steps else None
+        return out
 
     def _level(self, run: Ints, side: int) -> float:
         """Return how far the clocks are apart at the end of a stretch that the next one follows, s."""
@@ -208,27 +266,27 @@ class _Comparison:
         other = max(edge - 1, 0) if side > 0 else min(edge + 1, self.clock.size - 1)
         return _DRIFT_UNKNOWN * abs(float(self.clock[edge] - self.clock[other]))
 
-    def _bounds(self, at: int) -> tuple[int, int]:
-        """Return the frames from the first of a stretch to before the first of the next, ends included."""
-        first = 0 if at == 0 else int(self.runs[at][0])
-        last = self.out.times_s.size if at == len(self.runs) - 1 else int(self.runs[at + 1][0])
-        return first, last
+    def _frames(self, at: int) -> Ints:
+        """Return the frames of a stretch, with those beside it that have no pulse."""
+        first = int(self.runs[at - 1][-1]) + 1 if at else 0
+        stop = int(self.runs[at + 1][0]) if at + 1 < len(self.runs) else self.clock.size
+        return np.arange(first, stop)
 
     def _take_pulses(self, at: int, level: float, side: int) -> bool:
         """Take the pulses that are where the camera's clock says, if nearly all frames of a stretch have one."""
-        first, stop = self._bounds(at)
-        frames = np.arange(first, min(stop, self.clock.size))
+        frames = self._frames(at)
         due = self.scaled[frames] + level
         found = self._nearest(due)
         has = np.abs(found - due) <= self.near
-        needed = frames.size if frames.size < _SHORT else 0.8 * frames.size
         inner = np.isin(frames, self.runs[at])
-        if np.count_nonzero(has & inner) < min(needed, np.count_nonzero(inner)):
+        if np.count_nonzero(has & inner) < (1.0 if self.runs[at].size < _SHORT else 0.8) * self.runs[at].size:
             return False
         new = np.where(has, found, due)
-        edges = np.concatenate([self.out.times_s[first - 1 : first], new]) if side > 0 else new
-        if side < 0 and stop < self.out.times_s.size:
-            edges = np.append(new, self.out.times_s[stop])
+        edges = new
+        if side > 0:
+            edges = np.concatenate((self.out.times_s[frames[0] - 1 : frames[0]], new))
+        elif frames[-1] + 1 < self.out.times_s.size:
+            edges = np.append(new, self.out.times_s[frames[-1] + 1])
         if (np.diff(edges) <= 0).any():
             return False
         self.out.times_s[frames], self.out.is_measured[frames] = new, has
@@ -242,12 +300,12 @@ class _Comparison:
 
     def _by_clock(self, at: int, level: float) -> None:
         """Time a stretch by the camera's clock: its trial was noted at another time than it had."""
-        first, stop = self._bounds(at)
-        frames = np.arange(first, min(stop, self.clock.size))
+        frames = self._frames(at)
         self.out.times_s[frames] = self.scaled[frames] + level
         self.out.is_measured[frames] = False
         self.out.notes.append(
-            f"frames {first:,} to {stop - 1:,} are timed by the camera's clock: the start of their trial was noted wrongly"
+            f"frames {int(frames[0]):,} to {int(frames[-1]):,} are timed by the camera's clock: the start of their trial "
+            "was noted wrongly"
         )
 
     def _returns(self, at: int, side: int, level: float) -> bool:
@@ -277,12 +335,16 @@ class _Comparison:
 
     # -- samples that were lost --------------------------------------------------------------------------------
 
-    def _place(self, first: int, stop: int) -> None:
-        """Put a stretch where the sync line says; where it does not say, its place is an assumption."""
-        shift = self._shift(first, stop)
-        if shift is None:
+    def _place(self, first: int, stop: int, delay: float | None) -> float | None:
+        """Put a stretch where the sync line says, and return when the pin is read.
+
+        Where the line does not say, the place of the stretch is an assumption.
+        """
+        found = self._reading(first, stop, delay)
+        if found is None:
             self.out.is_assumed[first:stop] = True
-            return
+            return delay
+        shift = found.whole
         self.out.n_confirmed += 1
         if shift:
             frames = np.arange(first, stop)
@@ -290,45 +352,44 @@ class _Comparison:
             known = frames < self.clock.size
             level = float(np.median(self.out.times_s[frames[known]] - self.scaled[frames[known]]))
             due[known] = self.scaled[frames[known]] + level + shift * self.evidence.period_s
-            found = self._nearest(due)
-            has = np.abs(found - due) <= self.evidence.period_s / 4
-            self.out.times_s[frames], self.out.is_measured[frames] = np.where(has, found, due), has
+            nearest = self._nearest(due)
+            has = np.abs(nearest - due) <= self.near
+            self.out.times_s[frames], self.out.is_measured[frames] = np.where(has, nearest, due), has
+        return found.delay
 
-    def _shift(self, first: int, stop: int) -> int | None:
+    def _reading(self, first: int, stop: int, delay: float | None) -> Reading | None:
         """Return by how many periods the sync line wants a stretch later; None where it does not say."""
         pins, ttl = self.evidence.pins, self.evidence.ttl
         if pins is None or ttl is None or not len(ttl):
             return None
-        frames, polarities = pin_edges(pins[: self.clock.size])
         period = self.evidence.period_s
+        frames, polarities = pin_edges(pins[: self.clock.size])
         within = (frames > first) & (frames < stop)
         frames, polarities = frames[within], polarities[within]
         single = np.diff(self.out.times_s)[frames - 1] < 1.5 * period
         frames, polarities = frames[single], polarities[single]
+        if frames.size < _CLEAR_VOTES:
+            return None
         lags = []
         for polarity in (1, -1):
             times = np.sort(ttl.times_s[ttl.polarities == polarity])
-            for due in self.out.times_s[frames[polarities == polarity]] + self.evidence.delay_periods * period:
-                low, high = np.searchsorted(times, [due - _MOST_LOST_S - period, due + _MOST_LOST_S + period])
-                lags.append((times[low:high] - due) / period)
-        if len(lags) < _CLEAR_VOTES:
+            due = self.out.times_s[frames[polarities == polarity]]
+            low, high = (np.searchsorted(times, due + side * (_MOST_LOST_S + period)) for side in (-1, 1))
+            lags += [times[a:b] - t for a, b, t in zip(low.tolist(), high.tolist(), due.tolist(), strict=True)]
+        lag = np.concatenate(lags) / period
+        found = _best_of(lag - (delay or 0.0), is_known=delay is not None)
+        others = lag[np.abs(lag - found.whole - found.delay + 0.5) > 1.5]
+        second = _best_of(others - (delay or 0.0), is_known=delay is not None).n_inside if others.size else 0
+        least = max(_CLEAR_VOTES, 0.5 * frames.size)
+        if found.doubt or found.n_inside < least or second > 0.6 * found.n_inside or found.n_inside - second < 2:
             return None
-        lag = np.concatenate(lags)
-        low = np.ceil(lag - _EDGE).astype(np.int64)
-        both = np.ceil(lag + _EDGE).astype(np.int64)
-        shifts, votes = np.unique(np.concatenate([low, both[both != low]]), return_counts=True)
-        best = int(np.argmax(votes))
-        others = votes[np.abs(shifts - shifts[best]) > 1]
-        neighbours = np.delete(votes, best)[np.abs(np.delete(shifts, best) - shifts[best]) == 1]
-        most, second = int(votes[best]), max(int(others.max(initial=0)), int(neighbours.max(initial=0)))
-        if most < max(_CLEAR_VOTES, 0.5 * len(lags)) or second > 0.6 * most or most - second < 2:
-            return None
-        return int(shifts[best])
+        return replace(found, delay=found.delay + (delay or 0.0))
 
     def _straighten(self) -> None:
         """Make times grow again beside samples that were lost, where frames were exposed within them."""
         times = self.out.times_s
         for frame in self.out.steps:
+            self.out.is_assumed[max(frame - 1, 0) : frame + 1] = True
             if times[frame] > times[frame - 1]:
                 continue
             if times[frame] != self.before[frame]:
@@ -339,4 +400,6 @@ class _Comparison:
                 low = int(earlier[-1]) if earlier.size else 0
             if high - low > 1 and times[high] > times[low]:
                 times[low : high + 1] = np.linspace(times[low], times[high], high - low + 1)
-                self.out.is_measured[low + 1 : high] = False
+            self.out.is_measured[low + 1 : high] = False
+            # Exposed while the main clock stood still, or next to that.
+            self.out.is_assumed[max(low, 0) : high + 1] = True

@@ -158,6 +158,10 @@ class _Placement:
     agreement: Agreement | None = None
     """What the camera's clock says otherwise; None where it agrees."""
 
+    def but(self, doubt: str) -> _Placement:
+        """Return this placement as an assumption."""
+        return replace(self, assumed="; ".join(filter(None, (self.assumed, doubt))), notes=(*self.notes, doubt))
+
     def times(self) -> NDArray[np.float64]:
         """Return the time of each frame, s."""
         return self.pulses.at(self.index) if self.agreement is None else self.agreement.times_s
@@ -175,6 +179,10 @@ class _Placement:
 
     def n_outside(self) -> tuple[int, int]:
         """Return the frames before the first pulse and after the last."""
+        if self.agreement is not None and self.agreement.is_moved.any():
+            outside = np.flatnonzero(self.quality() == Quality.EXTRAPOLATED)
+            n_before = int(np.count_nonzero(outside == np.arange(outside.size)))
+            return n_before, outside.size - n_before
         return int(np.count_nonzero(self.index < 0)), int(np.count_nonzero(self.index >= len(self.pulses)))
 
 
@@ -328,16 +336,17 @@ def _place(scene: _Scene) -> _Placement:
         return _compared(scene, _by_counts(scene, "no sync line is wired to the pin"))
     found = _best_match(scene, camera.pins, ttl)
     match = found.match
-    doubts = tuple(filter(None, (match.doubt, found.doubt)))
-    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, "; ".join(doubts))
+    doubts = (match.doubt,) if match.doubt else ()
+    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, match.doubt)
     placed = _compared(scene, placed)
     is_settled = placed.agreement is not None and placed.agreement.is_settled
+    if found.doubt and (placed.agreement is None or not placed.agreement.is_whole):
+        placed = placed.but(found.doubt)
     if not match.usable and not is_settled:
         return _compared(scene, _by_counts(scene, match.reason))
     if match.stretch and not is_settled:
-        assumed = "; ".join(filter(None, (placed.assumed, match.stretch)))
-        placed = replace(placed, assumed=assumed, notes=(*placed.notes, match.stretch))
-    if match.doubt and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size):
+        placed = placed.but(match.stretch)
+    if match.doubt and not is_settled and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size):
         reason = f"where pins and sync line fit best there are too few pulses, and {match.doubt}"
         return _compared(scene, _by_counts(scene, reason))
     return placed
@@ -360,21 +369,18 @@ def _compared(scene: _Scene, placed: _Placement) -> _Placement:
     found = agree(placed.times(), placed.quality() == Quality.MEASURED, evidence)
     if found is None:
         return placed
-    notes, assumed = list(found.notes), placed.assumed
+    notes = list(found.notes)
     n_taken = int(np.count_nonzero(found.is_moved & found.is_measured))
     if n_taken:
         notes.append(f"{n_taken:,} frames have the pulse that the camera's clock says, where another was nearer in number")
     if found.steps:
         told = ", ".join(f"{frame:,}" for frame in found.steps[:3])
         notes.append(f"the main clock lost samples before frame {told}: it and the camera's clock step apart there")
-    if found.is_assumed.any():
-        frames = np.flatnonzero(found.is_assumed)
-        why = (
-            f"how many samples were lost is not known for {frames.size:,} frames (first {int(frames[0]):,}), since too few "
-            "changes of the sync line come beyond"
-        )
-        assumed = "; ".join(filter(None, (assumed, why)))
-    return replace(placed, agreement=found, notes=(*placed.notes, *notes), assumed=assumed, is_odd=True)
+    assumed = "; ".join(filter(None, (placed.assumed, found.why)))
+    if found.why:
+        notes.append(found.why)
+    is_odd = placed.is_odd or bool(found.steps) or bool(found.notes)
+    return replace(placed, agreement=found, notes=(*placed.notes, *notes), assumed=assumed, is_odd=is_odd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -578,7 +584,7 @@ def _times(
     )
     outcome = Outcome.WARNING if is_odd else Outcome.PASS
     is_assumed = np.full(index.size, bool(placement.assumed))
-    if agreement is not None and agreement.is_assumed.any() and match is not None and not match.doubt + match.stretch:
+    if agreement is not None and agreement.is_assumed.any() and placement.assumed == agreement.why:
         is_assumed = agreement.is_assumed
     return CameraTimes(
         times_s=times,

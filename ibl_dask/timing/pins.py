@@ -62,6 +62,9 @@ _EDGE = 0.02
 """Periods that a change may lie beyond the period it should be in: sampling of the DAQ, jitter of the camera."""
 _STRAY = 1
 """Changes beyond that period that are taken for chance."""
+_TOGETHER, _LEAST_TOGETHER = 0.75, 6
+"""Share of the changes near the best start that must lie within one period, where there are more than so many: else
+part of the recording wants the start before or after."""
 _MOST_PAIRS = 4_000_000
 """More pairs of changes than this are counted by Fourier transform instead of one by one."""
 
@@ -217,11 +220,31 @@ def _delay(
             known = np.flatnonzero(at < line_places.size)
             lag = line_places[at[known]] - exposures[known]
             lags.append(lag[lag < 2.5])
-    return reading_delay(np.concatenate(lags))
+    lag = np.concatenate(lags)
+    fit = reading_delay(lag)
+    around = np.count_nonzero((lag > fit.whole + fit.delay - 2) & (lag <= fit.whole + fit.delay + 1))
+    if around > _LEAST_TOGETHER and fit.n_inside < _TOGETHER * around:
+        told = f"only {fit.n_inside:,} of {around:,} changes lie within one period, seen from their frames"
+        return 0.0, told
+    return fit.delay, fit.doubt
 
 
-def reading_delay(lags: FloatArray) -> tuple[float, str]:
-    """Return how late a camera reads its pin, and why that is in doubt; the doubt is empty where it is not.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When a camera reads its pin."""
+
+    whole: int = 0
+    """Exposures by which the frames are off."""
+    delay: float = 0.0
+    """Periods after an exposure began."""
+    n_inside: int = 0
+    """Changes that agree."""
+    doubt: str = ""
+    """Why it may be otherwise; empty where it may not."""
+
+
+def reading_delay(lags: FloatArray) -> Reading:
+    """Return when a camera reads its pin.
 
     Parameters
     ----------
@@ -232,26 +255,25 @@ def reading_delay(lags: FloatArray) -> tuple[float, str]:
     -----
     Whatever the delay, all lags lie within one period that ends with it. So every end of a period that holds nearly
     all of them is possible. A camera reads its pin after the exposure began, and not as late as the next: an end
-    shortly before zero would be one frame wrong, and two frames are possible where few changes leave more than
-    1 - `LATEST_READING` of a period free.
+    shortly before a whole number would be one frame wrong, and two frames are possible where few changes leave more
+    than 1 - `LATEST_READING` of a period free.
     """
     lags = np.sort(lags)
     if not lags.size:
-        return 0.0, ""
+        return Reading()
     first = np.searchsorted(lags, lags - 1 - 2 * _EDGE)
     n_inside = np.arange(1, lags.size + 1) - first
-    possible = np.flatnonzero(n_inside >= max(int(n_inside.max()) - _STRAY, 1))
+    most = int(n_inside.max())
+    possible = np.flatnonzero(n_inside >= max(most - _STRAY, 1))
     earliest, latest = float(lags[possible].min()) - _EDGE, float(lags[first[possible]].max()) + 1 + _EDGE
-    whole = np.ceil(earliest)
+    whole = int(np.ceil(earliest))
     if whole <= latest:
-        free = whole - earliest
+        few = whole - earliest >= 1 - LATEST_READING
         told = f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
-        return 0.0, told if free >= 1 - LATEST_READING else ""
-    delay = (earliest + latest) / 2 - np.floor(earliest)
-    least = earliest - np.floor(earliest)
-    if least > LATEST_READING:
-        return float(delay), f"the camera reads its pin {delay:.2f} periods after an exposure, or before the next one"
-    return float(delay), ""
+        return Reading(whole, 0.0, most, told if few else "")
+    delay = (earliest + latest) / 2 - (whole - 1)
+    told = f"the camera reads its pin {delay:.2f} periods after an exposure, or before the next one"
+    return Reading(whole - 1, delay, most, told if earliest - (whole - 1) > LATEST_READING else "")
 
 
 def _visible_changes(pulses: Pulses, line: Fronts, delay: float) -> tuple[IntArray, NDArray[np.int8], FloatArray]:
