@@ -16,6 +16,7 @@ import numpy as np
 
 from ibl_dask.errors import NoPulses, PulseCountMismatch, UsageError
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.timing.agreement import Agreement, Evidence, agree
 from ibl_dask.timing.pins import PinMatch, match_pins
 from ibl_dask.timing.pulses import (
     Gap,
@@ -62,6 +63,8 @@ class Quality(IntEnum):
     """Its pulse is missing between others that were recorded."""
     EXTRAPOLATED = 2
     """Its pulse lies before the first or after the last that was recorded."""
+    ASSUMED = 3
+    """Which pulse is its own is an assumption: numbers alone decide, or what there is to decide by disagrees."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +75,8 @@ class CameraTimes:
     """s on the main clock, strictly increasing (frame,)."""
     quality: NDArray[np.uint8]
     """`Quality` of each time (frame,)."""
+    pulse_quality: NDArray[np.uint8]
+    """The same where frames are taken to be where they are assumed to be (frame,)."""
     method: Literal["pins", "intervals", "counts"]
     """What told the pulse of frame 0: the sync line on the pin, intervals that agree with those of the camera's log, or
     the numbers of pulses and frames."""
@@ -102,8 +107,13 @@ class CameraTimes:
     notes: tuple[str, ...]
     """What a reader of the times should know."""
     outcome_hint: Outcome
-    """PASS, or WARNING where a frame's time is not measured, its place is an assumption or in doubt, or a file of the
-    camera is damaged."""
+    """FAIL where any frame's place is an assumption; else WARNING where a time is not measured or a file of the camera
+    is damaged; else PASS."""
+
+    outcome_if_confirmed: Outcome = Outcome.PASS
+    """What `outcome_hint` would be without the assumption."""
+    assumed: str = ""
+    """Why the place of frames is an assumption; empty where it is none."""
 
     @property
     def flagged(self) -> bool:
@@ -141,11 +151,38 @@ class _Placement:
     match: PinMatch | None
     """None where it was found by counting."""
     notes: tuple[str, ...] = ()
-    assumed: bool = False
-    """True where the place of frame 0 is an assumption or in doubt."""
+    assumed: str = ""
+    """Why the place of the frames is an assumption; empty where it is none."""
+    is_odd: bool = False
+    """True where something was mended that a reader should look at."""
+    agreement: Agreement | None = None
+    """What the camera's clock says otherwise; None where it agrees."""
+
+    def but(self, doubt: str) -> _Placement:
+        """Return this placement as an assumption."""
+        return replace(self, assumed="; ".join(filter(None, (self.assumed, doubt))), notes=(*self.notes, doubt))
+
+    def times(self) -> NDArray[np.float64]:
+        """Return the time of each frame, s."""
+        return self.pulses.at(self.index) if self.agreement is None else self.agreement.times_s
+
+    def quality(self) -> NDArray[np.uint8]:
+        """Return how each time was obtained, if frames are where they are taken to be."""
+        quality = np.full(self.index.size, Quality.EXTRAPOLATED, dtype=np.uint8)
+        inside = (self.index >= 0) & (self.index < len(self.pulses))
+        quality[inside] = np.where(self.pulses.measured[self.index[inside]], Quality.MEASURED, Quality.INTERPOLATED)
+        if self.agreement is not None:
+            moved = self.agreement.is_moved | ~inside
+            quality[moved & self.agreement.is_measured] = Quality.MEASURED
+            quality[moved & ~self.agreement.is_measured & inside] = Quality.INTERPOLATED
+        return quality
 
     def n_outside(self) -> tuple[int, int]:
         """Return the frames before the first pulse and after the last."""
+        if self.agreement is not None and self.agreement.is_moved.any():
+            outside = np.flatnonzero(self.quality() == Quality.EXTRAPOLATED)
+            n_before = int(np.count_nonzero(outside == np.arange(outside.size)))
+            return n_before, outside.size - n_before
         return int(np.count_nonzero(self.index < 0)), int(np.count_nonzero(self.index >= len(self.pulses)))
 
 
@@ -232,6 +269,8 @@ class _Scene:
     camera: CameraFiles | None
     ttl: Fronts | None
     route: Route
+    noted_s: NDArray[np.float64]
+    """Times of all pulses as they were noted, s (pulse,)."""
 
     def filled(self, gaps: tuple[Gap, ...]) -> Pulses:
         """Return the pulses with a mark for each period of some gaps."""
@@ -248,6 +287,7 @@ def _scene(
     fronts_per_channel: Mapping[int, int] | None,
 ) -> _Scene:
     """Put pulses and frames on their rulers, and refuse pulses of another camera."""
+    noted = pulses.times_s[pulses.measured]
     if not route.gaps_are_filled:
         pulses = _clean(pulses, camera)
     n_tolerated = _frames_within(_TOLERATED_S, pulses, n_frames)
@@ -256,11 +296,11 @@ def _scene(
     gaps = () if route.gaps_are_filled else tuple(gap for gap in find_gaps(pulses) if gap.n_periods <= longest)
     clock = by_clock(counter, camera, pulses, gaps)
     if isinstance(clock, Ruler):
-        return _Scene(pulses, gaps, counter, clock, camera, ttl, route)
+        return _Scene(pulses, gaps, counter, clock, camera, ttl, route, noted)
     if clock.period_s is not None and abs(len(pulses) - counter.n_marks) > n_tolerated:
         raise _other_pulses(pulses, counter, clock.period_s, n_tolerated, where, fronts_per_channel)
     counter = replace(counter, notes=(*counter.notes, *clock.notes))
-    return _Scene(pulses, gaps, counter, None, camera, ttl, route)
+    return _Scene(pulses, gaps, counter, None, camera, ttl, route, noted)
 
 
 def _clean(pulses: Pulses, camera: CameraFiles | None) -> Pulses:
@@ -289,21 +329,58 @@ def _place(scene: _Scene) -> _Placement:
     """Find the pulse of frame 0 by the sync line where the pin shows it, else by counting."""
     camera, ttl = scene.camera, scene.ttl
     if camera is None:
-        return _by_counts(scene, "the camera left no files")
+        return _compared(scene, _by_counts(scene, "the camera left no files"))
     if camera.pins is None:
-        return _by_counts(scene, "there are no pin states")
+        return _compared(scene, _by_counts(scene, "there are no pin states"))
     if ttl is None:
-        return _by_counts(scene, "no sync line is wired to the pin")
+        return _compared(scene, _by_counts(scene, "no sync line is wired to the pin"))
     found = _best_match(scene, camera.pins, ttl)
     match = found.match
-    if not match.usable:
-        return _by_counts(scene, match.reason, in_doubt=max(match.n_pin_edges, match.n_ttl_edges) > 1)
-    doubts = tuple(filter(None, (match.doubt, found.doubt)))
-    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, bool(doubts))
-    if match.doubt and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size):
+    doubts = (match.doubt,) if match.doubt else ()
+    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, match.doubt)
+    placed = _compared(scene, placed)
+    is_settled = placed.agreement is not None and placed.agreement.is_settled
+    if found.doubt and (placed.agreement is None or not placed.agreement.is_whole):
+        placed = placed.but(found.doubt)
+    if not match.usable and not is_settled:
+        return _compared(scene, _by_counts(scene, match.reason))
+    if match.stretch and not is_settled:
+        placed = placed.but(match.stretch)
+    if match.doubt and not is_settled and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size):
         reason = f"where pins and sync line fit best there are too few pulses, and {match.doubt}"
-        return _by_counts(scene, reason, in_doubt=True)
+        return _compared(scene, _by_counts(scene, reason))
     return placed
+
+
+def _compared(scene: _Scene, placed: _Placement) -> _Placement:
+    """Compare times with the camera's clock, where it is one to go by."""
+    camera = scene.camera
+    if scene.clock is None or camera is None or camera.camera_time_s is None:
+        return placed
+    evidence = Evidence(
+        camera.camera_time_s,
+        placed.pulses.period_s,
+        scene.noted_s,
+        camera.pins if placed.match is not None else None,
+        scene.ttl,
+        placed.match.delay_periods if placed.match is not None else 0.0,
+        scene.route.gaps_are_filled,
+    )
+    found = agree(placed.times(), placed.quality() == Quality.MEASURED, evidence)
+    if found is None:
+        return placed
+    notes = list(found.notes)
+    n_taken = int(np.count_nonzero(found.is_moved & found.is_measured))
+    if n_taken:
+        notes.append(f"{n_taken:,} frames have the pulse that the camera's clock says, where another was nearer in number")
+    if found.steps:
+        told = ", ".join(f"{frame:,}" for frame in found.steps[:3])
+        notes.append(f"the main clock lost samples before frame {told}: it and the camera's clock step apart there")
+    assumed = "; ".join(filter(None, (placed.assumed, found.why)))
+    if found.why:
+        notes.append(found.why)
+    is_odd = placed.is_odd or bool(found.steps) or bool(found.notes)
+    return replace(placed, agreement=found, notes=(*placed.notes, *notes), assumed=assumed, is_odd=is_odd)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,7 +401,7 @@ class _Fit:
     @property
     def is_sure(self) -> bool:
         """Return whether nothing speaks against it."""
-        return not self.match.reason and not self.match.doubt
+        return not self.match.reason and not self.match.doubt and not self.match.stretch
 
     def weighed_against(self, other: _Fit, why: str) -> _Fit:
         """Return this fit, in doubt if another gives other times and is nearly as good."""
@@ -396,7 +473,7 @@ def _best_match_by_counter(scene: _Scene, pins: NDArray[np.bool_], ttl: Fronts) 
     return best
 
 
-def _by_counts(scene: _Scene, reason: str, in_doubt: bool = False) -> _Placement:
+def _by_counts(scene: _Scene, reason: str) -> _Placement:
     """Place frame 0 by the numbers of pulses and frames alone."""
     choices = [(scene.filled(_gaps_by_numbers(scene)), scene.counter)]
     if scene.clock is not None:
@@ -409,7 +486,8 @@ def _by_counts(scene: _Scene, reason: str, in_doubt: bool = False) -> _Placement
     elif surplus < 0:
         told = f"; there are {-surplus:,} pulses too few, and the first is assumed to be that of frame 0"
     note = f"frames and pulses were matched by their numbers, since {reason}{told}"
-    return _placed(scene, pulses, ruler, max(surplus, 0), None, (note,), in_doubt or surplus != 0)
+    assumed = f"numbers of frames and pulses alone say which pulse is that of frame 0, since {reason}"
+    return _placed(scene, pulses, ruler, max(surplus, 0), None, (note,), assumed)
 
 
 def _placed(
@@ -419,7 +497,7 @@ def _placed(
     start: int,
     match: PinMatch | None,
     notes: tuple[str, ...],
-    assumed: bool,
+    assumed: str,
 ) -> _Placement:
     """Take pauses out of both rulers, and say what was put in and what was not."""
     n_open = 0
@@ -435,7 +513,8 @@ def _placed(
         notes = (*notes, f"{n_pauses:,} gaps between pulses were taken for pauses of the camera{clock}")
     if scene.clock is not None and ruler is scene.counter:
         notes = (*notes, "the camera's clock leaps where its counter does not; the counter fits better and was used")
-    return _Placement(pulses, index, match, (*ruler.notes, *notes), assumed or n_open > 0 or ruler.is_damaged)
+    assumed = "; ".join(filter(None, (assumed, ruler.assumed)))
+    return _Placement(pulses, index, match, (*ruler.notes, *notes), assumed, n_open > 0 or ruler.is_damaged)
 
 
 def _n_open(scene: _Scene, pulses: Pulses, index: IntArray) -> int:
@@ -493,10 +572,9 @@ def _times(
     n_tolerated = _frames_within(scene.route.outside_s, pulses, index.size)
     if n_before + n_after > n_tolerated:
         raise _too_few_pulses(placement, n_tolerated, scene.route, where, fronts_per_channel)
-    times = pulses.at(index)
-    quality = np.full(index.size, Quality.EXTRAPOLATED, dtype=np.uint8)
-    inside = (index >= 0) & (index < len(pulses))
-    quality[inside] = np.where(pulses.measured[index[inside]], Quality.MEASURED, Quality.INTERPOLATED)
+    times, quality, agreement = placement.times(), placement.quality(), placement.agreement
+    residuals = _residuals(match, agreement)
+    is_odd = placement.is_odd or quality.any() or (camera is not None and camera.damaged)
     notes = (
         *pulses.notes,
         *(camera.notes if camera is not None else ()),
@@ -504,10 +582,14 @@ def _times(
         *_notes_on_residuals(match, pulses.period_s),
         *_notes_on_quality(quality, n_before, n_after),
     )
-    in_doubt = placement.assumed or quality.any() or (camera is not None and camera.damaged)
+    outcome = Outcome.WARNING if is_odd else Outcome.PASS
+    is_assumed = np.full(index.size, bool(placement.assumed))
+    if agreement is not None and agreement.is_assumed.any() and placement.assumed == agreement.why:
+        is_assumed = agreement.is_assumed
     return CameraTimes(
         times_s=times,
-        quality=quality,
+        quality=np.where(is_assumed, np.uint8(Quality.ASSUMED), quality),
+        pulse_quality=quality,
         method="counts" if match is None else "pins",
         start=int(index[0]),
         n_pulses=len(pulses),
@@ -519,15 +601,21 @@ def _times(
         n_dropped=int(index[-1] - index[0]) + 1 - index.size,
         period_s=pulses.period_s,
         drift_ppm=_drift_ppm(times, quality, camera),
-        residual_frames=_or_empty_frames(match),
-        residuals_s=match.residuals_s if match is not None and match.residuals_s is not None else np.empty(0),
+        residual_frames=residuals[0],
+        residuals_s=residuals[1],
         notes=notes,
-        outcome_hint=Outcome.WARNING if in_doubt else Outcome.PASS,
+        assumed=placement.assumed,
+        outcome_hint=Outcome.FAIL if placement.assumed else outcome,
+        outcome_if_confirmed=outcome,
     )
 
 
-def _or_empty_frames(match: PinMatch | None) -> IntArray:
-    return match.frames if match is not None and match.frames is not None else np.empty(0, dtype=np.int64)
+def _residuals(match: PinMatch | None, agreement: Agreement | None) -> tuple[IntArray, NDArray[np.float64]]:
+    """Return the frames that show a matched change, and the change minus their time, s."""
+    if match is None or match.frames is None or match.residuals_s is None:
+        return np.empty(0, dtype=np.int64), np.empty(0)
+    stay = np.ones(match.frames.size, np.bool_) if agreement is None else ~agreement.is_moved[match.frames]
+    return match.frames[stay], match.residuals_s[stay]
 
 
 def _drift_ppm(times: NDArray[np.float64], quality: NDArray[np.uint8], camera: CameraFiles | None) -> float | None:

@@ -22,6 +22,7 @@ from ibl_dask.errors import MissingFile, UnusableFile
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.timing.align import CameraTimes, Quality, Route, times_from_pulses
 from ibl_dask.timing.camera_files import CameraFiles
+from ibl_dask.timing.rulers import by_counter
 from ibl_dask.timing.pulses import Pulses, camera_pulses, drop_spurious, typical_period_s
 
 if TYPE_CHECKING:
@@ -206,17 +207,26 @@ def camlog_times(
     is_early = result.times_s < pulses.times_s[0] - half
     n_early = int(np.count_nonzero(is_early))
     is_guess = agreed is None and n_after > 0
+    quality = np.where(is_early, np.uint8(Quality.EXTRAPOLATED), result.pulse_quality)
+    # The pulses are cut to the frames, so that numbers agree in any case.
+    ruler_says = by_counter(n_frames, files, n_frames, where).assumed
+    why = "" if agreed is not None else "no interval says which pulse is that of frame 0, so the first one is taken for it"
+    assumed = "; ".join(filter(None, (why, ruler_says)))
+    outcome = max(result.outcome_if_confirmed, Outcome.WARNING if is_early.any() else Outcome.PASS)
     return replace(
         result,
         method="counts" if agreed is None else "intervals",
-        quality=np.where(is_early, np.uint8(Quality.EXTRAPOLATED), result.quality),
+        quality=np.full_like(quality, Quality.ASSUMED) if assumed else quality,
+        pulse_quality=quality,
+        assumed=assumed,
         start=result.start - n_padded + n_before - n_early,
         n_pulses=result.n_pulses - n_padded + n_before + n_after,
         n_surplus_start=result.n_surplus_start - n_padded + n_before,
         n_surplus_end=result.n_surplus_end + n_after,
         n_missing_start=result.n_missing_start + n_early,
         notes=(*result.notes, *_notes_on_start(n_before, n_after, n_early, is_guess, agreed is not None)),
-        outcome_hint=Outcome.WARNING if is_guess else result.outcome_hint,
+        outcome_hint=Outcome.FAIL if assumed else outcome,
+        outcome_if_confirmed=outcome,
     )
 
 

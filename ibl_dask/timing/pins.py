@@ -6,6 +6,10 @@ first frame, the change lies between pulses `start + count[f] - 1` and `start + 
 pin change and a sync change thus votes for one `start`, in whole pulses, and the true one collects nearly
 all votes however many changes either side missed or made up.
 
+Some cameras read their pin late. Then a change up to so much after a pulse still shows on its frame, and more or less
+of the votes go to the start before. Where between two pulses the changes lie, seen from their frames, tells how late:
+all of them lie within one period, which ends when the pin is read (`reading_delay`).
+
 All matches then answer for the start: it is sure only if chance would not make so many coincide, if the changes do
 not repeat themselves at an interval that would make another start as good, and if no stretch of the recording wants
 another start than the rest. A start that is not sure is given with its `doubt`.
@@ -19,10 +23,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import fft, special
 
+from ibl_dask.timing.nidq import Fronts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ibl_dask.timing.nidq import Fronts
     from ibl_dask.timing.pulses import Pulses
 
     FloatArray = NDArray[np.float64]
@@ -50,6 +55,16 @@ _SHORTEST_STRETCH = 4
 """Changes below which no stretch is judged."""
 _MOST_LEAP = 4
 """Exposures that are looked at, as a multiple of frames and pulses: a counter that leaps further is damaged."""
+LATEST_READING = 0.8
+"""Periods after the exposure began until which a camera may read its pin. Nearer to the next exposure nobody can tell
+one from the other."""
+_EDGE = 0.02
+"""Periods that a change may lie beyond the period it should be in: sampling of the DAQ, jitter of the camera."""
+_STRAY = 1
+"""Changes beyond that period that are taken for chance."""
+_TOGETHER, _LEAST_TOGETHER = 0.75, 6
+"""Share of the changes near the best start that must lie within one period, where there are more than so many: else
+part of the recording wants the start before or after."""
 _MOST_PAIRS = 4_000_000
 """More pairs of changes than this are counted by Fourier transform instead of one by one."""
 
@@ -73,13 +88,17 @@ class PinMatch:
     ttl_times_s: FloatArray | None = None
     """Times of the same changes on the main clock, s (match,)."""
     residuals_s: FloatArray | None = None
-    """Change minus time of its frame, s, in (-period, 0] where all is right (match,)."""
+    """Change minus time of its frame, s, in (delay - period, delay] where all is right (match,)."""
+    delay_periods: float = 0.0
+    """When the camera reads its pin, periods after the exposure began."""
     confidence: float = 0.0
     """Lead of this start over the next best, 0 (none) to 1 (nothing else matches at all)."""
     reason: str = ""
     """Why the pins cannot be used; empty where they can."""
     doubt: str = ""
     """Why another start is possible, though this one fits best; empty where it is sure."""
+    stretch: str = ""
+    """Which frames want another start than the rest; empty where none do."""
 
     @property
     def usable(self) -> bool:
@@ -126,46 +145,146 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
             n_ttl_edges=n_ttl,
             reason=f"the pin changes {n_pin:,} times and the sync line {n_ttl:,} times, each must twice or more",
         )
-    numbers, ups, times = _visible_changes(pulses, ttl)
+    order = np.argsort(ttl.times_s, kind="stable")
+    order = order[np.isfinite(ttl.times_s[order])]
+    line = Fronts(ttl.times_s[order], ttl.polarities[order])
     reach = min(int(count[-1]) + 1, _MOST_LEAP * (count.size + len(pulses)))
-    starts = range(1 - reach, len(pulses))
-    start, confidence, lead = _best_start(numbers, ups, count[frames], polarities, starts)
-    shown = numbers - start
-    pin_index, ttl_index, off = _pair(shown, ups, count, frames, polarities)
-    seen = frames[pin_index]
-    match = PinMatch(
-        start,
-        pin_index.size,
-        n_pin,
-        n_ttl,
-        int(np.count_nonzero(off == 0)),
-        seen,
-        times[ttl_index],
-        times[ttl_index] - pulses.at(start + count[seen]),
-        confidence,
-    )
+    match, lead, shown, off, pin_index = _match(pulses, count, (frames, polarities), line, reach, 0.0)
+    delay, doubt = _delay(pulses, count, (frames, polarities), line, match.start)
+    if delay:
+        match, lead, shown, off, pin_index = _match(pulses, count, (frames, polarities), line, reach, delay)
     shown_to_camera = shown[(shown >= 0) & (shown <= count[-1])]
     reason = _too_bad(match, shown_to_camera.size, lead)
     if reason:
         return replace(match, reason=reason)
+    numbers = shown + match.start
+    ups = _visible_changes(pulses, line, delay)[1]
     doubts = (
+        doubt,
         _too_few(match, shown_to_camera.size, int(count[-1]) + 1),
         _too_regular(reach, (numbers, ups), (count[frames], polarities)),
-        _stretch_elsewhere(count, frames, shown_to_camera, pin_index, off),
     )
-    return replace(match, doubt="; ".join(filter(None, doubts)))
+    stretch = _stretch_elsewhere(count, frames, shown_to_camera, pin_index, off)
+    return replace(match, doubt="; ".join(filter(None, doubts)), stretch=stretch)
 
 
-def _visible_changes(pulses: Pulses, ttl: Fronts) -> tuple[IntArray, NDArray[np.int8], FloatArray]:
+def _match(
+    pulses: Pulses, count: IntArray, seen: tuple[IntArray, NDArray[np.int8]], line: Fronts, reach: int, delay: float
+) -> tuple[PinMatch, int, IntArray, IntArray, IntArray]:
+    """Return the start that most changes want, if pins are read with a delay, in periods.
+
+    Returns
+    -------
+    tuple
+        The match; its lead over the next best start in votes; the exposure that shows each change of the line; by how
+        many exposures each match is off; the pin change of each match.
+    """
+    frames, polarities = seen
+    numbers, ups, times = _visible_changes(pulses, line, delay)
+    starts = range(1 - reach, len(pulses))
+    start, confidence, lead = _best_start(numbers, ups, count[frames], polarities, starts)
+    shown = numbers - start
+    pin_index, ttl_index, off = _pair(shown, ups, count, frames, polarities)
+    matched = frames[pin_index]
+    match = PinMatch(
+        start,
+        pin_index.size,
+        frames.size,
+        len(line),
+        int(np.count_nonzero(off == 0)),
+        matched,
+        times[ttl_index],
+        times[ttl_index] - pulses.at(start + count[matched]),
+        delay,
+        confidence,
+    )
+    return match, lead, shown, off, pin_index
+
+
+def _delay(
+    pulses: Pulses, count: IntArray, seen: tuple[IntArray, NDArray[np.int8]], line: Fronts, start: int
+) -> tuple[float, str]:
+    """Return how late the camera reads its pin, periods, and why that may be otherwise."""
+    frames, polarities = seen
+    single = count[frames] - count[frames - 1] == 1
+    frames, polarities = frames[single], polarities[single]
+    numbers, ups, times = _visible_changes(pulses, line, 0.0)
+    places = numbers + (times - pulses.at(numbers)) / np.maximum(pulses.at(numbers) - pulses.at(numbers - 1), 1e-9)
+    places = np.clip(places, numbers - 1.0, numbers)
+    lags = []
+    for polarity in (1, -1):
+        line_places, exposures = places[ups == polarity], count[frames[polarities == polarity]] + float(start)
+        first = np.searchsorted(line_places, exposures - 2.5)
+        for step in range(5):
+            at = first + step
+            known = np.flatnonzero(at < line_places.size)
+            lag = line_places[at[known]] - exposures[known]
+            lags.append(lag[lag < 2.5])
+    lag = np.concatenate(lags)
+    fit = reading_delay(lag)
+    around = np.count_nonzero((lag > fit.whole + fit.delay - 2) & (lag <= fit.whole + fit.delay + 1))
+    if around > _LEAST_TOGETHER and fit.n_inside < _TOGETHER * around:
+        told = f"only {fit.n_inside:,} of {around:,} changes lie within one period, seen from their frames"
+        return 0.0, told
+    return fit.delay, fit.doubt
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When a camera reads its pin."""
+
+    whole: int = 0
+    """Exposures by which the frames are off."""
+    delay: float = 0.0
+    """Periods after an exposure began."""
+    n_inside: int = 0
+    """Changes that agree."""
+    doubt: str = ""
+    """Why it may be otherwise; empty where it may not."""
+
+
+def reading_delay(lags: FloatArray) -> Reading:
+    """Return when a camera reads its pin.
+
+    Parameters
+    ----------
+    lags
+        Changes minus the exposures of the frames that first show them, periods; with strays among them (change,).
+
+    Notes
+    -----
+    Whatever the delay, all lags lie within one period that ends with it. So every end of a period that holds nearly
+    all of them is possible. A camera reads its pin after the exposure began, and not as late as the next: an end
+    shortly before a whole number would be one frame wrong, and two frames are possible where few changes leave more
+    than 1 - `LATEST_READING` of a period free.
+    """
+    lags = np.sort(lags)
+    if not lags.size:
+        return Reading()
+    first = np.searchsorted(lags, lags - 1 - 2 * _EDGE)
+    n_inside = np.arange(1, lags.size + 1) - first
+    most = int(n_inside.max())
+    possible = np.flatnonzero(n_inside >= max(most - _STRAY, 1))
+    earliest, latest = float(lags[possible].min()) - _EDGE, float(lags[first[possible]].max()) + 1 + _EDGE
+    whole = int(np.ceil(earliest))
+    if whole <= latest:
+        few = whole - earliest >= 1 - LATEST_READING
+        told = f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
+        return Reading(whole, 0.0, most, told if few else "")
+    delay = (earliest + latest) / 2 - (whole - 1)
+    told = f"the camera reads its pin {delay:.2f} periods after an exposure, or before the next one"
+    return Reading(whole - 1, delay, most, told if earliest - (whole - 1) > LATEST_READING else "")
+
+
+def _visible_changes(pulses: Pulses, line: Fronts, delay: float) -> tuple[IntArray, NDArray[np.int8], FloatArray]:
     """Return the changes that a camera can see: number of the pulse that first shows each, direction, time in s.
 
+    The pin is read `delay` periods after each pulse.
     Of several changes between two pulses only the sum is seen: a pulse that is over before the next frame leaves
     nothing, and two pulses 3 ms apart (the go cue of some sound cards) are one.
     """
-    order = np.argsort(ttl.times_s, kind="stable")
-    order = order[np.isfinite(ttl.times_s[order])]
-    times, ups = ttl.times_s[order], ttl.polarities[order]
-    numbers = pulses.number_at(times)
+    times, ups = line.times_s, line.polarities
+    numbers = pulses.number_at(times - delay * pulses.period_s)
     first = np.flatnonzero(np.concatenate(([True], np.diff(numbers) > 0)))
     last = np.append(first[1:], numbers.size) - 1
     first = first[ups[first] == ups[last]]

@@ -40,7 +40,9 @@ class Ruler:
     """Periods after each frame in which the camera's clock went on without an exposure being counted (frame - 1,);
     None where the marks are the camera's own count."""
     is_damaged: bool = False
-    """True where the counter cannot be right, or is not of as many frames as the video."""
+    """True where the counter cannot be right, or is of fewer frames than the video."""
+    assumed: str = ""
+    """Why it is an assumption which mark is that of a frame; empty where it is none."""
 
     @property
     def n_marks(self) -> int:
@@ -68,8 +70,11 @@ def by_counter(n_frames: int, camera: CameraFiles | None, n_tolerated: int, wher
         note = f"the camera's files lack the last {short:,} frames of the video, taken to follow one by one"
         return Ruler(values, (note,), is_damaged=True)
     if short < 0:
-        note = f"the video lacks the last {-short:,} frames that the camera's files describe"
-        return Ruler(values[:n_frames], (note,), is_damaged=True)
+        note = (
+            f"the video has {-short:,} frames fewer than the camera's files describe, and nothing says which are missing; "
+            "the first were taken for its frames"
+        )
+        return Ruler(values[:n_frames], (note,), is_damaged=True, assumed=note)
     return Ruler(values)
 
 
@@ -114,7 +119,7 @@ def by_clock(counter: Ruler, camera: CameraFiles | None, pulses: Pulses, gaps: t
             f"the frame counter leaps beyond the camera's clock at frame {frame:,}; the clock was used",
         )
     marks = np.concatenate([[0], np.cumsum(steps + leaps)])
-    return Ruler(marks, notes, np.maximum(leaps, 0), counter.is_damaged or n_back > 0)
+    return Ruler(marks, notes, np.maximum(leaps, 0), counter.is_damaged or n_back > 0, counter.assumed)
 
 
 def _whole_periods(in_periods: NDArray[np.float64], pulses: Pulses, gaps: tuple[Gap, ...]) -> IntArray:
