@@ -143,7 +143,17 @@ class Camera:
 
 @dataclass(frozen=True)
 class Session(session.Session):
-    """One recording of one subject; see `ibl_dask.model.session.Session` for its parameters."""
+    """One recording of one subject; see `ibl_dask.model.session.Session` for its parameters.
+
+    Raises
+    ------
+    NotASession
+        If there is no such folder.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.look()
 
     @cached_property
     def cameras(self) -> dict[str, Camera]:

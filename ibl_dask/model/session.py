@@ -61,7 +61,7 @@ class Session:
     Raises
     ------
     NotASession
-        If the path does not end that way, or no such folder exists.
+        If the path does not end that way. Whether there is such a folder is looked at when it is used; see `look`.
     """
 
     path: Path
@@ -80,6 +80,16 @@ class Session:
                 got="/".join(path.parts[-3:]),
                 do="give the session's own folder, or a folder that holds sessions",
             )
+
+    def look(self) -> None:
+        """Insist that there is such a folder.
+
+        Raises
+        ------
+        NotASession
+            If not.
+        """
+        path = self.path
         if not path.is_dir():
             raise NotASession(
                 "this session folder does not exist",
@@ -142,9 +152,12 @@ class Session:
 
         Raises
         ------
+        NotASession
+            If there is no such folder.
         DescriptionError
             If there is none, or it cannot be understood.
         """
+        self.look()
         for root in self.roots:
             found = _description_file(root)
             if found is not None:

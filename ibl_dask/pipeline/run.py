@@ -491,5 +491,7 @@ def _journal_folder(
         return Path(work_dir).expanduser().absolute()
     for outcome in outcomes:
         with contextlib.suppress(InputError, OSError):
-            return default_work_dir(Session(outcome.path, None if output_root is None else Path(output_root)))
+            session = Session(outcome.path, None if output_root is None else Path(output_root))
+            session.look()
+            return default_work_dir(session)
     return Path.cwd() / WORK_FOLDER

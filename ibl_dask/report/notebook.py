@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ibl_dask.report.messages import take_apart
 from ibl_dask.report.palette import look_of
 
 if TYPE_CHECKING:
+    from ibl_dask.model.outcome import CheckResult, Outcome
     from ibl_dask.model.task import TaskSpec
 
 _CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border-bottom:1px solid rgba(128,128,128,.25)"
@@ -24,6 +25,22 @@ _PAGE = (
     "margin:44px auto;padding:0 40px;font-variant-numeric:tabular-nums}}table{{width:100%}}</style></head>"
     "<body><h1>{title}</h1>{body}</body></html>\n"
 )
+
+
+class CameraChecks(Protocol):
+    """The checks of one camera."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def outcome(self) -> Outcome: ...
+
+    @property
+    def checks(self) -> Mapping[str, CheckResult]: ...
+
+    @property
+    def failure(self) -> str: ...
 
 
 def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, Any]]) -> str:
@@ -52,6 +69,22 @@ def run_html(rows: Iterable[Mapping[str, Any]]) -> str:
     cells = [_run_row(row) for row in rows]
     heads = ["session", "tasks", "checks", "chunks", "what went wrong", "report"]
     return _block("", _tabulate(heads, cells) if cells else _quiet("no session was run"))
+
+
+def qc_html(cameras: Iterable[CameraChecks]) -> str:
+    """Return the checks of some cameras: a row each, failing ones first."""
+    blocks = []
+    for camera in cameras:
+        checks = sorted(camera.checks.values(), key=lambda check: -check.outcome)
+        cells = [
+            [f"<b>{_say(check.name)}</b>", _pill(check.outcome.name), _say(check.measured), _say(check.threshold)]
+            + [_say(check.message)]
+            for check in checks
+        ]
+        heads = ["check", "outcome", "measured", "threshold", "note"]
+        body = _tabulate(heads, cells) if cells else _quiet(camera.failure or "no check was made")
+        blocks.append(_block(f"<b>{_say(camera.label)} camera</b> {_pill(camera.outcome.name)}", body))
+    return "".join(blocks) or _quiet("no camera was checked")
 
 
 def run_page(name: str, rows: Iterable[Mapping[str, Any]]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
 from ibl_dask.store import alf
+from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.raw import RawVideoTask
 from ibl_dask.tasks.steps import compress
 from ibl_dask.tasks.steps.index import load_index
@@ -54,12 +55,18 @@ class VideoCompress(RawVideoTask):
         **kwargs: Any,  # see VideoTask
     ) -> None:
         super().__init__(session_path, cameras, raw_video=raw_video, **kwargs)
-        usual = "ibl_bpod" if self.sync == "bpod" else "ibl"
-        self.profile: EncodingProfile = find_profile(encoding or usual)
+        check_value("encoding", encoding)
+        check_value("encode_pixels", encode_pixels)
+        self.encoding = encoding
         self.encode_pixels = encode_pixels
         self.reducers = reducers or partial(camera_reducers, reference_frames=reference_folder(reference_frames))
         self._found: dict[str, compress.RawVideo] = {}
         self._indexing: dict[str, Step] = {}
+
+    @cached_property
+    def profile(self) -> EncodingProfile:
+        """Return how videos are compressed."""
+        return find_profile(self.encoding or ("ibl_bpod" if self.sync == "bpod" else "ibl"))
 
     @property
     def signature(self) -> Signature:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import DescriptionError, MissingFile, UsageError
+from ibl_dask.errors import MissingDatabase, MissingFile, UsageError
 from ibl_dask.model.places import below, insist
 from ibl_dask.model.session import Session
 from ibl_dask.store.expected import find_files
@@ -25,15 +26,14 @@ class BehaviourTask(DynamicTask):
     protocol : str, optional
         Its name; by default that of the protocol in that folder.
     protocol_number : int, optional
-        Its place in the session, from 0, where there are several; results then go to `alf/task_NN`.
+        Its place in the session, from 0; by default what the description says. With a number, results go to
+        `alf/task_NN`.
     kwargs
         See `DynamicTask`.
-
-    Raises
-    ------
-    DescriptionError
-        If neither collection nor protocol is given and the session ran several protocols.
     """
+
+    extractor: Any = None
+    """What `extract_behaviour` extracted with, for `run_qc`; a subclass sets it."""
 
     def __init__(
         self,
@@ -45,28 +45,183 @@ class BehaviourTask(DynamicTask):
         **kwargs: Any,  # see DynamicTask
     ) -> None:
         super().__init__(session_path, **kwargs)
-        protocols = self.session.description.protocols
-        fitting = [p for p in protocols if collection in (None, p.collection) and protocol in (None, p.name)]
-        if len(fitting) > 1:
-            raise DescriptionError(
-                f"{self.name} cannot tell which protocol is meant",
+        self._asked = (collection, protocol)
+        if protocol_number is not None:
+            self.protocol_number = int(protocol_number)
+
+    @cached_property
+    def _meant(self) -> tuple[str | None, str | None]:
+        """Return folder and name of the protocol that is meant.
+
+        Raises
+        ------
+        DescriptionError
+            If neither was given and the session ran several protocols.
+        """
+        collection, protocol = self._asked
+        if collection is None and protocol is not None:
+            named = {p.collection for p in self.session.description.protocols if p.name == protocol}
+            return self._only(named, "collection"), protocol
+        folder = self.get_task_collection(collection)
+        return folder, self.get_protocol(protocol, folder)
+
+    @cached_property
+    def collection(self) -> str | None:
+        """Return the folder of the protocol's raw files."""
+        found = self._meant[0]
+        return None if found is None else insist(found, "the collection of the protocol", where=self.session.path)
+
+    @cached_property
+    def protocol(self) -> str | None:
+        """Return the name of the protocol."""
+        return self._meant[1]
+
+    @cached_property
+    def protocol_number(self) -> int | None:
+        """Return the place of the protocol in the session; None where nobody says."""
+        return self.get_protocol_number(task_protocol=self.protocol)
+
+    @cached_property
+    def output_collection(self) -> str:
+        """Return the folder that results go to."""
+        return "alf" if self.protocol_number is None else f"alf/task_{self.protocol_number:02}"
+
+    def get_protocol_number(self, number: int | str | None = None, task_protocol: str | None = None) -> int | None:
+        """Return the place of a protocol: what is given, else what the description says."""
+        if number is not None:
+            return int(number)
+        found = [
+            p.number
+            for p in self.session.description.protocols
+            if p.is_numbered and task_protocol in (None, p.name) and self._asked[0] in (None, p.collection)
+        ]
+        return found[0] if len(found) == 1 else None
+
+    def extract_behaviour(self, save: bool = True) -> tuple[Any, list[Path] | None]:
+        """Return trials and the files that hold them: none, where a subclass has no own."""
+        return None, None
+
+    def run_qc(self, trials_data: Any = None, update: bool = True) -> Any:
+        """Return the checks of the protocol: none, where a subclass has no own.
+
+        Raises
+        ------
+        MissingFile
+            If there are no trials.
+        """
+        self._assert_trials_data(trials_data)
+        return None
+
+    def _assert_trials_data(self, trials_data: Any = None) -> Any:
+        """Return trials: what is given, else what is extracted; the field's subclasses call it by this name."""
+        if self.extractor is None or trials_data is None:
+            trials_data, _ = self.extract_behaviour(save=False)
+        if not (trials_data and self.extractor):
+            raise MissingFile(
+                f"{self.name} has no trials to check",
                 where=str(self.session.path),
-                expected="one protocol",
-                got=", ".join(f"{p.name} in {p.collection}" for p in fitting),
-                do="say which: collection=...",
+                expected="trials, and the extractor that read them",
+                got="neither" if not trials_data else "no extractor",
+                do="have `extract_behaviour` return the trials and set `self.extractor`",
             )
-        found = fitting[0] if fitting else None
-        self.collection = collection or (found.collection if found else None)
-        if self.collection is not None:
-            self.collection = insist(self.collection, "collection", where=self.session.path)
-        self.protocol = protocol or (found.name if found else None)
-        self.protocol_number = None if protocol_number is None else int(protocol_number)
-        numbered = self.protocol_number is not None
-        self.output_collection = f"alf/task_{self.protocol_number:02}" if numbered else "alf"
+        return trials_data
 
     def arguments(self) -> dict[str, Any]:
         number = {} if self.protocol_number is None else {"protocol_number": self.protocol_number}
         return {**super().arguments(), "collection": self.collection, "protocol": self.protocol, **number}
+
+
+class _DeviceTask(DynamicTask):
+    """A task on what one device left."""
+
+    usual_collection = ""
+    """Folder of the device's files where nobody says."""
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        *,
+        device_collection: str | None = None,
+        **kwargs: Any,  # see DynamicTask
+    ) -> None:
+        super().__init__(session_path, **kwargs)
+        self.device_collection = device_collection or self.usual_collection
+
+    def arguments(self) -> dict[str, Any]:
+        return {**super().arguments(), "device_collection": self.device_collection}
+
+
+class AudioTask(_DeviceTask):
+    """A task on what the microphone left.
+
+    Parameters
+    ----------
+    device_collection : str, optional
+        Folder of its files, `raw_behavior_data`.
+    kwargs
+        See `DynamicTask`.
+    """
+
+    usual_collection = "raw_behavior_data"
+
+
+class WidefieldTask(_DeviceTask):
+    """A task on what the widefield microscope left.
+
+    Parameters
+    ----------
+    device_collection : str, optional
+        Folder of its files, `raw_widefield_data`.
+    kwargs
+        See `DynamicTask`.
+    """
+
+    usual_collection = "raw_widefield_data"
+
+
+class EphysTask(_DeviceTask):
+    """A task on what a probe left.
+
+    Parameters
+    ----------
+    pname : str, optional
+        Name of the probe, such as `probe00`.
+    nshanks : int, optional
+        Shanks of the probe, if each is a probe of its own.
+    device_collection : str, optional
+        Folder of its files, `raw_ephys_data`.
+    kwargs
+        See `DynamicTask`.
+    """
+
+    usual_collection = "raw_ephys_data"
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        *,
+        pname: str | None = None,
+        nshanks: int | None = None,
+        **kwargs: Any,  # see DynamicTask
+    ) -> None:
+        super().__init__(session_path, **kwargs)
+        self._pname = pname
+        self._nshanks = nshanks
+        self.pname = self.get_pname(None)
+        self.nshanks, self.pextra = self.get_nshanks()
+
+    def get_pname(self, pname: str | None) -> str | None:
+        """Return the name of the probe: that of the task, else what is given."""
+        return self._pname if self._pname is not None else pname
+
+    def get_nshanks(self, nshanks: int | None = None) -> tuple[int | None, list[str]]:
+        """Return the shanks of the probe, those of the task or what is given, and their letters."""
+        n = self._nshanks if self._nshanks is not None else nshanks
+        return n, [] if n is None else [chr(ord("a") + shank) for shank in range(n)]
+
+    def arguments(self) -> dict[str, Any]:
+        named = {"pname": self.pname, "nshanks": self.nshanks}
+        return {**super().arguments(), **{name: value for name, value in named.items() if value is not None}}
 
 
 class RegisterRawDataTask(DynamicTask):
@@ -82,6 +237,7 @@ class RegisterRawDataTask(DynamicTask):
 
     priority = 100
     ram = 0.5
+    takes_any = True
 
     def rename_files(self, symlink_old: bool = False) -> None:
         """Give each input the name of the output in the same place of the signature.
@@ -120,6 +276,35 @@ class RegisterRawDataTask(DynamicTask):
                 self._refuse(f"{len(old.files)} files for {', '.join(after.patterns)}")
             for path, pattern in zip(old.files, after.patterns, strict=True):
                 self._rename(path, below(self.session.outputs, pattern, may_vary=True), symlink_old)
+
+    def upload_images(self, images: Path | list[Path], unlink: bool = False) -> list[Any]:
+        """Refuse: images go to Alyx as notes, and tasks run on files alone.
+
+        Raises
+        ------
+        MissingDatabase
+            Always.
+        """
+        raise self._no_notes()
+
+    def register_snapshots(self, unlink: bool = False, collection: str | list[str] | None = None) -> list[Any]:
+        """Refuse: snapshots go to Alyx as notes, and tasks run on files alone.
+
+        Raises
+        ------
+        MissingDatabase
+            Always.
+        """
+        raise self._no_notes()
+
+    def _no_notes(self) -> MissingDatabase:
+        return MissingDatabase(
+            f"{self.name} would send pictures to Alyx",
+            where=str(self.session.path),
+            expected="a database",
+            got="files alone",
+            do="leave that call out; the lab's server sends them, and `VideoRegisterRaw` lists snapshots",
+        )
 
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
         if target.exists():

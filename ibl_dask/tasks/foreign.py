@@ -45,6 +45,8 @@ class ForeignTask(Task):
         See `Task`.
     """
 
+    takes_any = True
+
     def __init__(
         self,
         session_path: str | Path | Session,

@@ -10,10 +10,9 @@ from ibl_dask.errors import UsageError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, fingerprint
+from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.steps import compress
 from ibl_dask.tasks.task import VideoTask
-
-RAW_POLICIES = ("keep", "trash", "delete")
 
 
 class RawVideoTask(VideoTask):
@@ -44,14 +43,7 @@ class RawVideoTask(VideoTask):
         **kwargs: Any,  # see VideoTask
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
-        if raw_video not in RAW_POLICIES:
-            raise UsageError(
-                "there is no such way with raw videos",
-                where=str(self.session.path),
-                expected=", ".join(RAW_POLICIES),
-                got=str(raw_video),
-                do="ask for one of these",
-            )
+        check_value("raw_video", raw_video)
         if raw_video != "keep" and self.session.outputs != self.session.path:
             raise UsageError(
                 "raw videos stay untouched where results go elsewhere",

@@ -8,12 +8,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ibl_dask.errors import MissingFile, TaskFailed, UsageError
-from ibl_dask.model.description import LABELS, Camera
+from ibl_dask.errors import MissingFile, TaskFailed
+from ibl_dask.model.choices import unknown_keyword
+from ibl_dask.model.description import Camera
 from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
@@ -22,6 +24,9 @@ from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.expected import Found, find_files
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.described import Described
+from ibl_dask.tasks.options import check_keywords, check_value
+from ibl_dask.tasks.qc import SessionQc
 from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.steps.method import has_method, in_place_obstacle, method_step, read_log, review_method
 from ibl_dask.tasks.walk import describe, walk
@@ -29,6 +34,9 @@ from ibl_dask.tasks.walk import describe, walk
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+RUN_ARGUMENTS = ("overwrite", "update")
+"""What the field's callers hand to `run` of any task."""
 
 
 class Task:
@@ -56,7 +64,12 @@ class Task:
         Kept for the calling convention, and for subclasses that look at them: nothing here talks to a database, and
         data are where the session is. `scratch_folder` stands for `work_dir` where that is not given.
     kwargs
-        What a subclass takes; kept in `kwargs`.
+        What a lab's subclass takes; kept in `kwargs`.
+
+    Raises
+    ------
+    UsageError
+        If an argument is not known; for a lab's class, if it is much like one that is.
     """
 
     priority: int = 30
@@ -87,16 +100,14 @@ class Task:
     """Folder of the scripts for poses; None for the usual one."""
     copes_without: frozenset[str] = frozenset()
     """Classes of parents that may have failed: it runs all the same."""
+    takes_any: ClassVar[bool] = False
+    """Whether `run` hands arguments on to a method that is not ours."""
     writes_elsewhere: bool = False
     """Whether its `_run` writes to `self.session.outputs`, so that it may run where results go to an output root."""
 
     def __init__(
         self,
         session_path: str | Path | Session,
-        *,
-        output_root: str | Path | None = None,
-        work_dir: str | Path | None = None,
-        overwrite: bool = False,
         parents: Sequence[Task] | None = None,
         taskid: str | None = None,
         one: Any = None,  # a database client, which is not ours to know
@@ -107,8 +118,14 @@ class Task:
         on_error: str = "continue",
         force: bool | None = None,
         data_handler_class: Any = None,
+        *,
+        output_root: str | Path | None = None,
+        work_dir: str | Path | None = None,
+        overwrite: bool = False,
         **kwargs: Any,  # whatever a lab's subclass takes
     ) -> None:
+        check_keywords(type(self), kwargs)
+        check_value("on_error", on_error)
         if isinstance(session_path, Session):
             self.session = session_path
         else:
@@ -122,6 +139,9 @@ class Task:
             self.level = max(parent.level for parent in self.parents) + 1
         self.taskid, self.one, self.machine, self.clobber = taskid, one, machine, clobber
         self.location, self.on_error, self.data_handler_class = location, on_error, data_handler_class
+        self.scratch_folder = scratch_folder
+        self.register_kwargs: dict[str, Any] = {}
+        self.plot_tasks: list[Any] = []
         if force is not None:
             self.force = force
         self.given: dict[str, Any] = {}
@@ -254,8 +274,19 @@ class Task:
         ----------
         kwargs
             Handed to `_run`; tasks made of steps look at `overwrite` alone.
+
+        Raises
+        ------
+        NotASession, DescriptionError
+            If there is no such session, or nothing says what was recorded.
+        UsageError
+            If an argument is not known.
+        TaskFailed
+            If the task failed, and `on_error` is `raise`.
         """
         clock = time.perf_counter()
+        self._insist_on_known(kwargs)
+        self.session.look()
         self.given = dict(kwargs)
         if "overwrite" in kwargs:
             self.workspace = replace(self.workspace, overwrite=bool(kwargs["overwrite"]))
@@ -275,6 +306,12 @@ class Task:
                 do="read the task's log",
             )
         return self.state.code
+
+    def _insist_on_known(self, given: Mapping[str, object]) -> None:
+        """Refuse arguments of `run` that a task made of steps would not look at."""
+        unknown = [name for name in given if name not in RUN_ARGUMENTS]
+        if unknown and type(self).__module__.startswith("ibl_dask.") and not self.takes_any:
+            raise unknown_keyword(f"{self.name}.run", unknown, RUN_ARGUMENTS)
 
     def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
@@ -391,13 +428,15 @@ class Task:
         self.records[record.key] = record
 
 
-class DynamicTask(Task):
-    """A task that reads the experiment description where its arguments do not say.
+class DynamicTask(Described, Task):
+    """A task that reads the experiment description where its arguments do not say; it does so when it is asked.
 
     Parameters
     ----------
     sync, sync_collection, sync_ext, sync_namespace : str, optional
         Main clock; by default that of the description.
+    kwargs
+        See `Task`.
     """
 
     def __init__(
@@ -411,15 +450,17 @@ class DynamicTask(Task):
         **kwargs: Any,  # see Task
     ) -> None:
         super().__init__(session_path, **kwargs)
-        described = self.session.description.sync
-        self.sync = sync or (described.kind if described else None)
-        self.sync_collection = sync_collection or (described.collection if described else None)
-        self.sync_ext = sync_ext or (described.extension if described else None)
-        self.sync_namespace = sync_namespace or (described.software if described else None)
-        if self.sync_collection is not None:
-            self.sync_collection = insist(self.sync_collection, "sync_collection", where=self.session.path)
-        if self.sync_namespace is not None:
-            insist(self.sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
+        if sync_collection is not None:
+            sync_collection = insist(sync_collection, "sync_collection", where=self.session.path)
+        if sync_namespace is not None:
+            insist(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
+        given = {
+            "sync": sync,
+            "sync_collection": sync_collection,
+            "sync_ext": sync_ext,
+            "sync_namespace": sync_namespace,
+        }
+        self.__dict__.update({name: value for name, value in given.items() if value})
 
     def arguments(self) -> dict[str, Any]:
         return {
@@ -440,6 +481,8 @@ class VideoTask(DynamicTask):
         Labels; by default those of the description.
     device_collection : str, optional
         Folder of the raw files; by default each camera's own in the description.
+    kwargs
+        See `DynamicTask`.
     """
 
     def __init__(
@@ -454,10 +497,22 @@ class VideoTask(DynamicTask):
         if device_collection is not None:
             device_collection = insist(device_collection, "device_collection", where=self.session.path)
         self.device_collection = device_collection
-        labels = [cameras] if isinstance(cameras, str) else cameras
-        if labels is None:
-            labels = [camera.label for camera in self.session.description.cameras]
-        self.cameras = tuple(str(label).lower() for label in labels)
+        if cameras is not None:
+            labels = [cameras] if isinstance(cameras, str) else cameras
+            self.cameras = self.checked_labels(tuple(str(label).lower() for label in labels))
+
+    @cached_property
+    def cameras(self) -> tuple[str, ...]:
+        """Return the labels of its cameras."""
+        return self.checked_labels(self.usual_labels())
+
+    def usual_labels(self) -> tuple[str, ...]:
+        """Return the cameras that it works on where nobody says: those of the description."""
+        return tuple(camera.label for camera in self.session.description.cameras)
+
+    def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        """Return labels if the task can work on such cameras; without looking at the session."""
+        return labels
 
     @property
     def described(self) -> tuple[Camera, ...]:
@@ -472,24 +527,13 @@ class VideoTask(DynamicTask):
         """Return the frame times of each camera, s, and the files that hold them: none, where a subclass has no own."""
         return [], []
 
-    def run_qc(self, camera_data: object = None, update: bool = True) -> dict[str, Any]:
-        """Return the checks of each camera by its label: none, where a subclass has no own."""
-        return {}
+    def run_qc(self, camera_data: object = None, update: bool = True) -> SessionQc:
+        """Return the checks of each camera: none, where a subclass has no own."""
+        return SessionQc({})
 
     def _camera(self, label: str) -> Camera:
         camera = self.session.description.camera(label)
         return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
-
-    def _insist_on_known_labels(self) -> None:
-        unknown = [label for label in self.cameras if label not in LABELS]
-        if unknown:
-            raise UsageError(
-                f"{self.name} cannot time these cameras",
-                where=str(self.session.path),
-                expected=", ".join(LABELS),
-                got=", ".join(unknown),
-                do="leave them out; they are registered all the same",
-            )
 
 
 def _lacking(found: Iterable[Found]) -> list[str]:

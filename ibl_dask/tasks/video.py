@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import DescriptionError, UsageError
+from ibl_dask.errors import DescriptionError, TaskFailed, UsageError
+from ibl_dask.model.choices import advice
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.description import Camera, bpod_camera
+from ibl_dask.model.description import LABELS, Camera, bpod_camera
 from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
+from ibl_dask.tasks.options import check_value
+from ibl_dask.tasks.qc import CameraQc, SessionQc
 from ibl_dask.tasks.steps import checks, compress, frames, index, inputs, times, wheel
 from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.walk import walk
@@ -74,11 +77,23 @@ class VideoSyncQc(VideoTask):
         **kwargs: Any,  # see VideoTask
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
-        self._insist_on_known_labels()
+        check_value("chunk_pixels", chunk_pixels)
         self.chunk_pixels = chunk_pixels
         self.reference_frames = reference_folder(reference_frames)
         self.reducers = reducers or partial(camera_reducers, reference_frames=self.reference_frames)
         self._indexing: dict[str, Step] = {}
+
+    def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [label for label in labels if label not in LABELS]
+        if unknown:
+            raise UsageError(
+                f"{self.name} cannot time these cameras",
+                where=str(self.session.path),
+                expected=", ".join(LABELS),
+                got=", ".join(unknown),
+                do=f"{advice(unknown[0], LABELS)}; or leave them out: they are registered all the same",
+            )
+        return labels
 
     @property
     def clock_inputs(self) -> tuple[ExpectedDataset, ...]:
@@ -169,8 +184,8 @@ class VideoSyncQc(VideoTask):
         files = [path for label in timed if (path := self.workspace.published_times(label)) is not None]
         return [np.load(path) for path in files], files
 
-    def run_qc(self, camera_data: object = None, update: bool = True) -> dict[str, Any]:
-        """Check the cameras; return `{label: record}`.
+    def run_qc(self, camera_data: object = None, update: bool = True) -> SessionQc:
+        """Check the cameras.
 
         Parameters
         ----------
@@ -178,12 +193,31 @@ class VideoSyncQc(VideoTask):
             Kept for the calling convention: what `extract_camera` wrote is found again.
         update : bool
             Kept for the calling convention: publishing to a database is not this task's work.
+
+        Returns
+        -------
+        SessionQc
+            The checks of each camera by its label.
+
+        Raises
+        ------
+        TaskFailed
+            If no checks could be published.
         """
         import json
 
         self.run()
-        content: dict[str, Any] = json.loads(self.workspace.qc_file.read_text())
-        return dict(content["cameras"])
+        published = [record for record in self.records.values() if record.key[0] == "publish" and record.is_ok]
+        if not published:
+            raise TaskFailed(
+                f"{self.name} could not publish its checks",
+                where=str(self.workspace.qc_file),
+                expected="a record of checks",
+                got="; ".join(failure.message for failure in self.failures) or str(self.state),
+                do="see to this first, then run again",
+            )
+        found = json.loads(self.workspace.qc_file.read_text())["cameras"]
+        return SessionQc({label: CameraQc.from_record(label, found[label]) for label in self.cameras if label in found})
 
     def plan_camera(
         self, camera: Camera, record: StepRecord
@@ -449,6 +483,8 @@ class VideoSyncQcBpod(VideoSyncQc):
     collection : str, optional
         Folder of the trials. By default that of the description's sync, or the first of its protocols that has any:
         each protocol of a session has a Bpod clock of its own, and times are on one.
+    protocol : str, optional
+        Name of that protocol; kept for the calling convention.
     longest_extrapolation_s : float
         Frames that may lie before the first and after the last trial together, s; see `ibl_dask.timing.bpod.ROUTE`.
     kwargs
@@ -468,22 +504,36 @@ class VideoSyncQcBpod(VideoSyncQc):
         cameras: Sequence[str] | str | None = None,
         *,
         collection: str | None = None,
+        protocol: str | None = None,
         longest_extrapolation_s: float = ROUTE.outside_s,
         **kwargs: Any,  # see VideoSyncQc
     ) -> None:
-        super().__init__(session_path, cameras if cameras is not None else (), **kwargs)
-        if cameras is None:
-            self.cameras = (self._wired_camera(),)
-        if len(self.cameras) != 1:
+        super().__init__(session_path, cameras, **kwargs)
+        check_value("longest_extrapolation_s", longest_extrapolation_s)
+        self.collection = collection and insist(collection, "collection", where=self.session.path)
+        self.longest_extrapolation_s = longest_extrapolation_s
+        if protocol:
+            self.protocol = protocol
+
+    @cached_property
+    def protocol(self) -> str | None:
+        """Return the name of the protocol whose Bpod times the camera; None where the description does not say."""
+        found = self.session.description.protocol_in(self.trials.collection)
+        return None if found is None else found.name
+
+    def usual_labels(self) -> tuple[str, ...]:
+        return (self._wired_camera(),)
+
+    def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(labels) != 1:
             raise UsageError(
                 "a Bpod has the pulses of one camera",
                 where=str(self.session.path),
                 expected="the camera that is wired to port 1",
-                got=", ".join(self.cameras) or "no camera",
+                got=", ".join(labels) or "no camera",
                 do="ask for one; the others cannot be timed by the Bpod",
             )
-        self.collection = collection and insist(collection, "collection", where=self.session.path)
-        self.longest_extrapolation_s = longest_extrapolation_s
+        return super().checked_labels(labels)
 
     def arguments(self) -> dict[str, Any]:
         given: dict[str, Any] = {} if self.collection is None else {"collection": self.collection}
