@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, fingerprint
-from ibl_dask.tasks.steps import compress
+from ibl_dask.tasks.steps.proof import RawPolicy, settle_raw
 from ibl_dask.tasks.task import VideoTask
 
-RAW_POLICIES = ("keep", "trash", "delete")
+RAW_POLICIES: tuple[str, ...] = get_args(RawPolicy)
 
 
 class RawVideoTask(VideoTask):
@@ -62,6 +62,10 @@ class RawVideoTask(VideoTask):
             )
         self.raw_video: Any = raw_video
 
+    def forget(self) -> None:
+        for label in self.cameras:
+            self.workspace.forget_compressed(label)
+
     def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
         return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
 
@@ -70,7 +74,7 @@ class RawVideoTask(VideoTask):
             camera,
             "raw",
             fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
-            function=compress.settle_raw,
+            function=settle_raw,
             arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
             needs=(done.key,),
         )

@@ -17,7 +17,7 @@ from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.steps.compress import read_record, told
+from ibl_dask.tasks.steps.compress import is_told_of, read_record, told
 from ibl_dask.tasks.steps.inputs import Facts, Records, camera_file_paths, find_video
 from ibl_dask.tasks.steps.times import load_times, load_timing
 
@@ -118,7 +118,7 @@ def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran
 def _compression(workspace: Workspace, label: str, video: Mapping[str, Any]) -> dict[str, Any]:
     """Return how the video was compressed, if it is the one that the record tells of."""
     record = read_record(workspace, label)
-    if record is None or ("identity" in video and record["result"]["index"] != video["identity"]):
+    if record is None or ("identity" in video and not is_told_of(record, video["identity"])):
         return {}
     return dict(told(record))
 
