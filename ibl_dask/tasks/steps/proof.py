@@ -60,8 +60,8 @@ def prove_copy(workspace: Workspace, camera: Camera, raw: Path) -> Proof:
         If it is not, with what stands against it; the raw video stays.
     """
     copy, record = workspace.video_file(camera), read_record(workspace, camera.label)
-    if record is None or not copy.exists():
-        raise _kept(raw, "no record proves its copy" if record is None else f"{copy.name} is not there")
+    if record is None or not copy.is_file():
+        raise _kept(raw, "no record proves its copy" if record is None else f"{copy.name} is no file")
     if record["version"] != RECORD_VERSION:
         raise _kept(raw, "its copy was recorded by an earlier version, which noted too little of the raw video")
     if record["notes"]:
