@@ -1,5 +1,6 @@
 """What a run publishes, for comparing one run with another."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -38,6 +39,18 @@ def results(folder):
     }
     out["qc"] = np.array(json.dumps([qc["extended_qc"], values], sort_keys=True))
     return out
+
+
+@contextlib.contextmanager
+def one_camera_of(session):
+    """Let `results` read what is published of a session that has the left camera alone."""
+    global CAMERAS
+    before = CAMERAS
+    CAMERAS = ("left",)
+    try:
+        yield session
+    finally:
+        CAMERAS = before
 
 
 def assert_same(got, expected):

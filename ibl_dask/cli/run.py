@@ -79,10 +79,11 @@ class _Stop:
 
 
 def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop) -> Run:
+    from ibl_dask.deploy.connect import connect, permissions, tunnel_line
+
     if workers == 0:
-        with make_view() as view, stop.now():
+        with permissions(site), make_view() as view, stop.now():
             return wanted(listeners=[view])
-    from ibl_dask.deploy.connect import connect, tunnel_line
     from ibl_dask.deploy.performance import recorded
 
     with connect(site) as client:

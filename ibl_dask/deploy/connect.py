@@ -54,7 +54,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
         **SELDOM,
     }
     with (
-        _permissions(profile),
+        permissions(profile),
         dask.config.set(settings),
         _local(profile) if profile.is_local else _batch(profile) as client,
     ):
@@ -69,7 +69,7 @@ def site_of(client: Any) -> Profile | None:  # distributed has no types
 
 
 @contextlib.contextmanager
-def _permissions(profile: Profile) -> Iterator[None]:
+def permissions(profile: Profile) -> Iterator[None]:
     """Let files of this process, and of the workers that it starts, have the permissions that a profile says."""
     if profile.umask is None:
         yield

@@ -12,8 +12,10 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
+from ibl_dask.store import alf
 from ibl_dask.store.containment import contained
 from ibl_dask.store.frames import read_stored
+from ibl_dask.store.identity import noted_content
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
@@ -27,6 +29,7 @@ from ibl_dask.tasks.steps.method import has_method
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video import VideoSyncQc
 from ibl_dask.tasks.walk import describe
+from ibl_dask.video.decoder import may_be_here
 from ibl_dask.video.outline import VideoOutline, read_outline
 from ibl_dask.video.plan import split_for_encoding, split_video
 
@@ -189,10 +192,11 @@ def _compression(task: VideoCompress, camera: Camera, rates: Rates) -> CameraFor
         return CameraForecast(camera.label, "no input", outline, raw.name)
     why: Why = "missing output"
     if found.compressed is not None:
-        why = "changed parameters" if found.is_proven else "forced"
+        why = "forced"
     size = (outline.width, outline.height)
     chunks = split_for_encoding(outline.keyframes, outline.n_frames, *size, task.encode_pixels)
-    left = [chunk for chunk in chunks if not task.workspace.segment_file(camera.label, chunk).exists()]
+    is_kept = {chunk: task.workspace.segment_file(camera.label, chunk).exists() for chunk in chunks}
+    left = [chunk for chunk in chunks if task.workspace.overwrite or not is_kept[chunk]]
     pixels = sum(len(chunk) for chunk in left) * outline.width * outline.height
     detail = f"to compress ({task.profile.name}), and measured on the way" + _kept(len(chunks), len(left))
     return CameraForecast(
@@ -220,7 +224,9 @@ def _conversion(task: VideoConvert, camera: Camera) -> CameraForecast:
     if found.raw is None:
         return CameraForecast(camera.label, "missing output", "log to rename")
     n_bytes = found.raw.stat().st_size
-    why: Why = "missing output" if found.compressed is None else "changed input"
+    why: Why = "missing output"
+    if found.compressed is not None:
+        why = "forced" if task.workspace.overwrite else "changed input"
     detail = "packets to copy"
     return CameraForecast(camera.label, why, detail, found.raw.name, read_bytes=2 * n_bytes, written_bytes=n_bytes)
 
@@ -242,17 +248,22 @@ def _timed(task: VideoSyncQc, camera: Camera, rates: Rates, is_made: bool) -> Ca
     if is_made:
         return replace(named, detail="to time; measured while it is compressed")
     stored = read_stored(workspace.frames_store(label))
-    is_same = stored is not None and _is_of(stored[1], video)
+    is_same = stored is not None and _is_of(stored[1], video, workspace.content_note(label, video))
     identity = stored[1] if stored is not None and is_same else {}
     reducers = task.reducers(label, outline.n_frames, outline.width, outline.height)
-    fresh = [r for r in reducers if stored is None or not is_same or stored[0].get(r.name) != r.fingerprint()]
+    is_forced = workspace.overwrite
+    known = stored[0] if stored is not None and is_same and not is_forced else {}
+    fresh = [r for r in reducers if known.get(r.name) != r.fingerprint()]
     chunks = _chunks(task, label, outline, identity)
     named = replace(named, n_chunks=len(chunks))
     if not fresh:
         return _only_times(task, camera, named, identity)
-    left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, _cached(task, label, video), fresh)]
+    cached = {} if is_forced else _cached(task, label, video)
+    left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
     what = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
     why: Why = "missing output" if stored is None else "changed parameters" if is_same else "changed input"
+    if is_forced and stored is not None:
+        why = "forced"
     return replace(
         named,
         why=why,
@@ -290,13 +301,19 @@ def _cached(task: VideoSyncQc, label: str, video: Path) -> dict[str, Any]:
         identity = load_index(task.workspace.index_file(label)).identity()
     except (IblDaskError, OSError):
         return {}
-    return identity if _is_of(identity, video) else {}
+    return identity if _is_of(identity, video, task.workspace.content_note(label, video)) else {}
 
 
-def _is_of(identity: Mapping[str, Any], video: Path) -> bool:
-    """Return whether an identity is that of a file as it is now."""
-    stat = video.stat()
-    return (identity.get("size"), identity.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
+def _is_of(identity: Mapping[str, Any], video: Path, note: Path) -> bool:
+    """Return whether an identity is that of a file as it is now, and of what decodes it here, as far as a look tells.
+
+    A large file that was copied or written to since, and looks the same, is taken for the same: a run reads it whole.
+    """
+    now = alf.identity(video) or {}
+    looks = (identity.get("size"), identity.get("sample")) == (now["size"], now["content"])
+    if not looks or not may_be_here(str(identity.get("decoder"))):
+        return False
+    return noted_content(video, note) in (None, identity.get("sha256"))
 
 
 def _outline(path: Path) -> VideoOutline | str:

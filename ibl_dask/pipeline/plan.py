@@ -70,6 +70,9 @@ class Pipeline:
         from ibl_dask.tasks.walk import walk
 
         self.workspace.check_writable()
+        if self.workspace.overwrite:
+            for task in self.tasks.values():
+                task.forget()
         root = self.session.outputs
         records: dict[Key, StepRecord] = {}
         steps: dict[str, list[Step]] = {}

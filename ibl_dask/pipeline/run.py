@@ -189,6 +189,9 @@ class Driver:
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
                 outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
+                if workspace.overwrite:
+                    for task in driven.pipeline.tasks.values():
+                        task.forget()
                 self._active[driven.pipeline.session.reference] = driven
                 self._advance(driven, startable(driven.turns))
             except Exception as error:  # noqa: BLE001  # one session must not stop the others

@@ -16,6 +16,7 @@ import numpy as np
 from ibl_dask.errors import MissingFile, NotWritable, UnusableFile
 from ibl_dask.model.places import below
 from ibl_dask.store.atomic import writing
+from ibl_dask.store.identity import identity as identity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,14 +164,6 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
         where = " or ".join(str(root / collection / pattern) for root in reversed(session.roots))
         raise MissingFile("this file is not there", where=where, expected=pattern, got=got, do=do)
     return found
-
-
-def identity(path: Path | None) -> dict[str, Any] | None:
-    """Return what tells a file from another version of it, independent of where it stands; None for None."""
-    if path is None:
-        return None
-    stat = path.stat()
-    return {"name": path.name, "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
 
 
 def identities(paths: Sequence[Path]) -> Any:  # JSON

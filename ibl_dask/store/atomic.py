@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -141,6 +142,46 @@ def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file another name on the same disk, never one that is taken: at no moment is it without a name.
+
+    A process that is killed within may leave it both names; moving it once more takes the old one away.
+
+    Raises
+    ------
+    FileExistsError
+        If another file has that name.
+    """
+    try:
+        os.link(path, target, follow_symlinks=False)
+    except FileExistsError:
+        if not is_one_file(path, target):
+            raise
+    except OSError:  # disks without hard links
+        if os.path.lexists(target):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
+        path.rename(target)
+        sync_folder(target.parent)
+        return
+    sync_folder(target.parent)
+    path.unlink()
+
+
+def is_one_file(path: Path, other: Path) -> bool:
+    """Return whether two names stand for one file, neither being a link to the other."""
+    return os.path.samestat(path.lstat(), other.lstat())
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on disk, where that can be asked for."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:

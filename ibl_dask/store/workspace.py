@@ -55,8 +55,7 @@ class Workspace:
 
     def chunk_file(self, camera: str, chunk: Chunk) -> Path:
         """Return the result of the frame pass over a chunk."""
-        shard = f"{chunk.start // _SHARD_FRAMES:04d}"
-        return below(self.scratch, f"{camera}-chunks") / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+        return self._parts(camera, "chunks") / _place(chunk)
 
     def raw_index_file(self, camera: str) -> Path:
         """Return the cached frame index of a camera's raw video, where that is compressed."""
@@ -64,8 +63,10 @@ class Workspace:
 
     def segment_file(self, camera: str, chunk: Chunk) -> Path:
         """Return the compressed frames of a chunk."""
-        shard = f"{chunk.start // _SHARD_FRAMES:04d}"
-        return below(self.scratch, f"{camera}-segments") / shard / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+        return self._parts(camera, "segments") / _place(chunk)
+
+    def _parts(self, camera: str, kind: str) -> Path:
+        return below(self.scratch, f"{camera}-{kind}")
 
     def video_file(self, camera: Camera) -> Path:
         """Return where the compressed video of a camera belongs."""
@@ -103,6 +104,10 @@ class Workspace:
         """Return the done-marker of a step."""
         return below(self.session.own / "done", f"{step}.json")
 
+    def content_note(self, camera: str, video: Path) -> Path:
+        """Return where the hash of a video is noted; see `content_of`."""
+        return self.marker(f"content-{camera}-{video.suffix.lstrip('.')}")
+
     def task_file(self, task: str) -> Path:
         """Return what was noted when a task that is one step was done."""
         return below(self.session.own / "done", f"task-{task}.json")
@@ -110,6 +115,11 @@ class Workspace:
     def log_file(self, task: str) -> Path:
         """Return what a task that is one step logged."""
         return below(self.session.own / "logs", f"{task}.log")
+
+    @property
+    def fronts_file(self) -> Path:
+        """Return where fronts are kept that were read from the recording of the main clock."""
+        return self.session.own / "sync.fronts.npz"
 
     @property
     def qc_file(self) -> Path:
@@ -185,6 +195,24 @@ class Workspace:
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
             make_folder(folder)
 
+    def forget_compressed(self, camera: str) -> None:
+        """Let nothing of a compression count as done; the video stays until another one takes its place."""
+        self.raw_index_file(camera).unlink(missing_ok=True)
+        shutil.rmtree(self._parts(camera, "segments"), ignore_errors=True)
+
+    def forget_measured(self, camera: str) -> None:
+        """Let nothing that was made of a video and of its clock count as done; what is published stays until then."""
+        done = self.marker("").parent
+        found = (path for pattern in (f"*-{camera}.json", f"content-{camera}-*.json") for path in done.glob(pattern))
+        for path in (self.index_file(camera), self.fronts_file, *found):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self._parts(camera, "chunks"), ignore_errors=True)
+
     def clean(self) -> None:
         """Remove the scratch of this session."""
         shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def _place(chunk: Chunk) -> Path:
+    """Return where the file of a chunk is among those of its video: folders do not grow without end."""
+    return Path(f"{chunk.start // _SHARD_FRAMES:04d}") / f"{chunk.start:09d}-{chunk.stop:09d}.npz"

@@ -110,15 +110,7 @@ class VideoCompress(RawVideoTask):
 
     def _raw_of(self, camera: Camera, found: compress.RawVideo) -> Path | None:
         """Return the raw video that is to be compressed; None where nothing is to be done, or may be."""
-        if found.raw is None or (found.is_proven and not self._is_outdated(camera)):
-            return None
-        return found.raw if found.compressed is None or found.is_proven or self.workspace.overwrite else None
-
-    def _is_outdated(self, camera: Camera) -> bool:
-        """Return whether a compressed video of ours was asked for in another way, and may be replaced."""
-        record = compress.read_record(self.workspace, camera.label)
-        other = record is not None and record["profile"] != self.profile.settings()
-        return other and self.workspace.overwrite
+        return found.raw if found.compressed is None or self.workspace.overwrite else None
 
     def _index_step(self, camera: Camera, raw: Path) -> Step:
         """Return the step as it was planned first: the raw video may be gone when it is asked for again."""
@@ -133,6 +125,7 @@ class VideoCompress(RawVideoTask):
         return self._indexing[camera.label]
 
     def _compressing_steps(self, camera: Camera, raw: Path) -> list[Step]:
+        from ibl_dask.video.decoder import decoder_build
         from ibl_dask.video.encode import encoder_build
 
         indexing = self._index_step(camera, raw)
@@ -142,10 +135,11 @@ class VideoCompress(RawVideoTask):
         build = encoder_build()
         mark = fingerprint(
             "compress",
-            1,
+            2,
             video=indexing.fingerprint,
             profile=self.profile.settings(),
             encoder=build,
+            decoder=decoder_build(),
             borders=[chunk.start for chunk in chunks],
             reducers=[reducer.fingerprint() for reducer in reducers],
         )

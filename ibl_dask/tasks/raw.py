@@ -11,7 +11,7 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, fingerprint
 from ibl_dask.tasks.options import check_value
-from ibl_dask.tasks.steps import compress
+from ibl_dask.tasks.steps.proof import settle_raw
 from ibl_dask.tasks.task import VideoTask
 
 
@@ -54,6 +54,10 @@ class RawVideoTask(VideoTask):
             )
         self.raw_video: Any = raw_video
 
+    def forget(self) -> None:
+        for label in self.cameras:
+            self.workspace.forget_compressed(label)
+
     def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
         return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
 
@@ -62,7 +66,7 @@ class RawVideoTask(VideoTask):
             camera,
             "raw",
             fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
-            function=compress.settle_raw,
+            function=settle_raw,
             arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
             needs=(done.key,),
         )

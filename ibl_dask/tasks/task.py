@@ -53,7 +53,8 @@ class Task:
     output_root, work_dir : path, optional
         Where results and scratch go; see `Session` and `Workspace`.
     overwrite : bool
-        Replace published ALF files that would change, instead of making a new revision.
+        Make everything anew, whatever stands, and replace published ALF files that would change, instead of making a
+        new revision.
     parents : sequence of Task
         Tasks that come before; they say the level.
     on_error : str
@@ -245,6 +246,9 @@ class Task:
         """Return whether what other tasks need of this one is there already."""
         return True
 
+    def forget(self) -> None:
+        """Let nothing that it made count as done, so that all is made anew: before any task of the session starts."""
+
     def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         """Return this task as plain data."""
         cls = type(self)
@@ -294,6 +298,8 @@ class Task:
         obstacle = self.obstacle()
         if obstacle is None:
             self.workspace.check_writable()
+            if self.workspace.overwrite:
+                self.forget()
             records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
             walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
         self.time_elapsed_secs = time.perf_counter() - clock

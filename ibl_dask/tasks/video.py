@@ -118,6 +118,10 @@ class VideoSyncQc(VideoTask):
             outputs=tuple(ExpectedDataset.output(f"_ibl_{c.label}Camera.times.npy", "alf") for c in self.described),
         )
 
+    def forget(self) -> None:
+        for label in self.cameras:
+            self.workspace.forget_measured(label)
+
     def first_steps(self) -> list[Step]:
         return [self._index_step(camera) for camera in self.described]
 
@@ -174,6 +178,11 @@ class VideoSyncQc(VideoTask):
             Frame times of each camera that could be timed, and the files that hold them.
         """
         self.workspace.check_writable()
+        if self.workspace.overwrite:
+            # Not what the wheel settled: that is no less true without the pixels, see `publish_without_pixels`.
+            markers = [self.workspace.marker(f"times-{label}") for label in self.cameras]
+            for made in (*markers, self.workspace.fronts_file):
+                made.unlink(missing_ok=True)
         outputs = self.session.outputs
         first = walk(self.first_steps(), outputs, self._listen)
         steps = self.steps(first)
@@ -226,7 +235,8 @@ class VideoSyncQc(VideoTask):
         value = record.value
         chunks = self.chunks(camera.label, index.load_index(self.workspace.index_file(camera.label)))
         reducers = tuple(self.reducers(camera.label, value["frames"], value["width"], value["height"]))
-        stored = stored_fingerprints(self.workspace.frames_store(camera.label), value["identity"])
+        store = self.workspace.frames_store(camera.label)
+        stored = {} if self.workspace.overwrite else stored_fingerprints(store, value["identity"])
         fresh = tuple(r.name for r in reducers if stored.get(r.name) != r.fingerprint())
         return chunks, reducers, fresh
 

@@ -17,7 +17,7 @@ cut among B-frames, the last few frames may bear a number too low.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -90,6 +90,9 @@ class FrameIndex:
     """Size of the file when it was indexed."""
     mtime_ns: int
     """Modification time of the file when it was indexed."""
+    content: Mapping[str, str] = field(default_factory=dict)
+    """What tells its bytes, and what decodes them, from others: `sha256`, `sample`, `decoder`; empty where nobody
+    looked."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -111,13 +114,17 @@ class FrameIndex:
         return times
 
     def identity(self) -> dict[str, Any]:
-        """Return what tells this video from another, independent of its path."""
+        """Return what tells this video from another, and what decodes it from another decoder; independent of its path.
+
+        The bytes tell it, where they were hashed; else the time of writing.
+        """
         digest = hashlib.sha256()
         for array in (self.pts, self.key_pts, self.key_dts, self.key_is_closed, self.places):
             digest.update(array.tobytes())
         facts = (self.codec, self.pixel_format, self.width, self.height, str(self.time_base), self.n_hidden)
         digest.update(repr(facts).encode())
-        return {"size": self.size_bytes, "mtime_ns": self.mtime_ns, "index": digest.hexdigest()[:16]}
+        known: dict[str, Any] = {"size": self.size_bytes, "index": digest.hexdigest()[:16]}
+        return {**known, **(self.content or {"mtime_ns": self.mtime_ns})}
 
     def insist_on(self, path: Path) -> None:
         """Insist that a file is still the one that was indexed, by its size and time of writing.
@@ -170,6 +177,7 @@ class FrameIndex:
             "notes": list(self.notes),
             "size_bytes": self.size_bytes,
             "mtime_ns": self.mtime_ns,
+            "content": dict(self.content),
         }
         return arrays, facts
 

@@ -15,6 +15,7 @@ from one.alf import spec
 
 from ibl_dask.errors import CorruptOutput, NotWritable
 from ibl_dask.store.atomic import (
+    move,
     readable_folder,
     recover_folder,
     sweep_temporaries,
@@ -326,3 +327,53 @@ def test_a_folder_is_readable_between_the_two_renames_of_a_swap(tmp_path: Path) 
     assert readable_folder(path) == aside
     path.mkdir()
     assert readable_folder(path) == path
+
+
+# -- moving ------------------------------------------------------------------------------------------------
+
+
+def test_moving_never_takes_a_name_that_is_taken(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.write_text("2")
+    with pytest.raises(FileExistsError):
+        move(one, other)
+    assert (one.read_text(), other.read_text()) == ("1", "2")
+
+
+@pytest.mark.parametrize("name_taken", ["a link to the file", "a link that leads nowhere"])
+def test_moving_never_takes_the_name_of_a_link(tmp_path: Path, name_taken: str) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("1")
+    other.symlink_to(one if name_taken == "a link to the file" else tmp_path / "nowhere")
+    with pytest.raises(FileExistsError):
+        move(one, other)
+    assert one.read_text() == "1"
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_moving_gives_a_file_or_a_link_its_other_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_links: bool
+) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", refuse)
+    one, link = tmp_path / "one", tmp_path / "link"
+    one.write_text("1")
+    link.symlink_to("one.new")
+    move(one, tmp_path / "one.new")
+    move(link, tmp_path / "link.new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.new", "one.new"]
+    assert (tmp_path / "link.new").readlink() == Path("one.new")
+    assert (tmp_path / "link.new").read_text() == "1"
+
+
+def test_a_move_that_was_killed_half_way_is_finished_by_the_next(tmp_path: Path) -> None:
+    one = tmp_path / "one"
+    one.write_text("1")
+    (tmp_path / "other").hardlink_to(one)
+    move(one, tmp_path / "other")
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+    assert (tmp_path / "other").read_text() == "1"

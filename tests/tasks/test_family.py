@@ -1,6 +1,7 @@
 """Tasks as labs write them: in the field's style, one method that returns files; or in ours, steps."""
 
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,26 @@ def test_a_video_task_of_a_lab_may_leave_out_times_and_checks(session_folder):
 
     task = Thumbnails(session_folder, ["left"])
     assert (task.extract_camera(save=False), task.run_qc(update=False)) == (([], []), {})
+
+
+@pytest.mark.parametrize("which", ["input", "output"])
+def test_what_was_replaced_by_other_bytes_of_the_same_size_and_age_is_done_again(session_folder, which):
+    def why():
+        task = Sums(session_folder)
+        review = task.review()
+        assert task.run() == 0
+        return review.why
+
+    assert [why(), why()] == ["missing output", "nothing to do"]
+    (given,) = (session_folder / "raw_video_data").glob("*leftCamera.frameData.bin")
+    path = given if which == "input" else session_folder / "alf" / "lab.sum.txt"
+    stat, good = path.stat(), path.read_bytes()
+    path.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert [why(), why()] == [f"changed {which}", "nothing to do"]
+    os.utime(path)
+    path.chmod(0o600)
+    assert why() == "nothing to do", "to be touched is not to change"
 
 
 def test_overwrite_reaches_a_method_that_takes_it_and_harms_none_that_does_not(session_folder):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +17,18 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.atomic import write_text, writing_path
+from ibl_dask.store.identity import content_of, looks_like, sha256_of
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.frames import staying_the_same, write_part
-from ibl_dask.tasks.steps.index import keep_index, load_index
+from ibl_dask.tasks.steps.index import keep_index, load_index, video_content
 from ibl_dask.tasks.steps.inputs import Facts, Records, labcams_pattern, read_camera, video_pattern
+from ibl_dask.tasks.steps.trash import set_aside
 from ibl_dask.video.index import FrameIndex, index_video
 from ibl_dask.video.profiles import EncodingProfile
 from ibl_dask.video.reducers import PassResult, Reducer
 
-RawPolicy = Literal["keep", "trash", "delete"]
 SEGMENT_VERSION = 1
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 _ROWS_SHARE = 0.005
 _ROWS_S = 1.0
 
@@ -45,7 +45,8 @@ class RawVideo:
     compressed: Path | None
     """The MP4 where results go, or where one is."""
     is_proven: bool
-    """Whether a record says that the compressed one was made from the raw one, as both are now."""
+    """Whether a record says that the compressed one was made from the raw one, as far as a look at both tells; before
+    anything is removed, more is asked (`steps/proof.py`)."""
     others: tuple[Path, ...] = ()
     """More raw videos of the camera."""
 
@@ -62,8 +63,8 @@ def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
     is_proven = (
         record is not None
         and compressed is not None
-        and record["result"]["file"] == alf.identity(compressed)
-        and (raw is None or record["source"]["file"] == alf.identity(raw))
+        and looks_like(compressed, record["result"]["file"])
+        and (raw is None or looks_like(raw, record["source"]["file"]))
     )
     return RawVideo(raw, compressed, is_proven, tuple(raws[1:]))
 
@@ -82,12 +83,19 @@ def insist_on_one(found: Sequence[Path], kind: str) -> None:
 
 
 def read_record(workspace: Workspace, camera: str) -> dict[str, Any] | None:
-    """Return what is known of how a camera's video was compressed; None where nothing is."""
+    """Return what is known of how a camera's video was compressed; None where nothing is.
+
+    One of version 1 knows files by size and time of writing alone: enough to leave a video as it is, and no more.
+    """
     try:
         content = json.loads(workspace.compression_file(camera).read_text())
-    except (FileNotFoundError, ValueError):
+        is_whole = content["version"] in (1, RECORD_VERSION) and all(
+            part in content[side] for side in ("source", "result") for part in ("file", "index", "frames")
+        )
+        is_whole = is_whole and "sha256" in content["result"] and {"profile", "notes"} <= content.keys()
+        return content if is_whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return content if isinstance(content, dict) and content.get("version") == RECORD_VERSION else None
 
 
 def write_record(
@@ -110,8 +118,7 @@ def write_record(
     made
         How it was made, and what there is to say: `profile`, `notes` and more.
     """
-    with unfinished.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of(unfinished)
     named = {**(alf.identity(unfinished) or {}), "name": workspace.video_file(camera).name}
     record = {
         "version": RECORD_VERSION,
@@ -123,10 +130,15 @@ def write_record(
     return record
 
 
+def is_told_of(record: Mapping[str, Any] | None, video: Mapping[str, Any]) -> bool:
+    """Return whether a record tells of a video, by its identity: to the byte."""
+    return record is not None and record["result"]["sha256"] == video.get("sha256")
+
+
 def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any]) -> tuple[Chunk, ...]:
     """Return the chunks that a video was compressed in; none where it is not one that a record tells of."""
     record = read_record(workspace, camera)
-    if record is None or record["result"]["index"] != video:
+    if record is None or not is_told_of(record, video):
         return ()
     return tuple(Chunk(start, stop) for start, stop in pairwise(record.get("borders", ())))
 
@@ -214,7 +226,7 @@ def put_in_place(
 
     source = load_index(workspace.raw_index_file(camera.label))
     notes = compare_with_rows(workspace, camera, video, len(source))
-    target = workspace.video_file(camera)
+    target, before = workspace.video_file(camera), read_record(workspace, camera.label)
     fidelity: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
     results: list[PassResult] = []
 
@@ -241,6 +253,8 @@ def put_in_place(
             "notes": notes,
         }
         record = write_record(workspace, camera, video, source, unfinished, index, made)
+        set_aside(workspace, target, before)
+    index = replace(index, content=video_content(record["result"]["file"], record["result"]["sha256"]))
     for result in results:
         write_part(workspace, camera.label, index, result)
     keep_index(workspace.index_file(camera.label), index)
@@ -267,44 +281,25 @@ def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -
             "replaces it only once the new one is proven",
         )
     record = read_record(workspace, camera.label) if found.is_proven else None
+    if record is not None:
+        _insist_on_recorded(workspace, camera, compressed, record)
     return {"kept": True, "outputs": [str(compressed)], **({} if record is None else told(record))}
 
 
-def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy: RawPolicy) -> Facts:
-    """Move the raw video to the trash, or remove it, if the compressed one is what the record says."""
-    found = find_raw_video(workspace, camera)
-    record = read_record(workspace, camera.label)
-    if found.raw is None:
-        return {"kept": True}
-    workspace.insist_on_own(found.raw.parent)
-    if not found.is_proven or record is None or record["notes"]:
-        why = "; ".join(record["notes"]) if record is not None and record["notes"] else "no record proves its copy"
-        raise UnusableFile(
-            "the raw video is kept, though it should go",
-            where=str(found.raw),
-            expected="a compressed video that is recorded, and as many camera records as frames",
-            got=why,
-            do="see to the camera's files, or remove the raw video by hand",
-        )
-    if policy == "trash":
-        folder = found.raw.parent.with_name(f"{found.raw.parent.name}.trash")
-        workspace.insist_on_own(folder)
-        folder.mkdir(exist_ok=True)
-        if (folder / found.raw.name).exists():
-            raise UnusableFile(
-                "the trash holds a raw video of this name already, and this one stays where it is",
-                where=str(folder / found.raw.name),
-                expected="no such file",
-                got=f"{(folder / found.raw.name).stat().st_size:,} bytes",
-                do="see which of them is wanted, and remove the other",
-            )
-        found.raw.rename(folder / found.raw.name)
-        return {"outputs": [str(folder / found.raw.name)]}
-    found.raw.unlink()
-    return {"removed": str(found.raw)}
-
-
 # -- parts -------------------------------------------------------------------------------------------------
+
+
+def _insist_on_recorded(workspace: Workspace, camera: Camera, video: Path, record: Mapping[str, Any]) -> None:
+    content = content_of(video, workspace.content_note(camera.label, video))
+    if content != record["result"]["sha256"]:
+        raise CorruptOutput(
+            "the compressed video is not the one that was proven any more",
+            where=str(video),
+            expected=f"SHA-256 {record['result']['sha256']}, as {workspace.compression_file(camera.label).name} says",
+            got=content,
+            do="where the raw video is still there, run again with --overwrite to make it anew; else bring back a copy "
+            "of this file, and look for a failing disk",
+        )
 
 
 def told(record: Mapping[str, Any]) -> Facts:

@@ -10,7 +10,7 @@ from ibl_dask.errors import UnusableFile
 from ibl_dask.model.description import Camera
 from ibl_dask.model.places import below
 from ibl_dask.store import alf
-from ibl_dask.store.atomic import writing_path
+from ibl_dask.store.atomic import is_one_file, move, writing_path
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.compress import (
     compare_with_rows,
@@ -18,11 +18,13 @@ from ibl_dask.tasks.steps.compress import (
     index_raw,
     insist_on_one,
     keep_compressed,
+    read_record,
     told,
     write_record,
 )
-from ibl_dask.tasks.steps.index import keep_index, load_index
+from ibl_dask.tasks.steps.index import load_index
 from ibl_dask.tasks.steps.inputs import CAMERA_FILES, Facts, Records, labcams_pattern
+from ibl_dask.tasks.steps.trash import set_aside
 
 _PROFILE = {"name": "stream copy"}
 
@@ -31,7 +33,8 @@ def is_wanted(workspace: Workspace, camera: Camera) -> bool:
     """Return whether there is anything to convert or to rename."""
     found = find_raw_video(workspace, camera)
     logs = find_camlogs(workspace, camera)
-    return (found.raw is not None and not found.is_proven) or (bool(logs) and _named_camlog(workspace, camera) is None)
+    is_left = found.raw is not None and (workspace.overwrite or not found.is_proven)
+    return is_left or (bool(logs) and _named_camlog(workspace, camera) is None)
 
 
 def find_camlogs(workspace: Workspace, camera: Camera) -> list[Path]:
@@ -63,7 +66,7 @@ def convert_camera(*, records: Records, workspace: Workspace, camera: Camera) ->
             labcams_pattern(camera.label, "avi"),
             "copy the video from the acquisition computer, or take the camera out of the experiment description",
         )
-    if found.raw is not None and not found.is_proven and (found.compressed is None or workspace.overwrite):
+    if found.raw is not None and (found.compressed is None or workspace.overwrite):
         facts = dict(_convert(workspace, camera, found.raw))
     else:
         facts = dict(keep_compressed(records=records, workspace=workspace, camera=camera))
@@ -81,14 +84,14 @@ def _convert(workspace: Workspace, camera: Camera, video: Path) -> Facts:
     index_raw(records={}, workspace=workspace, camera=camera, video=video)
     source = load_index(workspace.raw_index_file(camera.label))
     notes = [*compare_with_rows(workspace, camera, video, len(source)), *copy_notes(video, source)]
-    target = workspace.video_file(camera)
+    target, before = workspace.video_file(camera), read_record(workspace, camera.label)
     with writing_path(target, video.stat().st_size) as unfinished:
         copy_to_mp4(video, source, unfinished)
         index, packets = check_copy(video, source, unfinished)
         source.insist_on(video)
         made = {"profile": _PROFILE, "packets": {"codec": source.codec, "sha256": packets}, "notes": notes}
         record = write_record(workspace, camera, video, source, unfinished, index, made)
-    keep_index(workspace.index_file(camera.label), index)
+        set_aside(workspace, target, before)
     return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **told(record)}
 
 
@@ -107,7 +110,7 @@ def _name_camlog(workspace: Workspace, camera: Camera) -> Path | None:
     if log is None:
         return None
     named = _named_camlog(workspace, camera)
-    if named is not None:
+    if named is not None and not is_one_file(log, named):
         if not filecmp.cmp(log, named, shallow=False):
             raise UnusableFile(
                 "this camera has two logs that differ",
@@ -120,7 +123,16 @@ def _name_camlog(workspace: Workspace, camera: Camera) -> Path | None:
     target = below(workspace.session.outputs, camera.collection, _log_name(camera))
     workspace.insist_on_own(target.parent)
     if workspace.session.outputs == workspace.session.path:
-        log.rename(target)
+        try:
+            move(log, target)
+        except FileExistsError as error:
+            raise UnusableFile(
+                "this camera's log cannot have its name, which is taken",
+                where=str(target),
+                expected="no such file",
+                got=f"a link to {target.readlink()}" if target.is_symlink() else "another file",
+                do=f"move one of {target.name} and {log.name} out of the folder",
+            ) from error
     else:
         with writing_path(target, log.stat().st_size) as unfinished:
             shutil.copyfile(log, unfinished)

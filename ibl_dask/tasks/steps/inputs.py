@@ -193,7 +193,7 @@ def extract_sync(*, records: Records, workspace: Workspace, sync: SyncFiles) -> 
 
 def fronts_file(workspace: Workspace) -> Path:
     """Return where fronts are kept that were read from a recording."""
-    return workspace.session.own / "sync.fronts.npz"
+    return workspace.fronts_file
 
 
 def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:

@@ -11,22 +11,24 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Literal, get_args
 
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.identity import WHOLE_BYTES, identity
 
-KEPT_VERSION = 2
+KEPT_VERSION = 3
 
 Work = Literal["missing output", "changed output", "changed input", "changed parameters", "forced", "no record"]
 """Why a task would run."""
 Why = Literal[Work, "unusable", "nothing to do"]
 """The same, or why it would not."""
 WORKING: tuple[Why, ...] = get_args(Work)
-Identities = Mapping[str, Mapping[str, int]]
-"""Path -> what tells a file from another version of it: its size and when it was last changed."""
+Identities = Mapping[str, Mapping[str, Any]]
+"""Path -> what tells a file from another version of it: size, when it was last written and last changed in any way, and
+of a small one that is noted its content, see `ibl_dask.store.identity`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +72,14 @@ class Kept:
         """
         if self.mark != mark:
             return Review("changed parameters", "it was done with other arguments, or by another version")
-        changed = sorted(path for path in {*self.inputs, *inputs} if self.inputs.get(path) != inputs.get(path))
+        changed = sorted(path for path in {*self.inputs, *inputs} if not _is_same(path, self.inputs, inputs))
         if changed:
             return Review("changed input", f"since it was done, other files are there: {_names(changed)}")
         left = identities(self.outputs)
         gone = [path for path in self.outputs if path not in left]
         if gone:
             return Review("missing output", f"it made what is gone: {_names(gone)}")
-        other = [path for path, was in self.outputs.items() if left[path] != was]
+        other = [path for path in self.outputs if not _is_same(path, self.outputs, left)]
         if other:
             return Review("changed output", f"another program changed what it made: {_names(other)}")
         return Review("nothing to do", "done already", self.facts)
@@ -88,15 +90,43 @@ def mark_of(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
-def identities(paths: Iterable[str | Path]) -> dict[str, dict[str, int]]:
-    """Return what tells each file from another version of it, by path; what is no file is left out."""
-    found: dict[str, dict[str, int]] = {}
+def identities(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
+    """Return what `ls` shows of each file, by path; what is no file is left out.
+
+    Nothing is read, since plans ask for very many. Where a file was touched, its content is compared; see `noted`.
+    """
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted({str(path) for path in paths}):
         with contextlib.suppress(OSError):
             stat = os.stat(path)  # noqa: PTH116  # one call for each, since plans ask for very many
             if S_ISREG(stat.st_mode):
-                found[path] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+                found[path] = {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
     return found
+
+
+def noted(found: Identities) -> dict[str, dict[str, Any]]:
+    """Return the same with the content of each small file, for what is noted to be compared later."""
+    return {path: {**known, **_small_content(path)} for path, known in found.items()}
+
+
+def _small_content(path: str) -> dict[str, Any]:
+    with contextlib.suppress(OSError):
+        known = identity(Path(path)) or {}
+        return {"content": known["content"]} if known["size"] <= WHOLE_BYTES else {}
+    return {}
+
+
+def _is_same(path: str, noted: Identities, now: Identities) -> bool:
+    """Return whether a file is what was noted: nothing touched it, or it is small and holds the same.
+
+    A large one that was touched counts as another: what it holds where nobody looks may differ.
+    """
+    if path not in noted or path not in now:
+        return False
+    before, after = noted[path], now[path]
+    if all(before.get(name) == after[name] for name in ("size", "mtime_ns", "ctime_ns")):
+        return True
+    return "content" in before and before["content"] == _small_content(path).get("content")
 
 
 def read_kept(path: Path) -> Kept | None:
@@ -121,8 +151,9 @@ def keep(path: Path, kept: Kept, started_ns: int) -> None:
         When it started, ns of the clock of the files.
     """
     read = (found for name, found in kept.inputs.items() if name not in kept.outputs)
-    if not any(found["mtime_ns"] >= started_ns for found in read):
-        write_text(path, json.dumps(asdict(kept), indent=1))
+    if not any(max(found["mtime_ns"], found["ctime_ns"]) >= started_ns for found in read):
+        whole = replace(kept, inputs=noted(kept.inputs), outputs=noted(kept.outputs))
+        write_text(path, json.dumps(asdict(whole), indent=1))
 
 
 def _names(paths: Sequence[str], most: int = 3) -> str:

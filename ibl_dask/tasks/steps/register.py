@@ -12,6 +12,7 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.places import below
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.identity import content_of
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.steps.compress import read_record
 from ibl_dask.tasks.steps.inputs import (
@@ -65,14 +66,15 @@ def camera_files(workspace: Workspace, camera: Camera) -> list[Path]:
 def write_registration(*, records: Records, workspace: Workspace, cameras: Sequence[Camera]) -> Facts:
     """Write what there is to register: files of all cameras, and snapshots.
 
-    Paths are relative to the session; links are read through, and those that lead nowhere named in the notes. Sums are
-    there where they are known already, as that of an MP4 which was made here.
+    Paths are relative to the session; links are read through, and those that lead nowhere named in the notes. The MP4
+    that a record tells of has a sum: that of the bytes which are there now. Where it is another than the record says,
+    the notes say so.
     """
     notes = [note for record in records.values() for note in record.value.get("notes", ())]
     notes += [record.failure.message for record in records.values() if record.failure is not None]
     collections = list(dict.fromkeys(camera.collection for camera in cameras))
     files = [
-        {"camera": camera.label, **_entry(workspace, path), **_known_sum(workspace, camera, path)}
+        {"camera": camera.label, **_entry(workspace, path), **_sum_of_made(workspace, camera, path, notes)}
         for camera in cameras
         for path in camera_files(workspace, camera)
     ]
@@ -153,11 +155,15 @@ def _entry(workspace: Workspace, path: Path) -> dict[str, Any]:
     return {"path": _relative(workspace, path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **link}
 
 
-def _known_sum(workspace: Workspace, camera: Camera, path: Path) -> dict[str, str]:
+def _sum_of_made(workspace: Workspace, camera: Camera, path: Path, notes: list[str]) -> dict[str, str]:
+    """Return the sum of an MP4 that was made here, as it is now; add to the notes where it is not what was made."""
     record = read_record(workspace, camera.label)
-    if record is None or record["result"]["file"] != alf.identity(path):
+    if record is None or path.name != record["result"]["file"]["name"]:
         return {}
-    return {"sha256": record["result"]["sha256"]}
+    found, made = content_of(path, workspace.content_note(camera.label, path)), record["result"]["sha256"]
+    if found != made:
+        notes.append(f"{_relative(workspace, path)} is not what was made here any more: SHA-256 {found}, was {made}")
+    return {"sha256": found}
 
 
 def _relative(workspace: Workspace, path: Path) -> str:

@@ -13,10 +13,12 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.content import CameraContent, SessionContent
+from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
+from ibl_dask.store.identity import looks_like
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.steps.compress import read_record, told
+from ibl_dask.tasks.steps.compress import is_told_of, read_record, told
 from ibl_dask.tasks.steps.inputs import Facts, Records, find_video
 from ibl_dask.tasks.steps.provenance import made_with, write_provenance
 from ibl_dask.tasks.steps.times import load_times, load_timing
@@ -139,7 +141,7 @@ def _camera(
     path = _video_path(workspace, camera, remarks)
     known = (ran.get("videos") or {}).get(label) or {}
     video = _video(path, known, store, remarks)
-    if store is not None and "identity" in video and not _is_one(store.video, video["identity"]):
+    if store is not None and "identity" in video and dict(store.video) != dict(video["identity"]):
         remarks.append("the per-frame numbers on disk are of another video and not shown: run again")
         store = None
     timestamps = (record.get("checks") or {}).get("timestamps") or {}
@@ -197,14 +199,16 @@ def _video(
 
 
 def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
-    """Return whether a file has the size and time of writing that a video had when it was indexed."""
+    """Return whether a file has the size and content that a video had when it was indexed.
+
+    An identity of an earlier version says nothing of the content: then the time of writing counts.
+    """
     stat = path.stat()
-    return (identity.get("size"), identity.get("mtime_ns")) == (stat.st_size, stat.st_mtime_ns)
-
-
-def _is_one(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
-    """Return whether two identities are of one video, whichever version wrote them."""
-    return all(first.get(name) == second.get(name) for name in ("size", "mtime_ns", "index"))
+    if identity.get("size") != stat.st_size:
+        return False
+    if "sample" not in identity:
+        return bool(identity.get("mtime_ns") == stat.st_mtime_ns)
+    return bool(identity["sample"] == (alf.identity(path) or {})["content"])
 
 
 def _say_video(known: Mapping[str, Any]) -> str:
@@ -230,9 +234,8 @@ def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], pat
     record = read_record(workspace, label)
     if record is None:
         return {}
-    result = record["result"]
-    is_it = "identity" not in video or _is_one(result["index"], video["identity"])
-    return dict(told(record)) if is_it or (path is not None and _is_of(path, result["index"])) else {}
+    is_it = "identity" not in video or is_told_of(record, video["identity"])
+    return dict(told(record)) if is_it or (path is not None and looks_like(path, record["result"]["file"])) else {}
 
 
 def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:
