@@ -187,6 +187,7 @@ class Driver:
                 workspace.check_writable()
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
+                workspace.rename_older()
                 outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
                 self._active[driven.pipeline.session.reference] = driven
                 self._advance(driven, startable(driven.turns))

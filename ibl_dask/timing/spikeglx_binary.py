@@ -81,8 +81,9 @@ def read_binary_sync(
 
     try:
         with (
-            _plain_header(meta) as header,
-            spikeglx.Reader(binary, meta_file=header, ch_file=channels, ignore_warnings=True, open=False) as reader,
+            _plain_copy(meta) as header,
+            _plain_copy(channels) as chunks,
+            spikeglx.Reader(binary, meta_file=header, ch_file=chunks, ignore_warnings=True, open=False) as reader,
         ):
             if binary.suffix == ".bin":
                 _insist_on_size(binary, float(reader.meta["fileSizeBytes"]), meta)
@@ -100,14 +101,14 @@ def read_binary_sync(
 
 
 @contextlib.contextmanager
-def _plain_header(meta: Path) -> Iterator[Path]:
-    """Yield the header as the library reads it: without a byte-order mark, lines that end in LF."""
-    content = meta.read_bytes()
-    if plain(content) == content:
-        yield meta
+def _plain_copy(path: Path | None) -> Iterator[Path | None]:
+    """Yield a text file as the library reads it: without a byte-order mark, lines that end in LF."""
+    content = b"" if path is None else path.read_bytes()
+    if path is None or plain(content) == content:
+        yield path
         return
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, meta.name)
+        copy = Path(folder, path.name)
         copy.write_bytes(plain(content))
         yield copy
 
