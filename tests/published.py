@@ -30,7 +30,7 @@ def results(folder):
     for label in CAMERAS:
         out[f"{label}.times"] = np.load(folder / "alf" / f"_ibl_{label}Camera.times.npy")
         # Without Dask: a client would compute it on its workers.
-        with xr.open_zarr(folder / "ibl_dask" / f"{label}Camera.frames.zarr", chunks=None) as dataset:
+        with xr.open_zarr(folder / "ibl_dask" / f"{label}Camera-frames.zarr", chunks=None) as dataset:
             out |= {f"{label}.{name}": v.to_numpy() for name, v in dataset.variables.items()}
     qc = json.loads((folder / "ibl_dask" / "qc.json").read_text())
     values = {

@@ -94,8 +94,10 @@ def _lines(path: Path, lists: tuple[Path, ...]) -> list[str]:
         raise _no_list(path, str(error)) from error
     if "\0" in text:
         raise _no_list(path, "a binary file")
-    # A line feed alone ends a line: any other mark may stand in the name of a folder.
-    return [meant for line in text.split("\n") if (meant := _without_comment(line.strip(_BLANKS)))]
+    # A line feed alone ends a line: any other mark may stand in the name of a folder. Names are the bytes of the list,
+    # in whichever way the locale spells them.
+    lines = (os.fsdecode(line.encode()).strip(_BLANKS) for line in text.split("\n"))
+    return [meant for line in lines if (meant := _without_comment(line))]
 
 
 def _without_comment(line: str) -> str:

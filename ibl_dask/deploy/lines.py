@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ibl_dask.errors import MissingFile, UsageError
+from ibl_dask.model.text import read_text
 
 AS_WRITTEN = frozenset({"memory", "umask", "walltime"})
 """Keys whose value stays text. YAML would take 10:00:00 for the number 36,000, 08:00:00 for text, and 027 for 23."""
@@ -37,7 +38,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
         If there is no such file, it is not YAML, or a key is there twice.
     """
     try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        root = yaml.compose(read_text(path), Loader=yaml.SafeLoader)
     except FileNotFoundError as error:
         raise MissingFile(
             "this profile does not exist",

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import DescriptionError
+from ibl_dask.model.text import read_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,12 +26,29 @@ _TRAINING = {
 
 
 def read_protocol(session: Path) -> str | None:
-    """Return the protocol of a session from the settings of its task; None where there are none."""
-    path = next(iter(sorted((session / TASK_FOLDER).glob(_SETTINGS))), None)
-    if path is None:
-        return None
+    """Return the protocol of a session from the settings of its task; None where there are none.
+
+    Raises
+    ------
+    DescriptionError
+        If they cannot be read, or are there several times and name different protocols.
+    """
+    paths = sorted((session / TASK_FOLDER).glob(_SETTINGS))
+    named = {path.name: _protocol_of(path) for path in paths}
+    if len(set(named.values())) > 1:
+        raise DescriptionError(
+            "the session has no experiment description, and several settings of a task that name different protocols",
+            where=str(session / TASK_FOLDER),
+            expected="one protocol",
+            got=", ".join(f"{protocol} in {name}" for name, protocol in named.items()),
+            do="write the description by hand, or move the settings that are not of this session out of the folder",
+        )
+    return next(iter(named.values()), None)
+
+
+def _protocol_of(path: Path) -> str | None:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(read_text(path))
     except (ValueError, UnicodeDecodeError) as error:
         raise DescriptionError(
             "the session has no experiment description, and the settings of its task cannot be read",

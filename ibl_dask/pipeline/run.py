@@ -188,6 +188,7 @@ class Driver:
                 workspace.check_writable()
                 driven.held.enter_context(holding(workspace.session.own / "lock.json"))
                 _sweep(workspace)
+                workspace.rename_older()
                 outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
                 if workspace.overwrite:
                     for task in driven.pipeline.tasks.values():

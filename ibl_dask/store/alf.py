@@ -57,7 +57,7 @@ def find_each(session: Session, collection: str, pattern: str) -> list[Path]:
 
     What plans looks at all of them, so that a camera with two of a kind is refused when its turn comes, and alone.
     """
-    places = (_matches(below(root, collection), pattern) for root in session.roots)
+    places = (_matches(_folder(root, collection), pattern) for root in session.roots)
     return next((found for found in places if found), [])
 
 
@@ -85,9 +85,13 @@ def find_all(session: Session, collection: str, pattern: str) -> list[Path]:
     """Return every file that matches, those without a UUID first; one of the outputs hides its namesake."""
     found: dict[str, Path] = {}
     for root in session.roots:
-        for path in _matches(below(root, collection), pattern):
+        for path in _matches(_folder(root, collection), pattern):
             found.setdefault(path.name, path)
     return list(found.values())
+
+
+def _folder(root: Path, collection: str) -> Path:
+    return below(root, collection) if collection else root
 
 
 def without_uuid(name: str) -> str:

@@ -8,6 +8,7 @@ import yaml
 
 from ibl_dask.errors import InputError, UnusableFile
 from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.model.text import read_text
 from ibl_dask.store.atomic import write_text
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def read_specs(folder: Path) -> tuple[TaskSpec, ...]:
     """
     path = folder / SPECS_NAME
     try:
-        rows = yaml.load(path.read_text(encoding="utf-8"), _Reader)
+        rows = yaml.load(read_text(path), _Reader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise _unusable(path, " ".join(str(error).split())) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,17 @@ if TYPE_CHECKING:
 SCRATCH_VARIABLE = "IBL_DASK_SCRATCH"
 WORK_FOLDER = ".ibl_dask"
 _SHARD_FRAMES = 1_000_000
+_NAMES = r"(compression\.json|pulse_times\.npz|timing\.npz|frames\.zarr|fronts\.npz)"
+_OLDER = re.compile(rf"(.+Camera|sync)\.{_NAMES}")
+_NEWER = re.compile(rf"(.+)-{_NAMES}")
+"""Files of ours as older versions named them, and as this one does: a name with two dots is that of an ALF dataset, and
+what loads these by their object would find ours as well."""
+
+
+def older_name(path: Path) -> Path | None:
+    """Return the name that older versions gave a file of ours; None where it is the same."""
+    match = _NEWER.fullmatch(path.name)
+    return None if match is None else path.with_name(f"{match[1]}.{match[2]}")
 
 
 def default_work_dir(session: Session) -> Path:
@@ -49,6 +61,23 @@ class Workspace:
         digest = hashlib.sha256(f"{self.session.path}\n{self.session.outputs}".encode()).hexdigest()[:8]
         return self.work_dir / "scratch" / f"{self.session.reference.replace('/', '_')}-{digest}"
 
+    def _own(self, name: str) -> Path:
+        """Return where a file of ours is: under the name of an older version where only that is there."""
+        path = below(self.session.own, name)
+        older = older_name(path)
+        return older if older is not None and older.exists() and not path.exists() else path
+
+    def rename_older(self) -> None:
+        """Give files of an older version the names of this one. Only for the one who holds the session.
+
+        Markers that name them count no more: what these vouch for is made again, from what is measured already.
+        """
+        own = self.session.own
+        for path in sorted(own.iterdir()) if own.is_dir() else ():
+            match = _OLDER.fullmatch(path.name)
+            if match is not None and not (target := own / f"{match[1]}-{match[2]}").exists():
+                path.rename(target)
+
     def index_file(self, camera: str) -> Path:
         """Return the cached frame index of a camera's video."""
         return below(self.scratch, f"{camera}-index.npz")
@@ -74,7 +103,7 @@ class Workspace:
 
     def compression_file(self, camera: str) -> Path:
         """Return what is known about how a video was compressed."""
-        return below(self.session.own, f"{camera}Camera.compression.json")
+        return self._own(f"{camera}Camera-compression.json")
 
     def qc_part(self, camera: str) -> Path:
         """Return the checks of one camera, before they are put together."""
@@ -90,15 +119,15 @@ class Workspace:
 
     def pulse_times_file(self, camera: str) -> Path:
         """Return the times as the pulses alone tell them, before the wheel is asked."""
-        return below(self.session.own, f"{camera}Camera.pulse_times.npz")
+        return self._own(f"{camera}Camera-pulse_times.npz")
 
     def timing_file(self, camera: str) -> Path:
         """Return what is known about how the times were obtained."""
-        return below(self.session.own, f"{camera}Camera.timing.npz")
+        return self._own(f"{camera}Camera-timing.npz")
 
     def frames_store(self, camera: str) -> Path:
         """Return the per-frame store."""
-        return below(self.session.own, f"{camera}Camera.frames.zarr")
+        return self._own(f"{camera}Camera-frames.zarr")
 
     def marker(self, step: str) -> Path:
         """Return the done-marker of a step."""
@@ -113,8 +142,13 @@ class Workspace:
         return below(self.session.own / "done", f"task-{task}.json")
 
     def log_file(self, task: str) -> Path:
-        """Return what a task that is one step logged."""
-        return below(self.session.own / "logs", f"{task}.log")
+        """Return what a task that is one step logged; dots in its name would make an ALF dataset of it."""
+        return below(self.session.own / "logs", f"{task.replace('.', '-')}.log")
+
+    @property
+    def fronts_file(self) -> Path:
+        """Return where fronts are kept that were read from a recording."""
+        return self._own("sync-fronts.npz")
 
     @property
     def fronts_file(self) -> Path:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibl_dask.errors import MissingFile, NoPulses, UnusableFile
+from ibl_dask.model.text import plain
 from ibl_dask.timing.align import Route
 from ibl_dask.timing.nidq import Fronts
 from ibl_dask.timing.pulses import Gap, Pulses, fill_gaps, typical_period_s
@@ -213,7 +214,7 @@ _Trial = tuple[int, float, dict[str, Any]]
 
 def _read_trials(path: Path) -> tuple[list[_Trial], list[str]]:
     try:
-        content = path.read_bytes()
+        content = plain(path.read_bytes())
     except FileNotFoundError as error:
         raise MissingFile("the Bpod's trials are not there", str(path), do=_COPY_AGAIN) from error
     filled = [(number, line) for number, line in enumerate(content.split(b"\n"), 1) if line.strip()]

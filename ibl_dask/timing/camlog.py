@@ -20,6 +20,7 @@ from scipy.signal import correlate
 
 from ibl_dask.errors import MissingFile, UnusableFile
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.model.text import plain
 from ibl_dask.timing.align import CameraTimes, Quality, Route, times_from_pulses
 from ibl_dask.timing.camera_files import CameraFiles
 from ibl_dask.timing.rulers import by_counter
@@ -123,12 +124,12 @@ def read_camlog(path: Path) -> Camlog:
         If it holds no frame, or a line makes no sense. Only the last line may be cut off: it is left out.
     """
     try:
-        content = path.read_bytes()
+        content = plain(path.read_bytes())
     except FileNotFoundError as error:
         raise MissingFile("the camera's log is not there", str(path), do=_COPY_AGAIN) from error
     notes: list[str] = []
     damaged: list[str] = []
-    content = _without_torn_line(content.replace(b"\r\n", b"\n"), damaged, path.name)
+    content = _without_torn_line(content, damaged, path.name)
     content, n_glued = _GLUED.subn(rb"\1\n", content)
     if n_glued:
         notes.append(f"{path.name}: the computer was too slow {n_glued:,} times, and frames were dropped there")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnequalLengths, UnusableFile, UsageError
+from ibl_dask.model.text import read_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -230,7 +231,7 @@ def _require(good: NDArray[np.bool_], values: NDArray[np.float64], path: Path, p
 
 def _read_wiring(path: Path) -> dict[str, int]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text(path))
     except FileNotFoundError as error:
         raise MissingFile("the wiring file is not there", str(path)) from error
     except ValueError as error:

@@ -81,8 +81,8 @@ def read_binary_sync(
 
     try:
         with (
-            _plain_header(meta) as header,
-            spikeglx.Reader(binary, meta_file=header, ch_file=channels, ignore_warnings=True, open=False) as reader,
+            _under_one_name(binary, meta, channels) as path,
+            spikeglx.Reader(path, ignore_warnings=True, open=False) as reader,
         ):
             if binary.suffix == ".bin":
                 _insist_on_size(binary, float(reader.meta["fileSizeBytes"]), meta)
@@ -100,16 +100,17 @@ def read_binary_sync(
 
 
 @contextlib.contextmanager
-def _plain_header(meta: Path) -> Iterator[Path]:
-    """Yield the header as the library reads it: without a byte-order mark, lines that end in LF."""
-    content = meta.read_bytes()
-    if plain(content) == content:
-        yield meta
-        return
+def _under_one_name(binary: Path, meta: Path, channels: Path | None) -> Iterator[Path]:
+    """Yield the recording as a link, with its header and channel file beside it under the same name.
+
+    The library looks for these by the name of the recording, whatever it is told, and reads no byte-order mark.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, meta.name)
-        copy.write_bytes(plain(content))
-        yield copy
+        path = Path(folder, f"recording.nidq{binary.suffix}")
+        path.symlink_to(binary.resolve())
+        for text in filter(None, (meta, channels)):
+            path.with_suffix(text.suffix).write_bytes(plain(text.read_bytes()))
+        yield path
 
 
 def _insist_on_whole(binary: Path, channels: Path) -> Path:

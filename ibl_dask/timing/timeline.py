@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnequalLengths, UnusableFile
+from ibl_dask.model.text import read_text
 from ibl_dask.timing.nidq import LINES, Sync, channel_map
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class _Input:
 def _read_inputs(meta: Path) -> list[_Input]:
     """Return the inputs that were recorded."""
     try:
-        entries = json.loads(meta.read_text(encoding="utf-8"))["inputs"]
+        entries = json.loads(read_text(meta))["inputs"]
         # MATLAB writes a list of one entry as the entry itself, and no column as an empty list.
         found = [
             _Input(str(each["name"]).lower(), int(each["arrayColumn"]), str(each.get("measurement", "Voltage")))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnusableFile
+from ibl_dask.model.text import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,7 +41,7 @@ def read_registers(path: Path) -> tuple[IntArray, IntArray]:
         If the file is absent or empty, or a line does not hold exactly one time and one camera clock.
     """
     try:
-        content = path.read_bytes()
+        content = plain(path.read_bytes())
     except FileNotFoundError as error:
         raise MissingFile("the camera's timestamps are not there", str(path), do=_COPY_AGAIN) from error
     tokens = content.split()

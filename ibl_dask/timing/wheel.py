@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnequalLengths, UnusableFile
+from ibl_dask.model.text import plain, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,7 +215,7 @@ def read_timeline_wheel(raw_path: Path, times_path: Path, meta_path: Path) -> Wh
 
 def _timeline_column(path: Path, channel: str) -> int | None:
     try:
-        inputs = json.loads(path.read_text(encoding="utf-8"))["inputs"]
+        inputs = json.loads(read_text(path))["inputs"]
         columns = [int(each["arrayColumn"]) for each in inputs if str(each["name"]).lower() == channel]
     except FileNotFoundError as error:
         raise MissingFile("timeline's meta file is not there", str(path), do=_COPY_AGAIN) from error
@@ -303,7 +304,7 @@ def _is_reset(times_s: Floats, ticks: Ints, resets_s: Floats) -> NDArray[np.bool
 def _trial_times(path: Path) -> tuple[Floats, Floats]:
     """Return when closed loops began, one per trial, and when the encoder was to be reset, s since the Bpod's start."""
     try:
-        lines = path.read_bytes().split(b"\n")
+        lines = plain(path.read_bytes()).split(b"\n")
     except FileNotFoundError as error:
         raise MissingFile("the Bpod's trials are not there", str(path), do=_COPY_AGAIN) from error
     loops: list[float] = []
@@ -371,7 +372,7 @@ def _read_encoder(path: Path, columns: tuple[int, int], width: int, word: str) -
         What every line of the older format holds.
     """
     try:
-        content = path.read_text(encoding="ascii", errors="replace")
+        content = plain(path.read_bytes()).decode("ascii", errors="replace")
     except FileNotFoundError as error:
         raise MissingFile("the encoder's file is not there", str(path), do=_COPY_AGAIN) from error
     lines = content.splitlines()

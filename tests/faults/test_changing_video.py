@@ -70,7 +70,7 @@ def test_it_fails_its_camera_alone_and_a_second_run_completes(session, undisturb
     says(texts, "since it was indexed", video, "What to do: ")
     assert {failure.category for failure in result.sessions[0].failures} == {"input"}
     assert result.sessions[0].qc["right"] != "CRITICAL"
-    assert not (session / "ibl_dask" / "leftCamera.frames.zarr").exists()
+    assert not (session / "ibl_dask" / "leftCamera-frames.zarr").exists()
 
     video.write_bytes(listener.kept[0])
     os.utime(video, ns=listener.kept[1])

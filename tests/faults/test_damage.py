@@ -35,12 +35,12 @@ def remove(path):
 
 
 FINISHED = [
-    ("ibl_dask/leftCamera.timing.npz", flip),
+    ("ibl_dask/leftCamera-timing.npz", flip),
     ("ibl_dask/done/times-left.json", cut),
     ("ibl_dask/done/frames-left.json", flip),
-    ("ibl_dask/leftCamera.frames.zarr/brightness/c/0", remove),
-    ("ibl_dask/leftCamera.frames.zarr/time/c/0", flip),
-    ("ibl_dask/leftCamera.frames.zarr/zarr.json", cut),
+    ("ibl_dask/leftCamera-frames.zarr/brightness/c/0", remove),
+    ("ibl_dask/leftCamera-frames.zarr/time/c/0", flip),
+    ("ibl_dask/leftCamera-frames.zarr/zarr.json", cut),
     ("ibl_dask/qc.json", cut),
     ("ibl_dask/provenance.json", flip),
     ("alf/_ibl_leftCamera.times.npy", cut),

@@ -30,7 +30,7 @@ def test_the_other_cameras_finish_and_the_run_ends(session, crowded, undisturbed
     assert re.search(r"at most 0\.\d\d GB of memory", failure.message)
     assert outcome.report is not None
     assert outcome.qc.keys() == {"left", "right", "body"}
-    assert not (session / "ibl_dask" / "leftCamera.frames.zarr").exists()
+    assert not (session / "ibl_dask" / "leftCamera-frames.zarr").exists()
     assert (session / "alf" / "_ibl_leftCamera.times.npy").exists()
 
     again = run([session], client=crowded)

@@ -71,7 +71,7 @@ def test_linked_results_are_replaced_and_what_they_led_to_stays(session, store, 
     """An archive put links where an earlier run had left files; one of them was lost, another is out of date."""
     assert run_here([session]).exit_code == 0
     times_behind = move_behind_a_link(session / "alf" / "_ibl_leftCamera.times.npy", store)
-    move_behind_a_link(session / "ibl_dask" / "leftCamera.frames.zarr", store)
+    move_behind_a_link(session / "ibl_dask" / "leftCamera-frames.zarr", store)
     (store / "xyz.zarr" / "brightness" / "c" / "0").unlink()
     before = on_disk(store)
     assert run_here([session]).exit_code == 0

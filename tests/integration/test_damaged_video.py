@@ -43,7 +43,7 @@ def tear(path, number):
 
 
 def decode_errors(folder, label):
-    store = read_frames(folder / "ibl_dask" / f"{label}Camera.frames.zarr")
+    store = read_frames(folder / "ibl_dask" / f"{label}Camera-frames.zarr")
     return np.flatnonzero(store.columns["decode_error"].values)
 
 

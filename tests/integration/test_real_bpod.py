@@ -104,7 +104,7 @@ def test_real_trials_time_every_frame_and_hit_every_pulse(data_folder, folder, n
     assert (np.diff(times) > 0).all()
     np.testing.assert_allclose(times[numbers], rises, atol=1e-9)
     np.testing.assert_allclose(times, exposures, atol=2e-3)
-    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     assert np.flatnonzero(arrays["quality"] == 0).tolist() == numbers.tolist()
     assert (arrays["quality"][-TAIL:] == 2).all()
     assert facts["method"] == "counts"
@@ -127,7 +127,7 @@ def test_real_sounds_on_the_pin_tell_which_pulse_the_first_frame_has(data_folder
     assert len(times) == exposures.size - 15
     later = numbers[numbers >= 15]
     np.testing.assert_allclose(times[later - 15], rises[numbers >= 15], atol=1e-9)
-    _, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    _, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     assert (facts["method"], facts["start"]) == ("pins", 15)
     pin_state = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]["pin_state"]
     assert pin_state["outcome"] == "PASS"

@@ -53,7 +53,7 @@ def published_off(folder: Path, truth: Truth) -> NDArray[np.float64]:
 
 
 def notes_of(folder: Path) -> tuple[dict[str, Any], str]:
-    _, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    _, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     return dict(facts), "; ".join(facts["notes"])
 
 

@@ -64,10 +64,10 @@ def test_a_session_runs_to_complete_with_times_checks_and_report(training, clien
     seen = truth.is_noted
     assert len(times) == truth.camera.n_frames
     assert np.abs(times - truth.camera.frame_times_s)[seen].max() <= TICK_S
-    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     assert facts["method"] == "pins"
     np.testing.assert_array_equal(arrays["quality"] == 0, seen)
-    with xr.open_zarr(folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+    with xr.open_zarr(folder / "ibl_dask" / "leftCamera-frames.zarr") as dataset:
         np.testing.assert_array_equal(dataset.time, times)
     checks = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]
     outcomes = {name: content["outcome"] for name, content in checks.items()}
@@ -197,7 +197,7 @@ def test_with_several_protocols_the_clock_is_named_in_plan_and_result(training):
     assert any("2 protocols" in note and "raw_task_data_00" in note for note in make_pipeline(folder).notes)
     assert run([folder]).exit_code == 0
     assert len(times_of(folder)) == truth.camera.n_frames
-    _, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    _, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     assert any("times are on that of raw_task_data_00" in note for note in facts["notes"])
 
 
@@ -252,7 +252,7 @@ def test_a_torn_last_trial_costs_nothing_but_its_pulses(training):
     trials_file(folder).write_text(trials_file(folder).read_text()[:-200])
     assert run([folder]).exit_code == 0
     assert len(times_of(folder)) == truth.camera.n_frames
-    _, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    _, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     assert any("cut off" in note for note in facts["notes"])
 
 

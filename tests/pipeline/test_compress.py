@@ -68,7 +68,7 @@ def test_a_session_is_compressed_timed_and_checked_in_one_run(raw_session, clien
         assert shown_numbers(mp4(raw_session, label)) == list(range(camera.n_frames))
         times = np.load(raw_session / "alf" / f"_ibl_{label}Camera.times.npy")
         np.testing.assert_allclose(times, camera.frame_times_s, atol=1 / 30_000)
-        record = json.loads((raw_session / "ibl_dask" / f"{label}Camera.compression.json").read_text())
+        record = json.loads((raw_session / "ibl_dask" / f"{label}Camera-compression.json").read_text())
         assert record["result"]["sha256"] == digest(mp4(raw_session, label))
         assert record["result"]["frames"] == record["source"]["frames"] == camera.n_frames
         assert record["psnr_db"]["lowest"] > 34

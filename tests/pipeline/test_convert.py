@@ -70,7 +70,7 @@ def names(session):
 
 
 def record(session, label="left"):
-    return json.loads((session / "ibl_dask" / f"{label}Camera.compression.json").read_text())
+    return json.loads((session / "ibl_dask" / f"{label}Camera-compression.json").read_text())
 
 
 def digest(path):
@@ -147,7 +147,7 @@ def test_the_task_is_called_as_in_the_field_s_scripts(session):
     assert not task.is_finished()
     assert task.run() == 0
     assert task.is_finished()
-    assert task.outputs[:2] == [mp4(session), session / "ibl_dask" / "leftCamera.compression.json"]
+    assert task.outputs[:2] == [mp4(session), session / "ibl_dask" / "leftCamera-compression.json"]
     assert {mp4(session), named_log(session)} <= set(task.outputs)
     assert task.assert_expected_outputs()[0]
     assert avi(session, "right").exists()
@@ -345,7 +345,7 @@ def test_an_mp4_whose_avi_is_gone_stays(session):
     assert run([session], **CONVERT).exit_code == 0
     for label in ("left", "right"):
         avi(session, label).unlink()
-    (session / "ibl_dask" / "leftCamera.compression.json").unlink()
+    (session / "ibl_dask" / "leftCamera-compression.json").unlink()
     before = on_disk(session / FOLDER)
     for overwrite in (False, True):
         result = run([session], overwrite=overwrite, **CONVERT)
@@ -456,7 +456,7 @@ def test_a_byte_that_changes_before_the_mp4_has_its_name_costs_the_mp4_alone(ses
     assert failure.kind == CorruptOutput.__name__
     assert "does not hold what the AVI does" in failure.message
     assert [name for name in names(session) if "left" in name] == [avi(session).name, log(session).name]
-    assert not (session / "ibl_dask" / "leftCamera.compression.json").exists()
+    assert not (session / "ibl_dask" / "leftCamera-compression.json").exists()
     assert is_converted(session, "right")
 
 

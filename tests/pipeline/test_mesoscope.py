@@ -54,7 +54,7 @@ def test_left_right_and_belly_get_their_true_times_checks_and_report(mesoscope, 
     record = json.loads((folder / "ibl_dask" / "qc.json").read_text())
     for label in ("left", "right", "belly"):
         assert off_by(folder, truth, label) <= SAMPLE_S
-        _, facts = load_timing(folder / "ibl_dask" / f"{label}Camera.timing.npz")
+        _, facts = load_timing(folder / "ibl_dask" / f"{label}Camera-timing.npz")
         assert facts["method"] == "pins"
         assert facts["n_dropped"] == truth.cameras[label].n_dropped
         checks = record["cameras"][label]["checks"]
@@ -62,7 +62,7 @@ def test_left_right_and_belly_get_their_true_times_checks_and_report(mesoscope, 
             assert checks[name]["outcome"] == "PASS", checks[name]
     assert record["extended_qc"]["_videoBelly_timestamps"] == "PASS"
     assert "belly" in (folder / "ibl_dask" / "report.html").read_text()
-    assert (folder / "ibl_dask" / "bellyCamera.frames.zarr").is_dir()
+    assert (folder / "ibl_dask" / "bellyCamera-frames.zarr").is_dir()
 
 
 def test_the_meta_file_of_the_daq_says_which_line_is_where(mesoscope):

@@ -127,7 +127,7 @@ def test_times_that_would_change_become_a_revision_and_the_old_ones_stay(session
     (revision,) = session_folder.glob("alf/#*#/_ibl_leftCamera.times.npy")
     np.testing.assert_array_equal(np.load(path), old)
     np.testing.assert_allclose(np.load(revision), old + 10)
-    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera-frames.zarr") as dataset:
         np.testing.assert_allclose(dataset.time, old + 10)
     assert run([session_folder]).exit_code == 0
     assert len(list(session_folder.glob("alf/#*#/_ibl_leftCamera.times.npy"))) == 1
@@ -227,7 +227,7 @@ def test_a_camera_without_times_is_measured_all_the_same(session_folder):
     path.write_bytes(b"")
     result = run([session_folder])
     assert result.exit_code == 1
-    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera-frames.zarr") as dataset:
         assert np.isfinite(dataset.brightness).all()
         assert "time" not in dataset.coords
     qc = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
@@ -258,7 +258,7 @@ def test_times_that_come_later_reach_the_per_frame_store(session_folder):
     again = run([session_folder])
     assert again.exit_code == 0
     assert not passes(again.sessions[0], "done")
-    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+    with xr.open_zarr(session_folder / "ibl_dask" / "leftCamera-frames.zarr") as dataset:
         times = np.load(session_folder / "alf" / "_ibl_leftCamera.times.npy")
         np.testing.assert_array_equal(dataset.time, times)
 

@@ -52,7 +52,7 @@ def test_another_recording_is_read_anew(recorded, data_folder):
     pytest.importorskip("spikeglx", reason="needs the field's library: pip install 'ibl_dask[spikeglx]'")
     (before,), _ = ibd.VideoSyncQcNidq(recorded, cameras="left").extract_camera()
     sync = recorded / "raw_ephys_data"
-    with np.load(recorded / "ibl_dask" / "sync.fronts.npz") as kept:
+    with np.load(recorded / "ibl_dask" / "sync-fronts.npz") as kept:
         times, channels, polarities = kept["times"], kept["channels"], kept["polarities"]
     write_recording(sync, times + 1, channels, polarities, data_folder / "nidq" / "sample3B_g0_t0.nidq.meta")
     (after,), _ = ibd.VideoSyncQcNidq(recorded, cameras="left", overwrite=True).extract_camera()
@@ -66,7 +66,7 @@ def test_extracted_fronts_take_precedence(session_folder, data_folder):
     task = ibd.VideoSyncQcNidq(session_folder, cameras="body")
     (times,), _ = task.extract_camera()
     assert np.abs(times - Truth.read(session_folder).cameras["body"].frame_times_s).max() <= SAMPLE_S
-    assert not (session_folder / "ibl_dask" / "sync.fronts.npz").exists()
+    assert not (session_folder / "ibl_dask" / "sync-fronts.npz").exists()
 
 
 def test_without_the_library_both_ways_out_are_named_once_and_the_videos_are_measured(recorded, monkeypatch):

@@ -80,7 +80,7 @@ def frames_off(folder, truth, label="left"):
 
 
 def timing_of(folder, label="left"):
-    return load_timing(folder / "ibl_dask" / f"{label}Camera.timing.npz")
+    return load_timing(folder / "ibl_dask" / f"{label}Camera-timing.npz")
 
 
 def check_of(folder, label="left"):
@@ -131,7 +131,7 @@ def test_the_store_has_the_times_that_are_published(repaired):
     import xarray as xr
 
     folder, _ = repaired
-    with xr.open_zarr(folder / "ibl_dask" / "leftCamera.frames.zarr") as dataset:
+    with xr.open_zarr(folder / "ibl_dask" / "leftCamera-frames.zarr") as dataset:
         np.testing.assert_array_equal(dataset.time, np.load(folder / "alf" / "_ibl_leftCamera.times.npy"))
         np.testing.assert_array_equal(dataset.time_quality, timing_of(folder)[0]["quality"])
 
@@ -158,7 +158,7 @@ def test_a_run_stopped_after_any_step_ends_the_same_when_run_again(session, repa
     assert outputs(session) == outputs(repaired[0])
 
 
-@pytest.mark.parametrize("name", ["leftCamera.pulse_times.npz", "done/wheel-left.json", "leftCamera.timing.npz"])
+@pytest.mark.parametrize("name", ["leftCamera-pulse_times.npz", "done/wheel-left.json", "leftCamera-timing.npz"])
 def test_what_is_lost_of_the_times_is_made_again(repaired, tmp_path, name):
     folder = tmp_path / SESSION
     shutil.copytree(repaired[0], folder, copy_function=shutil.copy2)
@@ -252,7 +252,7 @@ def test_times_without_pixels_never_undo_what_the_wheel_corrected(session, repai
     assert [path.name for path in files] == ["_ibl_leftCamera.times.npy"]
     off = (times[0] - Truth.read(session).cameras["left"].frame_times_s) * 60
     assert np.median(off) == pytest.approx(30, abs=0.1)
-    assert not (session / "ibl_dask" / "leftCamera.frames.zarr").exists()
+    assert not (session / "ibl_dask" / "leftCamera-frames.zarr").exists()
     assert run([session], overwrite=True).exit_code == 0
     before = outputs(session)
     corrected, _ = ibd.VideoSyncQcNidq(session, cameras=("left",)).extract_camera()

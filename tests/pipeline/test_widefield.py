@@ -61,7 +61,7 @@ def test_a_session_runs_to_complete_with_the_true_times(widefield, client):
     assert of_videos(result.sessions[0].tasks) == dict.fromkeys(expected, "Complete")
     for label, camera in truth.cameras.items():
         assert off_by(folder, truth, label) <= SAMPLE_S
-        _, facts = load_timing(folder / "ibl_dask" / f"{label}Camera.timing.npz")
+        _, facts = load_timing(folder / "ibl_dask" / f"{label}Camera-timing.npz")
         assert facts["n_dropped"] == camera.n_dropped
         assert (facts["n_surplus_start"], facts["n_surplus_end"]) == (camera.n_surplus_start, camera.n_surplus_end)
         checks = checks_of(folder, label)

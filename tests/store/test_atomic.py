@@ -102,7 +102,7 @@ def test_two_writers_of_one_file_are_harmless(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize("name", ["_ibl_leftCamera.times.npy", "leftCamera.frames.zarr", "a.b.c", "000-100.npz"])
+@pytest.mark.parametrize("name", ["_ibl_leftCamera.times.npy", "leftCamera-frames.zarr", "a.b.c", "000-100.npz"])
 def test_temporary_names_match_no_alf_pattern_and_are_never_used_twice(tmp_path: Path, name: str) -> None:
     made = {temporary_name(tmp_path / name) for _ in range(100)}
     assert len(made) == 100

@@ -44,7 +44,7 @@ def store(n: int = N, offset: float = 0.0) -> FramesStore:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "ibl_dask" / "leftCamera.frames.zarr"
+    path = tmp_path / "ibl_dask" / "leftCamera-frames.zarr"
     write_frames(path, store(), "SW_001/2023-05-01/001", "left")
     return path
 

@@ -94,7 +94,7 @@ def test_a_video_made_here_is_listed_with_its_sum_and_where_results_are(tmp_path
         f"{FOLDER}/left_cam_20220804_00000000.avi",
         f"{FOLDER}/left_cam_20220804_00000000.camlog",
     ]
-    record = json.loads((made / "ibl_dask" / "leftCamera.compression.json").read_text())
+    record = json.loads((made / "ibl_dask" / "leftCamera-compression.json").read_text())
     sums = [entry.get("sha256") for entry in registered(made)["files"]]
     assert sums == [None, record["result"]["sha256"], None, None]
 

@@ -34,7 +34,7 @@ def test_extract_camera_gives_times_without_looking_at_a_pixel(session_folder):
     times, files = ibd.VideoSyncQcNidq(session_folder, cameras=("left", "body")).extract_camera(save=True)
     assert [path.name for path in files] == ["_ibl_leftCamera.times.npy", "_ibl_bodyCamera.times.npy"]
     np.testing.assert_allclose(times[0], Truth.read(session_folder).cameras["left"].frame_times_s, atol=1 / 30_000)
-    assert not (session_folder / "ibl_dask" / "leftCamera.frames.zarr").exists()
+    assert not (session_folder / "ibl_dask" / "leftCamera-frames.zarr").exists()
 
 
 def test_run_qc_gives_the_checks_of_each_camera(session_folder):

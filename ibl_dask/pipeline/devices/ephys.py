@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibl_dask.model.description import ExperimentDescription, Problem
+from ibl_dask.model.places import below
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.text import read_text
 from ibl_dask.pipeline.devices.catalogue import field_task
 from ibl_dask.pipeline.devices.sync import Clock
 
@@ -57,7 +59,7 @@ def read_probe(name: str, header: Path) -> Probe:
     OSError, UnicodeDecodeError
         If the file cannot be read.
     """
-    lines = (line.partition("=") for line in header.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition("=") for line in read_text(header).splitlines())
     said = {key.replace("~", ""): value for key, _, value in lines}
     number = said.get("imDatPrb_type", "")
     kind = "3A" if "typeEnabled" in said else _KINDS.get(int(number) if number.isdigit() else -1, "unknown")
@@ -112,8 +114,9 @@ def _find_probe(name: str, body: object, session: Path) -> Probe | Problem:
     if not isinstance(collection, str):
         return Problem(f"neuropixel.{name}", "it does not say in which collection its files are")
     # Folders that end in a letter more hold the parts of one recording.
-    folders = sorted(path for path in session.glob(collection + "*") if path.is_dir())
-    headers = sorted(folders[0].rglob("*.ap*.meta")) if folders else []
+    place = below(session, collection)
+    folders = sorted(path for path in place.parent.glob(f"{place.name}*") if path.is_dir())
+    headers = sorted(folders[0].rglob("[!.]*.ap*.meta")) if folders else []
     if not headers:
         return Problem(f"neuropixel.{name}", f"no header *.ap.meta in {collection} says what kind of probe it is")
     try:

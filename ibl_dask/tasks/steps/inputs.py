@@ -188,12 +188,7 @@ def must_extract(workspace: Workspace, sync: SyncFiles) -> bool:
 def extract_sync(*, records: Records, workspace: Workspace, sync: SyncFiles) -> Facts:
     """Read the fronts of the main clock from its recording, once for all cameras, and keep them."""
     fronts = read_fronts(workspace, sync)
-    return {"fronts": int(fronts.times_s.size), "outputs": [str(fronts_file(workspace))]}
-
-
-def fronts_file(workspace: Workspace) -> Path:
-    """Return where fronts are kept that were read from a recording."""
-    return workspace.fronts_file
+    return {"fronts": int(fronts.times_s.size), "outputs": [str(workspace.fronts_file)]}
 
 
 def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:
@@ -222,7 +217,7 @@ def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:
             "channels": kept.channels.astype(np.uint8),
             "polarities": kept.polarities,
         }
-        arrays.write_arrays(fronts_file(workspace), "sync-fronts", FRONTS_VERSION, content, identity)
+        arrays.write_arrays(workspace.fronts_file, "sync-fronts", FRONTS_VERSION, content, identity)
     return kept
 
 
@@ -250,7 +245,7 @@ def recording_identity(paths: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
 def _kept_fronts(workspace: Workspace, identity: Mapping[str, Any]) -> Sync | None:
     """Return the fronts that were read from this recording before; None where there are none."""
     try:
-        content, facts = arrays.read_arrays(fronts_file(workspace), "sync-fronts", FRONTS_VERSION)
+        content, facts = arrays.read_arrays(workspace.fronts_file, "sync-fronts", FRONTS_VERSION)
     except (FileNotFoundError, CorruptOutput, FormatTooNew):
         return None
     if facts != dict(identity):
