@@ -15,6 +15,8 @@ from ibl_dask.cli.report import write_reports
 from ibl_dask.cli.run import say_how_it_went
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
+from ibl_dask.store.frames import read_frames, write_frames
+from ibl_dask.store.workspace import Workspace
 
 SESSION = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
 LABELS = ("left", "right", "body")
@@ -237,7 +239,7 @@ def test_numbers_of_a_video_that_was_replaced_since_are_named_as_such(finished):
 
 def test_what_cannot_be_read_is_named_and_costs_nothing_else(finished):
     (finished / "alf" / "_ibl_leftCamera.times.npy").write_bytes(b"\x93NUMPY")
-    shutil.rmtree(finished / "ibl_dask" / "rightCamera.frames.zarr" / "brightness")
+    shutil.rmtree(Workspace(ibd.Session(finished), finished / "work").frames_store("right") / "brightness")
     assert write_reports([str(finished)], None, None) == 0
     sections = {label: next(p for p in said(page(finished)) if f"{label} camera</span>" in p) for label in LABELS}
     assert "its times are not shown" in sections["left"]
@@ -333,9 +335,6 @@ def test_values_of_an_older_record_of_checks_get_the_names_of_what_they_are(fini
 
 
 def test_a_camera_of_one_brightness_is_reported(finished):
-    from ibl_dask.store.frames import read_frames, write_frames
-    from ibl_dask.store.workspace import Workspace
-
     space = Workspace(ibd.Session(finished), finished / "work")
     for label, value in (("left", 93.0), ("right", 0.0), ("body", np.nan)):
         store = read_frames(space.frames_store(label))
@@ -353,16 +352,14 @@ def test_numbers_in_the_record_are_those_of_the_files(finished):
     import cv2
     import zarr
 
-    def arrays(name):
-        with np.load(finished / "ibl_dask" / name) as content:
-            return {key: content[key] for key in content.files}
-
+    space = Workspace(ibd.Session(finished), finished / "work")
     for label in LABELS:
         record = checks(finished)["cameras"][label]["checks"]
         values = {name: check["values"] for name, check in record.items()}
         times = np.load(finished / "alf" / f"_ibl_{label}Camera.times.npy")
-        timing = arrays(f"{label}Camera.timing.npz")
-        frames = zarr.open_group(finished / "ibl_dask" / f"{label}Camera.frames.zarr", mode="r")
+        with np.load(space.timing_file(label)) as content:
+            timing = {key: content[key] for key in content.files}
+        frames = zarr.open_group(space.frames_store(label), mode="r")
         luma = frames["brightness"][...]
         video = cv2.VideoCapture(str(finished / "raw_video_data" / f"_iblrig_{label}Camera.raw.mp4"))
         n = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
