@@ -232,7 +232,7 @@ def check_camera_movement(evidence: CameraEvidence) -> CheckResult | str:
     open field, 2.5 on one that fills the picture and runs. FAIL from 10 % on, where `position` says that a camera is
     not well placed. With eight pictures a session, a camera that is moved and moved back within minutes is not seen.
     """
-    if evidence.thumbnails is None or evidence.thumbnail_frames is None:
+    if evidence.thumbnails is None or evidence.thumbnail_frames is None or not evidence.thumbnails.size:
         return _UNSEEN
     shown = evidence.thumbnails.reshape(len(evidence.thumbnails), -1).std(axis=1) >= 1
     pictures, frames = evidence.thumbnails[shown], evidence.thumbnail_frames[shown]
@@ -242,20 +242,20 @@ def check_camera_movement(evidence: CameraEvidence) -> CheckResult | str:
     if found is None:
         return "the pictures are too unlike each other to be laid over each other"
     (dx, dy), split = found
-    scale = evidence.width / pictures.shape[2]
-    dx_percent, dy_percent = 100 * dx * scale / evidence.width, 100 * dy * scale / evidence.height
+    dx, dy = dx * evidence.width / pictures.shape[2], dy * evidence.height / pictures.shape[1]
+    dx_percent, dy_percent = 100 * dx / evidence.width, 100 * dy / evidence.height
     largest = max(abs(dx_percent), abs(dy_percent))
     face = _face_shift(evidence.face)
     beside = "" if face is None else f"; the face by {face[0]:+z.0f}, {face[1]:+z.0f} px from first to last third"
     return CheckResult(
         "camera_movement",
         Outcome.PASS if largest < MOVED_PERCENT[0] else Outcome.WARNING if largest < MOVED_PERCENT[1] else Outcome.FAIL,
-        measured=f"the picture moves by {dx * scale:+z.1f}, {dy * scale:+z.1f} px at most, between frames "
+        measured=f"the picture moves by {dx:+z.1f}, {dy:+z.1f} px at most, between frames "
         f"{frames[split - 1]:,} and {frames[split]:,}{beside}",
         threshold="under {} % of width and height (WARNING {} %)".format(*MOVED_PERCENT),
         values={
-            "shift_x_px": dx * scale,
-            "shift_y_px": dy * scale,
+            "shift_x_px": dx,
+            "shift_y_px": dy,
             "shift_x_percent": dx_percent,
             "shift_y_percent": dy_percent,
             "last_frame_before": int(frames[split - 1]),

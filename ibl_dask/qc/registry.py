@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+import numpy as np
+
 from ibl_dask.errors import UsageError
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
@@ -61,7 +63,8 @@ def run_checks(
 
 def _run(name: str, evidence: CameraEvidence) -> CheckResult:
     try:
-        with contained(f"the check {name}"):
+        # What is no number, or too large for one, is for the check to judge.
+        with contained(f"the check {name}"), np.errstate(all="ignore"):
             result = _CHECKS[name](evidence)
     except Exception as error:  # noqa: BLE001  # one check, perhaps of a lab's own, must not take the others with it
         return CheckResult(name, Outcome.CRITICAL, message=f"the check itself failed: {type(error).__name__}: {error}")

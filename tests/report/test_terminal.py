@@ -105,3 +105,38 @@ def test_what_a_doctor_found_is_counted_and_each_problem_says_what_to_do():
     assert "it is [red]" in text
     assert "→ leave it out" in text
     assert "site: all well" in show(doctor_table([good], "site"))
+
+
+def with_checks(*outcomes, **changes):
+    return {**GOOD, "qc": dict(zip(("left", "right", "body"), outcomes, strict=False)), **changes}
+
+
+@pytest.mark.parametrize(
+    ("rows", "title"),
+    [
+        ([with_checks("PASS", "PASS")], "1 session, all well"),
+        ([with_checks("PASS", "NOT_SET")], "1 session, all well"),
+        ([with_checks("PASS", "WARNING")], "1 session, checks WARNING"),
+        ([with_checks("FAIL", "WARNING")], "1 session, checks FAIL"),
+        ([with_checks("CRITICAL", failures=["x"])], "1 session, 1 failed, checks CRITICAL"),
+        ([with_checks("PASS"), with_checks("WARNING")], "2 sessions, checks WARNING in 1"),
+        ([with_checks("PASS"), BAD], "2 sessions, 1 failed, checks CRITICAL in 1"),
+        (
+            [with_checks("WARNING"), with_checks("FAIL", "WARNING"), with_checks("FAIL"), GOOD],
+            "4 sessions, checks FAIL in 2, checks WARNING in 1",
+        ),
+        ([{"session": "x", "state": "not started"}, GOOD], "2 sessions, 1 not started"),
+        ([{**GOOD, "tasks": {"VideoCompress": "Incomplete"}}], "1 session, 1 failed"),
+        ([{**GOOD, "tasks": {"DLC": "Waiting"}, "excused": ["DLC"]}], "1 session, all well"),
+    ],
+)
+def test_all_is_well_only_where_every_session_ended_and_no_check_is_worse_than_pass(rows, title):
+    first = show(outcome_table(rows)).splitlines()[0].strip()
+    assert first == title
+
+
+def test_sessions_whose_checks_are_worst_come_first_among_those_that_ended():
+    rows = [with_checks(outcome, session=outcome.lower()) for outcome in ("PASS", "WARNING", "CRITICAL", "FAIL")]
+    text = show(outcome_table(rows))
+    places = [text.index(f" {word} ") for word in ("critical", "fail", "warning", "pass")]
+    assert places == sorted(places)

@@ -15,6 +15,8 @@ from ibl_dask.cli.report import write_reports
 from ibl_dask.cli.run import say_how_it_went
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
+from ibl_dask.store.frames import read_frames, write_frames
+from ibl_dask.store.workspace import Workspace
 
 SESSION = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
 LABELS = ("left", "right", "body")
@@ -237,7 +239,7 @@ def test_numbers_of_a_video_that_was_replaced_since_are_named_as_such(finished):
 
 def test_what_cannot_be_read_is_named_and_costs_nothing_else(finished):
     (finished / "alf" / "_ibl_leftCamera.times.npy").write_bytes(b"\x93NUMPY")
-    shutil.rmtree(finished / "ibl_dask" / "rightCamera.frames.zarr" / "brightness")
+    shutil.rmtree(Workspace(ibd.Session(finished), finished / "work").frames_store("right") / "brightness")
     assert write_reports([str(finished)], None, None) == 0
     sections = {label: next(p for p in said(page(finished)) if f"{label} camera</span>" in p) for label in LABELS}
     assert "its times are not shown" in sections["left"]
@@ -333,9 +335,6 @@ def test_values_of_an_older_record_of_checks_get_the_names_of_what_they_are(fini
 
 
 def test_a_camera_of_one_brightness_is_reported(finished):
-    from ibl_dask.store.frames import read_frames, write_frames
-    from ibl_dask.store.workspace import Workspace
-
     space = Workspace(ibd.Session(finished), finished / "work")
     for label, value in (("left", 93.0), ("right", 0.0), ("body", np.nan)):
         store = read_frames(space.frames_store(label))
@@ -347,3 +346,51 @@ def test_a_camera_of_one_brightness_is_reported(finished):
     assert write_reports([str(finished)], None, None) == 0
     assert "Not drawn" not in page(finished)
     assert page(finished).count("<svg") >= len(LABELS)
+
+
+def test_numbers_in_the_record_are_those_of_the_files(finished):
+    import cv2
+    import zarr
+
+    space = Workspace(ibd.Session(finished), finished / "work")
+    for label in LABELS:
+        record = checks(finished)["cameras"][label]["checks"]
+        values = {name: check["values"] for name, check in record.items()}
+        times = np.load(finished / "alf" / f"_ibl_{label}Camera.times.npy")
+        with np.load(space.timing_file(label)) as content:
+            timing = {key: content[key] for key in content.files}
+        frames = zarr.open_group(space.frames_store(label), mode="r")
+        luma = frames["brightness"][...]
+        video = cv2.VideoCapture(str(finished / "raw_video_data" / f"_iblrig_{label}Camera.raw.mp4"))
+        n = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        size = [int(video.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)]
+        assert n == len(times) == len(luma)
+        assert values["timestamps"] == {
+            "n_times": n,
+            "n_frames": n,
+            "n_not_measured": int((timing["quality"] > 0).sum()),
+        }
+        assert values["camera_times"] == {"n_camera_times": n, "n_frames": n}
+        assert [values["resolution"]["width_px"], values["resolution"]["height_px"]] == size
+        assert values["file_headers"]["header_hz"] == pytest.approx(video.get(cv2.CAP_PROP_FPS), rel=1e-3)
+        assert values["framerate"]["median_rate_hz"] == pytest.approx(1 / np.median(np.diff(times)))
+        assert values["framerate"]["mean_rate_hz"] == pytest.approx((n - 1) / (times[-1] - times[0]))
+        assert values["frame_intervals"]["longest_s"] == pytest.approx(np.diff(times).max())
+        assert values["pulse_residuals"]["n_matched"] == len(timing["residuals_s"])
+        assert values["pulse_residuals"]["median_residual_s"] == pytest.approx(np.median(timing["residuals_s"]))
+        assert values["decoding"]["n_undecoded"] == int(frames["decode_error"][...].sum()) == 0
+        assert values["black_frames"]["n_black"] == int((luma <= 20).sum())
+        assert values["flicker"]["largest_jump_luma"] == pytest.approx(float(np.abs(np.diff(luma)).max()))
+        sampled = frames["sample_brightness"][...]
+        assert values["brightness"]["lowest"] == pytest.approx(float(sampled.min()))
+        assert values["brightness"]["n_samples"] == 100
+
+
+def test_pins_without_a_clock_are_no_times_of_the_camera(finished):
+    """The body camera keeps pins and counter; the file of its clock is gone."""
+    (finished / "raw_video_data" / "_iblrig_bodyCamera.timestamps.ssv").unlink()
+    run([finished], tasks=["VideoSyncQC_nidq"])
+    found = checks(finished)["cameras"]["body"]["checks"]
+    assert found["camera_times"]["outcome"] == "NOT_SET"
+    assert "no clock" in found["camera_times"]["message"]
+    assert found["pin_state"]["values"]["size_difference"] == 0
