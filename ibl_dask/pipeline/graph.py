@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import dask
 
+from ibl_dask.deploy.queue import ask_job
+from ibl_dask.errors import SessionLocked
+from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Key, Step, StepRecord
-from ibl_dask.tasks.walk import in_order, run_step
+from ibl_dask.store.lock import LOCK_NAME, sharing
+from ibl_dask.tasks.walk import describe, in_order, run_step
 
 MOST_CHUNKS = 1_000_000
 """More than any camera has."""
@@ -25,6 +31,7 @@ def delayed_step(
     priority: int = 0,
     trial: int = 1,
     asked: Mapping[str, float] | None = None,
+    group: str = "",
 ) -> Any:
     """Return a Delayed that computes to the step's record.
 
@@ -42,11 +49,14 @@ def delayed_step(
         Enters the key from the second on: Dask would answer with the failure of the first.
     asked
         Resources to ask workers for, where they offer less than the step would like.
+    group
+        Hexadecimal digits of a graph that no driver runs: each of its steps holds the session together with the others
+        while it runs. Empty where a driver holds it.
     """
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
     with dask.annotate(resources=resources, priority=order, retries=RETRIES):
-        node = dask.delayed(partial(_run, step, root), name=step.key[0], pure=False)
+        node = dask.delayed(partial(_run, step, root, group), name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
         key = step.key if trial == 1 else (name, session, f"{mark}-{trial}", chunk)
         return node(list(records), dask_key_name=key)
@@ -65,14 +75,21 @@ def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mappin
         Records of steps that ran already.
     """
     nodes: dict[Key, Any] = {}
+    group = token_hex(8)
     for step in in_order(step for steps in tasks.values() for step in steps):
         records = [nodes[need] if need in nodes else known[need] for need in step.needs]
-        nodes[step.key] = delayed_step(step, records, root)
+        nodes[step.key] = delayed_step(step, records, root, group=group)
     return {
         name: dask.delayed(list, name=name, pure=False)([nodes[step.key] for step in steps])
         for name, steps in tasks.items()
     }
 
 
-def _run(step: Step, root: Path, records: list[StepRecord]) -> StepRecord:
-    return run_step(step, records, root)
+def _run(step: Step, root: Path, group: str, records: list[StepRecord]) -> StepRecord:
+    if not group:
+        return run_step(step, records, root)
+    try:
+        with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job):
+            return run_step(step, records, root)
+    except SessionLocked as error:
+        return StepRecord(step.key, "failed", failure=describe(error), started_s=time.time())

@@ -5,14 +5,16 @@ Names and calling convention follow the field's pipelines, so that scripts and l
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ibl_dask.errors import MissingFile, TaskFailed, UsageError
+from ibl_dask.deploy.queue import ask_job
+from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed, UsageError
 from ibl_dask.model.description import LABELS, Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
@@ -20,6 +22,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.expected import Found, find_files
+from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.steps.method import has_method, in_place_obstacle, method_step, read_log, review_method
@@ -249,6 +252,8 @@ class Task:
     def run(self, **kwargs: Any) -> int:  # what a subclass' `_run` takes
         """Run every step in this process; return the status code: 0 done, -1 error, -2 try again, -3 incomplete.
 
+        The session is held meanwhile. Where another run holds it, nothing is done, and the status is -2.
+
         Parameters
         ----------
         kwargs
@@ -262,8 +267,12 @@ class Task:
         obstacle = self.obstacle()
         if obstacle is None:
             self.workspace.check_writable()
-            records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
-            walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
+            try:
+                with self.holding():
+                    records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
+                    walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
+            except SessionLocked as error:
+                obstacle = describe(error)
         self.time_elapsed_secs = time.perf_counter() - clock
         self.conclude(obstacle=obstacle)
         if self.on_error == "raise" and self.state is Status.ERRORED:
@@ -274,6 +283,18 @@ class Task:
                 do="read the task's log",
             )
         return self.state.code
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold the session, unless whoever runs this task does so already.
+
+        Raises
+        ------
+        SessionLocked
+            If another run holds it.
+        """
+        with holding_unless_held(self.session.own / LOCK_NAME, ask_job):
+            yield
 
     def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""

@@ -15,9 +15,7 @@ from program import NAMESPACE, needs_namespaces
 from ibl_dask.store.holder import STALE_S, UNWRITTEN_S, WATCHED_S, Evidence, judge_lock
 from ibl_dask.store.processes import Process, find_start, judge, state_of, this_process
 
-HOSTS = st.sampled_from(
-    ["node017", "login-2.site.org", "größe", "a-1-2-3-4-5", "a-0123456789ab-4-5-6", "-", "x\ny"]
-)
+HOSTS = st.sampled_from(["node017", "login-2.site.org", "größe", "a-1-2-3-4-5", "a-0123456789ab-4-5-6", "-", "x\ny"])
 BOOTS = st.sampled_from(["", "0123456789ab", "ffffffffffff"])
 PROCESSES = st.builds(Process, HOSTS, st.integers(1, 2**22), BOOTS, st.integers(0, 2**32 - 1), st.integers(0, 2**40))
 STARTS = st.none() | st.integers(0, 2**40)
