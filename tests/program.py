@@ -6,6 +6,8 @@ import stat
 import subprocess
 import sys
 
+import pytest
+
 PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
 
 _GIVE_UP = """
@@ -17,6 +19,20 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 WITHOUT_POWERS = [sys.executable, "-I", "-S", "-c", _GIVE_UP]
 """Prefix of a command that permission bits shall hold back: root loses the power to pass over them."""
+
+
+NAMESPACE = ["unshare", "--pid", "--fork", "--mount-proc"]
+"""Prefix of a command that sees no process but its own, as in a container."""
+
+
+def _may_unshare():
+    try:
+        return subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+needs_namespaces = pytest.mark.skipif(not _may_unshare(), reason="namespaces of processes may not be made here")
 
 
 def environment(**more):

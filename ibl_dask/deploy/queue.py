@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import getpass
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ibl_dask.deploy.profile import Scheduler
+from ibl_dask.store.holder import JobState
 
 ANSWER_S = 30.0
 """How long a batch command may take, s."""
@@ -41,6 +44,24 @@ REQUEUED = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
 seen, and another might only stand behind it."""
 NEVER = frozenset({"BadConstraints"})
 """Reasons why a job waits that say it will never start."""
+ASK_S = 10.0
+"""How long the batch system may take to say what became of one job, s."""
+_ALIVE = frozenset({"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT"})
+_SUSPENDED = frozenset({"SUSPENDED", "STOPPED"})
+_GONE = REQUEUED | {
+    *(
+        "COMPLETED",
+        "CANCELLED",
+        "FAILED",
+        "TIMEOUT",
+        "NODE_FAIL",
+        "OUT_OF_MEMORY",
+        "BOOT_FAIL",
+        "DEADLINE",
+        "PREEMPTED",
+    ),
+    *("REVOKED", "REQUEUE_FED"),
+}
 ENDING = frozenset({"COMPLETING", "CANCELLED", "E"})
 """States of jobs that are on their way out."""
 
@@ -72,6 +93,71 @@ async def call(command: list[str]) -> tuple[int, str, str]:
         await process.wait()
         return 124, "", f"{command[0]} did not answer for {ANSWER_S:g} s"
     return process.returncode or 0, out.decode(errors="replace"), err.decode(errors="replace")
+
+
+def ask_job(number: str) -> JobState:
+    """Ask the batch system what became of a job, of whichever user; see `ibl_dask.store.holder.Evidence`.
+
+    Parameters
+    ----------
+    number : str
+        Its number, as the job itself knows it from its environment.
+    """
+    digits = re.match(r"\d+", number)
+    if digits is None:
+        return "unknown"
+    if number.isdigit() and shutil.which("squeue"):
+        told = _ask("squeue", "--noheader", "--states=all", "--format=%T", f"--jobs={number}")
+        return "unknown" if told is None else read_squeue_answer(*told)
+    if shutil.which("qstat"):
+        told = _ask("qstat", number)
+        return "unknown" if told is None else read_qstat_answer(digits.group(), *told)
+    return "unknown"
+
+
+def _ask(*command: str) -> tuple[int, str, str] | None:
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ASK_S,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.returncode, done.stdout, done.stderr
+
+
+def read_squeue_answer(code: int, out: str, err: str) -> JobState:
+    """Return what `squeue` says of one job.
+
+    >>> read_squeue_answer(0, "SUSPENDED", ""), read_squeue_answer(1, "", "slurm_load_jobs error: Invalid job id specified")
+    ('suspended', 'ended')
+    """
+    if code != 0:
+        return "ended" if "Invalid job id" in err else "unknown"
+    words = out.split()
+    if not words or words[0] in _GONE:
+        return "ended"
+    return "suspended" if words[0] in _SUSPENDED else "running" if words[0] in _ALIVE else "unknown"
+
+
+def read_qstat_answer(number: str, code: int, out: str, err: str) -> JobState:
+    """Return what `qstat` says of one job.
+
+    >>> read_qstat_answer("7", 153, "", "qstat: Unknown Job Id 7.head")
+    'ended'
+    """
+    if code != 0:
+        is_known = re.search(r"unknown job|has finished|invalid job id", err, re.IGNORECASE) is None
+        return "unknown" if is_known else "ended"
+    job = parse_qstat(out).get(number)
+    if job is None or job.state in ("Q", "H", "W"):  # what was taken back into the queue does not run
+        return "ended"
+    return "suspended" if job.state in ("S", "U") else "running"
 
 
 async def leave_out(job_id: str, nodes: str) -> None:

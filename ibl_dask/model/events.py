@@ -30,6 +30,18 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionPutOff:
+    """A session cannot start yet: it was put last, and is tried again."""
+
+    session: str
+    """Session folder."""
+    reason: str
+    """Why."""
+    time_s: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionPlanned:
     """The steps of a session are known, or some more of them."""
 
@@ -96,16 +108,20 @@ class RunFinished:
     n_success: int
     """Sessions without anything left to do or to mend."""
     n_failed: int
-    """The others."""
+    """Sessions that ended with something left to do or to mend."""
     seconds: float
     """How long it took."""
     time_s: float
     """Unix time."""
     interrupted: bool = field(default=False)
     """Whether somebody stopped it."""
+    n_interrupted: int = 0
+    """Sessions that had begun and did not come to their end."""
+    n_not_started: int = 0
+    """Sessions that had not begun."""
 
 
-Event = RunStarted | SessionPlanned | StepFinished | TaskFinished | SessionFinished | RunFinished
+Event = RunStarted | SessionPutOff | SessionPlanned | StepFinished | TaskFinished | SessionFinished | RunFinished
 
 
 def to_json(event: Event) -> dict[str, Any]:

@@ -151,6 +151,9 @@ class Step:
     """What it occupies."""
     chunk: int = 0
     """Number of the chunk; 0 where the step is not split."""
+    lease: str = ""
+    """Token of the lock under which it was given out: it does not start once another run holds the session. Empty where
+    nobody looks at that."""
 
     @property
     def key(self) -> Key:

@@ -65,6 +65,15 @@ class Executor(Protocol):
     def completed(self) -> Iterator[StepRecord]:
         """Yield records until nothing is outstanding; more steps may be submitted between two of them."""
 
+    def drop(self, session: str) -> list[Key]:
+        """Forget the steps of a session that wait, and return their keys; those that run are handed back all the same.
+
+        Parameters
+        ----------
+        session : str
+            Reference of the session.
+        """
+
     def cancel(self) -> None:
         """Drop what has not started."""
 
@@ -103,6 +112,11 @@ class InProcess:
             record = run_step(step, [self._records[need] for need in step.needs], root)
             self._records[step.key] = record
             yield record
+
+    def drop(self, session: str) -> list[Key]:
+        dropped = [step.key for _, _, step, _ in self._queue if step.session == session]
+        self._queue = [entry for entry in self._queue if entry[2].session != session]
+        return dropped
 
     def cancel(self) -> None:
         self._queue.clear()
@@ -404,6 +418,11 @@ class OnCluster:
                 self._fail(turn, cut.message)
             else:
                 turn.verdict = cut.message
+
+    def drop(self, session: str) -> list[Key]:
+        doubtful = [turn for turn in self._doubtful if turn.step.session == session]
+        self._doubtful = [turn for turn in self._doubtful if turn.step.session != session]
+        return [*self._waiting.drop(session), *(turn.step.key for turn in doubtful)]
 
     def cancel(self) -> None:
         if self._running:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import dask
 
 from ibl_dask.deploy.gpu import node_name
+from ibl_dask.deploy.queue import ask_job
+from ibl_dask.errors import SessionLocked
+from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.apart import Death, loaded_and_run, run_apart
 from ibl_dask.pipeline.sight import Unseen, what_is_missing
-from ibl_dask.tasks.walk import in_order
+from ibl_dask.store.lock import LOCK_NAME, sharing
+from ibl_dask.tasks.walk import describe, in_order
 
 MOST_CHUNKS = 1_000_000
 """More than any camera has."""
@@ -41,6 +47,7 @@ def delayed_step(
     priority: int = 0,
     trial: Trial = Trial(),
     asked: Mapping[str, float] | None = None,
+    group: str = "",
 ) -> Any:
     """Return a Delayed that computes to the step's record.
 
@@ -58,6 +65,9 @@ def delayed_step(
         Enters the key from the second on: Dask would answer with the failure of the first.
     asked
         Resources to ask workers for, where they offer less than the step would like.
+    group
+        Hexadecimal digits of a graph that no driver runs: each of its steps holds the session together with the others
+        while it runs. Empty where a driver holds it.
     """
     # Not before there is a cluster, or a graph.
     from distributed.protocol.pickle import dumps
@@ -67,7 +77,7 @@ def delayed_step(
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
     # As bytes: what goes wrong while a worker imports the step's module is an error of this step alone.
-    run = partial(_run, dumps(step), step.key, root, trial)
+    run = partial(_run, dumps(step), step.key, root, trial, group)
     annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}
     with dask.annotate(**annotations):
         node = dask.delayed(run, name=step.key[0], pure=False)
@@ -89,16 +99,19 @@ def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mappin
         Records of steps that ran already.
     """
     nodes: dict[Key, Any] = {}
+    group = token_hex(8)
     for step in in_order(step for steps in tasks.values() for step in steps):
         records = [nodes[need] if need in nodes else known[need] for need in step.needs]
-        nodes[step.key] = delayed_step(step, records, root)
+        nodes[step.key] = delayed_step(step, records, root, group=group)
     return {
         name: dask.delayed(list, name=name, pure=False)([nodes[step.key] for step in steps])
         for name, steps in tasks.items()
     }
 
 
-def _run(step: bytes, key: Key, root: Path, trial: Trial, records: Sequence[StepRecord]) -> StepRecord | Unseen | Death:
+def _run(
+    step: bytes, key: Key, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
+) -> StepRecord | Unseen | Death:
     """Run a step where it is; what is wrong with the place is told in another way than what is wrong with the step."""
     missing = what_is_missing(trial.places)
     if missing is not None:
@@ -109,6 +122,8 @@ def _run(step: bytes, key: Key, root: Path, trial: Trial, records: Sequence[Step
         worker = get_worker()
         limit = getattr(worker.memory_manager, "memory_limit", None)
         record: StepRecord | Death = run_apart(step, key, root, records, limit, str(worker.name))
+    elif group:
+        record = _run_sharing(step, key, root, group, records)
     else:
         record = loaded_and_run(step, key, root, records)
     if isinstance(record, StepRecord) and record.status == "failed":
@@ -116,6 +131,15 @@ def _run(step: bytes, key: Key, root: Path, trial: Trial, records: Sequence[Step
         if missing is not None:  # lost meanwhile
             return _unseen(*missing)
     return record
+
+
+def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequence[StepRecord]) -> StepRecord:
+    """Run a step of a graph that no driver runs, and hold the session meanwhile."""
+    try:
+        with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job):
+            return loaded_and_run(step, key, root, records)
+    except SessionLocked as error:
+        return StepRecord(key, "failed", failure=describe(error), started_s=time.time())
 
 
 def _unseen(place: Path, said: str) -> Unseen:

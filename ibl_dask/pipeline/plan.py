@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ibl_dask.deploy.queue import ask_job
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.specs import plan_session
+from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.deck import build_task
 from ibl_dask.tasks.environments import Environments, as_environments
@@ -65,6 +67,15 @@ class Pipeline:
 
         Each value computes to the task's records; `visualize()` draws its steps. Tasks whose parents have not left
         their files yet cannot be planned: compute those first, and ask again.
+
+        The session is held while videos are indexed here, and by each step while it runs, wherever that is; steps of one
+        graph hold it together. Between two of them it is free: another run may have it, and what of the graph comes to
+        run meanwhile fails and says so.
+
+        Raises
+        ------
+        SessionLocked
+            If another run holds the session now.
         """
         from ibl_dask.pipeline.graph import delayed_tasks
         from ibl_dask.tasks.walk import walk
@@ -76,11 +87,12 @@ class Pipeline:
         root = self.session.outputs
         records: dict[Key, StepRecord] = {}
         steps: dict[str, list[Step]] = {}
-        for level in range(self.n_levels):
-            if not all(task.is_finished() for name, task in self.tasks.items() if name in steps):
-                break
-            records |= walk(self.first_steps(level), root)
-            steps |= self.steps(level, records)
+        with holding_unless_held(self.session.own / LOCK_NAME, ask_job):
+            for level in range(self.n_levels):
+                if not all(task.is_finished() for name, task in self.tasks.items() if name in steps):
+                    break
+                records |= walk(self.first_steps(level), root)
+                steps |= self.steps(level, records)
         return delayed_tasks(steps, root, records)
 
     def report_step(self, ran: Mapping[str, Any]) -> Step:

@@ -10,24 +10,28 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ibl_dask.errors import InputError, UsageError
+from ibl_dask.deploy.queue import ask_job
+from ibl_dask.errors import InputError, SessionLocked, UsageError
 from ibl_dask.model import events
 from ibl_dask.model.places import below
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
+from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
 from ibl_dask.pipeline.turns import Turn, blocking, held_back, make_turns, startable
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.containment import contained
+from ibl_dask.store.disk import passes_by_itself, patiently
 from ibl_dask.store.journal import Journal
-from ibl_dask.store.lock import holding
+from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
 from ibl_dask.tasks.walk import describe
 
@@ -35,6 +39,12 @@ _log = logging.getLogger(__name__)
 
 Listener = Callable[[events.Event], None]
 
+SessionState = Literal["done", "failed", "interrupted", "not started"]
+"""How a session went: failed where something is left to do or to mend; interrupted where it had begun and was not driven
+to its end."""
+
+IDLE_S = 0.1
+"""How often sessions are looked at that wait for others, where nothing else is under way, s."""
 WINDOW_PER_SLOT = 4
 """Steps kept outstanding per core before another session is admitted: annotated tasks get no back-pressure."""
 
@@ -55,6 +65,8 @@ class SessionOutcome:
     """The report."""
     records: dict[Key, StepRecord] = field(default_factory=dict, repr=False)
     """Records of all steps."""
+    started: bool = False
+    """Whether it was begun."""
     finished: bool = False
     """Whether it was driven to its end, good or bad."""
     reasons: dict[str, str] = field(default_factory=dict)
@@ -67,6 +79,13 @@ class SessionOutcome:
         """Return whether nothing is left to do or to mend."""
         good = bool(self.tasks) and all(s.is_success or name in self.excused for name, s in self.tasks.items())
         return self.finished and good and not self.failures
+
+    @property
+    def state(self) -> SessionState:
+        """Return how it went."""
+        if self.finished:
+            return "done" if self.is_success else "failed"
+        return "interrupted" if self.started else "not started"
 
     def count(self, kind: str, status: str) -> int:
         """Return how many steps of a kind ended in a status."""
@@ -104,6 +123,8 @@ class Run:
     """Dask's own record of what ran where, HTML; None where there is none."""
     performance_failure: str = ""
     """Why that record could not be made; empty where it could, or was not wanted."""
+    deaf: tuple[str, ...] = ()
+    """Listeners that failed and were told nothing from then on, each with its error."""
 
     @property
     def is_success(self) -> bool:
@@ -123,7 +144,7 @@ class _Driven:
         self.order = order
         self.outcome = outcome
         self.pipeline = pipeline
-        self.held = contextlib.ExitStack()
+        self.held: Held | None = None
         self.turns = make_turns(pipeline.specs, pipeline.tasks)
         self.waiting: dict[Key, list[Turn]] = {}
         self.phase: Literal["tasks", "report"] = "tasks"
@@ -138,16 +159,23 @@ class Driver:
         self.executor = executor
         self.journal = journal
         self.run = run
-        self.listeners = listeners
+        self._listeners = list(listeners)
         self._active: dict[str, _Driven] = {}
         self._owner: dict[Key, _Driven] = {}
         self._outputs: dict[Path, Path] = {}
 
     def emit(self, event: events.Event) -> None:
-        """Write an event to the journal, then tell the listeners."""
+        """Write an event to the journal, then tell the listeners. One that fails is told nothing more."""
         self.journal.append(events.to_json(event))
-        for listen in self.listeners:
-            listen(event)
+        for listen in list(self._listeners):
+            try:
+                listen(event)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # nobody who watches can stop a run
+                self._listeners.remove(listen)
+                self.run.deaf += (f"{getattr(listen, '__qualname__', type(listen).__name__)}: {error!r}",)
+                _log.warning("a listener failed and is told nothing more", exc_info=error)
 
     def drive(self, plan: Callable[[Path], Pipeline]) -> None:
         """Run every session to its end.
@@ -157,50 +185,93 @@ class Driver:
         plan
             Makes the pipeline of a session folder.
         """
-        queue = list(enumerate(self.run.sessions))
+        waiting = Admission([outcome.path for outcome in self.run.sessions])
         try:
-            while queue or self._active:
-                self._admit_some(queue, plan)
+            while waiting or self._active:
+                self._admit_some(waiting, plan)
+                if not self._active and waiting:
+                    time.sleep(IDLE_S)
                 for record in self.executor.completed():
                     self._take(record)
-                    if queue and self._has_room():
+                    self._let_go_of_lost()
+                    if waiting and self._has_room():
                         break
         finally:
             self.executor.cancel()
             for driven in self._active.values():
-                driven.held.close()
+                if driven.held is not None:
+                    driven.held.close()
 
     def _has_room(self) -> bool:
         return self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
 
-    def _admit_some(self, queue: list[tuple[int, SessionOutcome]], plan: Callable[[Path], Pipeline]) -> None:
-        while queue and self._has_room():
-            order, outcome = queue[0]
-            driven = None
-            try:
-                driven = _Driven(order, outcome, plan(outcome.path))
-                if driven.pipeline.session.reference in self._active:
-                    # Keys name a session by its reference, so a copy of it elsewhere waits its turn.
-                    return
-                queue.pop(0)
-                workspace = driven.pipeline.workspace
-                self._insist_on_own_outputs(workspace.session)
-                workspace.check_writable()
-                driven.held.enter_context(holding(workspace.session.own / "lock.json"))
-                _sweep(workspace)
-                workspace.rename_older()
-                outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
-                if workspace.overwrite:
-                    for task in driven.pipeline.tasks.values():
-                        task.forget()
-                self._active[driven.pipeline.session.reference] = driven
-                self._advance(driven, startable(driven.turns))
-            except Exception as error:  # noqa: BLE001  # one session must not stop the others
-                if queue and queue[0][1] is outcome:
-                    queue.pop(0)
-                self._give_up(outcome, describe(error))
-                if driven is not None:
-                    self._release(driven)
+    def _admit_some(self, waiting: Admission, plan: Callable[[Path], Pipeline]) -> None:
+        while self._has_room() and (candidate := waiting.next(is_idle=not self._active)) is not None:
+            reason = self._admit(candidate, plan)
+            if reason:
+                waiting.put_last(candidate)
+                if not candidate.is_told:
+                    candidate.is_told = True
+                    self.emit(events.SessionPutOff(str(candidate.path), reason, time.time()))
+
+    def _admit(self, candidate: Candidate, plan: Callable[[Path], Pipeline]) -> str:
+        """Begin a session, or give it up; return why it must be tried again later, else nothing."""
+        outcome = self.run.sessions[candidate.order]
+        driven: _Driven | None = None
+        held: Held | None = None
+        try:
+            if candidate.attempt is not None:
+                held = candidate.attempt.take()
+            driven = _Driven(candidate.order, outcome, plan(outcome.path))
+            driven.held, session = held, driven.pipeline.session
+            if self._is_under_way(session.reference):
+                # Keys name a session by its reference, so a copy of it elsewhere waits its turn.
+                self._release(driven)
+                candidate.wait()
+                return "another folder with the name of this session is under way"
+            self._insist_on_own_outputs(session)
+            driven.pipeline.workspace.check_writable()
+            if driven.held is None:
+                candidate.attempt = Attempt(session.own / LOCK_NAME, ask_job)
+                driven.held = candidate.attempt.take()
+            _sweep(driven.pipeline.workspace)
+            driven.pipeline.workspace.rename_older()
+            if driven.pipeline.workspace.overwrite:
+                for task in driven.pipeline.tasks.values():
+                    task.forget()
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            if driven is not None:
+                self._release(driven)
+            elif held is not None:
+                held.close()
+            return self._put_off(candidate, error) or self._give_up(outcome, describe(error))
+        self._active[session.reference] = driven
+        outcome.started = True
+        outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
+        try:
+            self._advance(driven, startable(driven.turns))
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            self._let_go(driven, describe(error))
+        return ""
+
+    def _put_off(self, candidate: Candidate, error: Exception) -> str:
+        """Return why a session that could not begin is to be tried again; nothing where it is not."""
+        if isinstance(error, SessionLocked) and candidate.attempt is not None:
+            is_last_try = candidate.is_taken and not self._active
+            candidate.is_taken = not candidate.attempt.is_open
+            candidate.wait()
+            return "" if is_last_try and candidate.is_taken else f"{error.what}: {error.got}"
+        if passes_by_itself(error) and (pause_s := candidate.pause_s) is not None:
+            candidate.n_failures += 1
+            candidate.wait(pause_s)
+            return str(error)
+        return ""
+
+    def _is_under_way(self, reference: str) -> bool:
+        """Return whether a session of that name is driven, or steps of one that was given up have not ended."""
+        if reference in self._active:
+            return True
+        return any(driven.pipeline.session.reference == reference for driven in self._owner.values())
 
     def _insist_on_own_outputs(self, session: Session) -> None:
         first = self._outputs.setdefault(session.outputs, session.path)
@@ -218,9 +289,11 @@ class Driver:
         names = Counter(step.key[0] for step in steps)
         self.emit(events.SessionPlanned(str(driven.outcome.path), dict(names), time.time()))
         session, workspace = driven.pipeline.session, driven.pipeline.workspace
+        token = "" if driven.held is None else driven.held.token
+        leased = [replace(step, lease=token) for step in steps]
         # The lock and the scratch are of this run: a folder of the same name elsewhere does not hold them.
-        places = (session.path, session.own / "lock.json", workspace.scratch)
-        self.executor.submit(steps, session.outputs, driven.outcome.records, -1000 * driven.order, places)
+        places = (session.path, session.own / LOCK_NAME, workspace.scratch)
+        self.executor.submit(leased, session.outputs, driven.outcome.records, -1000 * driven.order, places)
 
     def _take(self, record: StepRecord) -> None:
         driven = self._owner.pop(record.key)
@@ -237,8 +310,20 @@ class Driver:
             else:
                 self._advance(driven, [turn for turn in turns if not turn.waiting])
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            self._give_up(driven.outcome, describe(error))
-            self._release(driven)
+            self._let_go(driven, describe(error))
+
+    def _let_go_of_lost(self) -> None:
+        """Give up the sessions whose lock is no longer ours; what somebody else has taken over is theirs."""
+        for driven in list(self._active.values()):
+            if driven.held is not None and driven.held.is_lost:
+                self._let_go(driven, describe(taken_over(driven.held.path)))
+
+    def _let_go(self, driven: _Driven, failure: Failure) -> None:
+        """Give up a session that was begun: its steps that wait are dropped, those that run come to nothing."""
+        for key in self.executor.drop(driven.pipeline.session.reference):
+            self._owner.pop(key, None)
+        self._give_up(driven.outcome, failure)
+        self._release(driven)
 
     def _advance(self, driven: _Driven, turns: list[Turn]) -> None:
         """Take tasks that wait for no step on, until each waits for one or ended; then those that waited for them."""
@@ -276,7 +361,9 @@ class Driver:
                     return {}
                 if turn.phase != "rest":
                     is_first = turn.phase == "held"
-                    steps = turn.task.first_steps() if is_first else turn.task.steps(driven.outcome.records)
+                    steps = patiently(
+                        turn.task.first_steps if is_first else partial(turn.task.steps, driven.outcome.records)
+                    )
                     fresh = {step.key: step for step in steps}
                     turn.steps |= fresh
                     turn.phase = "first" if is_first else "rest"
@@ -306,7 +393,7 @@ class Driver:
             if turn.status is Status.WAITING:
                 mine = {key: records[key] for key in turn.steps}
                 with contained(turn.name):
-                    turn.status = turn.task.conclude(mine, obstacle=turn.reason)
+                    turn.status = patiently(partial(turn.task.conclude, mine, obstacle=turn.reason))
                     failures = turn.task.failures
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)
@@ -374,15 +461,18 @@ class Driver:
         self._release(driven)
 
     def _release(self, driven: _Driven) -> None:
-        driven.held.close()
+        if driven.held is not None:
+            driven.held.close()
         if self._active.get(driven.pipeline.session.reference) is driven:
             del self._active[driven.pipeline.session.reference]
 
-    def _give_up(self, outcome: SessionOutcome, failure: Failure) -> None:
+    def _give_up(self, outcome: SessionOutcome, failure: Failure) -> str:
+        """End a session with an error; return nothing."""
         _log.error("%s: %s", outcome.path, failure.message)
         outcome.failures.append(failure)
         outcome.finished = True
         self._emit_session(outcome, failure)
+        return ""
 
     def _emit_session(self, outcome: SessionOutcome, failure: Failure | None) -> None:
         report = "" if outcome.report is None else str(outcome.report)
@@ -450,10 +540,10 @@ def run(
             result.interrupted = True
         finally:
             result.seconds = time.perf_counter() - clock
-            good = sum(outcome.is_success for outcome in outcomes)
-            bad = len(outcomes) - good
-            driver.emit(events.RunFinished(name, good, bad, result.seconds, time.time(), result.interrupted))
-            result.journal_failure = str(journal.failure or "")
+            n = Counter(outcome.state for outcome in outcomes)
+            ends = (n["done"], n["failed"], result.seconds, time.time())
+            driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))
+    result.journal_failure = str(journal.failure or "")
     return result
 
 
@@ -476,6 +566,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
     return [
         {
             "session": "/".join(outcome.path.parts[-3:]),
+            "state": outcome.state,
             "tasks": {name: str(status) for name, status in outcome.tasks.items()},
             "qc": dict(outcome.qc),
             **dict(zip(("chunks_done", "chunks_kept"), outcome.chunks(), strict=True)),

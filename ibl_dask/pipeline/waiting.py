@@ -131,6 +131,20 @@ class Waiting:
             if len(turn.found) == len(set(turn.step.needs)):
                 self._make_ready(turn)
 
+    def drop(self, session: str) -> list[Key]:
+        """Forget the steps of a session, and return their keys."""
+        for kind, entries in self._ready.items():
+            for *_, turn in entries:
+                self._n_ready[turn.step.resources] -= turn.step.session == session
+            self._ready[kind] = [entry for entry in entries if entry[-1].step.session != session]
+            heapq.heapify(self._ready[kind])
+        for key, turns in self._children.items():
+            self._children[key] = [turn for turn in turns if turn.step.session != session]
+        dropped = [key for key, turn in self._waiting.items() if turn.step.session == session]
+        for key in dropped:
+            del self._waiting[key]
+        return dropped
+
     def clear(self) -> None:
         """Forget everything."""
         self._waiting.clear()

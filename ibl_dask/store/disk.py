@@ -3,19 +3,42 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from ibl_dask.errors import IblDaskError, NotReadable, NotWritable
+from ibl_dask.errors import IblDaskError, NotReadable, NotWritable, RunError
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
 
 _NO_ROOM = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the quota of this disk is used up",
     errno.EFBIG: "the file is larger than this disk, or a limit of this process, allows",
 }
-_BROKEN = (errno.EIO, errno.ESTALE, errno.ENXIO, errno.ENODEV)
+_BROKEN = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV)
 """What a disk, or the server of a network file system, answers when it fails itself."""
+_CONNECTION = (
+    errno.ECONNRESET,
+    errno.ECONNREFUSED,
+    errno.ECONNABORTED,
+    errno.ENOTCONN,
+    errno.EPIPE,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENETRESET,
+)
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EAGAIN, errno.EINTR, *_CONNECTION}
+"""What may be over the next time: of a network disk, and of a connection."""
+PAUSES_S = (1.0, 5.0, 20.0)
+"""How long is waited before something that may pass is tried again, s."""
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -54,6 +77,15 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
             "this disk",
         }
         return NotReadable(**wanted) if written is None else NotWritable(**wanted)
+    if error.errno in _CONNECTION or isinstance(error, ConnectionError):
+        return RunError(
+            "a connection broke",
+            where=where,
+            expected="an answer",
+            got=reason,
+            do="run again once it works: finished chunks are kept; if it happens again, tell whoever looks after the "
+            "network",
+        )
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
         return NotWritable(
             "this result cannot be written",
@@ -71,6 +103,39 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
             do="ask its owner for read permission (chmod a+r, for folders a+rx), or run as a user who has it",
         )
     return None
+
+
+def passes_by_itself(error: BaseException | None) -> bool:
+    """Return whether an error, or what it was raised from, may be over the next time."""
+    while error is not None:
+        if not isinstance(error, IblDaskError):
+            if isinstance(error, ConnectionError | TimeoutError):
+                return True
+            if isinstance(error, OSError) and error.errno is not None:
+                return error.errno in _PASSING
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return False
+
+
+def patiently(call: Callable[[], _Result]) -> _Result:
+    """Call something, and again after a pause as long as it fails with what may pass by itself.
+
+    Whatever else it raises is raised at once.
+    """
+    for pause_s in PAUSES_S:
+        try:
+            return call()
+        except Exception as error:
+            if not passes_by_itself(error):
+                raise
+            _log.info("tried again in %g s: %s", pause_s, error)
+        time.sleep(pause_s)
+    try:
+        return call()
+    except Exception as error:
+        if passes_by_itself(error):
+            error.add_note(f"It was tried {1 + len(PAUSES_S)} times within {sum(PAUSES_S):g} s.")
+        raise
 
 
 def nearest_folder(path: Path) -> Path:

@@ -6,15 +6,18 @@ reading drops.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.errors import NotWritable
 from ibl_dask.store.atomic import make_folder
-from ibl_dask.store.disk import explained
+from ibl_dask.store.disk import explained, patiently
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from io import FileIO
     from pathlib import Path
     from types import TracebackType
 
@@ -27,6 +30,7 @@ class Journal:
     """Append events to `events-<run>.jsonl`.
 
     A disk that takes no more lines stops no run: they are kept, tried again with the next event, and `failure` says so.
+    Lines count as written once the disk says that they are on it; others are written again in their place.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
@@ -35,35 +39,88 @@ class Journal:
         self.failure: IblDaskError | None = None
         """Why the lines that are not on disk yet could not be written; None where all are."""
         self._unwritten = b""
+        self._n_bytes: int | None = None
+        self._file: FileIO | None = None
         try:
-            self._file = self.path.open("ab+", buffering=0)
+            patiently(self._open)
         except OSError as error:
             raise (explained(error, self.path) or error) from error
-        if self._file.tell():
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._unwritten = b"\n"  # a torn line must not swallow the next one
+
+    def _open(self) -> FileIO:
+        """Open the file, and forget what is in it of lines that are still to be written."""
+        file = self.path.open("ab+", buffering=0)
+        try:
+            found = file.seek(0, os.SEEK_END)
+            if self._n_bytes is not None:
+                if found > self._n_bytes:
+                    file.truncate(self._n_bytes)
+            elif found:
+                file.seek(-1, os.SEEK_END)
+                if file.read(1) != b"\n":
+                    self._unwritten = b"\n"  # a torn line must not swallow the next one
+            self._n_bytes = found if self._n_bytes is None else min(found, self._n_bytes)
+        except BaseException:
+            file.close()
+            raise
+        self._file = file
+        return file
 
     def append(self, event: Mapping[str, Any]) -> None:
         """Write one event."""
-        self._unwritten += json.dumps({"v": JOURNAL_VERSION, **event}, separators=(",", ":")).encode() + b"\n"
-        self._write()
+        line = json.dumps({"v": JOURNAL_VERSION, **event}, separators=(",", ":"), default=str)
+        self._unwritten += line.encode() + b"\n"
+        self._try()
 
-    def _write(self) -> None:
+    def _try(self) -> None:
         try:
-            while self._unwritten:
-                self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
-            os.fsync(self._file.fileno())
+            self._write()
         except OSError as error:
-            self.failure = explained(error, self.path, len(self._unwritten))
-            if self.failure is None:
-                raise
+            self._let_go()
+            self.failure = self._explained(error)
         else:
             self.failure = None
 
+    def _write(self) -> None:
+        file, left = self._file or self._open(), self._unwritten
+        while left:
+            left = left[file.write(left) :]
+        os.fsync(file.fileno())
+        self._n_bytes = (self._n_bytes or 0) + len(self._unwritten)
+        self._unwritten = b""
+
+    def _explained(self, error: OSError) -> IblDaskError:
+        return explained(error, self.path, len(self._unwritten)) or NotWritable(
+            "the journal cannot be written",
+            where=str(self.path),
+            expected=f"{len(self._unwritten)} bytes written",
+            got=str(error),
+            do="look at this disk; results of the run are not concerned",
+        )
+
+    def _let_go(self) -> None:
+        """Close the file; one that a server forgot must be opened anew."""
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):
+            if file is not None:
+                file.close()
+
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file. Lines that are not on disk are tried again, for a while where what is wrong may pass."""
+        if self._unwritten:
+            try:
+                patiently(self._write_afresh)
+            except OSError as error:
+                self.failure = self._explained(error)
+            else:
+                self.failure = None
+        self._let_go()
+
+    def _write_afresh(self) -> None:
+        try:
+            self._write()
+        except OSError:
+            self._let_go()
+            raise
 
     def __enter__(self) -> Journal:
         return self

@@ -151,11 +151,6 @@ class Workspace:
         return self._own("sync-fronts.npz")
 
     @property
-    def fronts_file(self) -> Path:
-        """Return where fronts are kept that were read from the recording of the main clock."""
-        return self.session.own / "sync.fronts.npz"
-
-    @property
     def qc_file(self) -> Path:
         """Return the checks of the session."""
         return self.session.own / "qc.json"

@@ -5,15 +5,17 @@ Names and calling convention follow the field's pipelines, so that scripts and l
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ibl_dask.errors import MissingFile, TaskFailed
+from ibl_dask.deploy.queue import ask_job
+from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
 from ibl_dask.model.places import insist
@@ -23,6 +25,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.expected import Found, find_files
+from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.described import Described
 from ibl_dask.tasks.options import check_keywords, check_value
@@ -274,6 +277,8 @@ class Task:
     def run(self, **kwargs: Any) -> int:  # what a subclass' `_run` takes
         """Run every step in this process; return the status code: 0 done, -1 error, -2 try again, -3 incomplete.
 
+        The session is held meanwhile. Where another run holds it, nothing is done, and the status is -2.
+
         Parameters
         ----------
         kwargs
@@ -298,10 +303,14 @@ class Task:
         obstacle = self.obstacle()
         if obstacle is None:
             self.workspace.check_writable()
-            if self.workspace.overwrite:
-                self.forget()
-            records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
-            walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
+            try:
+                with self.holding():
+                    if self.workspace.overwrite:
+                        self.forget()
+                    records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
+                    walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
+            except SessionLocked as error:
+                obstacle = describe(error)
         self.time_elapsed_secs = time.perf_counter() - clock
         self.conclude(obstacle=obstacle)
         if self.on_error == "raise" and self.state is Status.ERRORED:
@@ -318,6 +327,18 @@ class Task:
         unknown = [name for name in given if name not in RUN_ARGUMENTS]
         if unknown and type(self).__module__.startswith("ibl_dask.") and not self.takes_any:
             raise unknown_keyword(f"{self.name}.run", unknown, RUN_ARGUMENTS)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Hold the session, unless whoever runs this task does so already.
+
+        Raises
+        ------
+        SessionLocked
+            If another run holds it.
+        """
+        with holding_unless_held(self.session.own / LOCK_NAME, ask_job):
+            yield
 
     def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""

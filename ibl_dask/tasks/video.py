@@ -176,6 +176,11 @@ class VideoSyncQc(VideoTask):
         -------
         times, files
             Frame times of each camera that could be timed, and the files that hold them.
+
+        Raises
+        ------
+        SessionLocked
+            If another run holds the session.
         """
         self.workspace.check_writable()
         if self.workspace.overwrite:
@@ -184,11 +189,12 @@ class VideoSyncQc(VideoTask):
             for made in (*markers, self.workspace.fronts_file):
                 made.unlink(missing_ok=True)
         outputs = self.session.outputs
-        first = walk(self.first_steps(), outputs, self._listen)
-        steps = self.steps(first)
-        timed_by_pulses = [step for step in steps if step.kind == "times"]
-        wanted = [_without_pixels(step) for step in steps if step.kind == "wheel"]
-        walk([*timed_by_pulses, *wanted], outputs, self._listen, first)
+        with self.holding():
+            first = walk(self.first_steps(), outputs, self._listen)
+            steps = self.steps(first)
+            timed_by_pulses = [step for step in steps if step.kind == "times"]
+            wanted = [_without_pixels(step) for step in steps if step.kind == "wheel"]
+            walk([*timed_by_pulses, *wanted], outputs, self._listen, first)
         timed = [step.camera for step in wanted if self.records[step.key].is_ok]
         files = [path for label in timed if (path := self.workspace.published_times(label)) is not None]
         return [np.load(path) for path in files], files

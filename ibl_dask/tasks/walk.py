@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -9,11 +10,14 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ibl_dask.errors import IblDaskError
+from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
 from ibl_dask.store.containment import contained
-from ibl_dask.store.disk import explained
+from ibl_dask.store.disk import explained, patiently
+from ibl_dask.store.lock import LOCK_NAME, insist_on_lease, lending
 from ibl_dask.store.marker import read_marker, write_marker
 
 _log = logging.getLogger(__name__)
@@ -47,17 +51,26 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
     fatal = next((r for r in broken if r.key[0].split("-")[0] not in step.tolerates), None)
     if fatal is not None:
         return record("skipped", {}, fatal.failure)
-    try:
+
+    def attempt() -> dict[str, Any]:
+        if step.lease:
+            insist_on_lease(lock, step.lease)
         if step.marker is not None:
-            value = read_marker(step.marker, step.fingerprint, root)
-            if value is not None:
-                return record("kept", value)
+            known = read_marker(step.marker, step.fingerprint, root)
+            if known is not None:
+                return {**known, "kept": True}
         with contained(f"{step.key[0]} of {step.session}"):
             value = dict(step.function(records={r.key: r for r in records}, **step.arguments))
         # Without something it wanted, the result is the best there is now, but not the last word.
         if step.marker is not None and not broken:
             outputs = [Path(path) for path in value.get("outputs", ())]
             write_marker(step.marker, step.fingerprint, root, outputs, value)
+        return value
+
+    lock = root / OWN_FOLDER / LOCK_NAME
+    try:
+        with lending(lock) if step.lease else contextlib.nullcontext():
+            value = patiently(attempt)
     except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
         failure = describe(error)
         _log.info("%s of %s failed: %s", step.key[0], step.session, failure.message)
@@ -67,10 +80,11 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
 
 def describe(error: Exception) -> Failure:
     """Turn an error into plain text; what nobody foresaw keeps its traceback."""
+    notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     if isinstance(error, OSError):
         error = explained(error) or error
     if isinstance(error, IblDaskError):
-        return Failure(type(error).__name__, error.category, str(error))
+        return Failure(type(error).__name__, error.category, str(error) + notes)
     category = "output" if isinstance(error, OSError) else "bug"
     text = f"{type(error).__name__}: {error}"
     return Failure(type(error).__name__, category, text, "".join(traceback.format_exception(error)))

@@ -5,18 +5,21 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
+from dataclasses import replace
 
 import psutil
 import pytest
 from batch_here import BatchHere, printed_by
-from program import PROGRAM, environment
+from program import NAMESPACE, PROGRAM, environment, needs_namespaces
 
 from ibl_dask.deploy import tls
 from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
+from ibl_dask.store.processes import this_process
 
 FILES = {"ca.pem", "client-key.pem"}
 """Dask has one certificate and one key for all roles."""
@@ -139,11 +142,33 @@ def test_certificates_of_another_host_stay_as_long_as_they_are_valid(tmp_path, a
 def test_what_has_another_name_is_not_swept(tmp_path):
     gone = subprocess.Popen(["true"])
     gone.wait()
-    names = ["tls-", "tls-mine", f"tls-{socket.gethostname()}-notes-x", f"old-tls-{socket.gethostname()}-{gone.pid}-x"]
-    for name in (*names, f"tls-{socket.gethostname()}-{gone.pid}-x"):
+    mark = replace(this_process(), pid=gone.pid).mark
+    names = ["tls-", "tls-mine", f"tls-{socket.gethostname()}-notes-x", f"old-tls-{mark}-x"]
+    for name in (*names, f"tls-{mark}-x"):
         (tmp_path / name).mkdir()
     tls.sweep(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == set(names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "stays"),
+    [({}, True), ({"started": 1}, False), ({"namespace": 1}, True), ({"boot": "0123456789ab"}, True)],
+    ids=["alive", "number given out again", "another container", "another machine"],
+)
+def test_certificates_stay_while_their_driver_may_live(tmp_path, changes, stays):
+    folder = tmp_path / f"tls-{replace(this_process(), **changes).mark}-abc_1"
+    folder.mkdir()
+    tls.sweep(tmp_path)
+    assert folder.exists() == stays
+
+
+@needs_namespaces
+def test_a_driver_in_a_container_leaves_the_certificates_of_one_outside(batch, tmp_path):
+    with connect(write_profile(batch, tmp_path, interface="lo")):
+        code = "import sys; from pathlib import Path; from ibl_dask.deploy import tls; tls.sweep(Path(sys.argv[1]))"
+        (own,) = kept(tmp_path)
+        subprocess.run([*NAMESPACE, sys.executable, "-c", code, own.parent], check=True)
+        assert kept(tmp_path) == [own]
 
 
 INTRUDER = """

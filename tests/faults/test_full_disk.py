@@ -7,6 +7,7 @@ as in most containers, the kernel is told to let no file grow (`RLIMIT_FSIZE` 0)
 import errno
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -288,24 +289,16 @@ def test_a_journal_that_meets_a_full_disk_is_whole_once_there_is_room(tmp_path, 
     """Lines wait; a line of which half was written is completed, not begun anew."""
     from ibl_dask.store.journal import Journal
 
+    unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Journal(tmp_path, "r") as journal:
         journal.append({"n": 0})
-        plain, writes = journal._file.write, []
-
-        class Full:
-            def write(self, content):
-                writes.append(content)
-                if len(writes) == 1:
-                    return plain(content[:5])
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-            fileno, close = journal._file.fileno, journal._file.close
-
-        file, journal._file = journal._file, Full()
-        for n in range(n_full):
-            journal.append({"n": n + 1})
-        assert "the disk is full" in str(journal.failure)
-        journal._file = file
+        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 5, unlimited[1]))
+        try:
+            for n in range(n_full):
+                journal.append({"n": n + 1})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+        assert "What to do: free some room" in str(journal.failure)
         journal.append({"n": n_full + 1})
         assert journal.failure is None
     assert [event["n"] for event in read_journal(find_journals(tmp_path)[0])] == list(range(n_full + 2))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from one.alf import spec
+from program import NAMESPACE, needs_namespaces
 
 from ibl_dask.errors import CorruptOutput, NotWritable
 from ibl_dask.store.atomic import (
@@ -24,6 +28,7 @@ from ibl_dask.store.atomic import (
     writing,
     writing_folder,
 )
+from ibl_dask.store.processes import this_process
 
 
 def names(folder: Path) -> list[str]:
@@ -317,6 +322,53 @@ def test_what_killed_writers_left_is_swept_and_nothing_else(tmp_path: Path) -> N
     left.mkdir()
     assert sweep_temporaries(tmp_path) == 1
     assert {p.name for p in tmp_path.iterdir()} == {ours.name, elsewhere.name, ".hidden.tmp", "kept.npy"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_old", "is_swept"),
+    [
+        ({"started": 1}, False, True),  # its number was given out again: to us
+        ({"namespace": 1}, False, False),
+        ({"namespace": 1}, True, True),
+        ({"boot": "0123456789ab"}, False, False),
+        ({"boot": "0123456789ab"}, True, True),
+        ({"host": "renamed"}, True, False),
+        ({}, True, False),
+    ],
+)
+def test_what_a_writer_left_goes_once_it_is_gone_or_after_a_day_where_nobody_can_know(
+    tmp_path: Path, changes: dict[str, object], is_old: bool, is_swept: bool
+) -> None:
+    mark = replace(this_process(), **changes).mark
+    path = tmp_path / f".x.npy.{mark}-0123abcd.tmp"
+    path.write_bytes(b"x")
+    if is_old:
+        os.utime(path, (time.time() - 90_000,) * 2)
+    assert sweep_temporaries(tmp_path) == is_swept
+    assert path.exists() != is_swept
+
+
+@pytest.mark.parametrize("host", [socket.gethostname(), "another"])
+def test_what_an_older_version_wrote_goes_after_a_day(tmp_path: Path, host: str) -> None:
+    """It may be at work in a container, whose processes are not known here."""
+    fresh, old = (tmp_path / f".{name}.npy.{host}-999999-0123abcd.tmp" for name in ("fresh", "old"))
+    fresh.touch()
+    old.touch()
+    os.utime(old, (time.time() - 90_000,) * 2)
+    sweep_temporaries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [fresh.name]
+
+
+@needs_namespaces
+def test_a_sweep_in_another_namespace_of_processes_takes_nothing_from_a_live_writer(tmp_path: Path) -> None:
+    with writing(tmp_path / "x.npy") as file:
+        code = (
+            "import sys; from pathlib import Path; from ibl_dask.store.atomic import sweep_temporaries\n"
+            "sweep_temporaries(Path(sys.argv[1]))"
+        )
+        subprocess.run([*NAMESPACE, sys.executable, "-c", code, str(tmp_path)], check=True)
+        file.write(b"x")
+    assert names(tmp_path) == ["x.npy"]
 
 
 def test_a_folder_is_readable_between_the_two_renames_of_a_swap(tmp_path: Path) -> None:
