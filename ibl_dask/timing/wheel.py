@@ -39,6 +39,10 @@ _COUNTER_TURN = 2**32
 _TIMER_TURN_US = 2.0**32
 _LONGEST_S = 2 * 86_400.0
 """Nobody records for longer; a span beyond it means damaged times, and would not fit into memory at 1 kHz."""
+_FARTHEST_RAD = 1e6
+"""Nobody's wheel turns farther: angles beyond it are damaged, and their differences would not be numbers."""
+_LONGEST_NUMBER = 15
+"""Digits of a time or a position in an encoder's file at most; more are damage, and no 64-bit number."""
 _CLOSED_LOOP = 3
 """Number of the encoder's event at the start of a trial's closed loop."""
 _PAIRED_S = 5e-3
@@ -219,9 +223,11 @@ def _timeline_column(path: Path, channel: str) -> int | None:
         columns = [int(each["arrayColumn"]) for each in inputs if str(each["name"]).lower() == channel]
     except FileNotFoundError as error:
         raise MissingFile("timeline's meta file is not there", str(path), do=_COPY_AGAIN) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         told = f"{type(error).__name__}: {error}"
         raise _odd(path, "JSON with `inputs`, each with name and arrayColumn", told) from error
+    if columns and columns[0] < 1:
+        raise _odd(path, "an arrayColumn from 1 on", str(columns[0]))
     return columns[0] - 1 if columns else None
 
 
@@ -336,7 +342,8 @@ def _tie(noted_us: Floats, loops_s: Floats, path: Path) -> tuple[Floats, Floats]
             n = min(ours.size, theirs.size)
             if n < 2:
                 continue
-            agree = np.abs(np.diff(ours[:n]) - np.diff(theirs[:n])) < _PAIRED_S
+            steps = np.diff(ours[:n])
+            agree = (np.abs(steps - np.diff(theirs[:n])) < _PAIRED_S) & (steps > 0)
             if agree.sum() > best[0]:
                 good = np.concatenate([[False], agree]) | np.concatenate([agree, [False]])
                 best = (int(agree.sum()), (ours[:n] / scale)[good], theirs[:n][good])
@@ -403,7 +410,7 @@ def _read_encoder(path: Path, columns: tuple[int, int], width: int, word: str) -
 
 
 def _is_whole(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+    return text.removeprefix("-").isdecimal() and len(text) <= _LONGEST_NUMBER
 
 
 # -- any of them -------------------------------------------------------------------------------------------
@@ -417,7 +424,7 @@ def _wheel(times_s: Floats, position_rad: Floats, source: str, notes: Sequence[s
     UnusableFile
         If the times span more than any recording.
     """
-    known = np.isfinite(times_s) & np.isfinite(position_rad)
+    known = np.isfinite(times_s) & (np.abs(position_rad) < _FARTHEST_RAD)
     times, position = times_s[known], position_rad[known]
     if times.size and times.max() - times.min() > _LONGEST_S:
         raise UnusableFile(
@@ -435,16 +442,18 @@ def _wheel(times_s: Floats, position_rad: Floats, source: str, notes: Sequence[s
 def _load(path: Path, *, mmap: bool = False) -> NDArray[Any]:
     try:
         values: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
-        return values if mmap else values.astype(np.float64)
     except FileNotFoundError as error:
         raise MissingFile("a file of the wheel is not there", str(path), do=_COPY_AGAIN) from error
     except (ValueError, EOFError) as error:
         raise _odd(path, "a .npy file of numbers", str(error)) from error
+    if values.dtype.kind not in "biuf":
+        raise _odd(path, "a .npy file of numbers", f"values of type {values.dtype}")
+    return values if mmap else values.astype(np.float64)
 
 
 def _expanded(times: Floats, n: int) -> Floats:
     """Return one time per sample, from that or from rows of sample number and time."""
-    if times.ndim == 2 and times.shape[1] == 2 and times.shape[0] != n:
+    if times.ndim == 2 and times.shape[1] == 2 and times.shape[0] not in (0, n):
         return np.interp(np.arange(n), times[:, 0], times[:, 1])
     return times[:, -1] if times.ndim == 2 else times.ravel()
 

@@ -465,11 +465,10 @@ def active_bout(motion: Motion) -> tuple[float, float] | None:
     ends = times[offsets]
     long_enough = ends - starts >= _BOUT_SHORTEST_S
     starts, ends = starts[long_enough], ends[long_enough]
+    if not starts.size:
+        return None
     apart = starts[1:] - ends[:-1] >= _BOUT_GAP_S
-    starts, ends = (
-        starts[np.concatenate([[True], apart])[: starts.size]],
-        ends[np.concatenate([apart, [True]])[-ends.size :]],
-    )
+    starts, ends = starts[np.concatenate([[True], apart])], ends[np.concatenate([apart, [True]])]
     fitting = np.flatnonzero((ends - starts > _BOUT_S[0]) & (ends - starts < _BOUT_S[1]))
     if not fitting.size:
         return None

@@ -225,6 +225,24 @@ def test_a_damaged_extracted_wheel_is_named_and_stops_nothing(session):
     assert any("the wheel cannot be read from ALF" in note for note in timing_of(session)[1]["notes"])
 
 
+@pytest.mark.parametrize(
+    ("times", "positions"),
+    [([0, 1, 1.001, 30], [0, 0, 0.0015, 0.0015]), ([0, 30], [0, 1])],
+    ids=["one tick, then stillness", "two samples"],
+)
+def test_a_wheel_that_hardly_turned_costs_no_times(session, times, positions):
+    without_encoder(session)
+    (session / "alf").mkdir()
+    for part, values in (("timestamps", times), ("position", positions)):
+        np.save(session / "alf" / f"_ibl_wheel.{part}.npy", np.array(values, float))
+    result = run([session])
+    assert result.exit_code == 0, [f.message for f in result.sessions[0].failures]
+    assert (frames_off(session, Truth.read(session)) < 31).all()
+    _, facts = timing_of(session)
+    assert facts["wheel"]["source"] == "_ibl_wheel.timestamps.npy"
+    assert not facts["wheel"]["is_confident"]
+
+
 class Failing(Brightness):
     def start(self, chunk):
         raise RuntimeError("this chunk cannot be measured")
