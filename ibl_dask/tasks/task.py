@@ -23,7 +23,7 @@ from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.expected import Found, find_files
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.described import Described
+from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
 from ibl_dask.tasks.qc import SessionQc
 from ibl_dask.tasks.steps.kept import Review
@@ -427,7 +427,7 @@ class Task:
         self.records[record.key] = record
 
 
-class DynamicTask(Described, Task):
+class DynamicTask(DescriptionReader, Task):
     """A task that reads the experiment description where its arguments do not say; it does so when it is asked.
 
     Parameters
