@@ -27,7 +27,7 @@ from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
 from ibl_dask.tasks.deck import assign_task
 from ibl_dask.tasks.environments import Environments
-from ibl_dask.tasks.family import BehaviourTask, RegisterRawDataTask
+from ibl_dask.tasks.family import AudioTask, BehaviourTask, EphysTask, RegisterRawDataTask, WidefieldTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video
@@ -40,10 +40,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "AudioTask",
     "BehaviourTask",
     "Camera",
     "DynamicTask",
     "Environments",
+    "EphysTask",
     "ExpectedDataset",
     "Outcome",
     "Pipeline",
@@ -59,6 +61,7 @@ __all__ = [
     "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
     "VideoTask",
+    "WidefieldTask",
     "assign_task",
     "connect",
     "make_pipeline",

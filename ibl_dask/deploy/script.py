@@ -53,10 +53,10 @@ def _is_guarded(tree: ast.Module, line: int) -> bool:
     """Return whether a line of a script is out of an import's way, as far as the text says."""
     for statement in tree.body:
         last = statement.end_lineno or statement.lineno
-        if isinstance(statement, ast.If) and _decides(statement.test):
-            if statement.lineno <= line <= last or (last < line and _ends(statement.body)):
-                return True
-        if statement.lineno <= line <= last:
+        covers, ended = statement.lineno <= line <= last, last < line
+        if isinstance(statement, ast.If) and _decides(statement.test) and (covers or (ended and _ends(statement.body))):
+            return True
+        if covers:
             return False
     return True
 
@@ -75,7 +75,9 @@ def _ends(body: list[ast.stmt]) -> bool:
         for node in ast.walk(statement)
         if isinstance(node, ast.Call)
     }
-    return any(isinstance(statement, ast.Raise) for statement in body) or not calls.isdisjoint(("exit", "_exit", "quit"))
+    return any(isinstance(statement, ast.Raise) for statement in body) or not calls.isdisjoint(
+        ("exit", "_exit", "quit")
+    )
 
 
 def _refusal(path: str, line: int) -> UsageError:
@@ -84,6 +86,6 @@ def _refusal(path: str, line: int) -> UsageError:
         where=f"{path}, line {line}",
         expected="that a worker may import this script without starting workers itself",
         got="a call that each import runs again",
-        do='write `if __name__ == "__main__":` above the lines that call `ibl_dask.connect` or `ibl_dask.run`, and indent '
-        "them; a notebook needs none",
+        do='write `if __name__ == "__main__":` above the lines that call `ibl_dask.connect` or `ibl_dask.run`, and '
+        "indent them; a notebook needs none",
     )

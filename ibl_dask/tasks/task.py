@@ -262,6 +262,13 @@ class Task:
             self.job_size,
         )
 
+    def to_spec(self) -> TaskSpec:
+        """Return this task as plain data, under the field's name for it."""
+        return self.spec()
+
+    def cleanUp(self) -> None:  # the field's name
+        """Do nothing: a task looks at its files where they are, so no copy is left."""
+
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that build this task again; JSON."""
         return dict(self.kwargs)
@@ -311,6 +318,10 @@ class Task:
         unknown = [name for name in given if name not in RUN_ARGUMENTS]
         if unknown and type(self).__module__.startswith("ibl_dask.") and not self.takes_any:
             raise unknown_keyword(f"{self.name}.run", unknown, RUN_ARGUMENTS)
+
+    def rerun(self) -> int:
+        """Run once more, and replace what the task left."""
+        return self.run(overwrite=True)
 
     def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
@@ -374,8 +385,13 @@ class Task:
         found = [find_files(self.session.roots, read_dataset(entry, "input")) for entry in expected_files]
         return all(f.ok for f in found), list(dict.fromkeys(path for f in found for path in f.files))
 
-    def assert_expected_inputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
-        """Look for the declared inputs; see `assert_expected_outputs`."""
+    def assert_expected_inputs(
+        self, raise_error: bool = True, raise_ambiguous: bool = False
+    ) -> tuple[bool, list[Path]]:
+        """Look for the declared inputs; see `assert_expected_outputs`.
+
+        `raise_ambiguous` is kept for the calling convention: of several revisions the newest is found.
+        """
         found = [find_files(self.session.roots, expected) for expected in self.input_files]
         missing = _lacking(found)
         if missing and raise_error:
