@@ -2,9 +2,9 @@
 
 >>> import ibl_dask as ibd
 >>> [name for name in ibd.__all__ if name[0].isupper()]  # doctest: +NORMALIZE_WHITESPACE
-['BehaviourTask', 'Camera', 'DynamicTask', 'Environments', 'ExpectedDataset', 'Outcome', 'Pipeline',
- 'RegisterRawDataTask', 'Run', 'Session', 'Status', 'Task', 'VideoCompress', 'VideoConvert', 'VideoRegisterRaw',
- 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq', 'VideoTask']
+['AudioTask', 'BehaviourTask', 'Camera', 'DynamicTask', 'Environments', 'EphysTask', 'ExpectedDataset', 'Outcome',
+ 'Pipeline', 'RegisterRawDataTask', 'Run', 'Session', 'Status', 'Task', 'VideoCompress', 'VideoConvert',
+ 'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq', 'VideoTask', 'WidefieldTask']
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ibl_dask.api import (
+        AudioTask,
         BehaviourTask,
         Camera,
         DynamicTask,
         Environments,
+        EphysTask,
         ExpectedDataset,
         Outcome,
         Pipeline,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
         VideoSyncQcCamlog,
         VideoSyncQcNidq,
         VideoTask,
+        WidefieldTask,
         assign_task,
         connect,
         make_pipeline,
@@ -41,10 +44,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AudioTask",
     "BehaviourTask",
     "Camera",
     "DynamicTask",
     "Environments",
+    "EphysTask",
     "ExpectedDataset",
     "Outcome",
     "Pipeline",
@@ -60,6 +65,7 @@ __all__ = [
     "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
     "VideoTask",
+    "WidefieldTask",
     "assign_task",
     "connect",
     "make_pipeline",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,12 +21,13 @@ from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline import plan
 from ibl_dask.pipeline import run as driver
+from ibl_dask.pipeline.selection import OF_RUN
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.compress import VideoCompress
 from ibl_dask.tasks.convert import VideoConvert
 from ibl_dask.tasks.deck import assign_task
 from ibl_dask.tasks.environments import Environments
-from ibl_dask.tasks.family import BehaviourTask, RegisterRawDataTask
+from ibl_dask.tasks.family import AudioTask, BehaviourTask, EphysTask, RegisterRawDataTask, WidefieldTask
 from ibl_dask.tasks.register import VideoRegisterRaw
 from ibl_dask.tasks.steps.index import COPY_VIDEO
 from ibl_dask.tasks.steps.inputs import find_video, video_paths
@@ -39,10 +40,12 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "AudioTask",
     "BehaviourTask",
     "Camera",
     "DynamicTask",
     "Environments",
+    "EphysTask",
     "ExpectedDataset",
     "Outcome",
     "Pipeline",
@@ -58,6 +61,7 @@ __all__ = [
     "VideoSyncQcCamlog",
     "VideoSyncQcNidq",
     "VideoTask",
+    "WidefieldTask",
     "assign_task",
     "connect",
     "make_pipeline",
@@ -222,20 +226,26 @@ def connect(profile: str | Path | None = None, workers: int | None = None) -> It
 
 
 def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
-    """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline`."""
+    """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline` for the options."""
     made = plan.make_pipeline(session, **options)
     return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.is_asked, made.refused)
 
 
 def run(
-    sessions: list[session.Session | str | Path] | session.Session | str | Path, *, client: Any = None, **options: Any
+    sessions: Iterable[session.Session | str | Path] | session.Session | str | Path,
+    *,
+    client: Any = None,
+    **options: Any,
 ) -> Run:
-    """Run the tasks of some sessions; see `ibl_dask.pipeline.run.run`.
+    """Run the tasks of some sessions; see `ibl_dask.pipeline.run.run` for the options.
 
     Without a client, workers are started on this machine for the duration of the run. With one of `connect`, work
-    folder and environments are those of its profile, where nothing else is said.
+    folder and environments are those of its profile, where nothing else is said. What is asked for is looked at before
+    anything starts.
     """
-    many = sessions if isinstance(sessions, list) else [sessions]
+    many = [sessions] if isinstance(sessions, session.Session | str | Path) else list(sessions)
+    asked = {name: value for name, value in options.items() if name not in ("work_dir", "overwrite", *OF_RUN)}
+    plan.check_request(many, **asked)  # before workers start
     with contextlib.ExitStack() as stack:
         mine = stack.enter_context(connect()) if client is None else client
         site = deploy.site_of(mine)

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from ibl_dask.errors import IblDaskError
-
 app = typer.Typer(
     name="ibl-dask",
     help="Video preprocessing of International Brain Laboratory sessions.",
@@ -31,12 +29,38 @@ WorkDir = Annotated[
 ]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Site profile, such as cluster/laptop.yaml.")]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Worker processes; 0 runs the steps here, one after another.")
+    int | None, typer.Option("--workers", min=0, help="Worker processes; 0 runs the steps here, one after another.")
 ]
 Pose = Annotated[
     str | None, typer.Option("--pose", help="Pose estimators: dlc, lightning_pose, both, or none [by description].")
 ]
-Tasks = Annotated[str | None, typer.Option("--tasks", help="Names of the tasks wanted, with commas between.")]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        "--tasks",
+        help="Tasks wanted, with commas between: names, classes, or dotted paths of a lab's own. "
+        "Each session runs those that it has.",
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace published files that changed, videos included.")]
+Collection = Annotated[
+    str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
+]
+LongestExtrapolation = Annotated[
+    float | None, typer.Option("--longest-extrapolation", help="Frames that may lie outside a Bpod's trials, s [60].")
+]
+ReferenceFrames = Annotated[
+    Path | None,
+    typer.Option("--reference-frames", help="Folder with frames_LABEL.npy of well-placed cameras [ibllib's]."),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="How raw videos are compressed: ibl, ibl_bpod or short_gop [by the rig]."),
+]
+RawVideo = Annotated[
+    str | None,
+    typer.Option("--raw-video", help="What becomes of a raw video whose copy is proven: keep, trash, delete [keep]."),
+]
 
 
 @app.command()
@@ -58,16 +82,20 @@ def plan(
     output_root: OutputRoot = None,
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="As for run.")] = False,
     pose: Pose = None,
+    overwrite: Overwrite = False,
+    collection: Collection = None,
+    longest_extrapolation: LongestExtrapolation = None,
+    reference_frames: ReferenceFrames = None,
+    encoding: Encoding = None,
+    raw_video: RawVideo = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what would run and why: tasks, frames, chunks, core-hours. Nothing is written."""
+    """Say what `run` with the same options would do and why: tasks, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
-    raise typer.Exit(
-        show_plan(sessions, _names(tasks), output_root, work_dir, profile, overwrite, as_json, _estimators(pose))
-    )
+    options = _options(pose, collection, longest_extrapolation, reference_frames, encoding, raw_video)
+    raise typer.Exit(show_plan(sessions, tasks, output_root, work_dir, profile, overwrite, as_json, **options))
 
 
 @app.command()
@@ -79,44 +107,18 @@ def run(
     profile: ProfileFile = None,
     workers: Workers = None,
     pose: Pose = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace published files that changed, videos included.")
-    ] = False,
-    collection: Annotated[
-        str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
-    ] = None,
-    longest_extrapolation: Annotated[
-        float | None,
-        typer.Option("--longest-extrapolation", help="Frames that may lie outside a Bpod's trials, s [60]."),
-    ] = None,
-    reference_frames: Annotated[
-        Path | None,
-        typer.Option("--reference-frames", help="Folder with frames_LABEL.npy of well-placed cameras [ibllib's]."),
-    ] = None,
-    encoding: Annotated[
-        str | None,
-        typer.Option("--encoding", help="How raw videos are compressed: ibl, ibl_bpod or short_gop [by the rig]."),
-    ] = None,
-    raw_video: Annotated[
-        str | None,
-        typer.Option(
-            "--raw-video", help="What becomes of a raw video whose copy is proven: keep, trash, delete [keep]."
-        ),
-    ] = None,
+    overwrite: Overwrite = False,
+    collection: Collection = None,
+    longest_extrapolation: LongestExtrapolation = None,
+    reference_frames: ReferenceFrames = None,
+    encoding: Encoding = None,
+    raw_video: RawVideo = None,
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    options = {
-        "collection": collection,
-        "longest_extrapolation_s": longest_extrapolation,
-        "reference_frames": reference_frames,
-        "encoding": encoding,
-        "raw_video": raw_video,
-        "pose": _estimators(pose),
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    raise typer.Exit(run_sessions(sessions, _names(tasks), output_root, work_dir, profile, workers, overwrite, **given))
+    options = _options(pose, collection, longest_extrapolation, reference_frames, encoding, raw_video)
+    raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, **options))
 
 
 @app.command()
@@ -174,12 +176,25 @@ def jobscript(
     raise typer.Exit(show_job_scripts(profile, pool))
 
 
-def _names(tasks: str | None) -> list[str] | None:
-    return None if tasks is None else [name.strip() for name in tasks.split(",") if name.strip()]
-
-
-def _estimators(pose: str | None) -> list[str] | None:
-    return None if pose is None else [name for name in _names(pose) or () if name != "none"]
+def _options(
+    pose: str | None,
+    collection: str | None,
+    longest_extrapolation: float | None,
+    reference_frames: Path | None,
+    encoding: str | None,
+    raw_video: str | None,
+) -> dict[str, object]:
+    """Return the options of tasks that were given, under their names in Python."""
+    estimators = None if pose is None else [name.strip() for name in pose.split(",")]
+    options = {
+        "pose": None if estimators is None else [name for name in estimators if name not in ("", "none")],
+        "collection": collection,
+        "longest_extrapolation_s": longest_extrapolation,
+        "reference_frames": reference_frames,
+        "encoding": encoding,
+        "raw_video": raw_video,
+    }
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _set_up_logging() -> None:
@@ -190,12 +205,13 @@ def _set_up_logging() -> None:
 
 
 def main() -> None:
-    """Run the program; an error that a user can mend is a message, not a traceback."""
+    """Run the program; an error is a message, not a traceback."""
     _set_up_logging()
     try:
         app()
-    except (IblDaskError, OSError) as error:
-        from ibl_dask.cli.console import show_error, told
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is told
+        from ibl_dask.cli.console import show_error
+        from ibl_dask.cli.guard import told
 
         show_error(told(error))
         sys.exit(2)

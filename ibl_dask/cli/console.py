@@ -8,18 +8,9 @@ from rich.console import Console
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.report.messages import take_apart
-from ibl_dask.store.disk import explained
 
 out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
-
-
-def told(error: IblDaskError | OSError) -> IblDaskError:
-    """Return an error of the disk as one of ours; one that nobody foresaw is raised."""
-    found = error if isinstance(error, IblDaskError) else explained(error)
-    if found is None:
-        raise error
-    return found
 
 
 def show_error(error: IblDaskError) -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from ibl_dask.cli.console import out, show_error, told
+from ibl_dask.cli.console import out, show_failure
+from ibl_dask.cli.guard import printable, told
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.errors import IblDaskError
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
 from ibl_dask.pipeline.history import Rates, read_rates
-from ibl_dask.pipeline.plan import Pipeline, make_pipeline
+from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 
 _TOLD = ("environment missing", "results elsewhere", "unusable")
 """What is told below the table of tasks, in all its words."""
@@ -24,53 +24,57 @@ _TOLD = ("environment missing", "results elsewhere", "unusable")
 
 def show_plan(
     sessions: Sequence[str],
-    tasks: Sequence[str] | None,
+    tasks: str | Sequence[str] | None,
     output_root: Path | None,
     work_dir: Path | None,
     profile: Path | None,
     overwrite: bool = False,
     as_json: bool = False,
-    pose: Sequence[str] | None = None,
+    **options: Any,  # options of tasks, by name
 ) -> int:
-    """Print what would run; return 1 where a session cannot be planned."""
+    """Print what `run` would do; return 1 where it would not end well for a reason that is there already."""
     from ibl_dask.deploy.door import read_profile
     from ibl_dask.deploy.usage import impossible_lines, pool_lines
 
     site = read_profile(profile)
+    paths = find_sessions(sessions)
+    options = {"environments": site.environments, **options}
+    check_request(paths, tasks=tasks, output_root=output_root, **options)
     code = 0
     found: list[dict[str, Any]] = []
     rates: dict[Path, Rates] = {}
     asked: Counter[Resources] = Counter()
-    for path in find_sessions(sessions):
+    places = OutputPlaces()
+    for path in paths:
         try:
-            folder = work_dir or site.scratch
             made = make_pipeline(
                 path,
                 tasks=tasks,
                 output_root=output_root,
-                work_dir=folder,
+                work_dir=work_dir or site.scratch,
                 overwrite=overwrite,
-                pose=pose,
-                environments=site.environments,
+                skip_absent=True,
+                **options,
             )
-            made.workspace.insist_on_writable()
+            if made.specs:
+                places.claim(made.session)
+                made.workspace.insist_on_writable()
             place = made.workspace.work_dir
             if place not in rates:
                 rates[place] = read_rates(place)
             planned = forecast(made, rates[place])
-        except (IblDaskError, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
             wrong = told(error)
-            found.append({"session": str(path), "error": str(wrong)})
+            found.append({"session": printable(path), "error": printable(wrong)})
             if not as_json:
-                show_error(wrong)
+                show_failure(printable("/".join(path.parts[-3:])), printable(wrong))
             code = 1
             continue
         found.append(_plain(made, planned))
         for task in planned:
             if task.runs:
                 asked[made.tasks[task.task].resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
-        lacking = any(camera.why == "no input" for task in planned for camera in task.cameras)
-        code = 1 if lacking or any(task.why == "unusable" for task in planned) else code
+        code = 1 if any(task.fails or (made.is_asked and task.waits) for task in planned) else code
         if not as_json:
             _show(made, planned)
     impossible = impossible_lines(site, asked)
@@ -87,7 +91,7 @@ def show_plan(
 
 def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, Any]:
     """Return a session's plan as JSON holds it."""
-    said = {"session": str(pipeline.session.path), "reference": pipeline.session.reference}
+    said = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
     tasks = []
     for spec, task in zip(pipeline.specs, planned, strict=True):
         tasks.append({**task.to_json(), "parents": list(spec.parents), "executable": spec.executable})
@@ -116,7 +120,7 @@ def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
 def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
     """Print one session: its tasks, then what is to be decoded."""
     running = [task.task for task in planned if task.runs]
-    out.print(f"{pipeline.session.reference}: {', '.join(running) or 'nothing to do'}", markup=False)
+    out.print(f"{printable(pipeline.session.reference)}: {', '.join(running) or 'nothing to do'}", markup=False)
     for note in pipeline.notes:
         out.print(f"  note: {note}", markup=False)
     out.print(_task_table(planned))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.console import out
+from ibl_dask.cli.guard import Sessions
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.errors import IblDaskError, MissingFile
+from ibl_dask.errors import MissingFile
 from ibl_dask.model.session import Session
 from ibl_dask.report.terminal import qc_table
 from ibl_dask.store.workspace import Workspace, default_work_dir
@@ -16,17 +17,15 @@ from ibl_dask.tasks.steps.report import read_qc
 
 def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
     """Print the checks of some sessions; return 1 where one has none."""
-    code = 0
+    each = Sessions()
     for path in find_sessions(sessions):
-        try:
+        with each.one():
             out.print(qc_table(_read(Session(path, output_root))))
-        except IblDaskError as error:
-            show_error(error)
-            code = 1
-    return code
+    return each.code
 
 
 def _read(session: Session) -> dict[str, object]:
+    session.look()
     workspace = Workspace(session, default_work_dir(session))
     content = read_qc(workspace)
     if content is None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.console import out
+from ibl_dask.cli.guard import Sessions
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.errors import IblDaskError, MissingFile, UsageError
+from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.steps.provenance import read_provenance
@@ -19,16 +20,14 @@ def write_reports(sessions: Sequence[str], output_root: Path | None, target: Pat
     paths = find_sessions(sessions)
     if target is not None and len(paths) > 1:
         raise UsageError("--out takes one session", expected="one session", got=f"{len(paths)} sessions")
-    code = 0
+    each = Sessions()
     for path in paths:
-        try:
+        with each.one():
             session = Session(path, output_root)
+            session.look()
             workspace = Workspace(session, default_work_dir(session))
             out.print(str(_write(workspace, target or workspace.report_file)), markup=False)
-        except IblDaskError as error:
-            show_error(error)
-            code = 1
-    return code
+    return each.code
 
 
 def _write(workspace: Workspace, target: Path) -> Path:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ibl_dask.cli.console import out, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import Run, rows, run
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ _INTERRUPTED = "interrupted: run the same command again, finished chunks are kep
 
 def run_sessions(
     sessions: Sequence[str],
-    tasks: Sequence[str] | None,
+    tasks: str | Sequence[str] | None,
     output_root: Path | None,
     work_dir: Path | None,
     profile: Path | None,
@@ -37,6 +38,7 @@ def run_sessions(
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
     options = {"environments": site.environments, **options}
+    check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
     folder = work_dir or site.scratch
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
@@ -118,6 +120,8 @@ def say_how_it_went(result: Run) -> None:
         for reason, tasks in _by_reason(row).items():
             verb = "waits" if len(tasks) == 1 else "wait"
             show_failure(row["session"], f"{', '.join(tasks)} {verb}: {reason}")
+        if row["passed_over"]:
+            out.print(f"{row['session']}: has none of the tasks asked for", markup=False)
         if row["chunks_kept"]:
             out.print(
                 f"{row['session']}: {row['chunks_kept']} chunks kept from an earlier run, "

@@ -12,6 +12,7 @@ from typing import Any
 from ibl_dask.deploy.door import read_profile
 from ibl_dask.deploy.local import SELDOM, local_workers
 from ibl_dask.deploy.profile import Profile
+from ibl_dask.deploy.script import insist_on_guard
 from ibl_dask.deploy.tls import certificates
 from ibl_dask.store.workspace import WORK_FOLDER
 
@@ -36,7 +37,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
     Raises
     ------
     UsageError, MissingFile
-        If the profile makes no sense.
+        If the profile makes no sense; or a script starts workers of this machine where each of them would do so again.
     RunError
         If workers of this machine cannot be started.
     """
@@ -85,6 +86,7 @@ def permissions(profile: Profile) -> Iterator[None]:
 def _local(profile: Profile) -> Iterator[Any]:
     from distributed import Client
 
+    insist_on_guard()
     with (
         certificates(profile, None) as security,
         local_workers(profile, security) as cluster,

@@ -126,5 +126,6 @@ def _start(profile: Profile, security: Any) -> Any:  # distributed has no types
         where=f"this machine, profile {profile.name}",
         expected=f"{pool.max_jobs} processes of up to {pool.worker_memory_gb:g} GB",
         got=f"{START_ATTEMPTS} attempts that ended with: {last}",
-        do="look for a lack of memory or processes on this machine; fewer --workers, or --workers 0 for none",
+        do="look for a lack of memory or processes on this machine; fewer --workers, or --workers 0 for none. "
+        'In a script, call what starts workers under `if __name__ == "__main__":` alone',
     ) from last

@@ -52,5 +52,7 @@ def unknown_keyword(owner: str, given: Iterable[str], known: Iterable[str], do: 
         f"{owner} takes no argument {' and no '.join(names)}",
         expected=", ".join(known),
         got=", ".join(names),
-        do="; ".join(["write " + ", ".join(said) if said else "leave it out, or write one of these", *filter(None, [do])]),
+        do="; ".join(
+            ["write " + ", ".join(said) if said else "leave it out, or write one of these", *filter(None, [do])]
+        ),
     )

@@ -61,7 +61,8 @@ class Session:
     Raises
     ------
     NotASession
-        If the path does not end that way. Whether there is such a folder is looked at when it is used; see `look`.
+        If the path does not end that way, or is no text. Whether there is such a folder is looked at when it is used;
+        see `look`.
     """
 
     path: Path
@@ -79,6 +80,15 @@ class Session:
                 expected="a folder that ends in subject/YYYY-MM-DD/NNN, for instance SW_001/2023-05-01/001",
                 got="/".join(path.parts[-3:]),
                 do="give the session's own folder, or a folder that holds sessions",
+            )
+        said = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+        if said != str(path):
+            raise NotASession(
+                "the path of this session is not UTF-8",
+                where=said,
+                expected="names that JSON, HTML and databases can hold",
+                got="bytes that are no text in UTF-8",
+                do="rename the folder; `convmv -f latin1 -t utf8` does it for many",
             )
 
     def look(self) -> None:

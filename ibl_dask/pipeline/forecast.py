@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
+from ibl_dask.pipeline.selection import class_of
 from ibl_dask.store import alf
 from ibl_dask.store.containment import contained
 from ibl_dask.store.frames import read_stored
@@ -32,6 +33,7 @@ from ibl_dask.tasks.walk import describe
 from ibl_dask.video.decoder import may_be_here
 from ibl_dask.video.outline import VideoOutline, read_outline
 from ibl_dask.video.plan import split_for_encoding, split_video
+from ibl_dask.video.reducers import Reducer
 
 Why = Literal[kept.Why, "listed anew", "environment missing", "needs Alyx", "results elsewhere", "waits", "no input"]
 """Why a task would run, or not."""
@@ -43,8 +45,8 @@ _OBSTACLES: Mapping[str, Why] = {
     "MissingDatabase": "needs Alyx",
     "WritesInPlace": "results elsewhere",
 }
-_HOLDING: tuple[Why, ...] = (*_OBSTACLES.values(), "unusable", "waits")
-"""What of a parent keeps its children from running."""
+_WAITING: tuple[Why, ...] = (*_OBSTACLES.values(), "waits")
+_FAILING: tuple[Why, ...] = ("unusable", "no input")
 _WORST: tuple[Why, ...] = ("no input", *RUNNING, "waits", "nothing to do")
 _COMPRESSED_BYTES_PER_PIXEL = 0.01
 """Size of compressed videos: 0.006 of 1280x1024, 0.015 of 640x512 (benchmarks/results/compress.md)."""
@@ -100,6 +102,16 @@ class TaskForecast:
         """Return whether it would run."""
         return self.why in RUNNING
 
+    @property
+    def waits(self) -> bool:
+        """Return whether it would not start, for what it needs is not there."""
+        return self.why in _WAITING
+
+    @property
+    def fails(self) -> bool:
+        """Return whether it is known to fail, whole or for one of its cameras."""
+        return self.why in _FAILING or any(camera.why in _FAILING for camera in self.cameras)
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         fields = ("label", "why", "detail", "video", "n_frames", "n_chunks", "n_chunks_left", "core_s", "read_bytes")
@@ -121,28 +133,53 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
     rates = Rates() if rates is None else rates
     found: dict[str, TaskForecast] = {}
     made: set[str] = set()
+    specs = {spec.name: spec for spec in pipeline.specs}
     for spec in pipeline.specs:
         task = pipeline.tasks[spec.name]
-        if has_method(type(task)):  # a lab's own, whatever it builds on
-            found[spec.name] = _other(spec, task, found, rates)
-        elif isinstance(task, VideoRegisterRaw):
-            is_there = task.workspace.registration_file.exists()
-            why: Why = "listed anew" if is_there else "missing output"
-            found[spec.name] = TaskForecast(spec.name, why, "lists what is there; takes no time")
-        elif isinstance(task, VideoCompress):
-            cameras = [_compression(task, camera, rates) for camera in task.described]
-            made |= {camera.label for camera in cameras if camera.why in RUNNING}
-            found[spec.name] = _sum(spec, cameras)
-        elif isinstance(task, VideoConvert):
-            cameras = [_conversion(task, camera) for camera in task.described]
-            found[spec.name] = _sum(spec, cameras)
-        elif isinstance(task, VideoSyncQc):
-            found[spec.name] = _sum(
-                spec, [_timed(task, camera, rates, camera.label in made) for camera in task.described]
-            )
-        else:
-            found[spec.name] = _other(spec, task, found, rates)
+        held = [name for name, by in _parents(spec, found) if by.waits or by.fails]
+        held = [name for name in held if class_of(specs[name]) not in task.copes_without]
+        try:
+            with contained(spec.name):
+                found[spec.name] = _held(spec, task, held) or _work(spec, task, found, made, rates)
+        except Exception as error:  # noqa: BLE001  # of a lab's code, or a session without sense: the run fails this task
+            found[spec.name] = TaskForecast(spec.name, "unusable", f"{spec.name}: {describe(error).message}")
+        made |= {
+            camera.label
+            for camera in found[spec.name].cameras
+            if camera.why in RUNNING and isinstance(task, VideoCompress)
+        }
     return list(found.values())
+
+
+def _parents(spec: TaskSpec, found: Mapping[str, TaskForecast]) -> list[tuple[str, TaskForecast]]:
+    return [(name, found[name]) for name in spec.parents if name in found]
+
+
+def _held(spec: TaskSpec, task: Task, by: Sequence[str]) -> TaskForecast | None:
+    """Say what a task waits for; None where it may start."""
+    obstacle = task.obstacle()
+    if obstacle is not None:
+        return TaskForecast(spec.name, _OBSTACLES.get(obstacle.kind, "waits"), obstacle.message)
+    return TaskForecast(spec.name, "waits", f"for {', '.join(by)}") if by else None
+
+
+def _work(
+    spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], made: Container[str], rates: Rates
+) -> TaskForecast:
+    """Say what a task that may start would do; `made` are the cameras whose video is compressed before."""
+    if has_method(type(task)):  # a lab's own, whatever it builds on
+        return _other(spec, task, found, rates)
+    if isinstance(task, VideoRegisterRaw):
+        _ = task.described  # cameras that the session does not have are an error of the run, too
+        why: Why = "listed anew" if task.workspace.registration_file.exists() else "missing output"
+        return TaskForecast(spec.name, why, "lists what is there; takes no time")
+    if isinstance(task, VideoCompress):
+        return _sum(spec, [_compression(task, camera, rates) for camera in task.described])
+    if isinstance(task, VideoConvert):
+        return _sum(spec, [_conversion(task, camera) for camera in task.described])
+    if isinstance(task, VideoSyncQc):
+        return _sum(spec, [_timed(task, camera, rates, camera.label in made) for camera in task.described])
+    return _other(spec, task, found, rates)
 
 
 def _sum(spec: TaskSpec, cameras: Sequence[CameraForecast]) -> TaskForecast:
@@ -157,18 +194,8 @@ def _sum(spec: TaskSpec, cameras: Sequence[CameraForecast]) -> TaskForecast:
 
 
 def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates: Rates) -> TaskForecast:
-    """Forecast a task that is not one of ours on cameras: what it waits for, what changed, how long it took before."""
-    held = [name for name in spec.parents if name in found and found[name].why in _HOLDING]
-    obstacle = task.obstacle()
-    if obstacle is not None:
-        return TaskForecast(spec.name, _OBSTACLES.get(obstacle.kind, "waits"), obstacle.message)
-    if held:
-        return TaskForecast(spec.name, "waits", f"for {', '.join(held)}")
-    try:
-        with contained(spec.name):
-            review = task.review()
-    except Exception as error:  # noqa: BLE001  # a lab's code; the run fails this task alone, for the same reason
-        review = kept.Review("unusable", f"{spec.name}: {describe(error).message}")
+    """Forecast a task that is not one of ours on cameras: what changed, how long it took before."""
+    review = task.review()
     if review.why not in RUNNING:
         before = [name for name in spec.parents if name in found and found[name].runs]
         unless = f", unless {', '.join(before)} leaves something new" if before and review.facts is not None else ""
@@ -257,7 +284,7 @@ def _timed(task: VideoSyncQc, camera: Camera, rates: Rates, is_made: bool) -> Ca
     chunks = _chunks(task, label, outline, identity)
     named = replace(named, n_chunks=len(chunks))
     if not fresh:
-        return _only_times(task, camera, named, identity)
+        return _only_times(task, camera, named, identity, reducers)
     cached = {} if is_forced else _cached(task, label, video)
     left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
     what = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
@@ -275,16 +302,30 @@ def _timed(task: VideoSyncQc, camera: Camera, rates: Rates, is_made: bool) -> Ca
 
 
 def _only_times(
-    task: VideoSyncQc, camera: Camera, named: CameraForecast, identity: Mapping[str, Any]
+    task: VideoSyncQc,
+    camera: Camera,
+    named: CameraForecast,
+    identity: Mapping[str, Any],
+    reducers: Sequence[Reducer],
 ) -> CameraForecast:
     """Say whether the times of a camera that is measured would be made again."""
     workspace = task.workspace
     if workspace.published_times(camera.label) is None:
         return replace(named, detail="times to make; measured already")
-    if marked_fingerprint(workspace.marker(f"times-{camera.label}")) != task.timing_mark(camera, identity):
-        detail = "times to make, since files of the camera or the clock changed; measured already"
-        return replace(named, why="changed input", detail=detail)
+    for name, mark in task.marks(camera, identity, reducers).items():
+        if marked_fingerprint(workspace.marker(name), task.session.outputs) != mark:
+            return replace(named, why="changed input", detail=f"{_STEPS[name.split('-')[0]]}; measured already")
+    if not workspace.qc_file.exists():
+        return replace(named, detail="checks to make; measured already")
     return replace(named, why="nothing to do", detail="measured already", written_bytes=0)
+
+
+_STEPS = {
+    "times": "times to make, since files of the camera or the clock changed",
+    "wheel": "times to compare with the wheel, since that changed or what was made of it is gone",
+    "frames": "times and numbers to put together again",
+}
+"""Step of a measured camera -> what is to be done where it was not done for what is there now."""
 
 
 def _chunks(task: VideoSyncQc, label: str, outline: VideoOutline, identity: Mapping[str, Any]) -> Sequence[Any]:

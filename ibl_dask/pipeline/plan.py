@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.pipeline.selection import OF_RUN, as_names, check_arguments, check_tasks, select, unknown_tasks
 from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
@@ -105,12 +107,13 @@ class Pipeline:
 def make_pipeline(
     session: Session | str | Path,
     *,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     specs: Sequence[TaskSpec] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     overwrite: bool = False,
     pose: Sequence[str] | None = None,
+    skip_absent: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> Pipeline:
     """Turn a session's description into tasks.
@@ -120,7 +123,8 @@ def make_pipeline(
     session : Session or path
         What to plan.
     tasks : sequence of str, optional
-        Names of the tasks wanted; all by default.
+        Names of the tasks wanted, or of their classes, or dotted paths of a lab's own; all by default. A lab's own
+        comes after those that are named before it.
     specs : sequence of TaskSpec, optional
         Tasks instead of those that the description asks for.
     output_root, work_dir, overwrite
@@ -128,6 +132,8 @@ def make_pipeline(
     pose : sequence of str, optional
         Pose estimators wanted, `dlc` or `lightning_pose`, also both or none; by default those that the description
         asks for under `pose:`, else DLC where the main clock is not a Bpod.
+    skip_absent : bool
+        Leave out tasks that this session does not have, and note it, instead of refusing.
     options
         Passed on to the camera tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
 
@@ -136,24 +142,57 @@ def make_pipeline(
     NotASession, DescriptionError
         If there is nothing to plan from.
     UsageError
-        If a task is asked for that the session does not have.
+        If a task is asked for that the session does not have, or an option is not known or makes no sense.
     """
+    check_arguments("make_pipeline", {**options, "pose": pose}, ["skip_absent"], output_root)
+    wanted = as_names(tasks)
     if not isinstance(session, Session):
         session = Session(Path(session), None if output_root is None else Path(output_root))
+    session.look()
     folder = default_work_dir(session) if work_dir is None else Path(work_dir).expanduser().absolute()
-    planned, notes = plan_tasks(session, tasks, specs, pose, as_environments(options.get("environments")))
+    planned, notes = plan_tasks(session, specs, pose, as_environments(options.get("environments")))
+    if wanted is not None:
+        everything = planned
+        planned, absent = select(everything, wanted)
+        if absent and not skip_absent:
+            raise unknown_tasks(absent, everything, "this session has no task", str(session.path))
+        notes += tuple(f"{name} was asked for, and this session has no such task" for name in absent)
     common = {"work_dir": folder, "overwrite": overwrite}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
     clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
     workspace = Workspace(session, folder, overwrite)
     described = () if specs is not None else session.description.problems
     refused = tuple(str(problem) for problem in described if problem.is_refusal)
-    return Pipeline(session, workspace, built, planned, (*notes, *clocks), tasks is not None, refused)
+    return Pipeline(session, workspace, built, planned, (*notes, *clocks), wanted is not None, refused)
+
+
+class OutputPlaces:
+    """The folders that sessions of one run write into: each has its own."""
+
+    def __init__(self) -> None:
+        self._owners: dict[Path, Path] = {}
+
+    def claim(self, session: Session) -> None:
+        """Note where a session writes.
+
+        Raises
+        ------
+        UsageError
+            If another one does, too.
+        """
+        first = self._owners.setdefault(session.outputs, session.path)
+        if first != session.path:
+            raise UsageError(
+                "two sessions would write into one folder",
+                where=str(session.outputs),
+                expected="a folder for each session",
+                got=f"{first} and {session.path}",
+                do="give these sessions different --output-root folders, in two runs",
+            )
 
 
 def plan_tasks(
     session: Session,
-    tasks: Sequence[str] | None = None,
     specs: Sequence[TaskSpec] | None = None,
     pose: Sequence[str] | None = None,
     environments: Environments | None = None,
@@ -166,23 +205,40 @@ def plan_tasks(
         notes += [str(problem) for problem in plan.problems]
         if session.description.origin == "protocol":
             notes.insert(0, "there is no description: what was recorded is inferred from the protocol")
-    planned = sort_specs(specs)
-    return planned if tasks is None else _select(planned, tasks, session), tuple(notes)
+    return sort_specs(specs), tuple(notes)
 
 
-def _select(specs: Sequence[TaskSpec], wanted: Sequence[str], session: Session) -> tuple[TaskSpec, ...]:
-    """Keep the tasks asked for, by name or by class."""
-    chosen = []
-    for name in wanted:
-        found = [spec for spec in specs if name in (spec.name, spec.executable.rsplit(".", 1)[-1])]
-        if not found:
-            raise UsageError(
-                f"this session has no task {name!r}",
-                where=str(session.path),
-                expected=", ".join(spec.name for spec in specs),
-                got=name,
-                do="ask for one of these",
-            )
-        chosen += found
-    names = {spec.name for spec in chosen}
-    return tuple(spec for spec in specs if spec.name in names)
+def check_request(
+    sessions: Sequence[Session | str | Path],
+    *,
+    tasks: str | Sequence[str] | None = None,
+    specs: Sequence[TaskSpec] | None = None,
+    output_root: str | Path | None = None,
+    pose: Sequence[str] | None = None,
+    **options: Any,  # options of tasks, by name
+) -> None:
+    """Insist that what is asked of a run makes sense, before anything starts.
+
+    Parameters
+    ----------
+    sessions, tasks, specs, output_root, pose, options
+        See `ibl_dask.pipeline.run.run`.
+
+    Raises
+    ------
+    UsageError
+        If no session has a task that is asked for, or an option is not known or makes no sense. What is wrong with one
+        session is told when it has its turn.
+    """
+    check_arguments("run", {**options, "pose": pose}, OF_RUN, output_root)
+    wanted = as_names(tasks)
+    if wanted is None:
+        return
+    root = None if output_root is None else Path(output_root)
+    environments = as_environments(options.get("environments"))
+
+    def planned(path: Session | str | Path) -> Sequence[TaskSpec]:
+        session = path if isinstance(path, Session) else Session(Path(path), root)
+        return plan_tasks(session, specs, pose, environments)[0]
+
+    check_tasks(wanted, (partial(planned, path) for path in sessions))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ibl_dask.deploy.queue import ask_job
-from ibl_dask.errors import InputError, SessionLocked, UsageError
+from ibl_dask.errors import InputError, SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.places import below
 from ibl_dask.model.session import Session, real_path
@@ -25,7 +25,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
-from ibl_dask.pipeline.plan import Pipeline, make_pipeline
+from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.turns import Turn, blocking, held_back, make_turns, startable
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.containment import contained
@@ -73,10 +73,14 @@ class SessionOutcome:
     """Task that did not start -> why, and what to do."""
     excused: set[str] = field(default_factory=set)
     """Those of them that nobody asked for by name, and that only wait for what is not part of the session."""
+    is_passed_over: bool = False
+    """Whether it has none of the tasks that were asked for, so that nothing was done."""
 
     @property
     def is_success(self) -> bool:
         """Return whether nothing is left to do or to mend."""
+        if self.is_passed_over:
+            return not self.failures
         good = bool(self.tasks) and all(s.is_success or name in self.excused for name, s in self.tasks.items())
         return self.finished and good and not self.failures
 
@@ -162,7 +166,7 @@ class Driver:
         self._listeners = list(listeners)
         self._active: dict[str, _Driven] = {}
         self._owner: dict[Key, _Driven] = {}
-        self._outputs: dict[Path, Path] = {}
+        self._outputs = OutputPlaces()
 
     def emit(self, event: events.Event) -> None:
         """Write an event to the journal, then tell the listeners. One that fails is told nothing more."""
@@ -224,12 +228,17 @@ class Driver:
                 held = candidate.attempt.take()
             driven = _Driven(candidate.order, outcome, plan(outcome.path))
             driven.held, session = held, driven.pipeline.session
+            if driven.pipeline.is_asked and not driven.pipeline.specs:
+                self._release(driven)
+                outcome.finished = outcome.is_passed_over = True
+                self._emit_session(outcome, None)
+                return ""
             if self._is_under_way(session.reference):
                 # Keys name a session by its reference, so a copy of it elsewhere waits its turn.
                 self._release(driven)
                 candidate.wait()
                 return "another folder with the name of this session is under way"
-            self._insist_on_own_outputs(session)
+            self._outputs.claim(session)
             driven.pipeline.workspace.check_writable()
             if driven.held is None:
                 candidate.attempt = Attempt(session.own / LOCK_NAME, ask_job)
@@ -272,17 +281,6 @@ class Driver:
         if reference in self._active:
             return True
         return any(driven.pipeline.session.reference == reference for driven in self._owner.values())
-
-    def _insist_on_own_outputs(self, session: Session) -> None:
-        first = self._outputs.setdefault(session.outputs, session.path)
-        if first != session.path:
-            raise UsageError(
-                "two sessions would write into one folder",
-                where=str(session.outputs),
-                expected="a folder for each session",
-                got=f"{first} and {session.path}",
-                do="give these sessions different --output-root folders, in two runs",
-            )
 
     def _submit(self, driven: _Driven, steps: Sequence[Step]) -> None:
         self._owner.update(dict.fromkeys((step.key for step in steps), driven))
@@ -486,7 +484,7 @@ def run(
     *,
     client: Any = None,  # distributed has no types
     executor: Executor | None = None,
-    tasks: Sequence[str] | None = None,
+    tasks: str | Sequence[str] | None = None,
     output_root: str | Path | None = None,
     work_dir: str | Path | None = None,
     overwrite: bool = False,
@@ -511,8 +509,14 @@ def run(
     Returns
     -------
     Run
-        How it went. A session that fails is part of it, not an exception.
+        How it went. A session that fails is part of it, not an exception; so is one that has none of the tasks.
+
+    Raises
+    ------
+    UsageError
+        If what is asked for makes no sense; see `check_request`. Nothing was started then.
     """
+    check_request(sessions, tasks=tasks, output_root=output_root, **options)
     outcomes = [SessionOutcome(s.path if isinstance(s, Session) else real_path(s)) for s in sessions]
     by_path = {s.path: s for s in sessions if isinstance(s, Session)}
     folder = _journal_folder(outcomes, output_root, work_dir)
@@ -523,7 +527,13 @@ def run(
     def plan(path: Path) -> Pipeline:
         session = by_path.get(path, path)
         return make_pipeline(
-            session, tasks=tasks, output_root=output_root, work_dir=work_dir, overwrite=overwrite, **options
+            session,
+            tasks=tasks,
+            output_root=output_root,
+            work_dir=work_dir,
+            overwrite=overwrite,
+            skip_absent=True,
+            **options,
         )
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
@@ -573,6 +583,7 @@ def rows(run: Run) -> list[dict[str, Any]]:
             "failures": [failure.message for failure in outcome.failures],
             "waiting": {name: reason for name, reason in outcome.reasons.items() if outcome.tasks[name] == "Waiting"},
             "excused": sorted(outcome.excused),
+            "passed_over": outcome.is_passed_over,
             "report": "" if outcome.report is None else str(outcome.report),
         }
         for outcome in run.sessions

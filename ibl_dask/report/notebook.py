@@ -77,8 +77,11 @@ def qc_html(cameras: Iterable[CameraChecks]) -> str:
     for camera in cameras:
         checks = sorted(camera.checks.values(), key=lambda check: -check.outcome)
         cells = [
-            [f"<b>{_say(check.name)}</b>", _pill(check.outcome.name), _say(check.measured), _say(check.threshold)]
-            + [_say(check.message)]
+            [
+                f"<b>{_say(check.name)}</b>",
+                _pill(check.outcome.name),
+                *map(_say, (check.measured, check.threshold, check.message)),
+            ]
             for check in checks
         ]
         heads = ["check", "outcome", "measured", "threshold", "note"]

@@ -44,11 +44,15 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
     return value
 
 
-def marked_fingerprint(path: Path) -> str | None:
-    """Return for which fingerprint a marker was written; None where there is none. Outputs are not looked at."""
+def marked_fingerprint(path: Path, root: Path) -> str | None:
+    """Return for which fingerprint a marker was written; None where there is none, or an output of it is gone.
+
+    What outputs hold is not looked at.
+    """
     try:
         content = json.loads(path.read_text())
-        return str(content["fingerprint"]) if content["version"] == MARKER_VERSION else None
+        is_whole = content["version"] == MARKER_VERSION and all((root / name).exists() for name in content["outputs"])
+        return str(content["fingerprint"]) if is_whole else None
     except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
         return None
 

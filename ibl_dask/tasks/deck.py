@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -14,10 +14,11 @@ from typing import Any
 from ibl_dask.errors import OutsideSession, UsageError
 from ibl_dask.model.places import first_fault, insist
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Step
+from ibl_dask.model.step import Resources, Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.containment import contained
 from ibl_dask.tasks.foreign import ForeignTask
+from ibl_dask.tasks.options import keywords
 from ibl_dask.tasks.steps.kept import Review
 from ibl_dask.tasks.task import Task, VideoTask
 from ibl_dask.tasks.walk import describe
@@ -93,29 +94,58 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     Returns
     -------
     Task
-        A task of this process where there is a class for it (see `find_task`), else a `ForeignTask`. One of a lab that
-        cannot be loaded or built fails alone, when it is run.
-
-    Raises
-    ------
-    IblDaskError
-        If one of our own cannot be built.
+        A task of this process where there is a class for it (see `find_task`), else a `ForeignTask`. One that cannot be
+        loaded or built fails alone, when it is run.
     """
     shared = {name: value for name, value in common.items() if name in _COMMON}
     try:
         _insist_on_places(spec)
         with contained(spec.executable):
             cls = find_task(spec.executable)
-            if cls is not None and not _is_own(cls):
-                return cls(session, **{**spec.arguments, **shared})
+            if cls is not None:
+                given = {name: value for name, value in common.items() if name in keywords(cls)}
+                return cls(session, **{**spec.arguments, **shared, **(given if _is_camera_task(cls) else {})})
     except Exception as error:  # noqa: BLE001  # one task must not stop the others
         return UnusableTask(session, spec=spec, error=error, **shared)
-    if cls is None:
-        return ForeignTask(session, spec=spec, environments=common.get("environments"), **shared)
-    options = {name: value for name, value in common.items() if name not in (*_COMMON, "environments")}
-    if not issubclass(cls, VideoTask) or cls.__name__ == "VideoRegisterRaw":
-        options = {}
-    return cls(session, **{**spec.arguments, **shared, **options})
+    return ForeignTask(session, spec=spec, environments=common.get("environments"), **shared)
+
+
+def known_options() -> tuple[str, ...]:
+    """Return the options of a pipeline: the arguments of our own tasks on cameras, and `environments`."""
+    classes = (cls for name, module in _OWN.items() if (cls := _load(module, name, name)) is not None)
+    found = {word: None for cls in classes for word in keywords(cls)}
+    return ("environments", *(word for word in found if word not in (*_COMMON, "parents", "taskid")))
+
+
+def lab_spec(executable: str, parents: Sequence[str] = ()) -> TaskSpec | None:
+    """Return a lab's own task as plain data, as its class describes it; None where there is no such class here.
+
+    Parameters
+    ----------
+    executable : str
+        See `find_task`.
+    parents : sequence of str
+        Names of the tasks that it comes after.
+
+    Raises
+    ------
+    UsageError
+        If its module cannot be imported, or does not hold it.
+    """
+    cls = find_task(executable)
+    if cls is None or is_own(cls):
+        return None
+    return TaskSpec(
+        cls.__name__,
+        executable,
+        parents=tuple(parents),
+        resources=Resources(max(1, cls.cpu), cls.gpu, float(cls.ram), is_estimate=True),
+        priority=cls.priority,
+        io_charge=cls.io_charge,
+        time_out_secs=cls.time_out_secs,
+        env=cls.env,
+        job_size=cls.job_size,
+    )
 
 
 class UnusableTask(Task):
@@ -203,15 +233,20 @@ def _insist_on_places(spec: TaskSpec) -> None:
         )
 
 
-def _is_own(cls: type[Task]) -> bool:
+def is_own(cls: type[Task]) -> bool:
+    """Return whether a class is one of this package."""
     return cls.__module__.startswith("ibl_dask.")
+
+
+def _is_camera_task(cls: type[Task]) -> bool:
+    return is_own(cls) and issubclass(cls, VideoTask) and cls.__name__ != "VideoRegisterRaw"
 
 
 def _load(module: str, name: str, executable: str) -> type[Task] | None:
     """Return a class of a module; None where it is a task of another kind than ours."""
     try:
         found = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise UsageError(
             f"the task {executable} cannot be loaded",
             where=module,

@@ -11,7 +11,7 @@ from ibl_dask.model.description_file import read_content
 from ibl_dask.model.session import Session
 
 
-class Described:
+class DescriptionReader:
     """Answers from the description of a task's session; a value that is set on the task stands instead."""
 
     session: Session

@@ -332,6 +332,8 @@ class RegisterRawDataTask(DynamicTask):
         found = [find_files(self.session.roots, expected, to_register=True) for expected in self.output_files]
         return [path for each in found for path in each.files]
 
-    def assert_expected_inputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
+    def assert_expected_inputs(
+        self, raise_error: bool = True, raise_ambiguous: bool = False
+    ) -> tuple[bool, list[Path]]:
         """Look for the declared inputs, without insisting: they may have their new names already (`rename_files`)."""
         return super().assert_expected_inputs(raise_error=False)

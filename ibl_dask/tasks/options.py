@@ -64,7 +64,9 @@ def check_value(name: str, value: object) -> None:
     elif name in _NUMBERS:
         makes_sense, expected = _NUMBERS[name]
         if not makes_sense(value):
-            raise UsageError(f"{_flag(name)} cannot be {value!r}", expected=expected, got=repr(value), do="mend the value")
+            raise UsageError(
+                f"{_flag(name)} cannot be {value!r}", expected=expected, got=repr(value), do="mend the value"
+            )
     elif name == "reference_frames":
         reference_folder(value)  # type: ignore[arg-type]  # whatever was given
 
@@ -130,9 +132,13 @@ def check_keywords(cls: type, left: Mapping[str, object]) -> None:
         raise unknown_keyword(cls.__name__, wrong, known, declared)
 
 
-@lru_cache(maxsize=256)
 def keywords(cls: type) -> tuple[str, ...]:
     """Return the keyword arguments that a task's constructors take, down to the first that takes no others."""
+    return _keywords(cls)
+
+
+@lru_cache(maxsize=256)
+def _keywords(cls: type) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for base in cls.__mro__:
         init = vars(base).get("__init__")

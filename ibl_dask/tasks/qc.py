@@ -13,7 +13,7 @@ Metric = Outcome | tuple[Outcome | Number, ...]
 """An outcome, or one and the numbers that the reference publishes beside it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class CameraQc:
     """The checks of one camera."""
 
@@ -66,7 +66,7 @@ class CameraQc:
         )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SessionQc(Mapping[str, CameraQc]):
     """The checks of some cameras, by their labels; for one camera it says what that says."""
 

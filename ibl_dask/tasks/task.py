@@ -27,7 +27,7 @@ from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.expected import Found, find_files
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.described import Described
+from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
 from ibl_dask.tasks.qc import SessionQc
 from ibl_dask.tasks.steps.kept import Review
@@ -270,6 +270,13 @@ class Task:
             self.job_size,
         )
 
+    def to_spec(self) -> TaskSpec:
+        """Return this task as plain data, under the field's name for it."""
+        return self.spec()
+
+    def cleanUp(self) -> None:  # the field's name
+        """Do nothing: a task looks at its files where they are, so no copy is left."""
+
     def arguments(self) -> dict[str, Any]:
         """Return the keyword arguments that build this task again; JSON."""
         return dict(self.kwargs)
@@ -340,6 +347,10 @@ class Task:
         with holding_unless_held(self.session.own / LOCK_NAME, ask_job):
             yield
 
+    def rerun(self) -> int:
+        """Run once more, and replace what the task left."""
+        return self.run(overwrite=True)
+
     def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
         if records is not None:
@@ -402,8 +413,13 @@ class Task:
         found = [find_files(self.session.roots, read_dataset(entry, "input")) for entry in expected_files]
         return all(f.ok for f in found), list(dict.fromkeys(path for f in found for path in f.files))
 
-    def assert_expected_inputs(self, raise_error: bool = True) -> tuple[bool, list[Path]]:
-        """Look for the declared inputs; see `assert_expected_outputs`."""
+    def assert_expected_inputs(
+        self, raise_error: bool = True, raise_ambiguous: bool = False
+    ) -> tuple[bool, list[Path]]:
+        """Look for the declared inputs; see `assert_expected_outputs`.
+
+        `raise_ambiguous` is kept for the calling convention: of several revisions the newest is found.
+        """
         found = [find_files(self.session.roots, expected) for expected in self.input_files]
         missing = _lacking(found)
         if missing and raise_error:
@@ -455,7 +471,7 @@ class Task:
         self.records[record.key] = record
 
 
-class DynamicTask(Described, Task):
+class DynamicTask(DescriptionReader, Task):
     """A task that reads the experiment description where its arguments do not say; it does so when it is asked.
 
     Parameters

@@ -315,7 +315,7 @@ class VideoSyncQc(VideoTask):
         )
         merge = step(
             kind="frames",
-            fingerprint=fingerprint("frames", 2, video=video, reducers=marks, parents=[settling.fingerprint]),
+            fingerprint=_merge_mark(video, reducers, settling.fingerprint),
             function=frames.merge_chunks,
             arguments={
                 "workspace": self.workspace,
@@ -341,7 +341,7 @@ class VideoSyncQc(VideoTask):
     ) -> dict[str, Any]:
         """Return function, arguments and fingerprint of the step that settles a camera's times."""
         files = wheel.find_wheel(self.workspace, how.arguments)
-        energy = next((r for r in reducers if isinstance(r, MotionEnergy) and r.label == "wheel"), None)
+        energy = _energy(reducers)
         return {
             "function": wheel.settle_times,
             "arguments": {
@@ -352,14 +352,35 @@ class VideoSyncQc(VideoTask):
                 "reducer": energy,
                 "is_fresh": energy is not None and energy.name in fresh,
             },
-            "fingerprint": fingerprint(
-                "wheel",
-                1,
-                wheel=files.identities(self.workspace),
-                energy=None if energy is None else energy.fingerprint(),
-                parents=[timing.fingerprint],
-            ),
+            "fingerprint": self._settling_mark(files, energy, timing.fingerprint),
         }
+
+    def _settling_mark(self, files: wheel.WheelFiles, energy: Reducer | None, timing: str) -> str:
+        return fingerprint(
+            "wheel",
+            1,
+            wheel=files.identities(self.workspace),
+            energy=None if energy is None else energy.fingerprint(),
+            parents=[timing],
+        )
+
+    def marks(self, camera: Camera, video: Mapping[str, Any], reducers: Sequence[Reducer]) -> dict[str, str]:
+        """Return the fingerprints of the steps of a camera that leave a marker, by the names of these.
+
+        Parameters
+        ----------
+        camera : Camera
+            The camera.
+        video : mapping
+            Identity of its video.
+        reducers : sequence of Reducer
+            All its reducers.
+        """
+        how = self.timing(camera)
+        timing = self.timing_mark(camera, video, how)
+        settling = self._settling_mark(wheel.find_wheel(self.workspace, how.arguments), _energy(reducers), timing)
+        merge = _merge_mark(video, reducers, settling)
+        return {f"times-{camera.label}": timing, f"wheel-{camera.label}": settling, f"frames-{camera.label}": merge}
 
     def timing_mark(self, camera: Camera, video: Mapping[str, Any], how: Timing | None = None) -> str:
         """Return what changes with everything that the times of a camera depend on; `video` is its identity."""
@@ -370,6 +391,16 @@ class VideoSyncQc(VideoTask):
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
         named = {name: alf.identities(found) for name, found in paths.items()}
         return {**named, **how.settings, "sync_label": camera.sync_label}
+
+
+def _energy(reducers: Sequence[Reducer]) -> MotionEnergy | None:
+    """Return the reducer that measures the motion of the wheel."""
+    return next((r for r in reducers if isinstance(r, MotionEnergy) and r.label == "wheel"), None)
+
+
+def _merge_mark(video: Mapping[str, Any], reducers: Sequence[Reducer], settling: str) -> str:
+    marks = {r.name: r.fingerprint() for r in reducers}
+    return fingerprint("frames", 2, video=video, reducers=marks, parents=[settling])
 
 
 def _without_pixels(settling: Step) -> Step:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ibl_dask as ibd
 from ibl_dask.errors import DescriptionError, NotASession
 from ibl_dask.model.session import Session
 
@@ -74,13 +75,21 @@ def test_other_folders_are_refused_with_what_where_expected_got_do(tmp_path: Pat
         assert part in str(error)
 
 
-def test_session_that_is_not_there_says_so(tmp_path: Path) -> None:
+def test_session_that_is_not_there_says_so_when_it_is_used(tmp_path: Path) -> None:
+    session = Session(tmp_path / "SW_001" / "2023-05-01" / "001")
     with pytest.raises(NotASession, match="nothing at this path"):
-        Session(tmp_path / "SW_001" / "2023-05-01" / "001")
+        session.look()
+    with pytest.raises(NotASession, match="nothing at this path"):
+        _ = session.description
     made(tmp_path / "SW_001" / "2023-05-01")
     (tmp_path / "SW_001" / "2023-05-01" / "001").write_text("x")
     with pytest.raises(NotASession, match="a file"):
-        Session(tmp_path / "SW_001" / "2023-05-01" / "001")
+        session.look()
+
+
+def test_a_session_of_a_notebook_is_looked_for_at_once(tmp_path: Path) -> None:
+    with pytest.raises(NotASession, match="nothing at this path"):
+        ibd.Session(tmp_path / "SW_001" / "2023-05-01" / "001")
 
 
 def test_refusal_can_be_caught_as_a_value_error(tmp_path: Path) -> None:

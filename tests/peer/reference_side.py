@@ -476,6 +476,65 @@ def task_signature(name, session, arguments):
     }
 
 
+def plain(value):
+    """A value as JSON holds it: what JSON has no word for as text."""
+    try:
+        return json.loads(json.dumps(value))
+    except (TypeError, ValueError):
+        return repr(value)
+
+
+def parameters_of(function):
+    import inspect
+
+    found = list(inspect.signature(function).parameters.values())
+    return [[p.name, p.kind.name, plain(None if p.default is p.empty else p.default)] for p in found]
+
+
+@call
+def public_names(session):
+    """Every public class of the video and base tasks: attributes, methods with their parameters, and what an instance
+    has beside.
+    """
+    import inspect
+
+    from ibllib.pipes import base_tasks, video_tasks
+    from ibllib.pipes.tasks import Task
+
+    found = {}
+    for module in (base_tasks, video_tasks):
+        for name, value in vars(module).items():
+            if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+                continue
+            assert inspect.isclass(value), f"{name} is a function, which nobody compares"
+            attributes, methods = {}, {"__init__": parameters_of(value.__init__)}
+            for each in sorted(dir(value)):
+                held = inspect.getattr_static(value, each)
+                if each.startswith("_"):
+                    continue
+                if callable(getattr(value, each, None)) and not isinstance(held, property):
+                    methods[each] = parameters_of(getattr(value, each))
+                else:
+                    attributes[each] = None if isinstance(held, property) else plain(held)
+            given = {"cameras": ["left"]} if issubclass(value, base_tasks.VideoTask) else {}
+            whole = type(name, (value,), {"_run": lambda self: None})  # some are abstract
+            made = vars(whole(Path(session), one=None, **given))
+            instance = {key: plain(made[key]) for key in made if not key.startswith("_")}
+            found[name] = {"attributes": attributes, "methods": methods, "instance": instance}
+            found[name]["is_task"] = issubclass(value, Task)
+    return {"classes": found}
+
+
+@call
+def assign(name, session, arguments):
+    """Put a task into a deck, of a session that may not be there."""
+    from ibllib.pipes import assign_task, video_tasks
+
+    deck = {}
+    assign_task(deck, Path(session), getattr(video_tasks, name), **arguments)
+    return {"names": list(deck), "cameras": list(deck[name].cameras)}
+
+
 @call
 def run_task(executable, session, arguments, given=None, path=None):
     """Run a task of the reference on files alone, with programs of a folder of their own."""

@@ -327,7 +327,7 @@ def test_behaviour_knows_its_protocol_and_where_results_go(session_folder):
         text + "tasks:\n- one:\n    collection: raw_task_data_00\n- two:\n    collection: raw_task_data_01\n"
     )
     with pytest.raises(DescriptionError, match="which protocol"):
-        ibd.BehaviourTask(session_folder)
+        _ = ibd.BehaviourTask(session_folder).collection
     task = ibd.BehaviourTask(session_folder, collection="raw_task_data_01", protocol_number=0)
     assert (task.protocol, task.protocol_number, task.output_collection) == ("two", 0, "alf/task_00")
     assert ibd.BehaviourTask(session_folder, protocol="one").collection == "raw_task_data_00"

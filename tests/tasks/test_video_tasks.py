@@ -1,12 +1,16 @@
 """Tasks called as the field's scripts call them."""
 
+import json
+
 import dask
 import numpy as np
 import pytest
 
 import ibl_dask as ibd
-from ibl_dask.errors import DescriptionError, MissingFile, UsageError
+from ibl_dask.errors import DescriptionError, MissingFile, NotASession, TaskFailed, UsageError
+from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.truth import Truth
+from ibl_dask.tasks.qc import CameraQc, SessionQc
 from ibl_dask.tasks.task import VideoTask
 
 
@@ -37,10 +41,89 @@ def test_extract_camera_gives_times_without_looking_at_a_pixel(session_folder):
     assert not (session_folder / "ibl_dask" / "leftCamera-frames.zarr").exists()
 
 
-def test_run_qc_gives_the_checks_of_each_camera(session_folder):
-    qc = ibd.VideoSyncQcNidq(session_folder, cameras=("right",)).run_qc(update=False)
-    assert list(qc) == ["right"]
-    assert qc["right"]["checks"]["framerate"]["outcome"] == "PASS"
+def test_run_qc_gives_an_object_for_each_camera_with_outcomes_by_the_keys_of_the_field(session_folder):
+    found = ibd.VideoSyncQcNidq(session_folder, cameras=("right",)).run_qc(update=False)
+    assert list(found) == ["right"]
+    right = found["right"]
+    assert right.checks["framerate"].outcome == Outcome.PASS
+    published = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
+    known = {key: value for key, value in published["extended_qc"].items() if key.startswith("_")}
+    told = {key: [m[0].name, *m[1:]] if isinstance(m, tuple) else m.name for key, m in right.metrics.items()}
+    assert told == known
+    assert right.outcome.name == published["cameras"]["right"]["outcome"] == found.outcome.name
+    assert set(right.passed) == set(right.metrics)
+    assert right.passed["_videoRight_framerate"] is True
+    assert right.passed["_videoRight_position"] is None, "without reference frames it is not judged"
+    # What is asked of the session is what the one camera says.
+    assert (found.metrics, found.passed) == (right.metrics, right.passed)
+    assert len(repr(found)) < 300
+    html = found._repr_html_()
+    assert "framerate" in html
+    assert "right camera" in html
+    assert html == right._repr_html_()
+
+
+def test_run_qc_says_why_there_are_no_checks_instead_of_giving_those_of_another_run(session_folder):
+    task = ibd.VideoSyncQcNidq(session_folder, cameras=("left",))
+    assert task.run_qc()["left"].checks
+    (session_folder / "ibl_dask" / "qc.json").unlink()
+    (session_folder / "ibl_dask" / "qc.json").mkdir()
+    with pytest.raises(TaskFailed, match=r"could not publish its checks.*qc.json"):
+        task.run_qc()
+
+
+def test_a_camera_that_could_not_be_checked_says_so_in_place_of_checks():
+    lost = CameraQc("left", Outcome.CRITICAL, {}, "the scratch folder is gone")
+    assert (lost.metrics, lost.passed) == ({}, {})
+    assert "the scratch folder is gone" in repr(lost)
+    assert "the scratch folder is gone" in lost._repr_html_()
+    assert "no camera" in SessionQc({})._repr_html_()
+
+
+NOWHERE = "./subject/2023-01-01/001"
+BUILT = [
+    ibd.VideoRegisterRaw,
+    ibd.VideoCompress,
+    ibd.VideoConvert,
+    ibd.VideoSyncQcNidq,
+    ibd.VideoSyncQcBpod,
+    ibd.VideoSyncQcCamlog,
+    ibd.BehaviourTask,
+    ibd.RegisterRawDataTask,
+    ibd.EphysTask,
+]
+
+
+@pytest.mark.parametrize("cls", BUILT)
+def test_a_task_is_built_without_looking_at_the_disk_and_run_looks(cls, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    deck = {}
+    ibd.assign_task(deck, NOWHERE, cls)
+    if issubclass(cls, ibd.VideoTask):
+        ibd.assign_task(deck, NOWHERE, cls, cameras=("left",))
+        assert deck[cls.__name__].cameras == ("left",)
+    with pytest.raises(NotASession, match="does not exist"):
+        deck[cls.__name__].run()
+    assert list(tmp_path.iterdir()) == [], "nothing was made"
+
+
+def test_a_task_that_was_built_before_its_session_was_copied_runs_on_it(session_folder):
+    away = session_folder.rename(session_folder.with_name("002"))
+    task = ibd.VideoRegisterRaw(session_folder)
+    away.rename(session_folder)
+    assert task.run() == 0
+    assert task.cameras == ("body", "left", "right")
+    assert (task.sync, task.sync_collection, task.sync_namespace) == ("nidq", "raw_ephys_data", "spikeglx")
+
+
+def test_what_is_set_on_a_task_stands_instead_of_the_description(session_folder):
+    task = ibd.VideoRegisterRaw(session_folder, sync="bpod")
+    task.sync_collection = "raw_sync_data"
+    assert (task.sync, task.sync_collection) == ("bpod", "raw_sync_data")
+    assert task.get_sync() == "nidq"
+    assert task.get_sync("tdms") == "tdms"
+    assert task.get_device_collection("cameras") == "raw_video_data"
+    assert task.session_params["sync"]["nidq"]["collection"] == "raw_ephys_data"
 
 
 def test_registering_insists_on_a_clock_of_the_camera(session_folder):

@@ -1,0 +1,73 @@
+"""Errors at the command line: each is told, and none of one session stops the others."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+from ibl_dask.cli.console import show_error
+from ibl_dask.errors import IblDaskError
+from ibl_dask.store.disk import explained
+
+
+def told(error: Exception) -> IblDaskError:
+    """Return an error as one of ours; what nobody foresaw says where it happened and where its traceback is."""
+    if isinstance(error, IblDaskError):
+        return error
+    known = explained(error) if isinstance(error, OSError) else None
+    if known is not None:
+        return known
+    if isinstance(error, OSError) and error.filename is not None:
+        return IblDaskError(
+            "the system refused this file or folder",
+            where=str(error.filename),
+            expected="to read or write it",
+            got=error.strerror or str(error),
+            do="check the path, and that the disk is mounted",
+        )
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
+    return IblDaskError(
+        "something went wrong that nobody foresaw",
+        where=where,
+        expected="no error, or one that says what to do",
+        got=f"{type(error).__name__}: {error}",
+        do=f"report it with {_written(error)}",
+    )
+
+
+def printable(value: object) -> str:
+    """Return a text that any program can read: what of a file's name is no text is written as escapes."""
+    return str(value).encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+class Sessions:
+    """Goes through sessions; an error of one is shown, and the others go on."""
+
+    def __init__(self) -> None:
+        self.code = 0
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Show what goes wrong with one session."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            show_error(told(error))
+            self.code = 1
+
+
+def _written(error: Exception) -> str:
+    """Write a traceback to a file and return in words where it is."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="ibl-dask-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(text)
+    except OSError:
+        return text.strip().splitlines()[-1]
+    return f"the file {file.name}"
