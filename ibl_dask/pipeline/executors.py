@@ -40,6 +40,9 @@ MOST_CUT = 2
 MOST_UNSEEN = 12
 """How many workers that do not see the data a step may meet before it fails."""
 
+NOBODY_S = 20.0
+"""How long steps wait for another worker after the last one did not see the data and left, s."""
+
 
 class Executor(Protocol):
     """Takes steps and hands their records back as they end."""
@@ -173,6 +176,7 @@ class OnCluster:
         self._turns: dict[Any, Turn] = {}
         self._over: list[StepRecord] = []
         self._turned_away: dict[str, str] = {}
+        self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
         self._counted_s = -math.inf
         from ibl_dask.deploy.one_death import OneDeath
@@ -290,7 +294,7 @@ class OnCluster:
         if self._elastic is not None:
             return self._elastic.hopeless(asked)
         workers = self._count_workers()
-        if not workers and self._turned_away:
+        if not workers and self._turned_away and time.monotonic() - self._turned_away_s > NOBODY_S:
             return " ".join(self._turned_away.values())
         able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
         if able or not workers:
@@ -393,6 +397,7 @@ class OnCluster:
         said = str(sees_nothing(turn, unseen))
         if unseen.worker not in self._turned_away:
             self._turned_away[unseen.worker] = said
+            self._turned_away_s = time.monotonic()
             _log.warning("%s", said)
             problem = f"{unseen.place} is not seen there: {unseen.said}"
             with contextlib.suppress(Exception):  # it may be gone already

@@ -1,0 +1,238 @@
+"""What a step costs that kills its process, or meets a node that does not see the data."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import distributed
+import numpy as np
+import pytest
+from distributed.protocol.pickle import dumps
+from ending_steps import end_process
+from program import WITHOUT_POWERS, says
+from simple_steps import note, simple_step
+
+from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.worker import refusals
+from ibl_dask.model.step import Step
+from ibl_dask.pipeline import executors
+from ibl_dask.pipeline.apart import run_apart
+from ibl_dask.pipeline.executors import OnCluster
+
+HERE = Path("/proc/self/cwd")
+"""A path that each process sees otherwise: what is below depends on where the process was started."""
+
+
+def deadly_step(folder, way):
+    arguments = {"log": str(folder / "deadly.txt"), "way": way}
+    return Step("deadly", way, "s", str(folder), end_process, arguments)
+
+
+def run_all(executor, steps, folder, places=()):
+    executor.submit(steps, folder, {}, 0, places)
+    return {record.key: record for record in executor.completed()}
+
+
+def test_a_step_that_kills_its_process_costs_one_worker_and_no_other_step(tmp_path):
+    """Once with its worker, then in a process of its own, of which is told how it ended."""
+    deadly = [deadly_step(tmp_path, way) for way in ("os._exit", "SIGKILL", "memory")]
+    harmless = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=0.05) for i in range(8)]
+    with connect(this_machine(2, memory_gb=1.0, dashboard_port=0)) as client:
+        records = run_all(OnCluster(client), [*deadly, *harmless], tmp_path)
+    assert {records[step.key].status for step in harmless} == {"done"}
+    tries = (tmp_path / "deadly.txt").read_text().split("\n")
+    told = {step.camera: records[step.key].failure.message for step in deadly}
+    for way, message in told.items():
+        # One that only waited at a worker that died begins in a process of its own; one that ends as for lack of
+        # memory is tried once more when nothing else runs.
+        assert 1 <= tries.count(way) <= (3 if way == "SIGKILL" else 2)
+        says(message, "this step kills the process that it runs in", f"deadly-{way} of s", "a process of its own")
+    says(told["os._exit"], "exit code 3,")
+    says(told["SIGKILL"], "signal SIGKILL (9)", "where memory is short")
+    says(told["memory"], "of memory, where a worker has 1.00 GB", "give each worker more memory")
+
+
+@pytest.mark.parametrize(
+    ("way", "expected", "advice"),
+    [
+        ("os._exit", "exit code 3", "os._exit"),
+        ("a crash of a library", "signal SIGSEGV (11)", "a library crashed"),
+        ("abort", "signal SIGABRT (6)", "a library crashed"),
+    ],
+)
+def test_of_a_process_that_died_are_told_exit_code_or_signal_and_peak_memory(tmp_path, way, expected, advice):
+    taken = np.ones(60_000_000)  # what this process has is not what the other one had
+    step = deadly_step(tmp_path, way)
+    death = run_apart(dumps(step), step.key, tmp_path, [])
+    assert taken.nbytes / 1e9 > 0.45
+    says(str(death), expected)
+    says(death.advice, advice)
+    assert 0.02 < death.peak_gb < 0.3
+
+
+def test_a_step_that_worked_in_a_worker_that_somebody_killed_is_done_in_a_process_of_its_own(tmp_path, client):
+    """It was not to blame."""
+    executor = OnCluster(client)
+    steps = [simple_step(tmp_path, f"slow{i}", function=slow_once, seconds=0.0) for i in range(2)]
+    records = run_all(executor, steps, tmp_path)
+    assert {record.status for record in records.values()} == {"done"}
+    for step in steps:
+        first, second = (tmp_path / f"{step.kind}.pids").read_text().split()
+        assert first != second
+
+
+def slow_once(records, folder, name, seconds):
+    """Be killed the first time, and note the process."""
+    with Path(folder, f"{name}.pids").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if len(Path(folder, f"{name}.pids").read_text().split()) == 1:
+        os.kill(os.getpid(), 9)
+    return note(records, folder, name)
+
+
+@pytest.fixture
+def scheduler():
+    """Return a client to a scheduler without workers."""
+    cluster = distributed.LocalCluster(n_workers=0, dashboard_address=":0", silence_logs=50)
+    with cluster, distributed.Client(cluster) as client:
+        yield client
+
+
+def start_worker(client, name, folder, *prefix, **environment):
+    """Start a worker as a job script does, in some folder."""
+    command = [*prefix, sys.executable, "-m", "distributed.cli.dask_worker", client.scheduler.address, "--name", name]
+    command += ["--nthreads", "1", "--no-dashboard", "--death-timeout", "60", "--nanny"]
+    command += ["--resources", "CPU=1,MEMORY_GB=1", "--preload", "ibl_dask.deploy.worker"]
+    # Steps are imported from here, wherever a worker is started.
+    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment}
+    with (folder / f"{name}.log").open("w") as file:
+        return subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, env=variables)
+
+
+@pytest.fixture
+def workers(scheduler):
+    """Return a function that starts a worker, all of which are ended."""
+    processes = []
+
+    def start(*arguments, **more):
+        processes.append(start_worker(scheduler, *arguments, **more))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.wait(timeout=30)
+
+
+def folders(tmp_path, monkeypatch):
+    """Make a folder that holds the data and one that does not; this process is in the first."""
+    seeing, blind = tmp_path / "seeing", tmp_path / "blind"
+    for folder in (seeing, blind):
+        folder.mkdir()
+    (seeing / "data").mkdir()
+    monkeypatch.chdir(seeing)
+    return seeing, blind
+
+
+def test_a_worker_that_does_not_see_the_data_is_turned_away_and_no_step_fails(
+    scheduler, workers, tmp_path, monkeypatch
+):
+    seeing, blind = folders(tmp_path, monkeypatch)
+    left = workers("blind-0", blind, SLURMD_NODENAME="n7")
+    scheduler.wait_for_workers(1, timeout=90)
+    executor = OnCluster(scheduler)
+    steps = [simple_step(seeing / "data", f"step{i}", chunk=i, seconds=0.1) for i in range(6)]
+    executor.submit(steps, seeing, {}, 0, (HERE / "data",))
+    workers("seeing-0", seeing)
+    records = list(executor.completed())
+    assert [record.status for record in records] == ["done"] * 6
+    assert left.wait(timeout=60) == 0
+    (said,) = refusals(scheduler)
+    assert (said["worker"], said["node"], said["of"]) == ("blind-0", "n7", "node")
+    says(said["problem"], "/proc/self/cwd/data", "No such file")
+    says((blind / "blind-0.log").read_text(), "a node does not see the data", "mount there what holds sessions")
+
+
+def test_where_no_worker_sees_the_data_steps_fail_with_the_place(scheduler, workers, tmp_path, monkeypatch):
+    """Instead of waiting for ever; another place that may not be entered is not seen either."""
+    monkeypatch.setattr(executors, "NOBODY_S", 0.5)
+    seeing, _ = folders(tmp_path, monkeypatch)
+    (seeing / "data" / "001").mkdir()
+    (seeing / "data").chmod(0)
+    workers("barred-0", seeing, *WITHOUT_POWERS)
+    scheduler.wait_for_workers(1, timeout=90)
+    steps = [simple_step(seeing, f"step{i}", chunk=i) for i in range(2)]
+    records = run_all(OnCluster(scheduler), steps, seeing, (seeing / "data" / "001",))
+    (seeing / "data").chmod(0o755)
+    assert {record.status for record in records.values()} == {"failed"}
+    for record in records.values():
+        says(record.failure.message, "a node does not see the data", f"{seeing}/data/001", "Permission denied")
+
+
+def test_data_that_vanish_from_a_node_while_it_works_are_its_fault(scheduler, workers, tmp_path, monkeypatch):
+    seeing, blind = folders(tmp_path, monkeypatch)
+    (blind / "data").mkdir()
+    workers("blind-0", blind)
+    scheduler.wait_for_workers(1, timeout=90)
+    executor = OnCluster(scheduler)
+    (tmp_path / "gone").write_text(str(blind / "data"))
+    step = simple_step(tmp_path, "vanishing", function=vanish_once)
+    executor.submit([step], tmp_path, {}, 0, (HERE / "data",))
+    workers("seeing-0", seeing)
+    (record,) = executor.completed()
+    assert record.status == "done"
+    assert [said["worker"] for said in refusals(scheduler)] == ["blind-0"]
+
+
+def vanish_once(records, folder, name):
+    """Lose the data the first time, as with a server that is gone."""
+    gone = Path(folder, "gone")
+    if gone.exists():
+        Path(gone.read_text()).rmdir()
+        gone.unlink()
+        raise OSError("no such folder")
+    return note(records, folder, name)
+
+
+def test_what_the_driver_does_not_see_either_is_no_fault_of_a_worker(client, tmp_path):
+    before = set(client.scheduler_info(n_workers=-1)["workers"])
+    steps = [simple_step(tmp_path, f"step{i}") for i in range(3)]
+    records = run_all(OnCluster(client), steps, tmp_path, (tmp_path / "gone" / "001",))
+    assert {record.status for record in records.values()} == {"done"}
+    assert set(client.scheduler_info(n_workers=-1)["workers"]) == before
+
+
+def test_a_step_in_a_process_of_its_own_ends_with_its_worker(tmp_path):
+    with connect(this_machine(1, dashboard_port=0)) as client:
+        executor = OnCluster(client)
+        executor.submit([simple_step(tmp_path, "held", function=hold)], tmp_path, {}, 0)
+        waiting = time.monotonic() + 60
+        pids = tmp_path / "held.pids"
+        records = executor.completed()
+        # The first time the worker dies with it; the second time it waits, and its own process is looked at.
+        import threading
+
+        thread = threading.Thread(target=lambda: next(records, None), daemon=True)
+        thread.start()
+        while not pids.exists() or len(pids.read_text().split()) < 2:
+            assert time.monotonic() < waiting
+            time.sleep(0.05)
+        pid = int(pids.read_text().split()[1])
+        assert Path(f"/proc/{pid}").exists()
+        executor.cancel()
+    end = time.monotonic() + 20
+    while Path(f"/proc/{pid}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def hold(records, folder, name, seconds=0.0):
+    with Path(folder, f"{name}.pids").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if len(Path(folder, f"{name}.pids").read_text().split()) == 1:
+        os.kill(os.getpid(), 9)
+    time.sleep(300)
