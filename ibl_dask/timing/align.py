@@ -27,7 +27,8 @@ from ibl_dask.timing.pulses import (
     fill_gaps,
     find_gaps,
 )
-from ibl_dask.timing.rulers import Ruler, by_clock, by_counter, longest_gap, same_period
+from ibl_dask.timing.camera_files import CYCLE_S
+from ibl_dask.timing.rulers import Ruler, by_clock, by_counter, longest_gap, mended_cycles, same_period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -290,6 +291,7 @@ def _scene(
     noted = pulses.times_s[pulses.measured]
     if not route.gaps_are_filled:
         pulses = _clean(pulses, camera)
+    camera = mended_cycles(camera, pulses, CYCLE_S)
     n_tolerated = _frames_within(_TOLERATED_S, pulses, n_frames)
     counter = by_counter(n_frames, camera, n_tolerated, where)
     longest = longest_gap(counter, camera, pulses.period_s)
