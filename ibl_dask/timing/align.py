@@ -338,8 +338,8 @@ def _place(scene: _Scene) -> _Placement:
         return _compared(scene, _by_counts(scene, "no sync line is wired to the pin"))
     found = _best_match(scene, camera.pins, ttl)
     match = found.match
-    doubts = (match.doubt,) if match.doubt else ()
-    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, match.doubt)
+    doubts = (match.unsure,) if match.unsure else ()
+    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, match.unsure)
     placed = _compared(scene, placed)
     is_settled = placed.agreement is not None and placed.agreement.is_settled
     if found.doubt and (placed.agreement is None or not placed.agreement.is_whole):
@@ -403,7 +403,7 @@ class _Fit:
     @property
     def is_sure(self) -> bool:
         """Return whether nothing speaks against it."""
-        return not self.match.reason and not self.match.doubt and not self.match.stretch
+        return not self.match.reason and not self.match.doubt
 
     def weighed_against(self, other: _Fit, why: str) -> _Fit:
         """Return this fit, in doubt if another gives other times and is nearly as good."""

@@ -60,8 +60,9 @@ LATEST_READING = 0.8
 one from the other."""
 _EDGE = 0.02
 """Periods that a change may lie beyond the period it should be in: sampling of the DAQ, jitter of the camera."""
-_STRAY = 1
-"""Changes beyond that period that are taken for chance."""
+_STRAY = 0.05
+"""Share of the changes beyond that period, besides one, that are taken for chance: a pin that is read at once is likelier
+than one that is read just before the next exposure and agrees with hardly more of them."""
 _TOGETHER, _LEAST_TOGETHER = 0.75, 6
 """Share of the changes near the best start that must lie within one period, where there are more than so many: else
 part of the recording wants the start before or after."""
@@ -95,10 +96,15 @@ class PinMatch:
     """Lead of this start over the next best, 0 (none) to 1 (nothing else matches at all)."""
     reason: str = ""
     """Why the pins cannot be used; empty where they can."""
-    doubt: str = ""
-    """Why another start is possible, though this one fits best; empty where it is sure."""
+    unsure: str = ""
+    """Why another start is possible for all frames; empty where it is sure."""
     stretch: str = ""
     """Which frames want another start than the rest; empty where none do."""
+
+    @property
+    def doubt(self) -> str:
+        """Return why another start is possible, though this one fits best; empty where it is sure."""
+        return "; ".join(filter(None, (self.unsure, self.stretch)))
 
     @property
     def usable(self) -> bool:
@@ -166,7 +172,7 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
     )
     stretch = _stretch_elsewhere(count, frames, shown_to_camera, pairs[0], off)
     stretch = stretch or _end_elsewhere((count[frames], polarities), (shown, ups), pairs, int(count[-1]))
-    return replace(match, doubt="; ".join(filter(None, doubts)), stretch=stretch)
+    return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch)
 
 
 def _match(
@@ -262,14 +268,16 @@ def reading_delay(lags: FloatArray) -> Reading:
     lags = np.sort(lags)
     if not lags.size:
         return Reading()
-    first = np.searchsorted(lags, lags - 1 - 2 * _EDGE)
-    n_inside = np.arange(1, lags.size + 1) - first
-    most = int(n_inside.max())
-    possible = np.flatnonzero(n_inside >= max(most - _STRAY, 1))
-    earliest, latest = float(lags[possible].min()) - _EDGE, float(lags[first[possible]].max()) + 1 + _EDGE
+    # Changes in the period that ends with each, and in the one that begins with it.
+    ending = np.arange(1, lags.size + 1) - np.searchsorted(lags, lags - 1 - 2 * _EDGE)
+    beginning = np.searchsorted(lags, lags + 1 + 2 * _EDGE, side="right") - np.arange(lags.size)
+    most = int(ending.max())
+    enough = max(most - 1 - round(_STRAY * most), 1)
+    earliest = float(lags[ending >= enough].min()) - _EDGE
+    latest = float(lags[beginning >= enough].max()) + 1 + _EDGE
     whole = int(np.ceil(earliest))
     if whole <= latest:
-        few = whole - earliest >= 1 - LATEST_READING
+        few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING
         told = f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
         return Reading(whole, 0.0, most, told if few else "")
     delay = (earliest + latest) / 2 - (whole - 1)
