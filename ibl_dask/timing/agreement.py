@@ -49,8 +49,6 @@ _MOST_STEPS = 0.1
 """A camera clock that steps at more than this share of the frames is too rough to be compared."""
 _MOST_LOST_S = 2.5
 """Samples lost in a row that are searched for, s."""
-_EVEN = 0.02
-"""Intervals this near to whole periods, in periods, are even."""
 _EDGE = 0.03
 """A change may lie this far outside the period that it belongs to, periods."""
 _CLEAR_VOTES = 3
@@ -101,6 +99,8 @@ class Agreement:
         frames = np.flatnonzero(self.is_assumed)
         if not frames.size:
             return ""
+        if not self.steps:
+            return self.notes[-1]
         if self.is_settled:
             return f"{frames.size:,} frames were exposed while samples were lost (first {int(frames[0]):,})"
         return (
@@ -149,6 +149,11 @@ def agree(times_s: Floats, measured: Bools, evidence: Evidence) -> Agreement | N
     return _Comparison(evidence, times_s, measured, clock, times_s[:known] - apart, runs, rough).compared()
 
 
+def _noise(apart: Floats) -> float:
+    """Return the standard deviation of what is not drift, from every three frames in a row."""
+    return float(np.median(np.abs(apart[2:] - 2 * apart[1:-1] + apart[:-2]))) / 1.65
+
+
 def _small_steps(apart: Floats, leaps: Bools) -> Ints:
     """Return before which intervals the clocks step by less than a leap, and stay apart.
 
@@ -156,7 +161,7 @@ def _small_steps(apart: Floats, leaps: Bools) -> Ints:
     """
     found = []
     ends = np.concatenate(([0], np.flatnonzero(leaps) + 1, [apart.size]))
-    noise = float(np.median(np.abs(apart[2:] - 2 * apart[1:-1] + apart[:-2]))) / 1.65 if apart.size > 2 else 0.0
+    noise = _noise(apart)
     for first, stop in pairwise(ends.tolist()):
         part = apart[first:stop]
         if part.size < 2 * _SHORT:
@@ -211,13 +216,16 @@ class _Comparison:
         """The camera's clock at the rate of the main clock (frame,)."""
         self.runs = runs
         self.near = max(_NEAR_S, 1.5 * rough)
+        self.rough = rough
+        frames = np.concatenate(runs)
+        self.noise = _noise((times_s[: clock.size] - scaled)[frames])
         self.before = times_s
         n = times_s.size
         self.out = Agreement(times_s.copy(), measured.copy(), np.zeros(n, np.bool_), np.zeros(n, np.bool_))
 
     def compared(self) -> Agreement:
         """Go through all stretches, then place those between samples that were lost."""
-        main = int(np.argmax([run.size for run in self.runs]))
+        main = self._main()
         for side in (1, -1):
             level = self._level(self.runs[main], side)
             at = main + side
@@ -234,8 +242,27 @@ class _Comparison:
             for first, stop in stretches:  # the longest tells when the pin is read
                 delay = self._place(first, stop, delay)
             self._straighten()
+        self._fill_in()
         out.is_moved = out.times_s != self.before
         return out
+
+    def _main(self) -> int:
+        """Return the stretch that the others are judged by: the longest; of trials one that most others agree with."""
+        sizes = np.array([run.size for run in self.runs])
+        if not self.evidence.by_trials or sizes.size == 1:
+            return int(sizes.argmax())
+        levels = np.array([float(np.median(self.out.times_s[run] - self.scaled[run])) for run in self.runs])
+        same = np.array([self._same(int(size)) for size in sizes])
+        friends = np.array(
+            [
+                int(sizes[(np.abs(levels - level) <= limit) & (np.arange(sizes.size) != at)].sum())
+                for at, (level, limit) in enumerate(zip(levels, same, strict=True))
+            ]
+        )
+        if not friends.any():
+            self.out.is_assumed[:] = True
+            self.out.notes.append("the starts of trials were noted wrongly, and no two trials agree on which")
+        return int(np.lexsort((sizes, friends))[-1])
 
     def _level(self, run: Ints, side: int) -> float:
         """Return how far the clocks are apart at the end of a stretch that the next one follows, s."""
@@ -246,7 +273,7 @@ class _Comparison:
         """Judge a stretch by the level of the one before it; return the level for the next."""
         run, out = self.runs[at], self.out
         own = self._level(run, -side)
-        if abs(own - level) <= self.near / 2 + self._unknown(run, side):
+        if abs(own - level) <= self._same(run.size) + self._unknown(run, side):
             return self._level(run, side) if run.size >= _SHORT else level
         if self._take_pulses(at, level, side):
             return self._level(run, side) if run.size >= _SHORT else level
@@ -259,6 +286,11 @@ class _Comparison:
             return self._level(run, side)
         out.steps.append(int(run[0]) if side > 0 else int(self.runs[at + 1][0]))
         return self._level(run, side)
+
+    def _same(self, size: int) -> float:
+        """Return by how much the level of so many frames may be off another, s."""
+        few = min(size, _LEVEL_FRAMES)
+        return max(_SMALL_STEP_S, _DEVIATIONS * self.noise * float(np.sqrt(1 / few + 1 / _LEVEL_FRAMES)))
 
     def _unknown(self, run: Ints, side: int) -> float:
         """Return what the drift may have added since the stretch before, s."""
@@ -289,6 +321,9 @@ class _Comparison:
             edges = np.append(new, self.out.times_s[frames[-1] + 1])
         if (np.diff(edges) <= 0).any():
             return False
+        apart = float(np.median((new - due)[inner]))
+        if abs(apart) > self._same(self.runs[at].size) + self._unknown(self.runs[at], side):
+            return False
         self.out.times_s[frames], self.out.is_measured[frames] = new, has
         return True
 
@@ -308,6 +343,27 @@ class _Comparison:
             "was noted wrongly"
         )
 
+    def _fill_in(self) -> None:
+        """Give frames without a pulse the time that the camera's clock says, where that is another."""
+        out = self.out
+        frames = np.flatnonzero(~out.is_measured[: self.clock.size] & ~out.is_assumed[: self.clock.size])
+        known = np.flatnonzero(out.is_measured)
+        if not frames.size or not known.size:
+            return
+        beside = known[np.clip(np.searchsorted(known, frames), 0, known.size - 1)]
+        before = known[np.clip(np.searchsorted(known, frames) - 1, 0, known.size - 1)]
+        level = (out.times_s[beside] - self.scaled[beside] + out.times_s[before] - self.scaled[before]) / 2
+        due = self.scaled[frames] + level
+        nearest = self._nearest(due)
+        has = np.abs(nearest - due) <= self.near
+        new = np.where(has, nearest, due)
+        for at in np.flatnonzero(np.abs(out.times_s[frames] - new) > self.near).tolist():
+            frame = int(frames[at])
+            low = out.times_s[frame - 1] if frame else -np.inf
+            high = out.times_s[frame + 1] if frame + 1 < out.times_s.size else np.inf
+            if low < new[at] < high:
+                out.times_s[frame], out.is_measured[frame] = new[at], has[at]
+
     def _returns(self, at: int, side: int, level: float) -> bool:
         """Return whether the clocks are soon as far apart again as before: frames that were noted late."""
         if self.runs[at].size >= _SHORT:
@@ -315,7 +371,8 @@ class _Comparison:
         n = self.runs[at].size
         at += side
         while 0 <= at < len(self.runs) and n < 2 * _SHORT:
-            if abs(self._level(self.runs[at], -side) - level) <= self.near / 2 and self.runs[at].size >= _SHORT:
+            size = self.runs[at].size
+            if size >= _SHORT and abs(self._level(self.runs[at], -side) - level) <= self._same(size):
                 return True
             n += self.runs[at].size
             at += side
@@ -326,12 +383,10 @@ class _Comparison:
         first, second = (int(run[0]) - 1, int(run[0])) if side > 0 else (int(run[-1]), int(run[-1]) + 1)
         if not (self.out.is_measured[first] and self.out.is_measured[second]):
             return False
-        off = [
-            abs(step / self.evidence.period_s - max(round(step / self.evidence.period_s), 1))
-            for values in (self.out.times_s, self.scaled)
-            for step in [float(values[second] - values[first])]
-        ]
-        return off[0] < _EVEN <= off[1]
+        steps = [float(values[second] - values[first]) for values in (self.out.times_s, self.scaled)]
+        whole = [max(round(step / self.evidence.period_s), 1) * self.evidence.period_s for step in steps]
+        by_pulses, by_clock = (abs(step - even) for step, even in zip(steps, whole, strict=True))
+        return by_clock > self.rough and 3 * by_pulses < by_clock
 
     # -- samples that were lost --------------------------------------------------------------------------------
 

@@ -27,7 +27,8 @@ from ibl_dask.timing.pulses import (
     fill_gaps,
     find_gaps,
 )
-from ibl_dask.timing.rulers import Ruler, by_clock, by_counter, longest_gap, same_period
+from ibl_dask.timing.camera_files import CYCLE_S
+from ibl_dask.timing.rulers import Ruler, by_clock, by_counter, longest_gap, mended_cycles, same_period
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -290,6 +291,7 @@ def _scene(
     noted = pulses.times_s[pulses.measured]
     if not route.gaps_are_filled:
         pulses = _clean(pulses, camera)
+    camera = mended_cycles(camera, pulses, CYCLE_S)
     n_tolerated = _frames_within(_TOLERATED_S, pulses, n_frames)
     counter = by_counter(n_frames, camera, n_tolerated, where)
     longest = longest_gap(counter, camera, pulses.period_s)
@@ -336,8 +338,8 @@ def _place(scene: _Scene) -> _Placement:
         return _compared(scene, _by_counts(scene, "no sync line is wired to the pin"))
     found = _best_match(scene, camera.pins, ttl)
     match = found.match
-    doubts = (match.doubt,) if match.doubt else ()
-    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, match.doubt)
+    doubts = (match.unsure,) if match.unsure else ()
+    placed = _placed(scene, found.pulses, found.ruler, match.start, match, doubts, match.unsure)
     placed = _compared(scene, placed)
     is_settled = placed.agreement is not None and placed.agreement.is_settled
     if found.doubt and (placed.agreement is None or not placed.agreement.is_whole):
@@ -401,7 +403,7 @@ class _Fit:
     @property
     def is_sure(self) -> bool:
         """Return whether nothing speaks against it."""
-        return not self.match.reason and not self.match.doubt and not self.match.stretch
+        return not self.match.reason and not self.match.doubt
 
     def weighed_against(self, other: _Fit, why: str) -> _Fit:
         """Return this fit, in doubt if another gives other times and is nearly as good."""

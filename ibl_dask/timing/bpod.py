@@ -329,7 +329,9 @@ def _whole_periods(in_periods: FloatArray, lines: IntArray) -> tuple[IntArray, l
     lacks, the second has: an uneven gap is rounded together with the rest that the uneven one before it left.
     """
     whole = np.maximum(np.rint(in_periods), 1).astype(np.int64)
-    uneven = np.abs(in_periods - whole) > _UNEVEN
+    # Within a trial an exposure may be a little early or late; only where some are missing is there a gap to judge.
+    is_gap = (np.diff(lines) > 0) | (whole > 1)
+    uneven = is_gap & (np.abs(in_periods - whole) > _UNEVEN)
     rest, doubtful, named = 0.0, False, []
     for at in np.flatnonzero(uneven | (np.diff(lines) > 0)).tolist():
         if not uneven[at]:

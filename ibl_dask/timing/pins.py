@@ -60,8 +60,9 @@ LATEST_READING = 0.8
 one from the other."""
 _EDGE = 0.02
 """Periods that a change may lie beyond the period it should be in: sampling of the DAQ, jitter of the camera."""
-_STRAY = 1
-"""Changes beyond that period that are taken for chance."""
+_STRAY = 0.05
+"""Share of the changes beyond that period, besides one, that are taken for chance: a pin that is read at once is likelier
+than one that is read just before the next exposure and agrees with hardly more of them."""
 _TOGETHER, _LEAST_TOGETHER = 0.75, 6
 """Share of the changes near the best start that must lie within one period, where there are more than so many: else
 part of the recording wants the start before or after."""
@@ -95,10 +96,15 @@ class PinMatch:
     """Lead of this start over the next best, 0 (none) to 1 (nothing else matches at all)."""
     reason: str = ""
     """Why the pins cannot be used; empty where they can."""
-    doubt: str = ""
-    """Why another start is possible, though this one fits best; empty where it is sure."""
+    unsure: str = ""
+    """Why another start is possible for all frames; empty where it is sure."""
     stretch: str = ""
     """Which frames want another start than the rest; empty where none do."""
+
+    @property
+    def doubt(self) -> str:
+        """Return why another start is possible, though this one fits best; empty where it is sure."""
+        return "; ".join(filter(None, (self.unsure, self.stretch)))
 
     @property
     def usable(self) -> bool:
@@ -149,10 +155,10 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
     order = order[np.isfinite(ttl.times_s[order])]
     line = Fronts(ttl.times_s[order], ttl.polarities[order])
     reach = min(int(count[-1]) + 1, _MOST_LEAP * (count.size + len(pulses)))
-    match, lead, shown, off, pin_index = _match(pulses, count, (frames, polarities), line, reach, 0.0)
+    match, lead, shown, off, pairs = _match(pulses, count, (frames, polarities), line, reach, 0.0)
     delay, doubt = _delay(pulses, count, (frames, polarities), line, match.start)
     if delay:
-        match, lead, shown, off, pin_index = _match(pulses, count, (frames, polarities), line, reach, delay)
+        match, lead, shown, off, pairs = _match(pulses, count, (frames, polarities), line, reach, delay)
     shown_to_camera = shown[(shown >= 0) & (shown <= count[-1])]
     reason = _too_bad(match, shown_to_camera.size, lead)
     if reason:
@@ -164,20 +170,21 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         _too_few(match, shown_to_camera.size, int(count[-1]) + 1),
         _too_regular(reach, (numbers, ups), (count[frames], polarities)),
     )
-    stretch = _stretch_elsewhere(count, frames, shown_to_camera, pin_index, off)
-    return replace(match, doubt="; ".join(filter(None, doubts)), stretch=stretch)
+    stretch = _stretch_elsewhere(count, frames, shown_to_camera, pairs[0], off)
+    stretch = stretch or _end_elsewhere((count[frames], polarities), (shown, ups), pairs, int(count[-1]))
+    return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch)
 
 
 def _match(
     pulses: Pulses, count: IntArray, seen: tuple[IntArray, NDArray[np.int8]], line: Fronts, reach: int, delay: float
-) -> tuple[PinMatch, int, IntArray, IntArray, IntArray]:
+) -> tuple[PinMatch, int, IntArray, IntArray, tuple[IntArray, IntArray]]:
     """Return the start that most changes want, if pins are read with a delay, in periods.
 
     Returns
     -------
     tuple
         The match; its lead over the next best start in votes; the exposure that shows each change of the line; by how
-        many exposures each match is off; the pin change of each match.
+        many exposures each match is off; the changes of pin and line of each match.
     """
     frames, polarities = seen
     numbers, ups, times = _visible_changes(pulses, line, delay)
@@ -198,7 +205,7 @@ def _match(
         delay,
         confidence,
     )
-    return match, lead, shown, off, pin_index
+    return match, lead, shown, off, (pin_index, ttl_index)
 
 
 def _delay(
@@ -261,14 +268,16 @@ def reading_delay(lags: FloatArray) -> Reading:
     lags = np.sort(lags)
     if not lags.size:
         return Reading()
-    first = np.searchsorted(lags, lags - 1 - 2 * _EDGE)
-    n_inside = np.arange(1, lags.size + 1) - first
-    most = int(n_inside.max())
-    possible = np.flatnonzero(n_inside >= max(most - _STRAY, 1))
-    earliest, latest = float(lags[possible].min()) - _EDGE, float(lags[first[possible]].max()) + 1 + _EDGE
+    # Changes in the period that ends with each, and in the one that begins with it.
+    ending = np.arange(1, lags.size + 1) - np.searchsorted(lags, lags - 1 - 2 * _EDGE)
+    beginning = np.searchsorted(lags, lags + 1 + 2 * _EDGE, side="right") - np.arange(lags.size)
+    most = int(ending.max())
+    enough = max(most - 1 - round(_STRAY * most), 1)
+    earliest = float(lags[ending >= enough].min()) - _EDGE
+    latest = float(lags[beginning >= enough].max()) + 1 + _EDGE
     whole = int(np.ceil(earliest))
     if whole <= latest:
-        few = whole - earliest >= 1 - LATEST_READING
+        few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING
         told = f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
         return Reading(whole, 0.0, most, told if few else "")
     delay = (earliest + latest) / 2 - (whole - 1)
@@ -364,6 +373,38 @@ def _stretch_elsewhere(count: IntArray, frames: IntArray, shown: IntArray, pin_i
         n_shown = np.count_nonzero((shown >= count[first]) & (shown <= count[last]))
         if 2 * n_shown >= len(stretch):
             return f"between frames {first:,} and {last:,} the changes want another place than elsewhere"
+    return ""
+
+
+def _end_elsewhere(
+    pin: tuple[IntArray, NDArray[np.int8]],
+    line: tuple[IntArray, NDArray[np.int8]],
+    pairs: tuple[IntArray, IntArray],
+    last: int,
+) -> str:
+    """Return at which end a sound wants another start: none of its changes has a partner, and all would have elsewhere.
+
+    Parameters
+    ----------
+    pin, line
+        Exposure that first shows each change, and its direction, by the camera and by the main clock.
+    pairs
+        Changes of either that belong together.
+    last
+        Exposures from the first frame to the last, less one.
+    """
+    (seen, seen_up), (shown, shown_up) = pin, line
+    if not pairs[0].size:
+        return ""
+    ends = (("first", -1, int(seen[pairs[0]].min())), ("last", int(seen[pairs[0]].max()), last + 1))
+    for name, low, high in ends:
+        alone, other = ((exposures > low) & (exposures < high) for exposures in (seen, shown))
+        lags = [
+            np.subtract.outer(shown[other & (shown_up == sign)], seen[alone & (seen_up == sign)]).ravel()
+            for sign in (1, -1)
+        ]
+        if np.intersect1d(*lags).size:
+            return f"the {name} changes, which have no partner, want another place than the rest"
     return ""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +25,10 @@ _MOST_LEAPS = 0.01
 _LEAPS_TOGETHER = 3
 """Leaps within so many frames of each other are added up: a frame whose time is noted late or out of order leaps both
 ways."""
+_ORDINARY, _MOST_ODD = 3, 1000
+"""Intervals of a camera's clock of more periods than the first are looked at, and no more of them than the second."""
+_DRIFT_UNKNOWN = 1e-5
+"""Both clocks run at one rate to this share, once they are scaled to the same period."""
 _ABOUT_A_NUMBER = 0.1
 """Pauses by two clocks are the same if they differ by less than this many periods."""
 
@@ -120,6 +124,41 @@ def by_clock(counter: Ruler, camera: CameraFiles | None, pulses: Pulses, gaps: t
         )
     marks = np.concatenate([[0], np.cumsum(steps + leaps)])
     return Ruler(marks, notes, np.maximum(leaps, 0), counter.is_damaged or n_back > 0, counter.assumed)
+
+
+def mended_cycles(camera: CameraFiles | None, pulses: Pulses, cycle_s: float) -> CameraFiles | None:
+    """Add or take away turns of the camera's clock where the pulses show a pause of another length.
+
+    Turns within a pause were counted by the computer's clock, which may have stood still meanwhile, or been set.
+    """
+    if camera is None or camera.camera_time_s is None or camera.camera_time_s.size < 3:
+        return camera
+    clock = camera.camera_time_s
+    period = typical_period_s(clock)
+    if not period > 0 or not same_period(period, pulses.period_s):
+        return camera
+    steps = np.diff(clock)
+    odd = np.flatnonzero((steps < 0) | (steps > _ORDINARY * period))
+    intervals = np.diff(pulses.times_s) * (period / pulses.period_s)
+    gaps = intervals[intervals > 1.5 * period]
+    if not odd.size or odd.size > _MOST_ODD or (not gaps.size and steps[odd].max() < cycle_s / 2):
+        return camera
+    gaps = np.concatenate((gaps, period * np.arange(1, _ORDINARY + 1)))
+    added = np.zeros(steps.size)
+    for frame in odd.tolist():
+        turns = np.rint((gaps - steps[frame]) / cycle_s)
+        off = np.abs(gaps - steps[frame] - turns * cycle_s)
+        fits = off <= period / 4 + _DRIFT_UNKNOWN * gaps
+        if fits.any() and (turns[fits] != 0).all() and np.unique(turns[fits]).size == 1:
+            added[frame] = turns[fits][0] * cycle_s
+    if not added.any():
+        return camera
+    at = np.flatnonzero(added)
+    told = ", ".join(f"{added[frame]:+,.0f} s after frame {frame:,}" for frame in at[:3].tolist())
+    note = f"the pulses show how often the camera's clock went round in a pause, and the computer's clock did not: {told}"
+    mended = clock.copy()
+    mended[1:] += np.cumsum(added)
+    return replace(camera, camera_time_s=mended, notes=(*camera.notes, note))
 
 
 def _whole_periods(in_periods: NDArray[np.float64], pulses: Pulses, gaps: tuple[Gap, ...]) -> IntArray:
