@@ -80,7 +80,7 @@ def run(
     workers: Workers = None,
     pose: Pose = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace published files that changed, videos included.")
+        bool, typer.Option("--overwrite", help="Make everything anew, whatever stands, and replace what was published.")
     ] = False,
     collection: Annotated[
         str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
