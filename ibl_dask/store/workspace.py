@@ -53,7 +53,7 @@ class Workspace:
     work_dir: Path
     """Scratch and journals of the run."""
     overwrite: bool = False
-    """Replace published ALF files that would change, instead of making a new revision."""
+    """Make everything anew, and replace published ALF files that would change instead of making a new revision."""
 
     @property
     def scratch(self) -> Path:

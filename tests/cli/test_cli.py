@@ -289,6 +289,25 @@ def test_ctrl_c_stops_quietly_and_running_again_continues(session_folder):
     assert "kept from an earlier run" in text
 
 
+@pytest.mark.parametrize(("line", "hidden"), [("umask: 0077", 0o077), ("umask: 0027", 0o027), ("", 0o022)])
+def test_files_of_a_run_without_workers_have_the_permissions_of_the_profile(session_folder, tmp_path, line, hidden):
+    """Results, logs, the lock that was there, the journal: whatever the run made."""
+    profile, work = tmp_path / "site.yaml", tmp_path / "work"
+    profile.write_text(f"workers: 1\n{line}\n")
+    before = os.umask(0o022)
+    try:
+        code, text = run(session_folder, "--profile", profile, "--work-dir", work, "--tasks", "VideoRegisterRaw")
+    finally:
+        os.umask(before)
+    assert code == 0, text
+    made = [path for folder in (session_folder / "ibl_dask", work) for path in [folder, *folder.rglob("*")]]
+    assert {"registration.json", "report.html", "provenance.json"} <= {path.name for path in made}
+    assert any(path.suffix == ".jsonl" for path in made)
+    for path in made:
+        full = 0o777 if path.is_dir() else 0o666
+        assert path.stat().st_mode & 0o777 == full & ~hidden, path
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = "import sys, ibl_dask; print(*(m for m in ('av', 'cv2', 'dask', 'numpy', 'xarray') if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

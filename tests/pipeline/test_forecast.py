@@ -124,7 +124,12 @@ def test_after_a_run_there_is_nothing_to_do(done: Path) -> None:
 
 
 def test_a_video_that_changed_is_an_input_that_changed(done: Path) -> None:
-    os.utime(raw(done, "left", "raw.mp4"))
+    path = raw(done, "left", "raw.mp4")
+    stat, content = path.stat(), path.read_bytes()
+    os.utime(path)
+    assert planned(done)["VideoSyncQC_nidq"].why == "nothing to do", "to be touched is not to change"
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     found = planned(done)["VideoSyncQC_nidq"]
     assert found.why == "changed input"
     assert {camera.label: camera.why for camera in found.cameras} == {
