@@ -42,7 +42,9 @@ Tasks = Annotated[
         "Each session runs those that it has.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace published files that changed, videos included.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Make everything anew, whatever stands, and replace what was published.")
+]
 Collection = Annotated[
     str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
 ]

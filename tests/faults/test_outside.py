@@ -47,16 +47,30 @@ def times(folder):
     return sorted(path.name for path in (folder / "alf").glob("_ibl_*Camera.times.npy"))
 
 
-@pytest.mark.parametrize("collection", ["../002/raw_video_data", "absolute"])
-def test_a_camera_of_another_session_is_named_and_the_others_are_timed(session, neighbour, collection):
+def test_raw_videos_of_another_session_stay_whatever_a_description_says(raw_session):
+    other = raw_session.parent / "002"
+    shutil.copytree(raw_session, other)
+    place = "../002/raw_video_data"
+    describe(raw_session, lambda c: [camera.update(collection=place) for camera in c["devices"]["cameras"].values()])
+    before = on_disk(other)
+    result = run([raw_session], raw_video="delete")
+    assert on_disk(other) == before
+    assert result.exit_code == 1
+    for label in ("left", "right", "body"):
+        assert any(f"cameras.{label}.collection" in text and place in text for text in failures(result))
+
+
+@pytest.mark.parametrize("collection", ["../002/raw_video_data", "absolute", "raw\\video", "raw_video_data/../../002"])
+def test_a_camera_of_another_session_is_named_and_the_others_are_registered(session, neighbour, collection):
     place = str(neighbour / "raw_video_data") if collection == "absolute" else collection
     describe(session, lambda content: content["devices"]["cameras"]["left"].update(collection=place))
     before = on_disk(neighbour)
-    result = run([session], tasks=["VideoSyncQC_nidq"])
+    result = run([session], tasks=["VideoRegisterRaw"])
     assert on_disk(neighbour) == before
     assert result.exit_code == 1
-    assert any("cameras.left.collection" in text and place in text for text in failures(result))
-    assert times(session) == ["_ibl_bodyCamera.times.npy", "_ibl_rightCamera.times.npy"]
+    assert [text.split(":")[0] for text in failures(result)] == ["cameras.left.collection"]
+    listed = json.loads((session / "ibl_dask" / "registration.json").read_text())
+    assert {entry["camera"] for entry in listed["files"]} == {"right", "body"}
     assert any("cameras.left.collection" in note for note in make_pipeline(session).notes)
 
 
@@ -226,7 +240,8 @@ def test_files_that_begin_with_a_dot_are_never_data(session):
     (session / "raw_video_data" / "snapshots" / "._a.png").write_bytes(b"x")
     (session / "raw_ephys_data" / "._x_g0_t0.nidq.cbin").write_bytes(b"x")
     (session / "raw_ephys_data" / "._x.wiring.json").write_bytes(b"x")
-    result = run([session], tasks=["VideoRegisterRaw", "VideoSyncQC_nidq"])
+    result = run([session], tasks=["VideoRegisterRaw"])
     assert result.exit_code == 0, failures(result)
+    assert len(ibd.VideoSyncQcNidq(session).extract_camera()[0]) == 3
     listed = json.loads((session / "ibl_dask" / "registration.json").read_text())
     assert not [entry for entry in (*listed["files"], *listed["snapshots"]) if "/." in entry["path"]]

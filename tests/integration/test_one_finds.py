@@ -45,14 +45,15 @@ def test_no_file_of_ours_has_a_name_of_an_alf_dataset(finished):
     assert [path.name for path in ours if spec.is_valid(path.name)] == []
 
 
+@pytest.mark.filterwarnings("ignore:No default revision")
 def test_the_cache_of_one_has_no_collection_of_ours_and_the_object_loads(copy):
-    make_parquet_db(copy.parents[3])
-    one = One(cache_dir=copy.parents[3])
+    make_parquet_db(copy.parents[4])
+    one = One(cache_dir=copy.parents[4])
     assert not [name for name in one.list_datasets("SW_001/2023-05-01/001") if "ibl_dask" in str(name)]
     assert {"alf", "raw_video_data"} <= set(one.list_collections("SW_001/2023-05-01/001"))
     shutil.rmtree(copy / "raw_video_data")
-    make_parquet_db(copy.parents[3])
-    loaded = One(cache_dir=copy.parents[3]).load_object("SW_001/2023-05-01/001", "leftCamera")
+    make_parquet_db(copy.parents[4])
+    loaded = One(cache_dir=copy.parents[4]).load_object("SW_001/2023-05-01/001", "leftCamera")
     assert loaded["times"].size > 100
     assert load_object(copy / "alf", "leftCamera")["times"].size == loaded["times"].size
 

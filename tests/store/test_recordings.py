@@ -1,7 +1,5 @@
 """Which files of a recording belong together, and what becomes of copies that differ."""
 
-import shutil
-
 import numpy as np
 import pytest
 from spikeglx_files import write_recording
@@ -9,7 +7,6 @@ from spikeglx_files import write_recording
 import ibl_dask as ibd
 from ibl_dask.errors import InputError, MissingFile, TruncatedFile, UnusableFile
 from ibl_dask.model.session import Session
-from ibl_dask.pipeline.run import run
 from ibl_dask.store import alf
 from ibl_dask.store.recordings import find_recordings, stem_of
 from ibl_dask.store.workspace import Workspace
@@ -191,39 +188,6 @@ def test_a_file_of_the_outputs_hides_its_namesake_with_a_uuid(tmp_path, workspac
     (session.path / "raw" / f"x.{UUIDS[0]}.bin").write_bytes(b"old")
     (session.outputs / "raw" / "x.bin").write_bytes(b"new")
     assert alf.find(session, "raw", "x.bin") == session.outputs / "raw" / "x.bin"
-
-
-RAW = "raw_video_data/_iblrig_leftCamera"
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        f"{RAW}.frameData.bin",
-        f"{RAW}.raw.mp4",
-        "raw_ephys_data/_spikeglx_sync.channels.npy",
-        "raw_ephys_data/x.wiring.json",
-    ],
-)
-def test_a_session_with_two_of_a_kind_names_both_and_costs_no_more_than_it_must(session_folder, name):
-    path = session_folder / name
-    content = path.read_bytes() if path.exists() else b'{"SYNC_WIRING_DIGITAL": {"P0.0": "left_camera"}}'
-    path.write_bytes(content)
-    both = twice(path, content + b" ")
-    result = run([session_folder], tasks=["VideoSyncQC_nidq"])
-    assert result.exit_code == 1
-    messages = [failure.message for failure in result.sessions[0].failures]
-    assert any(all(file.name in text for file in both) for text in messages), messages
-    timed = {file.name for file in (session_folder / "alf").glob("_ibl_*.times.npy")}
-    others = {"_ibl_rightCamera.times.npy", "_ibl_bodyCamera.times.npy"}
-    assert timed == (others if name.startswith(RAW) else set())
-
-
-def test_equal_copies_of_everything_are_timed(session_folder):
-    for path in [path for path in session_folder.glob("raw_*/*") if "bodyCamera" in path.name or "sync" in path.name]:
-        shutil.copy(path, path.with_name(f"{path.stem}.{UUIDS[0]}{path.suffix}"))
-    (times,), _ = ibd.VideoSyncQcNidq(session_folder, cameras="body").extract_camera()
-    assert times.size > 100
 
 
 @pytest.mark.parametrize("names", [("", f".{UUIDS[0]}"), (f".{UUIDS[0]}", f".{UUIDS[1]}")])
