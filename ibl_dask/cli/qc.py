@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ibl_dask.cli.console import out, show_error
+from ibl_dask.cli.console import print_table, show_error
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError, MissingFile
 from ibl_dask.model.session import Session
@@ -19,7 +19,7 @@ def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
     code = 0
     for path in find_sessions(sessions):
         try:
-            out.print(qc_table(_read(Session(path, output_root))))
+            print_table(qc_table(_read(Session(path, output_root))))
         except IblDaskError as error:
             show_error(error)
             code = 1

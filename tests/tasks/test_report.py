@@ -282,7 +282,7 @@ def test_a_run_is_not_well_over_a_warning_of_an_earlier_one(finished, capsys):
     (finished / "ibl_dask" / "qc.json").write_text(json.dumps(content))
     say_how_it_went(run([finished], tasks=["VideoRegisterRaw"]))
     text = capsys.readouterr().out
-    assert "1 session, checks WARNING" in text
+    assert "1 session, all done; checks of cameras: 1 WARNING" in " ".join(text.split())
     assert "all well" not in text
 
 
