@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from ibl_dask.cli.console import out, show_failure
+from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.guard import printable, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.step import Resources
@@ -123,20 +123,21 @@ def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
     out.print(f"{printable(pipeline.session.reference)}: {', '.join(running) or 'nothing to do'}", markup=False)
     for note in pipeline.notes:
         out.print(f"  note: {note}", markup=False)
-    out.print(_task_table(planned))
+    print_table(_task_table(planned))
     # Many tasks may wait for one thing.
     for detail in dict.fromkeys(task.detail for task in planned if task.why in _TOLD):
         out.print(f"  {detail}", markup=False)
     cameras = [(task.task, camera) for task in planned for camera in task.cameras]
     if cameras:
-        out.print(_camera_table(cameras))
+        print_table(_camera_table(cameras))
     for task, camera in cameras:
         if camera.why == "no input":
             out.print(f"  {task}, {camera.label}: {camera.detail}", markup=False)
 
 
 def _task_table(planned: Sequence[TaskForecast]) -> Table:
-    table = Table(_whole("task"), "runs", _whole("why"), "hours", "detail", box=None, padding=(0, 1))
+    columns = (_whole("task"), _whole("runs"), _whole("why"), _whole("hours"), _folded("detail"))
+    table = Table(*columns, box=None, padding=(0, 1))
     for task in planned:
         detail = "" if task.cameras or task.why in (*_TOLD, "needs Alyx") else task.detail
         table.add_row(task.task, "yes" if task.runs else "no", task.why, _hours(task) if task.runs else "", detail)
@@ -144,8 +145,9 @@ def _task_table(planned: Sequence[TaskForecast]) -> Table:
 
 
 def _camera_table(cameras: Sequence[tuple[str, CameraForecast]]) -> Table:
-    names = ("camera", "video", "frames", "chunks", "to decode", "read", "why")
-    table = Table(_whole("task"), *names, box=None, padding=(0, 1))
+    numbers = (Column(name, no_wrap=True, justify="right") for name in ("frames", "chunks", "to decode", "read"))
+    columns = (_whole("task"), _whole("camera"), _folded("video"), *numbers, _folded("why"))
+    table = Table(*columns, box=None, padding=(0, 1))
     for task, camera in cameras:
         table.add_row(
             task,
@@ -174,8 +176,13 @@ def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
 
 
 def _whole(name: str) -> Column:
-    """Return a column whose words other columns make room for."""
+    """Return a column of short words that other columns make room for."""
     return Column(name, no_wrap=True, overflow="fold")
+
+
+def _folded(name: str) -> Column:
+    """Return a column whose words are folded where there is no room, and never cut."""
+    return Column(name, overflow="fold", min_width=8)
 
 
 def _hours(task: TaskForecast) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ibl_dask.cli.console import out
+from ibl_dask.cli.console import print_table
 from ibl_dask.cli.guard import Sessions
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import MissingFile
@@ -20,7 +20,7 @@ def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
     each = Sessions()
     for path in find_sessions(sessions):
         with each.one():
-            out.print(qc_table(_read(Session(path, output_root))))
+            print_table(qc_table(_read(Session(path, output_root))))
     return each.code
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ibl_dask.cli.console import out, show_failure
+from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.pipeline.plan import check_request
@@ -113,7 +113,7 @@ def say_how_it_went(result: Run) -> None:
     from ibl_dask.report.terminal import outcome_table
 
     table = rows(result)
-    out.print(outcome_table(table))
+    print_table(outcome_table(table))
     for row in table:
         for failure in row["failures"]:
             show_failure(row["session"], failure)

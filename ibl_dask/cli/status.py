@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.cli.console import out, show_failure
+from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.errors import MissingFile
 from ibl_dask.report.terminal import status_table
 from ibl_dask.store.journal import find_journals, read_journal
@@ -38,7 +38,7 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
             markup=False,
         )
     shown = [row for row in rows if not failed_only or row["state"] == "failed"]
-    out.print(status_table(shown))
+    print_table(status_table(shown))
     for row in shown:
         for message in dict.fromkeys(row["failures"]):
             show_failure(row["session"], message)

@@ -48,7 +48,7 @@ def read_rates(work_dir: Path) -> Rates:
         known.get("framepass", CORE_S_PER_PIXEL),
         known.get("encode", ENCODING_CORE_S_PER_PIXEL),
         {name: sum(took) / len(took) for name, took in tasks.items()},
-        f"{len(journals)} journals" if known else "constants",
+        ("1 journal" if len(journals) == 1 else f"{len(journals)} journals") if known else "constants",
     )
 
 

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from ibl_dask.report.findings import Finding, read_findings, severity, worst_first
+from ibl_dask.report.findings import Finding, read_findings, worst_first
 from ibl_dask.report.messages import take_apart
 from ibl_dask.report.palette import look_of
 
 _SUCCESSES = ("Complete", "Empty")
-_DONE = "done"
-_HARMLESS = ("PASS", "NOT_SET")
-_STATE_STYLES = {"done": "green", "failed": "bold red", "running": "cyan", "waiting": "dim"}
+_UNSTARTED = ("Waiting", "Held")
+_STATE_STYLES = {
+    "done": "green",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "put off": "yellow",
+    "waiting": "dim",
+    "not started": "dim",
+}
 
 
 def qc_table(record: Mapping[str, Any]) -> Table:
@@ -49,22 +56,25 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     sessions : iterable of mappings
-        `session`, `state` (how it ended, in a word, where that is not to be told from the rest), `tasks` {name:
-        status}, `excused` (names), `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but
-        the first may be missing. What went wrong is for the caller to tell, in full.
+        `session`, `state` (done, failed, interrupted, not started), `tasks` {name: status}, `excused` (names), `qc`
+        {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but the first may be missing. What
+        went wrong is for the caller to tell, in full.
     """
-    rows = sorted(sessions, key=lambda row: (_state(row) == _DONE, severity(_worst_check(row))))
-    table = _table(Text(_say_how_many(rows)))
+    rows = sorted(sessions, key=lambda row: _ENDS.index(_end(row)))
+    many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
+    table = _table(Text(f"{many}, {_summary(rows)}"))
     table.add_column("session", no_wrap=True)
     for name in ("tasks", "checks"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold", min_width=12)
     for name in ("chunks", "kept"):
         table.add_column(name, justify="right")
     for row in rows:
         done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
         session = Text(str(row.get("session", "")))
-        table.add_row(session, _tasks(row.get("tasks"), row.get("excused") or ()), _checks(row.get("qc")), *chunks)
+        table.add_row(
+            session, _tasks(row.get("tasks"), row.get("excused") or (), _end(row)), _checks(row.get("qc")), *chunks
+        )
     return table
 
 
@@ -74,7 +84,8 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     rows : iterable of mappings
-        `session`, `state` (waiting, running, done, failed), `planned`, `done` and `kept` (steps), `tasks`
+        `session`, `state` (waiting, put off, running, done, failed, interrupted, not started), `planned`, `done` and
+        `kept` (steps), `tasks`
         {name: status}, `qc` {camera: outcome}, `failures` (messages); all but the first may be missing.
     """
     rows = tuple(rows)
@@ -84,7 +95,7 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     for name in ("steps", "kept"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("tasks", "checks"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold", min_width=12)
     for row in rows:
         state = str(row.get("state") or "waiting")
         planned, done, kept = (int(row.get(key) or 0) for key in ("planned", "done", "kept"))
@@ -93,7 +104,7 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
             Text(state, style=_STATE_STYLES.get(state, "")),
             f"{done:,} of {planned:,}" if planned else "",
             f"{kept:,}" if kept else "",
-            _tasks(row.get("tasks")),
+            _tasks(row.get("tasks"), _excused(row.get("tasks"), state)),
             _checks(row.get("qc")),
         )
     states = Counter(str(row.get("state") or "waiting") for row in rows)
@@ -150,26 +161,25 @@ def _measured(finding: Finding) -> Text:
     return Text("\n".join(line for line in lines if line))
 
 
-def _say_how_many(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Say how many sessions ended in which way, and how their checks came out: all is well where all of that is."""
-    many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
-    states = Counter(state for row in rows if (state := _state(row)) != _DONE)
-    checks = Counter(outcome for row in rows if (outcome := _worst_check(row)) not in _HARMLESS)
-    parts = [f"{n:,} {state}" for state, n in states.items()]
-    parts += [
-        f"checks {outcome}" + ("" if len(rows) == 1 else f" in {checks[outcome]:,}")
-        for outcome in sorted(checks, key=severity)
-    ]
-    return f"{many}, {', '.join(parts) or 'all well'}"
+_ENDS = ("failed", "interrupted", "not started", "done")
 
 
-def _state(row: Mapping[str, Any]) -> str:
-    return str(row.get("state") or (_DONE if _is_good(row) else "failed"))
+def _end(row: Mapping[str, Any]) -> str:
+    """Return how a session went: in its own words, else by its tasks."""
+    state = str(row.get("state") or "")
+    return state if state in _ENDS else "done" if _is_good(row) else "failed"
 
 
-def _worst_check(row: Mapping[str, Any]) -> str:
-    """Return the worst outcome among the cameras of a session."""
-    return min((str(outcome) for outcome in (row.get("qc") or {}).values()), key=severity, default="NOT_SET")
+def _summary(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Count sessions by how they went, and checks of cameras that are not well."""
+    rows = tuple(rows)
+    ends = Counter(_end(row) for row in rows)
+    checks = Counter(str(outcome) for row in rows for outcome in (row.get("qc") or {}).values())
+    bad = [f"{checks[word]:,} {word}" for word in ("CRITICAL", "FAIL", "WARNING") if checks[word]]
+    if set(ends) <= {"done"} and not bad:
+        return "all well"
+    told = [f"{ends[end]:,} {end}" for end in _ENDS if ends[end] and (end != "done" or len(ends) > 1)] or ["all done"]
+    return ", ".join(told) + (f"; checks of cameras: {', '.join(bad)}" if bad else "")
 
 
 def _is_good(row: Mapping[str, Any]) -> bool:
@@ -178,7 +188,12 @@ def _is_good(row: Mapping[str, Any]) -> bool:
     return bool(tasks) and not row.get("failures") and is_good
 
 
-def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = ()) -> Text:
+def _excused(tasks: Mapping[str, object] | None, state: str) -> list[str]:
+    """Return the tasks of a session that only wait for what is not part of it: it was done without them."""
+    return [name for name, status in (tasks or {}).items() if state == "done" and str(status) in _UNSTARTED]
+
+
+def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = (), state: str = "") -> Text:
     """Say how many tasks are complete, and name those that should be and are not."""
     tasks = tasks or {}
     waiting = [name for name in tasks if name in excused]
@@ -187,6 +202,8 @@ def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = ()) -> 
     lines = [Text(f"{n_asked - len(bad)} of {n_asked} complete")] if tasks else []
     if waiting:
         lines.append(Text(f"{len(waiting)} for other environments", style=_STATE_STYLES["waiting"]))
+    if not tasks and state in ("interrupted", "not started"):
+        lines.append(Text(state, style=_STATE_STYLES[state]))
     lines += [Text(f"{name} ") + Text(str(status), style=look_of(status).style) for name, status in bad.items()]
     return Text("\n").join(lines)
 

@@ -1,6 +1,7 @@
 """What the report and the provenance of a session tell after further runs: never less than before."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -232,9 +233,13 @@ def test_numbers_of_a_video_that_was_replaced_since_are_named_as_such(finished):
     shutil.copy(finished / "raw_video_data" / "_iblrig_bodyCamera.raw.mp4", video)
     run([finished], specs=[lab_task()])
     left = next(part for part in said(page(finished)) if "left camera</span>" in part)
-    assert "is not of _iblrig_leftCamera.raw.mp4 as it is now" in left
-    assert "run again" in left
+    assert "what is shown was measured of _iblrig_leftCamera.raw.mp4 of " in left
+    assert f"_iblrig_leftCamera.raw.mp4 of {video.stat().st_size:,} bytes now: run again" in left
     assert "480" in left
+    body = finished / "raw_video_data" / "_iblrig_bodyCamera.raw.mp4"
+    os.utime(body, ns=(0, 0))
+    run([finished], specs=[lab_task()])
+    assert "_iblrig_bodyCamera.raw.mp4 was copied or written again since it was measured" in page(finished)
 
 
 def test_what_cannot_be_read_is_named_and_costs_nothing_else(finished):
@@ -282,7 +287,7 @@ def test_a_run_is_not_well_over_a_warning_of_an_earlier_one(finished, capsys):
     (finished / "ibl_dask" / "qc.json").write_text(json.dumps(content))
     say_how_it_went(run([finished], tasks=["VideoRegisterRaw"]))
     text = capsys.readouterr().out
-    assert "1 session, checks WARNING" in text
+    assert "1 session, all done; checks of cameras: 1 WARNING" in " ".join(text.split())
     assert "all well" not in text
 
 

@@ -194,7 +194,7 @@ def _video(
         return {**facts, "identity": dict(store.video)}
     if not known:
         return facts
-    remarks.append(f"what was measured is not of {path.name} as it is now, but of {_say_video(known)}: run again")
+    remarks.append(_say_change(path, known))
     return dict(known)
 
 
@@ -211,9 +211,13 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     return bool(identity["sample"] == (alf.identity(path) or {})["content"])
 
 
-def _say_video(known: Mapping[str, Any]) -> str:
-    n_bytes = (known.get("identity") or {}).get("size")
-    return f"{Path(str(known.get('video'))).name} of {n_bytes:,} bytes" if n_bytes else "another"
+def _say_change(path: Path, known: Mapping[str, Any]) -> str:
+    before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
+    if before == now:
+        return f"{path.name} was copied or written again since it was measured: run again to measure it as it is"
+    name = Path(str(known.get("video"))).name
+    size = f"{before:,} bytes" if isinstance(before, int) else "another size"
+    return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
 
 
 def _outlined(path: Path) -> dict[str, Any]:
