@@ -191,11 +191,14 @@ def _set_up_logging() -> None:
 
 def main() -> None:
     """Run the program; an error that a user can mend is a message, not a traceback."""
+    from ibl_dask.cli.console import finish_output, prepare_output, show_error, told
+
+    prepare_output()
     _set_up_logging()
     try:
         app()
     except (IblDaskError, OSError) as error:
-        from ibl_dask.cli.console import show_error, told
-
         show_error(told(error))
         sys.exit(2)
+    finally:
+        finish_output()

@@ -38,8 +38,8 @@ _log = logging.getLogger(__name__)
 Listener = Callable[[events.Event], None]
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
-"""How a session went: failed where something is left to do or to mend; interrupted where it had begun and was not driven
-to its end."""
+"""How a session went: failed where something is left to do or to mend; interrupted where it had begun and was not
+driven to its end."""
 
 IDLE_S = 0.1
 """How often sessions are looked at that wait for others, where nothing else is under way, s."""

@@ -15,7 +15,15 @@ from ibl_dask.report.messages import take_apart
 from ibl_dask.report.palette import look_of
 
 _SUCCESSES = ("Complete", "Empty")
-_STATE_STYLES = {"done": "green", "failed": "bold red", "running": "cyan", "waiting": "dim"}
+_STATE_STYLES = {
+    "done": "green",
+    "failed": "bold red",
+    "interrupted": "yellow",
+    "running": "cyan",
+    "put off": "yellow",
+    "waiting": "dim",
+    "not started": "dim",
+}
 
 
 def qc_table(record: Mapping[str, Any]) -> Table:
@@ -47,13 +55,13 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     sessions : iterable of mappings
-        `session`, `tasks` {name: status}, `excused` (names), `qc` {camera: outcome}, `chunks_done`, `chunks_kept`,
-        `failures` (messages); all but the first may be missing. What went wrong is for the caller to tell, in full.
+        `session`, `state` (done, failed, interrupted, not started), `tasks` {name: status}, `excused` (names), `qc`
+        {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but the first may be missing. What
+        went wrong is for the caller to tell, in full.
     """
-    rows = sorted(sessions, key=_is_good)
-    n_bad = sum(not _is_good(row) for row in rows)
+    rows = sorted(sessions, key=lambda row: _ENDS.index(_end(row)))
     many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
-    table = _table(Text(f"{many}, {n_bad:,} failed" if n_bad else f"{many}, all well"))
+    table = _table(Text(f"{many}, {_summary(rows)}"))
     table.add_column("session", no_wrap=True)
     for name in ("tasks", "checks"):
         table.add_column(name)
@@ -63,7 +71,9 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
         done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
         session = Text(str(row.get("session", "")))
-        table.add_row(session, _tasks(row.get("tasks"), row.get("excused") or ()), _checks(row.get("qc")), *chunks)
+        table.add_row(
+            session, _tasks(row.get("tasks"), row.get("excused") or (), _end(row)), _checks(row.get("qc")), *chunks
+        )
     return table
 
 
@@ -73,7 +83,8 @@ def status_table(rows: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     rows : iterable of mappings
-        `session`, `state` (waiting, running, done, failed), `planned`, `done` and `kept` (steps), `tasks`
+        `session`, `state` (waiting, put off, running, done, failed, interrupted, not started), `planned`, `done` and
+        `kept` (steps), `tasks`
         {name: status}, `qc` {camera: outcome}, `failures` (messages); all but the first may be missing.
     """
     rows = tuple(rows)
@@ -149,13 +160,34 @@ def _measured(finding: Finding) -> Text:
     return Text("\n".join(line for line in lines if line))
 
 
+_ENDS = ("failed", "interrupted", "not started", "done")
+
+
+def _end(row: Mapping[str, Any]) -> str:
+    """Return how a session went: in its own words, else by its tasks."""
+    state = str(row.get("state") or "")
+    return state if state in _ENDS else "done" if _is_good(row) else "failed"
+
+
+def _summary(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Count sessions by how they went, and checks of cameras that are not well."""
+    rows = tuple(rows)
+    ends = Counter(_end(row) for row in rows)
+    checks = Counter(str(outcome) for row in rows for outcome in (row.get("qc") or {}).values())
+    bad = [f"{checks[word]:,} {word}" for word in ("CRITICAL", "FAIL", "WARNING") if checks[word]]
+    if set(ends) <= {"done"} and not bad:
+        return "all well"
+    told = [f"{ends[end]:,} {end}" for end in _ENDS if ends[end] and (end != "done" or len(ends) > 1)] or ["all done"]
+    return ", ".join(told) + (f"; checks of cameras: {', '.join(bad)}" if bad else "")
+
+
 def _is_good(row: Mapping[str, Any]) -> bool:
     tasks, excused = row.get("tasks") or {}, row.get("excused") or ()
     is_good = all(str(status) in _SUCCESSES or name in excused for name, status in tasks.items())
     return bool(tasks) and not row.get("failures") and is_good
 
 
-def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = ()) -> Text:
+def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = (), state: str = "") -> Text:
     """Say how many tasks are complete, and name those that should be and are not."""
     tasks = tasks or {}
     waiting = [name for name in tasks if name in excused]
@@ -164,6 +196,8 @@ def _tasks(tasks: Mapping[str, object] | None, excused: Container[str] = ()) -> 
     lines = [Text(f"{n_asked - len(bad)} of {n_asked} complete")] if tasks else []
     if waiting:
         lines.append(Text(f"{len(waiting)} for other environments", style=_STATE_STYLES["waiting"]))
+    if not tasks and state in ("interrupted", "not started"):
+        lines.append(Text(state, style=_STATE_STYLES[state]))
     lines += [Text(f"{name} ") + Text(str(status), style=look_of(status).style) for name, status in bad.items()]
     return Text("\n").join(lines)
 

@@ -186,7 +186,8 @@ class VideoSyncQc(VideoTask):
         """
         import json
 
-        self.run()
+        with self.holding():
+            self.run()
         content: dict[str, Any] = json.loads(self.workspace.qc_file.read_text())
         return dict(content["cameras"])
 
