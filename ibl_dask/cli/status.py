@@ -47,9 +47,6 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
     return 0 if good else 1
 
 
-_AT_THE_END = {"running": "interrupted", "waiting": "not started", "put off": "not started"}
-
-
 def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row per session, and what is known of the run as a whole."""
     header: dict[str, Any] = {
@@ -76,13 +73,17 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
     elif name == "RunFinished":
         stopped = "interrupted" if event["interrupted"] else "ended"
         header |= {"ended": True, "text": f"{stopped} after {event['seconds']:.0f} s"}
-        for row in rows.values():  # what was neither done nor failed by then
-            row["state"] = _AT_THE_END.get(row["state"], row["state"])
+        for row in rows.values():
+            if row["state"] not in ("done", "failed", "interrupted"):
+                # Older versions did not say which sessions were interrupted.
+                row["state"] = "interrupted" if row["done"] and "n_interrupted" not in event else "not started"
     else:
         row = rows.get(event["session"]) or _row(event["session"])
         if name == "SessionPutOff":
             row["state"] = "put off"
             row["waiting"].append(f"put last: {event['reason']}")
+        elif name == "SessionInterrupted":
+            row["state"] = "interrupted"
         elif name == "SessionPlanned":
             row["planned"] += sum(event["steps"].values())
             row["state"] = "running"
