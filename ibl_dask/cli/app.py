@@ -208,12 +208,16 @@ def _set_up_logging() -> None:
 
 def main() -> None:
     """Run the program; an error is a message, not a traceback."""
+    from ibl_dask.cli.console import finish_output, prepare_output, show_error
+
+    prepare_output()
     _set_up_logging()
     try:
         app()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is told
-        from ibl_dask.cli.console import show_error
         from ibl_dask.cli.guard import told
 
         show_error(told(error))
         sys.exit(2)
+    finally:
+        finish_output()

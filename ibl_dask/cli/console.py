@@ -1,9 +1,16 @@
-"""The terminal: where lines go, and how an error reads."""
+"""The terminal: where lines go, and how an error reads.
+
+Nobody who watches can stop a program: what cannot be printed is left out, whether its reader is gone (`| head`), the
+terminal is, or the disk under a log is full. What an encoding does not hold is replaced.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
+from typing import TextIO, cast
 
 from rich.console import Console
 from rich.table import Table
@@ -12,8 +19,95 @@ from ibl_dask.errors import IblDaskError
 from ibl_dask.report.messages import take_apart
 
 _FILE_WIDTH = 160
-out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-err = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+
+class _Output:
+    """What is standard output or standard error at the time, without its errors."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @property
+    def _stream(self) -> TextIO | None:  # None where it was closed before the program began
+        found: TextIO | None = getattr(sys, self._name)
+        return found
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def isatty(self) -> bool:
+        try:
+            return self._stream is not None and self._stream.isatty()
+        except ValueError:  # closed meanwhile
+            return False
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation("fileno")
+        return self._stream.fileno()
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            try:
+                self._stream.write(text)  # type: ignore[union-attr]
+            except UnicodeEncodeError:
+                self._stream.write(text.encode(self.encoding, "replace").decode(self.encoding))  # type: ignore[union-attr]
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()  # type: ignore[union-attr]
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on: otherwise this ends the program."""
+
+
+def _console(name: str) -> Console:
+    output = _Output(name)
+    is_terminal = output.isatty()
+    return _Console(file=cast("TextIO", output), highlight=False, soft_wrap=not is_terminal)
+
+
+out = _console("stdout")
+err = _console("stderr")
+
+
+def print_whole(text: str) -> None:
+    """Print what a program reads: all of it or an error, unless its reader wants no more."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, flush=True)  # noqa: T201
+
+
+def prepare_output() -> None:
+    """Let standard output and error replace what their encoding does not hold, and be open.
+
+    Otherwise the next file that is opened would take the place of one that is closed, and what a library complains of
+    would be written into it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def finish_output() -> None:
+    """Print what is still to be printed; what nobody can take is dropped, or Python would end with a status for it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+
 
 
 def show_error(error: IblDaskError) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from ibl_dask.cli.console import err, out
+from ibl_dask.cli.console import err, out, print_whole
 from ibl_dask.report.terminal import doctor_table
 from ibl_dask.store.workspace import SCRATCH_VARIABLE, WORK_FOLDER
 
@@ -28,7 +28,7 @@ def examine_site(profile: Path | None, work_dir: Path | None, wait_s: float | No
     )
     rows = [finding.to_json() for finding in findings]
     if as_json:
-        out.print(json.dumps({"profile": site.name, "findings": rows}, indent=2), markup=False, soft_wrap=True)
+        print_whole(json.dumps({"profile": site.name, "findings": rows}, indent=2))
     else:
         out.print(doctor_table(rows, site.name))
     return int(worst(findings) >= Importance.PROBLEM)

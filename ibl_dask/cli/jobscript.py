@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibl_dask.cli.console import err
+from ibl_dask.cli.console import err, print_whole
 from ibl_dask.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,8 +54,7 @@ def show_job_scripts(path: Path, pool_name: str | None) -> int:
             f"DRIVER, PORT{' and RUN' if is_secret else ''} are known when a run starts",
             markup=False,
         )
-        sys.stdout.write(script)
-        sys.stdout.flush()
+        print_whole(script.removesuffix("\n"))
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.table import Column, Table
 
-from ibl_dask.cli.console import out, print_table, show_failure
+from ibl_dask.cli.console import out, print_table, print_whole, show_failure
 from ibl_dask.cli.guard import printable, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.step import Resources
@@ -81,7 +81,7 @@ def show_plan(
     code = 1 if impossible else code
     totals = _totals(found, sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU"))
     if as_json:
-        print(json.dumps({"sessions": found, "totals": totals}, indent=1))  # noqa: T201  # for programs
+        print_whole(json.dumps({"sessions": found, "totals": totals}, indent=1))
     else:
         for line in [*pool_lines(site, asked), *impossible]:
             out.print(line, markup=False)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections import Counter
+from queue import SimpleQueue
 from typing import Protocol
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ibl_dask.cli.console import out
 from ibl_dask.model import events
+
+_log = logging.getLogger(__name__)
 
 
 class View(Protocol):
@@ -25,7 +30,39 @@ class View(Protocol):
 
 def make_view() -> View:
     """Return the view that suits where the output goes."""
-    return _Bars() if out.is_terminal else _Lines()
+    return _Apart(_Bars() if out.is_terminal else _Lines())
+
+
+GOODBYE_S = 2.0
+"""How long the last lines of a view may take, s."""
+
+
+class _Apart:
+    """Another view in a thread of its own: a terminal that takes nothing (Ctrl-S, a pager) would stop the run."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._events: SimpleQueue[events.Event | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._show, daemon=True, name="view")
+
+    def __enter__(self) -> _Apart:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._events.put(None)
+        self._thread.join(GOODBYE_S)
+
+    def __call__(self, event: events.Event) -> None:
+        self._events.put(event)
+
+    def _show(self) -> None:
+        try:
+            with self._view:
+                while (event := self._events.get()) is not None:
+                    self._view(event)
+        except Exception as error:  # noqa: BLE001  # the run goes on unseen
+            _log.warning("the view of the run failed", exc_info=error)
 
 
 def _session(path: str) -> str:
@@ -51,6 +88,8 @@ class _Bars:
     def __call__(self, event: events.Event) -> None:
         if isinstance(event, events.SessionPlanned):
             self._plan(event)
+        elif isinstance(event, events.SessionPutOff):
+            self._progress.console.print(_put_off(event), markup=False)
         elif isinstance(event, events.StepFinished):
             rows = self._rows.get(event.session, {})
             for name in ("", event.record.key[0]):
@@ -97,6 +136,8 @@ class _Lines:
         if isinstance(event, events.SessionPlanned):
             self._planned[event.session] += sum(event.steps.values())
             out.print(f"{_session(event.session)}: {_planned(event)}", markup=False)
+        elif isinstance(event, events.SessionPutOff):
+            out.print(_put_off(event), markup=False)
         elif isinstance(event, events.StepFinished):
             self._done[event.session] += 1
             if event.record.status == "failed":
@@ -116,6 +157,10 @@ def _planned(event: events.SessionPlanned) -> str:
     chunks = [f"{n_steps[kind]} chunks of video to {what}" for kind, what in _CHUNKS.items() if n_steps[kind]]
     others = sorted(n_steps.keys() - _CHUNKS.keys())
     return f"{n_steps.total()} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
+
+
+def _put_off(event: events.SessionPutOff) -> str:
+    return f"{_session(event.session)}: put last and tried again: {event.reason}"
 
 
 def _ended(event: events.SessionFinished) -> str:

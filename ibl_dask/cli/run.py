@@ -43,6 +43,8 @@ def run_sessions(
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    # A terminal that goes away stops nothing; workers started from here inherit that.
+    before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         result = _run(wanted, site, workers, stop)
     except KeyboardInterrupt:  # before the first step or after the last
@@ -133,6 +135,8 @@ def say_how_it_went(result: Run) -> None:
             out.print(f"report: {row['report']}", markup=False)
     if result.interrupted:
         out.print(_INTERRUPTED)
+    for failure in result.deaf:
+        out.print(f"left out of the run from then on: {failure}", markup=False)
     if result.journal_failure:
         show_failure("journal", result.journal_failure)
     out.print(f"journal: {result.journal}", markup=False)

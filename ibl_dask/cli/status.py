@@ -73,9 +73,18 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
     elif name == "RunFinished":
         stopped = "interrupted" if event["interrupted"] else "ended"
         header |= {"ended": True, "text": f"{stopped} after {event['seconds']:.0f} s"}
+        for row in rows.values():
+            if row["state"] not in ("done", "failed", "interrupted"):
+                # Older versions did not say which sessions were interrupted.
+                row["state"] = "interrupted" if row["done"] and "n_interrupted" not in event else "not started"
     else:
         row = rows.get(event["session"]) or _row(event["session"])
-        if name == "SessionPlanned":
+        if name == "SessionPutOff":
+            row["state"] = "put off"
+            row["waiting"].append(f"put last: {event['reason']}")
+        elif name == "SessionInterrupted":
+            row["state"] = "interrupted"
+        elif name == "SessionPlanned":
             row["planned"] += sum(event["steps"].values())
             row["state"] = "running"
         elif name == "StepFinished":

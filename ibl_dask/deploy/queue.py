@@ -48,20 +48,7 @@ ASK_S = 10.0
 """How long the batch system may take to say what became of one job, s."""
 _ALIVE = frozenset({"RUNNING", "COMPLETING", "CONFIGURING", "RESIZING", "SIGNALING", "STAGE_OUT"})
 _SUSPENDED = frozenset({"SUSPENDED", "STOPPED"})
-_GONE = REQUEUED | {
-    *(
-        "COMPLETED",
-        "CANCELLED",
-        "FAILED",
-        "TIMEOUT",
-        "NODE_FAIL",
-        "OUT_OF_MEMORY",
-        "BOOT_FAIL",
-        "DEADLINE",
-        "PREEMPTED",
-    ),
-    *("REVOKED", "REQUEUE_FED"),
-}
+_ENDED_STATES = "COMPLETED CANCELLED FAILED TIMEOUT NODE_FAIL OUT_OF_MEMORY BOOT_FAIL DEADLINE PREEMPTED REVOKED"
 ENDING = frozenset({"COMPLETING", "CANCELLED", "E"})
 """States of jobs that are on their way out."""
 
@@ -134,13 +121,15 @@ def _ask(*command: str) -> tuple[int, str, str] | None:
 def read_squeue_answer(code: int, out: str, err: str) -> JobState:
     """Return what `squeue` says of one job.
 
-    >>> read_squeue_answer(0, "SUSPENDED", ""), read_squeue_answer(1, "", "slurm_load_jobs error: Invalid job id specified")
-    ('suspended', 'ended')
+    >>> read_squeue_answer(0, "SUSPENDED", "")
+    'suspended'
+    >>> read_squeue_answer(1, "", "slurm_load_jobs error: Invalid job id specified")
+    'ended'
     """
     if code != 0:
         return "ended" if "Invalid job id" in err else "unknown"
     words = out.split()
-    if not words or words[0] in _GONE:
+    if not words or words[0] in {*_ENDED_STATES.split(), *REQUEUED}:
         return "ended"
     return "suspended" if words[0] in _SUSPENDED else "running" if words[0] in _ALIVE else "unknown"
 

@@ -100,6 +100,16 @@ class SessionFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionInterrupted:
+    """A session that had begun will not come to its end in this run."""
+
+    session: str
+    """Session folder."""
+    time_s: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunFinished:
     """The driver ends."""
 
@@ -121,7 +131,16 @@ class RunFinished:
     """Sessions that had not begun."""
 
 
-Event = RunStarted | SessionPutOff | SessionPlanned | StepFinished | TaskFinished | SessionFinished | RunFinished
+Event = (
+    RunStarted
+    | SessionPutOff
+    | SessionPlanned
+    | StepFinished
+    | TaskFinished
+    | SessionFinished
+    | SessionInterrupted
+    | RunFinished
+)
 
 
 def to_json(event: Event) -> dict[str, Any]:

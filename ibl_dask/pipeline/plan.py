@@ -70,9 +70,9 @@ class Pipeline:
         Each value computes to the task's records; `visualize()` draws its steps. Tasks whose parents have not left
         their files yet cannot be planned: compute those first, and ask again.
 
-        The session is held while videos are indexed here, and by each step while it runs, wherever that is; steps of one
-        graph hold it together. Between two of them it is free: another run may have it, and what of the graph comes to
-        run meanwhile fails and says so.
+        The session is held while videos are indexed here, and by each step while it runs, wherever that is; steps of
+        one graph hold it together. Between two of them it is free: another run may have it, and what of the graph comes
+        to run meanwhile fails and says so.
 
         Raises
         ------

@@ -40,8 +40,8 @@ _log = logging.getLogger(__name__)
 Listener = Callable[[events.Event], None]
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
-"""How a session went: failed where something is left to do or to mend; interrupted where it had begun and was not driven
-to its end."""
+"""How a session went: failed where something is left to do or to mend; interrupted where it had begun and was not
+driven to its end."""
 
 IDLE_S = 0.1
 """How often sessions are looked at that wait for others, where nothing else is under way, s."""
@@ -66,7 +66,7 @@ class SessionOutcome:
     records: dict[Key, StepRecord] = field(default_factory=dict, repr=False)
     """Records of all steps."""
     started: bool = False
-    """Whether it was begun."""
+    """Whether a step of it was begun, as far as that is known."""
     finished: bool = False
     """Whether it was driven to its end, good or bad."""
     reasons: dict[str, str] = field(default_factory=dict)
@@ -202,7 +202,8 @@ class Driver:
                         break
         finally:
             self.executor.cancel()
-            for driven in self._active.values():
+            for number, driven in enumerate(self._active.values()):
+                driven.outcome.started |= number == 0  # its steps come before those of the others
                 if driven.held is not None:
                     driven.held.close()
 
@@ -255,7 +256,6 @@ class Driver:
                 held.close()
             return self._put_off(candidate, error) or self._give_up(outcome, describe(error))
         self._active[session.reference] = driven
-        outcome.started = True
         outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
         try:
             self._advance(driven, startable(driven.turns))
@@ -296,6 +296,7 @@ class Driver:
     def _take(self, record: StepRecord) -> None:
         driven = self._owner.pop(record.key)
         driven.outcome.records[record.key] = record
+        driven.outcome.started = True
         self.emit(events.StepFinished(str(driven.outcome.path), record))
         turns = driven.waiting.pop(record.key, [])
         for turn in turns:
@@ -550,6 +551,9 @@ def run(
             result.interrupted = True
         finally:
             result.seconds = time.perf_counter() - clock
+            for outcome in outcomes:
+                if outcome.state == "interrupted":
+                    driver.emit(events.SessionInterrupted(str(outcome.path), time.time()))
             n = Counter(outcome.state for outcome in outcomes)
             ends = (n["done"], n["failed"], result.seconds, time.time())
             driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
@@ -14,6 +15,8 @@ from ibl_dask.report.palette import look_of
 if TYPE_CHECKING:
     from ibl_dask.model.outcome import CheckResult, Outcome
     from ibl_dask.model.task import TaskSpec
+
+_log = logging.getLogger(__name__)
 
 _CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border-bottom:1px solid rgba(128,128,128,.25)"
 _PILL = "border-radius:999px;padding:0 8px;font-size:85%;font-weight:600;white-space:nowrap"
@@ -99,7 +102,8 @@ def _run_row(row: Mapping[str, Any]) -> list[str]:
     done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
     chunks = f"{done + kept:,}" + (f", {kept:,} kept" if kept else "") if done + kept else ""
     return [
-        f'<b style="white-space:nowrap">{_say(row.get("session", ""))}</b>',
+        f'<b style="white-space:nowrap">{_say(row.get("session", ""))}</b>'
+        + (f"<div>{_quiet(state)}</div>" if (state := str(row.get("state") or "")) not in ("", "done") else ""),
         _judged(row.get("tasks")),
         _judged(row.get("qc")),
         chunks,
@@ -163,14 +167,19 @@ def _block(head: str, body: str) -> str:
 
 
 def show_dashboard(link: str, tunnel: str) -> None:
-    """Show in a notebook where the dashboard is, and how to see it from elsewhere; nothing outside of one."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None or ipython.get_ipython() is None:
-        return
-    show: Any = ipython.display  # it has no types
-    show.display(
-        show.HTML(
-            f'<p>Dashboard: <a href="{escape(link)}" target="_blank">{escape(link)}</a><br>'
-            f"from elsewhere: <code>{escape(tunnel)}</code></p>"
-        )
+    """Show in a notebook where the dashboard is, and how to see it from elsewhere; nothing outside of one.
+
+    A notebook that cannot show it stops nothing.
+    """
+    text = (
+        f'<p>Dashboard: <a href="{escape(link)}" target="_blank">{escape(link)}</a><br>'
+        f"from elsewhere: <code>{escape(tunnel)}</code></p>"
     )
+    try:
+        ipython = sys.modules.get("IPython")
+        if ipython is None or ipython.get_ipython() is None:
+            return
+        show: Any = ipython.display  # it has no types
+        show.display(show.HTML(text))
+    except Exception as error:  # noqa: BLE001  # nobody who watches can stop a run
+        _log.warning("the link to the dashboard could not be shown", exc_info=error)

@@ -221,7 +221,8 @@ class VideoSyncQc(VideoTask):
         """
         import json
 
-        self.run()
+        with self.holding():
+            self.run()
         published = [record for record in self.records.values() if record.key[0] == "publish" and record.is_ok]
         if not published:
             raise TaskFailed(

@@ -1,0 +1,425 @@
+"""Sessions that cannot start yet are put last and tried again; whoever holds a session is not disturbed."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import dask
+import pytest
+
+import ibl_dask as ibd
+from ibl_dask.cli.status import summarise
+from ibl_dask.errors import SessionLocked
+from ibl_dask.model.events import SessionFinished, SessionPutOff, StepFinished
+from ibl_dask.model.step import Step
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.run import run
+from ibl_dask.store.journal import read_journal
+from ibl_dask.store.lock import holding
+
+HOLDER = """
+import sys
+from pathlib import Path
+from ibl_dask.store.lock import holding
+with holding(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.readline()
+"""
+SPECS = [TaskSpec("x", "turn_tasks.Noting", {"label": "x"})]
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr("ibl_dask.store.holder.WATCHED_S", 0.5)
+    monkeypatch.setattr("ibl_dask.pipeline.admission.RETRY_S", 0.1)
+    monkeypatch.setattr("ibl_dask.store.disk.PAUSES_S", (0.01, 0.02))
+    monkeypatch.setattr("ibl_dask.pipeline.admission.PAUSES_S", (0.01, 0.02))
+
+
+@pytest.fixture
+def sessions(tmp_path):
+    made = []
+    for number in range(3):
+        made.append(tmp_path / "lab" / "Subjects" / "SW_001" / "2023-05-01" / f"00{number + 1}")
+        made[-1].mkdir(parents=True)
+        (made[-1] / "_ibl_experiment.description.yaml").write_text("version: 1.0.0\n")
+    return made
+
+
+def lock_of(session):
+    return session / "ibl_dask" / "lock.json"
+
+
+@contextmanager
+def held_elsewhere(session):
+    """Hold a session in another process."""
+    command = [sys.executable, "-c", HOLDER, lock_of(session)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def ended(seen):
+    """Return the numbers of the sessions that ended, in that order."""
+    return [event.session[-3:] for event in seen if isinstance(event, SessionFinished)]
+
+
+def states(result):
+    return [outcome.state for outcome in result.sessions]
+
+
+def test_a_session_that_somebody_holds_is_put_last_and_run_once_it_is_free(sessions):
+    seen = []
+    with held_elsewhere(sessions[0]) as holder:
+
+        def listen(event):
+            seen.append(event)
+            if isinstance(event, SessionFinished) and event.session.endswith("002"):
+                holder.communicate("go on\n", timeout=20)
+
+        result = run(sessions, specs=SPECS, listeners=[listen])
+    assert states(result) == ["done"] * 3
+    assert ended(seen) == ["002", "003", "001"]
+    (put_off,) = [event for event in seen if isinstance(event, SessionPutOff)]
+    assert f"process {holder.pid} on" in put_off.reason
+
+
+def test_a_session_that_stays_held_fails_after_the_others_and_its_holder_is_named(sessions):
+    seen = []
+    with held_elsewhere(sessions[0]) as holder:
+        result = run(sessions, specs=SPECS, listeners=[seen.append])
+        assert lock_of(sessions[0]).exists()
+    assert ended(seen) == ["002", "003", "001"]
+    assert states(result) == ["failed", "done", "done"]
+    (failure,) = result.sessions[0].failures
+    assert failure.kind == "SessionLocked"
+    assert f"process {holder.pid} on" in failure.message
+    assert not (sessions[0] / "notes").exists()
+
+
+def write_lock(session, age_s, **more):
+    lock_of(session).parent.mkdir()
+    lock_of(session).write_text(json.dumps({"host": "node017", "pid": 1, "job": "", "since": 0, **more}))
+    os.utime(lock_of(session), (time.time() - age_s,) * 2)
+
+
+@pytest.mark.parametrize("how", ["old", "copied", "of a job that ended"])
+def test_a_lock_that_must_be_watched_does_not_stop_the_driver(sessions, monkeypatch, how):
+    monkeypatch.setattr("ibl_dask.pipeline.run.ask_job", lambda job: "ended")
+    more = {"old": {}, "copied": {"inode": 1}, "of a job that ended": {"job": "4711"}}[how]
+    write_lock(sessions[0], 3600 if how == "old" else 10, **more)
+    seen, clock = [], time.monotonic()
+    result = run(sessions, specs=SPECS, listeners=[lambda event: seen.append((time.monotonic() - clock, event))])
+    assert states(result) == ["done"] * 3
+    when = {event.session[-3:]: at_s for at_s, event in seen if isinstance(event, SessionFinished)}
+    assert list(when) == ["002", "003", "001"]
+    assert when["001"] - when["003"] > 0.1
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_copy_of_a_running_session_does_not_hold_up_others(sessions, tmp_path, place):
+    """Keys name a session by its reference, so the copy waits; those behind it do not."""
+    copy = tmp_path / "copy" / "Subjects" / "SW_001" / "2023-05-01" / "001"
+    shutil.copytree(sessions[0], copy)
+    order = [sessions[0], *sessions[1:]]
+    order.insert(place + 1, copy)
+    seen = []
+    result = run(order, specs=SPECS, listeners=[seen.append], executor=Slow())
+    assert states(result) == ["done"] * 4
+    finished = [event.session for event in seen if isinstance(event, SessionFinished)]
+    assert finished[-1] == str(copy)
+    assert (copy / "notes" / "x.end").exists()
+
+
+def test_a_copy_made_while_its_session_is_held_is_run_at_once_after_a_look(sessions, tmp_path):
+    copy = tmp_path / "copy" / "Subjects" / "SW_001" / "2023-05-01" / "001"
+    with held_elsewhere(sessions[0]):
+        shutil.copytree(sessions[0], copy)
+        result = run([copy, sessions[1]], specs=SPECS)
+    assert states(result) == ["done", "done"]
+
+
+class Slow:
+    """Runs steps one after another; has room for many sessions at once."""
+
+    def __new__(cls):
+        from ibl_dask.pipeline.executors import InProcess
+
+        executor = InProcess()
+        executor.slots = 100
+        return executor
+
+
+@pytest.mark.parametrize("how", ["taken over", "removed"])
+def test_a_driver_whose_lock_is_no_longer_its_own_lets_go_of_that_session_alone(sessions, monkeypatch, how):
+    monkeypatch.setattr("ibl_dask.store.holder.HEARTBEAT_S", 0.02)
+    specs = [
+        TaskSpec("a", "turn_tasks.Noting", {"label": "a"}),
+        TaskSpec("b", "turn_tasks.Noting", {"label": "b"}, ("a",)),
+    ]
+
+    def listen(event):
+        if isinstance(event, StepFinished) and event.session.endswith("001") and event.record.key[0] == "note-a":
+            lock = lock_of(sessions[0])
+            lock.unlink()
+            if how == "taken over":
+                lock.write_text(json.dumps({"host": "node017", "pid": 1, "since": 0, "token": "f" * 16}))
+            time.sleep(0.3)
+
+    result = run(sessions, specs=specs, listeners=[listen])
+    assert states(result) == ["failed", "done", "done"]
+    (failure,) = result.sessions[0].failures
+    assert "no longer holds the session" in failure.message
+    assert not (sessions[0] / "notes" / "b.begin").exists()
+    assert lock_of(sessions[0]).exists() == (how == "taken over")
+
+
+def test_a_step_does_not_start_once_another_run_holds_the_session(sessions):
+    """Wherever it waits: its driver may be gone, or asleep."""
+    from turn_tasks import _note
+
+    from ibl_dask.tasks.walk import run_step
+
+    (sessions[0] / "notes").mkdir()
+    arguments = {"folder": str(sessions[0] / "notes"), "name": "x", "seconds": 0, "fails": False}
+    step = Step("note", "x", "s", "mark", _note, arguments, lease="0123456789abcdef")
+    with holding(lock_of(sessions[0])):
+        record = run_step(step, [], sessions[0])
+    assert record.failure.kind == "SessionLocked"
+    assert not (sessions[0] / "notes" / "x.begin").exists()
+    assert run_step(step, [], sessions[0]).is_ok  # no lock is no proof: another host sees a new one late
+
+
+# -- tasks and graphs that no driver runs ---------------------------------------------------------------------
+
+
+def test_a_task_that_runs_alone_is_to_be_tried_again_where_somebody_holds_the_session(sessions):
+    from turn_tasks import Noting
+
+    task = Noting(sessions[0])
+    with held_elsewhere(sessions[0]) as holder:
+        assert task.run() == -2
+        assert task.state is ibd.Status.WAITING
+        assert f"process {holder.pid} on" in task.failures[0].message
+        assert not (sessions[0] / "notes").exists()
+    assert task.run() == 0
+    assert not lock_of(sessions[0]).exists()
+
+
+class Looking(ibd.Task):
+    """Notes whether the session is held while it runs, and calls another task of the session."""
+
+    def _run(self, **kwargs):
+        from turn_tasks import Noting
+
+        (self.session.path / "held").write_text(str(lock_of(self.session.path).exists()))
+        assert Noting(self.session).run() == 0
+
+
+@pytest.mark.parametrize("route", ["alone", "driver"])
+def test_a_task_holds_its_session_while_it_runs_and_may_call_others(sessions, route):
+    if route == "alone":
+        assert Looking(sessions[0]).run() == 0
+    else:
+        assert states(run([sessions[0]], specs=[TaskSpec("x", f"{__name__}.Looking", {})])) == ["done"]
+    assert (sessions[0] / "held").read_text() == "True"
+    assert (sessions[0] / "notes" / "x.end").exists()
+    assert not lock_of(sessions[0]).exists()
+
+
+@pytest.mark.parametrize("call", ["extract_camera", "run_qc"])
+def test_timing_and_checking_a_camera_are_refused_where_somebody_holds_the_session(sessions, call):
+    task = ibd.VideoSyncQcNidq(sessions[0], cameras=(), sync_collection="raw_ephys_data", sync="nidq")
+    with held_elsewhere(sessions[0]), pytest.raises(SessionLocked):
+        getattr(task, call)()
+
+
+def test_a_graph_holds_its_session_while_it_runs(sessions):
+    specs = [TaskSpec(n, "turn_tasks.Noting", {"label": n, "seconds": 0.3}) for n in "ab"]
+    graph = ibd.make_pipeline(sessions[0], specs=specs).delayed()
+    assert not lock_of(sessions[0]).exists()
+    with held_elsewhere(sessions[0]):
+        with pytest.raises(SessionLocked):
+            ibd.make_pipeline(sessions[0], specs=specs).delayed()
+        (records,) = dask.compute(graph["a"], scheduler="threads")
+        assert [r.failure.kind for r in records] == ["SessionLocked"]
+    assert not (sessions[0] / "notes" / "a.begin").exists()
+    found = dask.compute(*graph.values(), scheduler="threads", num_workers=2)
+    assert all(r.is_ok for records in found for r in records)
+    begin, end = (
+        {n: float((sessions[0] / "notes" / f"{n}.{word}").read_text()) for n in "ab"} for word in ("begin", "end")
+    )
+    assert max(begin.values()) < min(end.values()), "steps of one graph hold it together"
+    assert [path.name for path in (sessions[0] / "ibl_dask").iterdir()] == []
+
+
+def test_a_driver_is_refused_while_a_step_of_a_graph_runs(sessions):
+    code = (
+        "import sys, dask; sys.path.insert(0, sys.argv[2])\nimport ibl_dask as ibd\n"
+        "from ibl_dask.model.task import TaskSpec\n"
+        "specs = [TaskSpec('x', 'turn_tasks.Noting', {'label': 'x', 'seconds': 60})]\n"
+        "dask.compute(ibd.make_pipeline(sys.argv[1], specs=specs).delayed(), scheduler='sync')"
+    )
+    tests = Path(__file__).resolve().parents[1]
+    with subprocess.Popen([sys.executable, "-c", code, sessions[0], tests]) as process:
+        while not (sessions[0] / "notes" / "x.begin").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        result = run(sessions[:2], specs=SPECS)
+        assert states(result) == ["failed", "done"]
+        assert f"process {process.pid} on" in result.sessions[0].failures[0].message
+        process.kill()
+    assert states(run(sessions[:1], specs=SPECS)) == ["done"]
+
+
+# -- what passes by itself ------------------------------------------------------------------------------------
+
+PASSING = [errno.ESTALE, errno.ETIMEDOUT, errno.EIO, errno.ECONNRESET, errno.EHOSTUNREACH]
+LASTING = [errno.ENOSPC, errno.EACCES, errno.ENOENT, errno.EROFS]
+
+
+def failing(times, code, calls, cause=False):
+    """Return a step function that fails so often."""
+
+    def function(records):
+        calls.append(1)
+        if len(calls) <= times:
+            error = OSError(code, os.strerror(code))
+            if cause:
+                raise ValueError("the index cannot be read") from error
+            raise error
+        return {}
+
+    return function
+
+
+@pytest.mark.parametrize("cause", [False, True])
+@pytest.mark.parametrize("code", PASSING)
+def test_a_step_that_meets_what_passes_by_itself_is_tried_again(sessions, code, cause):
+    from ibl_dask.tasks.walk import run_step
+
+    calls = []
+    step = Step("x", "", "s", "mark", failing(2, code, calls, cause), {})
+    assert run_step(step, [], sessions[0]).status == "done"
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("code", PASSING[:2])
+def test_a_step_that_stays_broken_says_how_often_it_was_tried_and_what_to_do(sessions, code):
+    from ibl_dask.tasks.walk import run_step
+
+    calls = []
+    record = run_step(Step("x", "", "s", "mark", failing(99, code, calls), {}), [], sessions[0])
+    assert len(calls) == 3
+    assert "tried 3 times" in record.failure.message
+    assert "What to do: run again once it works" in record.failure.message
+
+
+@pytest.mark.parametrize("code", LASTING)
+def test_what_does_not_pass_by_itself_is_told_at_once(sessions, code):
+    from ibl_dask.tasks.walk import run_step
+
+    calls = []
+    assert run_step(Step("x", "", "s", "mark", failing(99, code, calls), {}), [], sessions[0]).status == "failed"
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("error", "n_calls"), [(ConnectionResetError(), 3), (TimeoutError(), 3), (KeyError("x"), 1)])
+def test_connections_without_a_number_pass_too(sessions, error, n_calls):
+    from ibl_dask.tasks.walk import run_step
+
+    calls = []
+
+    def function(records):
+        calls.append(1)
+        raise error
+
+    run_step(Step("x", "", "s", "mark", function, {}), [], sessions[0])
+    assert len(calls) == n_calls
+
+
+@pytest.mark.parametrize(("n_times", "state"), [(1, "done"), (99, "failed")])
+def test_a_session_whose_disk_is_away_for_a_moment_is_put_last_and_tried_again(sessions, monkeypatch, n_times, state):
+    from ibl_dask.pipeline import run as driver
+
+    plain, calls, seen = driver.make_pipeline, [], []
+
+    def refuse(session, **options):
+        if str(session).endswith("001"):
+            calls.append(1)
+            if len(calls) <= n_times:
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(session))
+        return plain(session, **options)
+
+    monkeypatch.setattr(driver, "make_pipeline", refuse)
+    result = run(sessions, specs=SPECS, listeners=[seen.append])
+    assert states(result) == [state, "done", "done"]
+    (put_off,) = [event for event in seen if isinstance(event, SessionPutOff)]
+    assert put_off.session.endswith("001")
+    assert len(calls) == (2 if state == "done" else 3)
+
+
+@pytest.mark.parametrize("code", PASSING[:3])
+def test_a_journal_whose_disk_is_away_for_a_moment_lacks_nothing(sessions, tmp_path, monkeypatch, code):
+    plain, n_refused = os.fsync, []
+
+    def refuse(handle):
+        if Path(f"/proc/self/fd/{handle}").readlink().suffix == ".jsonl" and len(n_refused) < 3:
+            n_refused.append(1)
+            raise OSError(code, os.strerror(code))
+        plain(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    seen = []
+    result = run(sessions[:1], specs=SPECS, listeners=[seen.append], work_dir=tmp_path / "work")
+    assert result.exit_code == 0, result.journal_failure
+    assert len(n_refused) == 3
+    assert [event["event"] for event in read_journal(result.journal)] == [type(event).__name__ for event in seen]
+
+
+def test_a_journal_whose_disk_stays_away_stops_no_run_and_is_told(sessions, tmp_path, monkeypatch):
+    plain = os.fsync
+
+    def refuse(handle):
+        if Path(f"/proc/self/fd/{handle}").readlink().suffix == ".jsonl":
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        plain(handle)
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    result = run(sessions[:1], specs=SPECS, work_dir=tmp_path / "work")
+    assert states(result) == ["done"]
+    assert result.exit_code == 1
+    assert "timed out" in result.journal_failure
+
+
+# -- three ways not to be done --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["in the first session", "between two"])
+def test_interrupted_not_started_and_failed_are_three_things(sessions, when):
+    bad = sessions[0].with_name("009")
+    bad.mkdir()
+
+    def listen(event):
+        if when == "in the first session" and isinstance(event, StepFinished):
+            raise KeyboardInterrupt
+        if when == "between two" and isinstance(event, SessionFinished) and event.session.endswith("001"):
+            raise KeyboardInterrupt
+
+    result = run([bad, *sessions], specs=SPECS, listeners=[listen])
+    assert result.exit_code == 130
+    first = "interrupted" if when == "in the first session" else "done"
+    assert states(result) == ["failed", first, "not started", "not started"]
+    (end,) = [event for event in read_journal(result.journal) if event["event"] == "RunFinished"]
+    counts = {key: end[key] for key in ("n_success", "n_failed", "n_interrupted", "n_not_started")}
+    expected = {"n_success": 0, "n_failed": 1, "n_interrupted": 1, "n_not_started": 2}
+    assert counts == (expected if first == "interrupted" else expected | {"n_success": 1, "n_interrupted": 0})
+    told, _ = summarise(read_journal(result.journal))
+    assert [row["state"] for row in told] == states(result)
