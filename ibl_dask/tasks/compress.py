@@ -135,7 +135,7 @@ class VideoCompress(RawVideoTask):
         build = encoder_build()
         mark = fingerprint(
             "compress",
-            1,
+            2,
             video=indexing.fingerprint,
             profile=self.profile.settings(),
             encoder=build,
