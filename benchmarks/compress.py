@@ -46,9 +46,10 @@ from ibl_dask.synth.session import write_session
 from ibl_dask.video import encode
 from ibl_dask.video.fidelity import error_energy, psnr_db
 from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.pixels import luma
 from ibl_dask.video.plan import split_for_encoding
 from ibl_dask.video.profiles import PROFILES, EncodingProfile
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.reader import FrameReader
 
 CAMERAS = {"left": (1280, 1024, 60, "openfield_mouse.mp4"), "right": (640, 512, 150, "mirror_mouse.mp4")}
 DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))

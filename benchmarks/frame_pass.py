@@ -121,7 +121,8 @@ from pathlib import Path
 import cv2
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.video.index import index_video
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.pixels import luma
+from ibl_dask.video.reader import FrameReader
 from ibl_dask.video.regions import camera_reducers
 path, label = Path(sys.argv[1]), sys.argv[2]
 index = index_video(path)

@@ -12,7 +12,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from ibl_dask.synth.burn import burn_frame_number
-from ibl_dask.video.reader import DamageMet, FrameReader, luma
+from ibl_dask.video.pixels import luma
+from ibl_dask.video.reader import DamageMet, FrameReader
 
 WIDTH, HEIGHT, N_FRAMES = 160, 128, 72
 

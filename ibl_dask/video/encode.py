@@ -22,14 +22,23 @@ from typing import TYPE_CHECKING, Any
 import av
 import cv2
 import numpy as np
-from av.codec.codec import find_best_pix_fmt_of_list
 
 from ibl_dask.errors import DecodeFailed, RunError
 from ibl_dask.model.runs import find_runs, say_runs
-from ibl_dask.video.fidelity import SSIM_STRIDE, Fidelity, error_energy, fits_neighbour, psnr_db, ssim
+from ibl_dask.video.fidelity import (
+    SSIM_STRIDE,
+    Claim,
+    Fidelity,
+    error_energy,
+    fits_neighbour,
+    lost_share,
+    psnr_db,
+    ssim,
+)
 from ibl_dask.video.framepass import FramePass
 from ibl_dask.video.h264 import nal_units, parameter_sets, with_lengths
-from ibl_dask.video.reader import DamageMet, FrameReader, luma
+from ibl_dask.video.pixels import Pixels, luma, peak_of, stored_luma
+from ibl_dask.video.reader import DamageMet, FrameReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -39,14 +48,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ibl_dask.model.chunk import Chunk
+    from ibl_dask.video.fidelity import Plane
     from ibl_dask.video.index import FrameIndex
     from ibl_dask.video.profiles import EncodingProfile
     from ibl_dask.video.reducers import PassResult, Reducer
 
 ENCODER = "libx264"
+_KIND_B = 3
+"""FFmpeg's number of that kind of picture."""
 _AVX_512F = 13
 """OpenCV's number of that instruction set; Python has no name for it."""
-_COLOURS = ("color_range", "colorspace", "color_primaries", "color_trc")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,19 +223,19 @@ class Encoder:
     def __init__(self, reader: FrameReader, first: av.VideoFrame, profile: EncodingProfile) -> None:
         rate, aspect = reader.index.rate, reader.pixel_aspect
         context: Any = av.CodecContext.create(ENCODER, "w")  # the stubs do not tell its video attributes
-        offered = [form.name for form in context.codec.video_formats]
-        name = first.format.name
-        self._format = name if name in offered else _best_format(offered, name)
+        self._pixels = Pixels.of(first, [form.name for form in context.codec.video_formats])
+        self._format = self._pixels.format
         context.width, context.height, context.pix_fmt = first.width, first.height, self._format
         context.time_base, context.framerate = 1 / rate, rate
         context.thread_count = 1
         if aspect is not None:
             context.sample_aspect_ratio = aspect
-        self._colours = {name: int(getattr(first, name)) for name in _COLOURS}
+        self._colours = self._pixels.colours(first)
         for name, value in self._colours.items():
             setattr(context, name, value)
         context.options = profile.options() | instructions()
-        context.flags |= av.codec.context.Flags.global_header.value
+        flags = av.codec.context.Flags
+        context.flags |= flags.global_header.value | flags.psnr.value
         context.open()
         self._context = context
         self._time_base, self._aspect = 1 / rate, aspect
@@ -236,8 +247,7 @@ class Encoder:
         self._is_key: list[bool] = []
 
     def add(self, number: int, frame: av.VideoFrame) -> list[Packet[Any]]:
-        if frame.format.name != self._format:
-            frame = frame.reformat(format=self._format)
+        frame = self._pixels.take(frame)
         # The encoder would choose kinds of frames, and times, as the source had them.
         frame.pict_type = av.video.frame.PictureType.NONE
         frame.pts, frame.time_base = number, self._time_base
@@ -274,12 +284,6 @@ class Encoder:
         )
 
 
-def _best_format(offered: Sequence[str], name: str) -> str:
-    """Return the pixel format that loses least, as FFmpeg chooses it."""
-    found, _ = find_best_pix_fmt_of_list(offered, name)
-    return offered[0] if found is None else found.name
-
-
 class _Checker:
     """Decodes packets as they come, and compares each frame with its source."""
 
@@ -291,7 +295,7 @@ class _Checker:
         decoder.options = {"err_detect": "explode"}
         self._decoder = decoder
         self._chunk = chunk
-        self._sources: deque[tuple[int, NDArray[np.uint8], av.VideoFrame]] = deque()
+        self._sources: deque[tuple[int, Plane, av.VideoFrame]] = deque()
         """Frames that wait for their compressed copy, and the one before them."""
         self._next = chunk.start
         self._psnr: list[float] = []
@@ -299,14 +303,19 @@ class _Checker:
         self._misplaced: list[bool] = []
         self._first_luma = ""
         self._apart_before = np.inf
+        self._claims: dict[int, Claim] = {}
+        """What the encoder says that it lost, of frames that are not compared yet."""
+        self._lost_share: list[float] = []
+        self._unaccounted: list[bool] = []
         self.frame_pass = FramePass(chunk, reducers)
         self._ready: deque[av.VideoFrame] = deque()
 
     def expect(self, number: int, source: av.VideoFrame) -> None:
-        self._sources.append((number, luma(source), source))
+        self._sources.append((number, stored_luma(source), source))
 
     def take(self, packets: Iterable[Packet[Any]]) -> None:
         for packet in packets:
+            self._claims[int(packet.pts or 0)] = claim_of(packet)
             self._decode(packet)
         # A frame is compared with the one after it as well, so the last waits.
         while self._ready and self._sources[-1][0] > self._next:
@@ -319,7 +328,11 @@ class _Checker:
         if self._next != self._chunk.stop or self._ready:
             raise _not_decoded(self._path, self._chunk, self._next)
         fidelity = Fidelity(
-            np.array(self._psnr, np.float32), np.array(self._ssim, np.float32), np.array(self._misplaced, np.bool_)
+            np.array(self._psnr, np.float32),
+            np.array(self._ssim, np.float32),
+            np.array(self._misplaced, np.bool_),
+            np.array(self._lost_share, np.float32),
+            np.array(self._unaccounted, np.bool_),
         )
         return fidelity, self._first_luma
 
@@ -336,18 +349,36 @@ class _Checker:
         while self._sources[0][0] < number - 1:
             self._sources.popleft()
         near = {n: plane for n, plane, _ in islice(self._sources, 3)}
-        result, source = luma(frame), near[number]
+        result, source = stored_luma(frame), near[number]
         energy = error_energy(result, source)
         apart_after = error_energy(source, near[number + 1]) if number + 1 in near else np.inf
         beside = ((number - 1, self._apart_before), (number + 1, apart_after))
         self._misplaced.append(any(n in near and fits_neighbour(result, energy, near[n], apart) for n, apart in beside))
         self._apart_before = apart_after
-        self._psnr.append(psnr_db(energy, source.size))
-        self._ssim.append(ssim(result, source) if number % SSIM_STRIDE == 0 else np.nan)
+        self._psnr.append(psnr_db(energy, source.size, peak_of(frame)))
+        self._lost_share.append(lost_share(energy, source))
+        self._unaccounted.append(not self._claims.pop(number).accounts_for(energy, source.size, peak_of(frame)))
+        of_both = (luma(frame), luma(next(f for n, _, f in self._sources if n == number)))
+        self._ssim.append(ssim(*of_both) if number % SSIM_STRIDE == 0 else np.nan)
         if number == self._chunk.start:
-            self._first_luma = luma_digest(result)
+            self._first_luma = luma_digest(luma(frame))
         self.frame_pass.add(number, frame)
         self._next += 1
+
+
+def claim_of(packet: Packet[Any]) -> Claim:
+    """Return what the encoder says that it lost of the luma of a frame.
+
+    Notes
+    -----
+    FFmpeg's quality statistics: quality (4 bytes), kind of picture, number of planes that follow, 2 bytes of nothing,
+    then 8 bytes for each plane, all little-endian.
+    """
+    for side in packet.iter_sidedata():
+        content = bytes(side)
+        if side.data_type == "quality_stats" and content[5]:
+            return Claim(float(int.from_bytes(content[8:16], "little")), content[4] == _KIND_B)
+    return Claim(float("nan"), is_b=False)
 
 
 def luma_digest(plane: NDArray[np.uint8]) -> str:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from ibl_dask.video.reader import DamageMet, FrameReader, luma
+from ibl_dask.video.pixels import luma
+from ibl_dask.video.reader import DamageMet, FrameReader
 from ibl_dask.video.reducers import PassResult
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ from ibl_dask.video.encode import ENCODER, luma_digest
 from ibl_dask.video.h264 import parameter_sets_of_mp4
 from ibl_dask.video.index import index_video
 from ibl_dask.video.mp4 import has_tables_in_front
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.pixels import luma
+from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

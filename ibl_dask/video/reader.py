@@ -38,6 +38,7 @@ from ibl_dask.video.avi import NO_PLACE
 from ibl_dask.video.bitstream import is_referred_to, length_bytes
 from ibl_dask.video.container import open_video
 from ibl_dask.video.index import index_video
+from ibl_dask.video.pixels import luma
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -60,29 +61,6 @@ seen enough proper ones, an end without padding counting as much as 16; without 
 middle of a chunk that goes unnoticed at its start."""
 _LATEST_PACKETS = 34
 """Packets after which a frame that has not come out will not: 16 may wait for decoding and 16 for display."""
-
-_LUMA_FIRST = (
-    "yuv420p",
-    "yuvj420p",
-    "yuv422p",
-    "yuvj422p",
-    "yuv444p",
-    "yuvj444p",
-    "nv12",
-    "nv21",
-    "gray",
-    "yuv440p",
-)
-"""Pixel formats whose first plane is 8-bit luma."""
-
-
-def luma(frame: av.VideoFrame) -> NDArray[np.uint8]:
-    """Return the luma plane of a frame as stored, without a copy where the format allows. (y, x)"""
-    if frame.format.name not in _LUMA_FIRST:
-        frame = frame.reformat(format="gray")
-    plane = frame.planes[0]
-    shape, strides = (frame.height, frame.width), (plane.line_size, 1)
-    return np.ndarray(shape, np.uint8, plane, strides=strides)  # type: ignore[arg-type]  # PyAV planes have a buffer, their stubs do not say so
 
 
 class DamageMet(Exception):  # not an error: `FrameReader.frames` can tell

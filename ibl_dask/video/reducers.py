@@ -3,6 +3,9 @@
 A reducer says which frames it gives numbers for and what its numbers mean. A chunk shows it the frames of the chunk and
 no others; what depends on frames of two chunks is computed when these are put together, from what each kept of its
 ends. Given the same frames it returns the same bytes, however the video was cut into chunks.
+
+Brightness is on one scale, whatever the format of a video: 16 is black, 235 white (`pixels.levels`). Only what the
+reference computes of colours (`QcSamples`, `FaceMatch`) is on its scale, 0 to 255, on which its thresholds are.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import numpy as np
 
 from ibl_dask.model.region import Region
 from ibl_dask.model.step import fingerprint
+from ibl_dask.video.pixels import levels
 from ibl_dask.video.template import ReferenceFrame, face_finder, is_sharp_at, sharp_places
 
 if TYPE_CHECKING:
@@ -143,13 +147,15 @@ def _empty(n: int, variable: Variable) -> NDArray[Any]:
 class Brightness(_Described):
     """Mean luma of the QC region, every frame."""
 
+    version: ClassVar[int] = 2
+
     region: Region
     name: str = "brightness"
     frame_dim: ClassVar[str] = "frame"
 
     @property
     def variables(self) -> tuple[Variable, ...]:
-        return (Variable(self.name, "float32", "1", "mean luma of the QC region, 0 to 255"),)
+        return (Variable(self.name, "float32", "1", "mean luma of the QC region, 16 black, 235 white"),)
 
     def wanted(self, chunk: Chunk) -> NDArray[np.int64]:
         return np.arange(chunk.start, chunk.stop)
@@ -167,7 +173,8 @@ class _BrightnessOfChunk(_Filling):
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
         import cv2
 
-        self.values[number - self.first] = cv2.sumElems(self.region.of(luma))[0] / self.n_pixels
+        mean = cv2.sumElems(self.region.of(luma))[0] / self.n_pixels
+        self.values[number - self.first] = levels(frame).brightness(mean)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +185,7 @@ class MotionEnergy(_Described):
     last `lag` frames, so that no frame is decoded twice for the differences across a border.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     region: Region
     label: str = "wheel"
@@ -213,25 +220,29 @@ class _MotionEnergyOfChunk(_Filling):
         # Copies, as a view would keep its whole frame from being used again by the decoder.
         self.recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=reducer.lag + 1)
         self.ends: dict[int, NDArray[np.uint8]] = {}
+        self.gains: list[float] = []
+        """What a difference of 1 stands for in each of the frames at the ends."""
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
-        now = self.region.of(luma).copy()
+        now, gain = self.region.of(luma).copy(), levels(frame).gain
         if number not in self.inner:
             self.ends[number] = now
+            self.gains.append(gain)
         self.recent.append((number, now))
         earlier, before = self.recent[0]
         while earlier < number - self.lag:
             self.recent.popleft()
             earlier, before = self.recent[0]
         if earlier == number - self.lag:
-            self.values[earlier - self.first] = _mean_difference(now, before)
+            self.values[earlier - self.first] = gain * _mean_difference(now, before)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         height, width = (self.region.bottom - self.region.top, self.region.right - self.region.left)
         pictures = np.empty((len(self.ends), height, width), np.uint8)
         for i, picture in enumerate(self.ends.values()):
             pictures[i] = picture
-        return {**self._arrays, "end_frames": np.array(list(self.ends), np.int64), "end_pictures": pictures}
+        ends = {"end_frames": np.array(list(self.ends), np.int64), "end_gains": np.array(self.gains, np.float64)}
+        return {**self._arrays, **ends, "end_pictures": pictures}
 
 
 class _MotionEnergyOfVideo(_EndToEnd):
@@ -245,10 +256,11 @@ class _MotionEnergyOfVideo(_EndToEnd):
 
     def add(self, chunk: Chunk, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().add(chunk, {self.name: arrays[self.name]})
-        for number, now in zip(arrays["end_frames"].tolist(), arrays["end_pictures"], strict=True):
+        ends = (arrays["end_frames"].tolist(), arrays["end_gains"].tolist(), arrays["end_pictures"])
+        for number, gain, now in zip(*ends, strict=True):
             before = self.recent.get(number - self.lag)
             if before is not None and number - self.lag < chunk.start:
-                self.across[number - self.lag] = _mean_difference(now, before)
+                self.across[number - self.lag] = gain * _mean_difference(now, before)
             self.recent[number] = now
         self.recent = {number: now for number, now in self.recent.items() if number >= chunk.stop - self.lag}
 
@@ -268,6 +280,8 @@ def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 @dataclass(frozen=True, slots=True)
 class Sharpness(_Described):
     """Variance of the Laplacian of the half-resolution luma, every `stride` frames."""
+
+    version: ClassVar[int] = 2
 
     stride: int = 50
     name: str = "sharpness"
@@ -292,7 +306,7 @@ class _SharpnessOfChunk(_Filling):
 
     def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
         if number % self.stride == 0:
-            self.values[(number - self.first) // self.stride] = sharpness(luma)
+            self.values[(number - self.first) // self.stride] = levels(frame).variance(sharpness(luma))
 
 
 def sharpness(luma: NDArray[np.uint8]) -> float:
@@ -308,6 +322,8 @@ def sharpness(luma: NDArray[np.uint8]) -> float:
 @dataclass(frozen=True, slots=True)
 class Thumbnails(_Described):
     """A few small pictures, for people."""
+
+    version: ClassVar[int] = 2
 
     frames: tuple[int, ...]
     width: int
@@ -339,7 +355,8 @@ class _ThumbnailsOfChunk(_Filling):
 
         i = self.place.get(number)
         if i is not None:
-            self._arrays["thumbnail"][i] = cv2.resize(luma, self.size, interpolation=cv2.INTER_AREA)
+            small = np.asarray(cv2.resize(luma, self.size, interpolation=cv2.INTER_AREA), np.uint8)
+            self._arrays["thumbnail"][i] = levels(frame).picture(small)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from ibl_dask.errors import UsageError
 from ibl_dask.synth.burn import burn_frame_number, read_frame_number
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video.index import index_video
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.pixels import luma
+from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.tasks.steps.index import load_index
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.pixels import luma
+from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -132,17 +132,20 @@ def test_a_source_that_does_not_decode_is_not_compressed(zoo, tmp_path):
     assert "frames 30 to 35" in str(caught.value)
 
 
-def fidelity(psnr, misplaced=()):
-    flags = np.zeros(len(psnr), bool)
-    flags[list(misplaced)] = True
-    return Fidelity(np.array(psnr, np.float32), np.full(len(psnr), np.nan, np.float32), flags)
+def fidelity(psnr, misplaced=(), lost_share=0.9, unaccounted=()):
+    flags = np.zeros((2, len(psnr)), bool)
+    flags[0, list(misplaced)] = flags[1, list(unaccounted)] = True
+    nothing, shares = np.full(len(psnr), np.nan, np.float32), np.full(len(psnr), lost_share, np.float32)
+    return Fidelity(np.array(psnr, np.float32), nothing, flags[0], shares, flags[1])
 
 
-def test_frames_far_below_their_chunk_and_chunks_below_the_floor_are_complained_about():
-    assert fidelity([42.0] * 9 + [36.1]).complaint(0, 36) == ""
-    assert "frames 109 have" in fidelity([42.0] * 9 + [35.9]).complaint(100, 36)
+def test_frames_that_lost_much_of_themselves_and_chunks_below_the_floor_are_complained_about():
+    assert fidelity([42.0] * 9 + [30.1]).complaint(0, 36) == ""
+    assert "frames 109 have a PSNR under 30.0 dB" in fidelity([42.0] * 9 + [29.9]).complaint(100, 36)
+    assert fidelity([42.0] * 9 + [29.9], lost_share=0.1).complaint(100, 36) == ""
     assert "under 36.0 dB" in fidelity([35.9] * 10).complaint(0, 36)
     assert "frames 3 to 4 show the frame before or after" in fidelity([42.0] * 10, [3, 4]).complaint(0, 36)
+    assert "frames 7 are not what" in fidelity([42.0] * 10, unaccounted=[7]).complaint(0, 36)
 
 
 @settings(max_examples=40, deadline=None)
@@ -172,6 +175,7 @@ def test_measures_of_likeness():
     rng = np.random.default_rng(1)
     frame = rng.integers(0, 256, (512, 640), np.uint8)
     assert psnr_db(0.0, 100) == 100
+    assert psnr_db(16.0 * 100, 100, 1023) == pytest.approx(48.15, abs=0.01)
     assert psnr_db(error_energy(frame, frame ^ 1), frame.size) == pytest.approx(48.13, abs=0.01)
     assert ssim(frame, frame) == pytest.approx(1)
     assert ssim(frame, rng.integers(0, 256, (512, 640), np.uint8)) < 0.1

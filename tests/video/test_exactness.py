@@ -12,8 +12,9 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.video.framepass import run_pass
 from ibl_dask.video.index import index_video
+from ibl_dask.video.pixels import luma
 from ibl_dask.video.plan import cut_evenly, plan_chunks
-from ibl_dask.video.reader import FrameReader, luma
+from ibl_dask.video.reader import FrameReader
 from ibl_dask.video.regions import camera_reducers
 
 

@@ -8,8 +8,8 @@ from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video import index as module
 from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.pixels import luma
 from ibl_dask.video.plan import cut_evenly
-from ibl_dask.video.reader import luma
 
 
 def demuxed(path):

@@ -23,7 +23,7 @@ from ibl_dask.tasks.steps.frames import staying_the_same, write_part
 from ibl_dask.tasks.steps.index import keep_index, load_index, video_content
 from ibl_dask.tasks.steps.inputs import Facts, Records, labcams_pattern, read_camera, video_pattern
 from ibl_dask.tasks.steps.trash import set_aside
-from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.index import EMPTY_PLACES, FrameIndex, index_video
 from ibl_dask.video.profiles import EncodingProfile
 from ibl_dask.video.reducers import PassResult, Reducer
 
@@ -152,6 +152,14 @@ def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: 
     insist_on_one([video, *find_raw_video(workspace, camera).others], "video")
     found = index_video(video)
     keep_index(workspace.raw_index_file(camera.label), found)
+    if found.n_empty:
+        raise UnusableFile(
+            "this raw video has empty places, and is left as it is: no faithful copy of it can be made",
+            where=str(video),
+            expected=f"a picture in each of {len(found):,} places",
+            got="; ".join(found.notes),
+            do=EMPTY_PLACES,
+        )
     if found.n_absent:
         raise UnusableFile(
             "this raw video was cut short, and is left as it is",
@@ -190,7 +198,7 @@ def encode_chunk(
         raise CorruptOutput(
             f"frames {chunk.start:,} to {chunk.stop - 1:,} are not faithful once compressed",
             where=str(video),
-            expected=f"a median PSNR of {profile.psnr_floor_db:g} dB or more, no frame far below it, each in its place",
+            expected=f"a median PSNR of {profile.psnr_floor_db:g} dB or more, each frame as encoded, in its place",
             got=complaint,
             do="look at these frames; a profile with a lower crf keeps more of them. The raw video stays as it is",
         )
@@ -225,7 +233,7 @@ def put_in_place(
     from ibl_dask.video.join import check_mp4, write_mp4
 
     source = load_index(workspace.raw_index_file(camera.label))
-    notes = compare_with_rows(workspace, camera, video, len(source))
+    notes = [*compare_with_rows(workspace, camera, video, len(source)), *source.notes]
     target, before = workspace.video_file(camera), read_record(workspace, camera.label)
     fidelity: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
     results: list[PassResult] = []

@@ -39,6 +39,8 @@ def index_camera(*, records: Records, workspace: Workspace, camera: Camera) -> F
         "frames": len(found),
         "hidden": found.n_hidden,
         "absent": found.n_absent,
+        "empty": found.n_empty,
+        "notes": list(found.notes),
         "keyframes": len(found.keyframes),
         "codec": found.codec,
         "width": found.width,
