@@ -266,7 +266,7 @@ class Task:
         """Return this task as plain data, under the field's name for it."""
         return self.spec()
 
-    def cleanUp(self) -> None:  # the field's name
+    def cleanUp(self) -> None:  # noqa: N802  # the field's name
         """Do nothing: a task looks at its files where they are, so no copy is left."""
 
     def arguments(self) -> dict[str, Any]:
