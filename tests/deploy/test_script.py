@@ -1,13 +1,16 @@
 """A script that starts workers where each of them would do so again is told what to write."""
 
 import ast
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from ibl_dask.deploy.script import _is_guarded
 
+README = Path(__file__).parents[2] / "README.md"
 START = """
 import ibl_dask as ibd
 
@@ -48,6 +51,13 @@ def test_a_run_without_client_at_the_top_of_a_script_is_told_the_same(tmp_path):
 def test_a_guarded_script_starts_its_workers(tmp_path):
     code, out, err = call(tmp_path, START + '\nif __name__ == "__main__":\n    main()\n')
     assert (code, out) == (0, "connected to 1\n"), err
+
+
+def test_the_readme_shows_a_script_under_its_guard():
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (script,) = [block for block in blocks if "__main__" in block]
+    line = next(number for number, each in enumerate(script.splitlines(), 1) if "connect(" in each)
+    assert _is_guarded(ast.parse(script), line)
 
 
 @pytest.mark.parametrize(

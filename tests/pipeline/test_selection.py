@@ -168,6 +168,21 @@ def test_a_lab_s_task_that_is_not_there_is_told_once_before_anything_starts(coho
     assert nothing_started(cohort)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["import sys\nsys.exit(3)", "1 / 0", "import argparse\nargparse.ArgumentParser().parse_args(['--what'])", "def"],
+)
+def test_a_lab_s_module_that_breaks_or_ends_when_it_is_imported_is_an_error_of_its_task(
+    cohort, tmp_path, monkeypatch, text
+):
+    name = f"lab_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        run(cohort, tasks=["VideoRegisterRaw", f"{name}.Lick"])
+    assert nothing_started(cohort)
+
+
 def test_a_pipeline_of_one_session_refuses_what_that_does_not_have(cohort):
     with pytest.raises(UsageError, match=r"this session has no task VideoSyncQcBpod.*write VideoSyncQcNidq"):
         make_pipeline(cohort[0], tasks=["VideoSyncQcBpod"])
