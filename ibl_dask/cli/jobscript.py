@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ibl_dask.cli.console import err, print_whole
 from ibl_dask.errors import UsageError
+from ibl_dask.model.choices import advice
 
 if TYPE_CHECKING:
     from ibl_dask.deploy.profile import Pool, Profile
@@ -76,6 +77,6 @@ def _wanted(profile: Profile, name: str | None) -> tuple[Pool, ...]:
             where=str(profile.source),
             expected=f"one of {', '.join(pool.name for pool in profile.pools)}",
             got=f"--pool {name}",
-            do="give one of these names, or leave --pool out for all of them",
+            do=f"{advice(name, [pool.name for pool in profile.pools])}; or leave --pool out for all of them",
         )
     return found

@@ -237,7 +237,6 @@ class RegisterRawDataTask(DynamicTask):
 
     priority = 100
     ram = 0.5
-    takes_any = True
 
     def rename_files(self, symlink_old: bool = False) -> None:
         """Give each input the name of the output in the same place of the signature.

@@ -274,7 +274,7 @@ class Task:
         """Return this task as plain data, under the field's name for it."""
         return self.spec()
 
-    def cleanUp(self) -> None:  # the field's name
+    def cleanUp(self) -> None:  # noqa: N802  # the field's name
         """Do nothing: a task looks at its files where they are, so no copy is left."""
 
     def arguments(self) -> dict[str, Any]:
@@ -332,7 +332,7 @@ class Task:
     def _insist_on_known(self, given: Mapping[str, object]) -> None:
         """Refuse arguments of `run` that a task made of steps would not look at."""
         unknown = [name for name in given if name not in RUN_ARGUMENTS]
-        if unknown and type(self).__module__.startswith("ibl_dask.") and not self.takes_any:
+        if unknown and not (has_method(type(self)) or self.takes_any):
             raise unknown_keyword(f"{self.name}.run", unknown, RUN_ARGUMENTS)
 
     @contextlib.contextmanager

@@ -28,7 +28,9 @@ ABSENT = object()
 
 @pytest.fixture(scope="module")
 def classes(reference: Reference, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    found: dict[str, Any] = reference.ask("public_names", session=described(tmp_path_factory.mktemp("there")))["classes"]
+    found: dict[str, Any] = reference.ask("public_names", session=described(tmp_path_factory.mktemp("there")))[
+        "classes"
+    ]
     return found
 
 

@@ -75,10 +75,10 @@ def test_a_task_that_no_session_has_is_an_error_once_before_anything_starts(coho
         ({"on_error": "stop"}, ["continue, raise"]),
         ({"tasks": []}, ["no task is named"]),
         ({"tasks": " , "}, ["no task is named"]),
-        ({"overwite": True}, ["write overwrite in place of overwite"]),
+        ({"overwrites": True}, ["write overwrite in place of overwrites"]),
         ({"task": "VideoCompress"}, ["write tasks in place of task"]),
         ({"raw_vidoe": "keep", "encodng": "ibl"}, ["raw_video in place of raw_vidoe", "encoding in place of encodng"]),
-        ({"listners": []}, ["write listeners in place of listners"]),
+        ({"listener": []}, ["write listeners in place of listener"]),
         ({"workers": 3}, ["takes no argument workers"]),
     ],
 )
@@ -168,6 +168,21 @@ def test_a_lab_s_task_that_is_not_there_is_told_once_before_anything_starts(coho
     assert nothing_started(cohort)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["import sys\nsys.exit(3)", "1 / 0", "import argparse\nargparse.ArgumentParser().parse_args(['--what'])", "def"],
+)
+def test_a_lab_s_module_that_breaks_or_ends_when_it_is_imported_is_an_error_of_its_task(
+    cohort, tmp_path, monkeypatch, text
+):
+    name = f"lab_{abs(hash(text))}"
+    (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        run(cohort, tasks=["VideoRegisterRaw", f"{name}.Lick"])
+    assert nothing_started(cohort)
+
+
 def test_a_pipeline_of_one_session_refuses_what_that_does_not_have(cohort):
     with pytest.raises(UsageError, match=r"this session has no task VideoSyncQcBpod.*write VideoSyncQcNidq"):
         make_pipeline(cohort[0], tasks=["VideoSyncQcBpod"])
@@ -191,8 +206,18 @@ def test_our_own_tasks_take_no_argument_that_they_do_not_know(cls, tmp_path):
         cls(tmp_path / "SW_001" / "2023-05-01" / "001", camera=("left",))
     with pytest.raises(UsageError, match="takes no argument frobnicate"):
         cls(tmp_path / "SW_001" / "2023-05-01" / "001", frobnicate=1)
-    with pytest.raises(UsageError, match="write overwrite in place of overwite"):
-        cls(described(tmp_path)).run(overwite=True)
+    with pytest.raises(UsageError, match="write overwrite in place of overwrites"):
+        cls(described(tmp_path)).run(overwrites=True)
+
+
+def test_a_lab_s_task_made_of_steps_takes_no_argument_of_run_that_nobody_looks_at(tmp_path):
+    from lab_tasks import LickRate, Strict
+
+    session = described(tmp_path)
+    with pytest.raises(UsageError, match="write update in place of updat"):
+        Strict(session).run(updat=False)
+    assert Strict(session).run(update=False, overwrite=True) == 0
+    assert LickRate(session).run(anything=1) == 0, "its own method takes it"
 
 
 @given(cls=st.sampled_from(OWN), data=st.data())
@@ -214,7 +239,7 @@ def test_a_lab_s_task_keeps_what_it_looks_for_itself_and_refuses_what_is_misspel
     assert Strict(session, threshold=3, pname="probe00").kwargs == {"threshold": 3, "pname": "probe00"}
     assert Strict(session, camera="body").camera == "body", "near to `cameras`, and its own"
     with pytest.raises(UsageError, match="name it in __init__"):
-        Strict(session, overwite=True)
+        Strict(session, overwrites=True)
     with pytest.raises(UsageError, match="sync_collection"):
         Strict(session, sync_colection="raw")
 
