@@ -129,7 +129,7 @@ def _block(head: str, body: str) -> str:
 def show_dashboard(link: str, tunnel: str) -> None:
     """Show in a notebook where the dashboard is, and how to see it from elsewhere; nothing outside of one."""
     ipython = sys.modules.get("IPython")
-    if ipython is None or ipython.get_ipython() is None:
+    if not link or ipython is None or ipython.get_ipython() is None:
         return
     show: Any = ipython.display  # it has no types
     show.display(
