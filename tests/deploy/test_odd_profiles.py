@@ -26,7 +26,7 @@ ODD = {
     "a list as key of a pool": (POOL + "    [x]: 3\n", 6, "this is no key"),
     "nothing as key": ("~: 3\n", 1, "no key ~"),
     "aliases without end": (BOMB, 5, "aliases make this profile too large"),
-    "merged aliases without end": (MERGED, 9, "aliases make this profile too large"),
+    "merged aliases without end": (MERGED, 8, "aliases make this profile too large"),
     "a value in itself": ("name: &a [*a]\n", 1, "this value holds itself"),
     "a pool in itself": ("pools: &p\n  cpu: *p\n", 1, "this value holds itself"),
     "keys taken from themselves": ("pools: &p\n  <<: *p\n  cpu: {scheduler: slurm}\n", 1, "this value holds itself"),
