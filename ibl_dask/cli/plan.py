@@ -34,13 +34,14 @@ def show_plan(
 ) -> int:
     """Print what would run; return 1 where a session cannot be planned."""
     from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.usage import impossible_lines, pool_lines
+    from ibl_dask.deploy.usage import Duration, impossible_lines, pool_lines, too_long_lines
 
     site = read_profile(profile)
     code = 0
     found: list[dict[str, Any]] = []
     rates: dict[Path, Rates] = {}
     asked: Counter[Resources] = Counter()
+    durations: list[Duration] = []
     for path in find_sessions(sessions):
         try:
             folder = work_dir or site.scratch
@@ -68,18 +69,22 @@ def show_plan(
         found.append(_plain(made, planned))
         for task in planned:
             if task.runs:
-                asked[made.tasks[task.task].resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+                resources = made.tasks[task.task].resources
+                asked[resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+                if task.step_s is not None:
+                    durations.append(Duration(task.task, resources, task.step_s, task.step_source))
         lacking = any(camera.why == "no input" for task in planned for camera in task.cameras)
         code = 1 if lacking or any(task.why == "unusable" for task in planned) else code
         if not as_json:
             _show(made, planned)
-    impossible = impossible_lines(site, asked)
+    too_long, notes = too_long_lines(site, durations)
+    impossible = [*impossible_lines(site, asked), *too_long]
     code = 1 if impossible else code
     totals = _totals(found, sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU"))
     if as_json:
         print(json.dumps({"sessions": found, "totals": totals}, indent=1))  # noqa: T201  # for programs
     else:
-        for line in [*pool_lines(site, asked), *impossible]:
+        for line in [*pool_lines(site, asked), *notes, *impossible]:
             out.print(line, markup=False)
         _show_totals(totals, site.name, {rate.source for rate in rates.values()})
     return code
