@@ -1,7 +1,6 @@
 """A step that is longer than its job is refused before it starts, and counts as that when it was ended."""
 
 import asyncio
-import json
 import re
 from functools import partial
 
@@ -13,9 +12,11 @@ from ibl_dask.deploy.endings import Doings, cut_short, limit_that_ended
 from ibl_dask.deploy.profile import Pool, Profile
 from ibl_dask.deploy.usage import Duration, too_long_lines
 from ibl_dask.deploy.walltime import surely_s
-from ibl_dask.model.step import Resources
+from ibl_dask.model import events
+from ibl_dask.model.step import Resources, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.plan import make_pipeline
+from ibl_dask.store.journal import Journal
 
 HOUR = 3600.0
 CPU = Pool("cpu", "slurm", max_jobs=4, memory_gb=4.0, walltime_s=3600)
@@ -99,10 +100,9 @@ def test_plan_refuses_a_task_that_earlier_runs_show_to_be_longer_than_its_jobs(t
     assert code == 1
     says(text, "Sorting takes longer than its jobs last", "02:30:00 (declared)", "00:30:00", "site.yaml, line 7")
     assert "Quick takes longer" not in text
-    (tmp_path / "work").mkdir()
-    record = {"key": ["Sorting", "s", "f", 0], "status": "done", "seconds": 4000.0, "value": {}}
-    line = json.dumps({"event": "StepFinished", "session": "s", "record": record})
-    (tmp_path / "work" / "events-20230101T000000-abcdef.jsonl").write_text(line + "\n")
+    record = StepRecord(("Sorting", "s", "f", 0), "done", seconds=4000.0)
+    with Journal(tmp_path / "work", "20230101T000000-abcdef") as journal:
+        journal.append(events.to_json(events.StepFinished(str(session), record)))
     code, text = planned()
     assert code == 1
     says(text, "01:06:40 (recorded)", "00:30:00")
