@@ -3,7 +3,9 @@
 #
 #     qsub -v PROFILE=/shared/pbs.yaml,SESSIONS=/shared/Subjects cluster/driver.pbs.sh
 #
-# OPTIONS, given in the same way, are further arguments of `ibl-dask run`. The driver needs one core; the jobs of the
+# OPTIONS, given in the same way, are further arguments of `ibl-dask run`. A comma ends a value for qsub, and what it
+# makes of quotes differs from PBS to PBS: write %2C for one, as in OPTIONS="--tasks VideoCompress%2CVideoSyncQcNidq",
+# and %25 for a percent sign before two digits. The driver needs one core; the jobs of the
 # profile's pools do the work. Five minutes before its walltime the driver is told to stop, and this job submits its
 # script once more, which goes on where it was; what you delete stays deleted. Change walltime, queue and, below, how
 # ibl-dask is found. SCRIPT says where this file is, if that is not cluster/driver.pbs.sh where qsub was called.
@@ -14,6 +16,13 @@
 #PBS -j oe
 #PBS -r y
 walltime_s=${WALLTIME_S:-86400} # as in the directive above
+
+# From values as qsub takes them to what they mean, and back.
+meant() { local v=${1//%2C/,}; v=${v//%22/\"}; v=${v//%27/\'}; v=${v//%5C/\\}; printf %s "${v//%25/%}"; }
+taken() { local v=${1//%/%25}; v=${v//,/%2C}; v=${v//\"/%22}; v=${v//\'/%27}; printf %s "${v//\\/%5C}"; }
+for name in PROFILE SESSIONS OPTIONS SCRIPT IBL_DASK; do
+    if [ -n "${!name:-}" ]; then printf -v "$name" %s "$(meant "${!name}")"; fi
+done
 
 cd "${PBS_O_WORKDIR:-$PWD}" || exit 2
 if [ -z "${PROFILE:-}" ] || [ -z "${SESSIONS:-}" ]; then
@@ -49,6 +58,7 @@ code=$?
 # 124: stopped by the clock before its work was done.
 if [ "$code" = 124 ]; then
     echo "stopped before the end of the walltime: submitted once more, finished chunks are kept"
-    qsub -v "PROFILE=$PROFILE,SESSIONS=$SESSIONS,OPTIONS=${OPTIONS:-},WALLTIME_S=$walltime_s,IBL_DASK=$ibl_dask,SCRIPT=$script" "$script"
+    again="PROFILE=$(taken "$PROFILE"),SESSIONS=$(taken "$SESSIONS"),OPTIONS=$(taken "${OPTIONS:-}")"
+    qsub -v "$again,WALLTIME_S=$walltime_s,IBL_DASK=$(taken "$ibl_dask"),SCRIPT=$(taken "$script")" "$script"
 fi
 exit "$code"

@@ -34,7 +34,7 @@ def show_plan(
 ) -> int:
     """Print what `run` would do; return 1 where it would not end well for a reason that is there already."""
     from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.usage import impossible_lines, pool_lines
+    from ibl_dask.deploy.usage import Duration, impossible_lines, pool_lines, too_long_lines
 
     site = read_profile(profile)
     paths = find_sessions(sessions)
@@ -44,6 +44,7 @@ def show_plan(
     found: list[dict[str, Any]] = []
     rates: dict[Path, Rates] = {}
     asked: Counter[Resources] = Counter()
+    durations: list[Duration] = []
     places = OutputPlaces()
     for path in paths:
         try:
@@ -73,17 +74,21 @@ def show_plan(
         found.append(_plain(made, planned))
         for task in planned:
             if task.runs:
-                asked[made.tasks[task.task].resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+                resources = made.tasks[task.task].resources
+                asked[resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+                if task.step_s is not None:
+                    durations.append(Duration(task.task, resources, task.step_s, task.step_source))
         code = 1 if any(task.fails or (made.is_asked and task.waits) for task in planned) else code
         if not as_json:
             _show(made, planned)
-    impossible = impossible_lines(site, asked)
+    too_long, notes = too_long_lines(site, durations)
+    impossible = [*impossible_lines(site, asked), *too_long]
     code = 1 if impossible else code
     totals = _totals(found, sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU"))
     if as_json:
         print_whole(json.dumps({"sessions": found, "totals": totals}, indent=1))
     else:
-        for line in [*pool_lines(site, asked), *impossible]:
+        for line in [*pool_lines(site, asked), *notes, *impossible]:
             out.print(line, markup=False)
         _show_totals(totals, site.name, {rate.source for rate in rates.values()})
     return code

@@ -91,7 +91,8 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
     from ibl_dask.deploy.performance import recorded
 
     with connect(site) as client:
-        out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
+        if client.dashboard_link:
+            out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
         with recorded(client) as write:
             with make_view() as view, stop.now():
                 result = wanted(client=client, listeners=[view])

@@ -24,6 +24,7 @@ from distributed.utils import NoOpAwaitable
 
 from ibl_dask.deploy import queue
 from ibl_dask.deploy.blame import given_up, nobody_can
+from ibl_dask.deploy.dashboard import link_of
 from ibl_dask.deploy.endings import Cut, Doings, cut_short, limit_that_ended
 from ibl_dask.deploy.jobs import make_job, worker_lifetime_s
 from ibl_dask.deploy.keeper import (
@@ -206,6 +207,11 @@ class BatchCluster(SpecCluster):
     def offers(self) -> list[dict[str, float]]:
         """Return what a worker of each pool offers."""
         return [pool.worker_resources for pool in self.profile.pools if pool.max_jobs]
+
+    @property
+    def dashboard_link(self) -> str:
+        """Return where the dashboard answers, which is this machine alone; Dask would name the address of the node."""
+        return link_of(self.scheduler)
 
     def hopeless(self, asked: Mapping[str, float]) -> str:
         """Return why no pool can run a step, now or later; empty where one can."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ibl_dask.deploy.dashboard import tunnel_line as tunnel_line
 from ibl_dask.deploy.door import read_profile
 from ibl_dask.deploy.local import SELDOM, local_workers
 from ibl_dask.deploy.profile import Profile
@@ -117,10 +117,3 @@ def _batch(profile: Profile) -> Iterator[Any]:
 def job_folder(profile: Profile) -> Path:
     """Return where jobs leave their output."""
     return profile.log_folder or (profile.scratch or Path.cwd() / WORK_FOLDER) / "jobs"
-
-
-def tunnel_line(client: Any) -> str:  # distributed has no types
-    """Return the command that makes the dashboard of a remote machine visible at home."""
-    port = client.dashboard_link.split(":")[2].split("/")[0]
-    user = os.environ.get("USER", "you")
-    return f"ssh -N -L {port}:localhost:{port} {user}@{socket.gethostname()}"

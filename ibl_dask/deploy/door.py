@@ -19,9 +19,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, V
 from ibl_dask.deploy.lines import read_yaml
 from ibl_dask.deploy.problems import told
 from ibl_dask.deploy.profile import Pool, Profile, Scheduler, available_cores, line_of, this_machine
-from ibl_dask.deploy.soundness import check_profile
+from ibl_dask.deploy.soundness import MOST_LOCAL, MOST_WORKERS, check_profile
 from ibl_dask.errors import UsageError
 
+MOST_GB = 1e6
+"""Memory of a job at most, GB: more than any machine has."""
+MOST_DAYS = 366
+"""Walltime at most, days."""
 _UNITS_GB = {"MB": 1e-3, "GB": 1.0, "TB": 1e3, "MIB": 2**20 / 1e9, "GIB": 2**30 / 1e9, "TIB": 2**40 / 1e9}
 
 
@@ -42,6 +46,13 @@ def read_profile(path: Path | None, workers: int | None = None) -> Profile:
     """
     if workers is not None and workers < 1:
         raise UsageError("a run needs at least one worker", expected="--workers 1 or more", got=str(workers))
+    if workers is not None and workers > MOST_LOCAL:
+        raise UsageError(
+            "this machine cannot have so many workers",
+            expected=f"--workers {MOST_LOCAL} at most, and best one for each of its {available_cores()} cores",
+            got=str(workers),
+            do="leave --workers out",
+        )
     if path is None:
         return this_machine(workers or available_cores())
     content, lines = read_yaml(path)
@@ -99,7 +110,7 @@ def _permissions(value: object) -> int:
 
 def _folder(value: object) -> Path:
     """Read a folder that the driver sees, with the variables and the home of its user."""
-    if not isinstance(value, str) or not value.strip():
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError("no path")
     known = dict(os.environ)
     with contextlib.suppress(KeyError, OSError):  # a container may know its user by number alone
@@ -113,17 +124,17 @@ def _folder(value: object) -> Path:
 
 def _command(value: object) -> str:
     """Read a command that the shell can take apart."""
-    if not isinstance(value, str) or not shlex.split(value):
+    if not isinstance(value, str) or "\0" in value or not shlex.split(value):
         raise ValueError("no command")
     return value.strip()
 
 
-_Word = Annotated[str, Field(pattern=r"^\S+$")]
-_Line = Annotated[str, Field(pattern=r"\S")]
-_Count = Annotated[StrictInt, Field(ge=0)]
-_Some = Annotated[StrictInt, Field(ge=1)]
-_Memory = Annotated[float, BeforeValidator(_gigabytes), Field(gt=0)]
-_Walltime = Annotated[int, BeforeValidator(_seconds), Field(gt=0)]
+_Word = Annotated[str, Field(pattern=r"^[^\s\x00]+$")]
+_Line = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+_Count = Annotated[StrictInt, Field(ge=0, le=MOST_WORKERS)]
+_Some = Annotated[StrictInt, Field(ge=1, le=MOST_WORKERS)]
+_Memory = Annotated[float, BeforeValidator(_gigabytes), Field(gt=0, le=MOST_GB)]
+_Walltime = Annotated[int, BeforeValidator(_seconds), Field(gt=0, le=MOST_DAYS * 86_400)]
 _Umask = Annotated[int, BeforeValidator(_permissions)]
 _Folder = Annotated[Path, BeforeValidator(_folder)]
 _Command = Annotated[str, BeforeValidator(_command)]
@@ -198,14 +209,14 @@ class _SiteDoor(BaseModel):
         examples=["{cpu: {scheduler: slurm, memory: 4 GB, max_jobs: 10}}"],
     )
     workers: _Some | None = Field(None, description="workers on this machine, 1 or more", examples=["4"])
-    memory_gb: float | None = Field(None, gt=0, description="memory of one worker, GB", examples=["2.0"])
+    memory_gb: float | None = Field(None, gt=0, le=MOST_GB, description="memory of one worker, GB", examples=["2.0"])
     scratch: _Folder | None = Field(None, description="a work folder that every node sees", examples=["/shared/work"])
     dashboard_port: StrictInt = Field(8787, ge=0, le=65535, description="a port, 0 to 65535", examples=["8787"])
     interface: _Word | None = Field(None, description="a network interface of all nodes", examples=["ib0"])
     security: Literal["auto", "tls", "none"] = Field("auto", description="auto, tls or none", examples=["auto"])
     log_folder: _Folder | None = Field(None, description="a folder that every node sees", examples=["/shared/logs"])
-    poll_s: float = Field(10.0, gt=0, description="seconds, more than 0", examples=["10"])
-    idle_s: float = Field(30.0, ge=0, description="seconds, 0 or more", examples=["30"])
+    poll_s: float = Field(10.0, gt=0, le=86_400, description="seconds, more than 0", examples=["10"])
+    idle_s: float = Field(30.0, ge=0, le=86_400, description="seconds, 0 or more", examples=["30"])
     umask: _Umask | None = Field(None, description="permission bits that files do not get", examples=["0027"])
     group: _Word | None = Field(None, description="name of a group", examples=["my_lab"])
     environments: dict[_Word, _Command] = Field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,18 @@ from typing import Any
 import yaml
 
 from ibl_dask.errors import MissingFile, UsageError
-from ibl_dask.model.text import read_text
 
 AS_WRITTEN = frozenset({"memory", "umask", "walltime"})
 """Keys whose value stays text. YAML would take 10:00:00 for the number 36,000, 08:00:00 for text, and 027 for 23."""
 
+MOST_BYTES = 1_000_000
+"""Size of a profile at most; those that people write have 5,000."""
+MOST_LEVELS = 20
+"""How deep values may be nested; a profile has 4 levels."""
+MOST_VALUES = 20_000
+"""How many keys and values there may be when every alias stands for what it names."""
 _MERGE = "tag:yaml.org,2002:merge"
+_DO = "compare with the files in cluster/"
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
@@ -37,8 +44,46 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     MissingFile, UsageError
         If there is no such file, it is not YAML, or a key is there twice.
     """
+    text = _text(path)
     try:
-        root = yaml.compose(read_text(path), Loader=yaml.SafeLoader)
+        _insist_on_few_levels(text, path)
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        raise UsageError(
+            "this profile is not YAML",
+            where=str(path) if mark is None else f"{path}, line {mark.line + 1}",
+            expected="lines `key: value`, indented with blanks",
+            got=getattr(error, "problem", None) or str(error),
+            do=_DO,
+        ) from error
+    lines: dict[str, int] = {}
+    if root is None:
+        return {}, lines
+    content = _Values(path, lines).of(root, ())
+    if not isinstance(content, dict):
+        raise UsageError(
+            "this profile has no keys",
+            where=f"{path}, line 1",
+            expected="lines `key: value`",
+            got=f"a {type(content).__name__}",
+            do=_DO,
+        )
+    return content, lines
+
+
+def _text(path: Path) -> str:
+    """Return the text of a profile."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise UsageError(
+                "this is no profile",
+                where=str(path),
+                expected=f"a YAML file of at most {MOST_BYTES:,} bytes",
+                got=f"{path.stat().st_size:,} bytes",
+                do=_DO,
+            )
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise MissingFile(
             "this profile does not exist",
@@ -47,68 +92,130 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
             got="nothing",
             do="give one of the files in cluster/, or your own",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        mark = getattr(error, "problem_mark", None)
+    except OSError as error:
         raise UsageError(
-            "this profile is not YAML",
-            where=str(path) if mark is None else f"{path}, line {mark.line + 1}",
-            expected="lines `key: value`, indented with blanks",
-            got=getattr(error, "problem", None) or str(error),
-            do="compare with the files in cluster/",
+            "this profile cannot be read",
+            where=str(path),
+            expected="a YAML file",
+            got="a folder" if path.is_dir() else error.strerror or str(error),
+            do="give one of the files in cluster/, or your own",
         ) from error
-    lines: dict[str, int] = {}
-    if root is None:
-        return {}, lines
-    content = _value(root, (), lines, path)
-    if not isinstance(content, dict):
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
         raise UsageError(
-            "this profile has no keys",
-            where=f"{path}, line 1",
-            expected="lines `key: value`",
-            got=f"a {type(content).__name__}",
-            do="compare with the files in cluster/",
-        )
-    return content, lines
+            "this profile is not text",
+            where=f"{path}, line {line}",
+            expected="a YAML file in UTF-8",
+            got=f"the byte 0x{content[error.start]:02x}",
+            do="save it as UTF-8",
+        ) from error
 
 
-def _value(node: yaml.Node, at: tuple[str, ...], lines: dict[str, int], path: Path) -> Any:  # whatever YAML holds
-    """Return what a node holds, and note the lines of all that is in it."""
-    if isinstance(node, yaml.SequenceNode):
-        for number, entry in enumerate(node.value):
-            lines[".".join((*at, str(number)))] = entry.start_mark.line + 1
-        return [_value(entry, (*at, str(number)), lines, path) for number, entry in enumerate(node.value)]
-    if isinstance(node, yaml.MappingNode):
-        _insist_on_single_keys(node, at, path)
-        content = {}
-        for key, value in _items(node):
-            lines[".".join((*at, key.value))] = key.start_mark.line + 1
-            content[str(key.value)] = _value(value, (*at, key.value), lines, path)
-        return content
-    if at and at[-1] in AS_WRITTEN and node.tag != "tag:yaml.org,2002:null":
-        return str(node.value)
-    return yaml.SafeLoader("").construct_object(node)
-
-
-def _items(node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-    """Yield what a mapping takes over from others (`<<: *other`), and then its own, which counts."""
-    for key, value in node.value:
-        if key.tag == _MERGE:
-            for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                yield from _items(other) if isinstance(other, yaml.MappingNode) else ()
-    yield from ((key, value) for key, value in node.value if key.tag != _MERGE)
-
-
-def _insist_on_single_keys(node: yaml.MappingNode, at: tuple[str, ...], path: Path) -> None:
-    seen: dict[str, int] = {}
-    for key, _ in node.value:
-        line = key.start_mark.line + 1
-        if key.value in seen:
-            kind = "two pools have one name" if at == ("pools",) else "a key is there twice"
+def _insist_on_few_levels(text: str, path: Path) -> None:
+    """Refuse what is nested so deeply that no reader of YAML gets to its end."""
+    level = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if level > MOST_LEVELS:
             raise UsageError(
-                f"{kind}: {key.value}",
-                where=f"{path}, line {line}",
-                expected=f"{'.'.join((*at, key.value))} once",
-                got=f"it is on line {seen[key.value]} already",
-                do="give one of the pools another name" if at == ("pools",) else "remove one of the two",
+                "this profile is nested too deeply",
+                where=f"{path}, line {_line(event)}",
+                expected=f"at most {MOST_LEVELS} levels of lists and keys",
+                got="more",
+                do=_DO,
             )
-        seen[key.value] = line
+
+
+class _Values:
+    """Makes values of the nodes of one file, and notes the line of each key."""
+
+    def __init__(self, path: Path, lines: dict[str, int]) -> None:
+        self._path = path
+        self._lines = lines
+        self._n = 0
+        self._around: list[yaml.Node] = []
+
+    def of(self, node: yaml.Node, at: tuple[str, ...]) -> Any:  # whatever YAML holds
+        """Return what a node holds, and note the lines of all that is in it."""
+        with self._within(node):
+            if isinstance(node, yaml.SequenceNode):
+                for number, entry in enumerate(node.value):
+                    self._lines[".".join((*at, str(number)))] = _line(entry)
+                return [self.of(entry, (*at, str(number))) for number, entry in enumerate(node.value)]
+            if isinstance(node, yaml.MappingNode):
+                self._insist_on_single_keys(node, at)
+                content = {}
+                for key, value in self._items(node):
+                    self._lines[".".join((*at, key.value))] = _line(key)
+                    content[str(key.value)] = self.of(value, (*at, key.value))
+                return content
+            if at and at[-1] in AS_WRITTEN and node.tag != "tag:yaml.org,2002:null":
+                return str(node.value)
+            try:
+                return yaml.SafeLoader("").construct_object(node)
+            except (yaml.YAMLError, ValueError, OverflowError) as error:
+                why = getattr(error, "problem", None) or str(error)
+                raise self._wrong(
+                    f"{'.'.join(at)} makes no sense", node, "a value", f"{node.value[:60]} ({why[:120]})", _DO
+                ) from error
+
+    @contextlib.contextmanager
+    def _within(self, node: yaml.Node) -> Iterator[None]:
+        """Refuse what holds itself, and what becomes too much when every alias stands for what it names."""
+        self._n += 1
+        if any(node is other for other in self._around):
+            raise self._wrong(
+                "this value holds itself", node, "aliases of other values", "an alias of what is around it", _DO
+            )
+        if self._n > MOST_VALUES:
+            outermost = self._around[min(1, len(self._around) - 1)]
+            raise self._wrong(
+                "aliases make this profile too large", outermost, f"at most {MOST_VALUES:,} values", "more", _DO
+            )
+        self._around.append(node)
+        try:
+            yield
+        finally:
+            self._around.pop()
+
+    def _items(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
+        """Yield what a mapping takes over from others (`<<: *other`), and then its own, which counts."""
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    with self._within(other):
+                        yield from self._items(other) if isinstance(other, yaml.MappingNode) else ()
+        for key, value in node.value:
+            if key.tag != _MERGE:
+                self._insist_on_word(key)
+                yield key, value
+
+    def _insist_on_single_keys(self, node: yaml.MappingNode, at: tuple[str, ...]) -> None:
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            self._insist_on_word(key)
+            if key.value in seen:
+                kind = "two pools have one name" if at == ("pools",) else "a key is there twice"
+                raise self._wrong(
+                    f"{kind}: {key.value}",
+                    key,
+                    f"{'.'.join((*at, key.value))} once",
+                    f"it is on line {seen[key.value]} already",
+                    "give one of the pools another name" if at == ("pools",) else "remove one of the two",
+                )
+            seen[key.value] = _line(key)
+
+    def _insist_on_word(self, key: yaml.Node) -> None:
+        if not isinstance(key, yaml.ScalarNode):
+            kind = "a list" if isinstance(key, yaml.SequenceNode) else "keys with values"
+            raise self._wrong("this is no key", key, "one word before the colon", kind, _DO)
+
+    def _wrong(self, what: str, node: yaml.Node, expected: str, got: str, do: str) -> UsageError:
+        return UsageError(what, f"{self._path}, line {_line(node)}", expected, got, do)
+
+
+def _line(node: Any) -> int:  # a node or an event; their types say that they may have no mark
+    """Return the line on which something begins, 1-based."""
+    return int(node.start_mark.line) + 1

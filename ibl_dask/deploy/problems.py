@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,9 @@ from pydantic.fields import FieldInfo
 
 from ibl_dask.deploy.profile import line_of
 from ibl_dask.errors import UsageError
+
+MOST_SHOWN = 100
+"""Characters of a value that are shown."""
 
 
 def told(error: ValidationError, model: type[BaseModel], lines: Mapping[str, int], path: Path) -> UsageError:
@@ -39,15 +43,23 @@ def told(error: ValidationError, model: type[BaseModel], lines: Mapping[str, int
         return _unknown_key(model, at, where, more)
     field = _field(model, at)
     expected = field.description or "another value"
+    if item["type"] == "less_than_equal":
+        expected += f", at most {item['ctx']['le']:,}"
     write = f"write `{at[_depth(model, at) - 1]}: {field.examples[0] if field.examples else '...'}`"
     if item["type"] == "missing":
         return UsageError(f"{at[-1]} is missing in {'.'.join(at[:-1])}", where, expected, "nothing", write + more)
-    got = repr(item["input"]) if item["input"] is not None else "nothing"
+    got = "nothing" if item["input"] is None else _shown(item["input"])
     if at[-1] == "[key]":
         at, got, write = at[:-1], repr(at[-2]), "give it another name"
     reason = str(item.get("ctx", {}).get("error", ""))
     got += f" ({reason})" if reason and not reason.startswith("no ") else ""
     return UsageError(f"{'.'.join(at)} makes no sense", where, expected, got, write + more)
+
+
+def _shown(value: object) -> str:
+    """Return a value as people recognise it, however long it is."""
+    text = str(value) if isinstance(value, datetime.date) else repr(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def _place(loc: Sequence[int | str]) -> tuple[str, ...]:

@@ -97,8 +97,8 @@ class Profile:
     interface: str | None = None
     """Network interface on which workers reach the scheduler; None for the one that leads outside."""
     security: Literal["auto", "tls", "none"] = "auto"
-    """Whether scheduler and workers talk over TLS with certificates made for the run; `auto`: on batch systems, and for
-    local workers where batch commands are found, since a login node is shared."""
+    """Whether scheduler and workers talk over TLS with certificates made for the run; `auto`: yes, since whoever
+    reaches an open port of a worker, as every user of the machine does, runs code in it."""
     log_folder: Path | None = None
     """Where jobs leave their output; None for `jobs/` in the work folder."""
     poll_s: float = 10.0

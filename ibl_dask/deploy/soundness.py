@@ -13,20 +13,30 @@ from ibl_dask.model.step import Resources
 LEAST_GB = Resources().memory_gb
 """Memory that a step asks for, GB."""
 
+MOST_WORKERS = 20_000
+"""Workers of a profile at most: what one scheduler can look after."""
+MOST_LOCAL = 1_000
+"""Workers on this machine at most: processes of 0.3 GB that nothing has cores for."""
+
 _LOCAL_KEYS = frozenset({"scheduler", "memory", "min_jobs", "max_jobs"})
 """Keys that mean something for workers on this machine."""
 _OWN_KEYS = (
     ("slurm", r"--time\b|-t", "walltime"),
     ("slurm", r"--partition\b|-p", "queue"),
     ("slurm", r"--account\b|-A", "account"),
-    ("slurm", r"--cpus-per-task\b|-c", "cores"),
+    ("slurm", r"--cpus-per-task\b|-c|--ntasks\b|-n\s*\d", "cores"),
+    ("slurm", r"--mem(-per-(cpu|gpu))?\b", "memory"),
     ("slurm", r"--output\b|-o|--error\b|-e", "log_folder"),
     ("pbs", r"-l\s*walltime=", "walltime"),
     ("pbs", r"-q", "queue"),
     ("pbs", r"-A", "account"),
     ("pbs", r"-[oe]", "log_folder"),
+    ("pbs", r"-l\s*p?v?mem=", "memory"),
+    ("pbs", r"-l\s*ncpus=", "cores"),
 )
-"""Directives that a key of the profile writes: given twice, one of them would be wrong."""
+"""Directives that a key of the profile writes: given twice, one of them would be wrong, or the batch system refuses."""
+_ARRAYS = {"slurm": r"--array\b|-a", "pbs": r"-[Jt]\s*\d"}
+"""Directives that make many jobs of one, all of whose workers would have one name."""
 
 
 def check_profile(profile: Profile) -> None:
@@ -79,6 +89,14 @@ def _of_numbers(profile: Profile, pool: Pool) -> Iterator[UsageError]:
             expected="1 or more",
             got=f"max_jobs: {pool.max_jobs}",
             do=f"write `max_jobs: 1` or more, or remove pool {pool.name}",
+        )
+    if profile.most_workers > (most := MOST_LOCAL if profile.is_local else MOST_WORKERS):
+        yield UsageError(
+            "there are too many workers",
+            where=where("max_jobs") if _has_pools(profile) else profile.line("workers"),
+            expected=f"at most {most:,} in all",
+            got=f"{profile.most_workers:,}",
+            do="write fewer jobs (`max_jobs`)" if _has_pools(profile) else "write fewer `workers`, one for each core",
         )
     if pool.min_jobs > pool.max_jobs:
         yield UsageError(
@@ -189,6 +207,14 @@ def _of_directive(pool: Pool, directive: str, where: str) -> Iterator[UsageError
             expected="one option as the batch system takes it, such as `--constraint=a100` or `-l place=excl`",
             got=directive,
             do=f"write `{directive[mark.end() :]}`" if mark else "begin it with - or --, one a line",
+        )
+    if pool.scheduler in _ARRAYS and re.match(_ARRAYS[pool.scheduler], directive):
+        yield UsageError(
+            "this makes many jobs of one",
+            where=where,
+            expected="options of one job",
+            got=f"the directive {directive}",
+            do="remove it, and write `max_jobs: ...`",
         )
     for scheduler, pattern, key in _OWN_KEYS:
         if pool.scheduler == scheduler and re.match(pattern, directive):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from ibl_dask.errors import IblDaskError, InputError
 from ibl_dask.model.description import Camera
-from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.task import TIME_OUT_S, TaskSpec
 from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.pipeline.selection import class_of
@@ -96,6 +96,10 @@ class TaskForecast:
     """Expected time on one core, s; None where nothing is known of it."""
     gpu_s: float | None = 0.0
     """Expected time on a GPU, s; None where nothing is known of it."""
+    step_s: float | None = None
+    """How long its one step takes, s; None where nothing is known of it, or its steps are short."""
+    step_source: str = ""
+    """Where that comes from: `recorded` in earlier runs, or `declared` by the task (`time_out_secs`)."""
 
     @property
     def runs(self) -> bool:
@@ -202,7 +206,13 @@ def _other(spec: TaskSpec, task: Task, found: Mapping[str, TaskForecast], rates:
         return TaskForecast(spec.name, review.why, review.detail + unless)
     seconds = rates.tasks.get(spec.name)
     core_s = None if seconds is None else seconds * spec.resources.cpu
-    return TaskForecast(spec.name, review.why, review.detail, (), core_s, seconds if spec.resources.gpu else 0.0)
+    gpu_s = seconds if spec.resources.gpu else 0.0
+    # What every task is given that declares nothing is no word of this one.
+    declared = None if task.time_out_secs == TIME_OUT_S else float(task.time_out_secs)
+    step_s, source = (declared, "declared") if seconds is None else (seconds, "recorded")
+    return TaskForecast(
+        spec.name, review.why, review.detail, (), core_s, gpu_s, step_s, source if step_s is not None else ""
+    )
 
 
 def _compression(task: VideoCompress, camera: Camera, rates: Rates) -> CameraForecast:

@@ -171,6 +171,8 @@ def show_dashboard(link: str, tunnel: str) -> None:
 
     A notebook that cannot show it stops nothing.
     """
+    if not link:
+        return
     text = (
         f'<p>Dashboard: <a href="{escape(link)}" target="_blank">{escape(link)}</a><br>'
         f"from elsewhere: <code>{escape(tunnel)}</code></p>"

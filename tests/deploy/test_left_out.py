@@ -15,14 +15,32 @@ from ibl_dask.deploy.profile import Pool, Profile
 SLURM = Pool("gpu", "slurm", gpus=1, queue="gpu")
 
 
-def said(worker, node, problem="it does not answer within 45 s"):
-    return {"worker": worker, "host": node or "somewhere", "job": "7", "reason": "", "problem": problem, "node": node}
+def said(worker, node, problem="it does not answer within 45 s", of="gpu"):
+    told = {"worker": worker, "host": node or "somewhere", "job": "7", "reason": "", "problem": problem, "node": node}
+    return {**told, "of": of}
 
 
 def test_nodes_belong_to_the_pool_whose_worker_was_there():
     told = [said("gpu-0", "n3"), said("gpu-1-1", "n4", "cuInit: broken"), said("gpu2-0", "n5"), said("gpu-4", "")]
-    assert broken_nodes(SLURM, told) == {"n3": "it does not answer within 45 s", "n4": "cuInit: broken"}
+    assert broken_nodes(SLURM, told) == {
+        "n3": "a GPU does not work: it does not answer within 45 s",
+        "n4": "a GPU does not work: cuInit: broken",
+    }
     assert broken_nodes(SLURM, []) == {}
+
+
+def test_a_node_that_does_not_see_the_data_is_of_no_use_to_any_pool():
+    told = [said("cpu-0", "n1", "/data/001 is not seen there: No such file", "node"), said("cpu-1", "n2")]
+    for pool, others in ((SLURM, []), (Pool("cpu", "slurm"), ["n2"])):
+        assert broken_nodes(pool, told).keys() == {"n1", *others}
+    assert broken_nodes(SLURM, told) == {"n1": "/data/001 is not seen there: No such file"}
+
+
+def test_a_pool_without_a_node_that_sees_the_data_is_told_of_the_place():
+    left = f"worker cpu-3 on n2 left: /data/001 is not seen there: No such file{say_left_out({'n1': 'the same'})}"
+    text = given_up(Profile(pools=(SLURM,)), SLURM, Health(4, said=left))
+    assert "/data/001 is not seen there" in text
+    assert "give `queue` a queue whose nodes see sessions, results and work folder" in text
 
 
 @pytest.mark.parametrize(
@@ -57,10 +75,10 @@ def test_without_a_broken_node_jobs_are_as_their_profile_says():
 
 def test_a_pool_that_is_refused_for_lack_of_nodes_is_told_of_those_that_were_left_out():
     refused = "refused: sbatch: error: Requested node configuration is not available"
-    left = say_left_out({"n3": "cuInit: broken", "n4": "it does not answer within 45 s"})
+    left = say_left_out({"n3": "a GPU does not work: cuInit", "n4": "it does not answer within 45 s"})
     text = given_up(Profile(pools=(SLURM,)), SLURM, Health(4, said=refused + left))
-    assert "left out is n3, where a GPU does not work: cuInit: broken" in text
-    assert "left out is n4, where a GPU does not work: it does not answer" in text
+    assert "left out is n3: a GPU does not work: cuInit" in text
+    assert "left out is n4: it does not answer" in text
     assert "give `queue` a queue with nodes whose GPUs work" in text
 
 

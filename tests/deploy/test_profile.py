@@ -214,6 +214,14 @@ WRONG = {
     "directive with a key": ([("--constraint=x", "--time=3:00:00")], 13, "the key walltime says this", "`walltime: "),
     "short directive with a key": ([("--constraint=x", "-pfast")], 13, "the key queue says this", "`queue: "),
     "directive about logs": ([("--constraint=x", "--output=a")], 13, "the key log_folder says this", "`log_folder: "),
+    "memory for each core": ([("--constraint=x", "--mem-per-cpu=2G")], 13, "the key memory says this", "`memory: "),
+    "memory for each GPU": ([("--constraint=x", "--mem-per-gpu 8G")], 13, "the key memory says this", "`memory: "),
+    "memory again": ([("--constraint=x", "--mem=0")], 13, "the key memory says this", "`memory: "),
+    "tasks of a job": ([("--constraint=x", "--ntasks=4")], 13, "the key cores says this", "`cores: "),
+    "many jobs of one": ([("--constraint=x", "--array=1-9")], 13, "many jobs of one", "`max_jobs: "),
+    "too many jobs": ([("max_jobs: 20", "max_jobs: 100000000")], 10, "at most 20,000", "`max_jobs: 20`"),
+    "too many workers in all": ([("max_jobs: 20", "max_jobs: 9000")], 10, "too many workers", "fewer jobs"),
+    "walltime of years": ([("10:00:00", "999999999:00:00")], 9, "walltime makes no sense", "`walltime: 04:00:00`"),
     "two schedulers": (
         [("scheduler: slurm\n    queue: gpu", "scheduler: pbs\n    queue: gpu")],
         15,
@@ -285,10 +293,10 @@ def test_workers_of_a_batch_system_are_not_given_on_the_command_line(tmp_path):
         read_profile(None, workers=0)
 
 
-def test_a_file_that_is_no_text_is_no_yaml(tmp_path):
+def test_a_file_that_is_no_text_is_no_profile(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="not YAML"):
+    with pytest.raises(UsageError, match="not text"):
         read_profile(path)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 
+import distributed
 import psutil
 import pytest
 from batch_here import BatchHere, printed_by
@@ -16,6 +17,7 @@ from program import NAMESPACE, PROGRAM, environment, needs_namespaces
 
 from ibl_dask.deploy import tls
 from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.door import read_profile
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
@@ -317,12 +319,55 @@ def test_certificates_of_local_workers_are_in_no_file(tmp_path, monkeypatch):
         assert not [path for path in files if b"PRIVATE KEY" in path.read_bytes()]
 
 
-@pytest.mark.parametrize(("command", "wanted"), [(None, False), ("sbatch", True), ("qsub", True)])
-def test_local_workers_talk_over_tls_where_batch_commands_are_found(tmp_path, monkeypatch, command, wanted):
-    if command:
-        (tmp_path / command).write_text("#!/bin/sh\n")
-        (tmp_path / command).chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert tls.wants_tls(this_machine(1)) == wanted
-    assert tls.wants_tls(this_machine(1, security="tls"))
-    assert not tls.wants_tls(this_machine(1, security="none"))
+NEIGHBOUR = """
+import os, sys
+from distributed import Client, LocalCluster
+
+def attempt(address):
+    try:
+        with Client(address, timeout="3s") as client:
+            return f"ran as {client.submit(os.getuid).result(timeout=20)}"
+    except (OSError, TimeoutError, RuntimeError, TypeError, ValueError) as error:
+        return f"refused: {type(error).__name__}"
+
+if __name__ == "__main__":
+    # What is imported late may lie where the other user cannot read it.
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=":0", protocol="tcp") as own:
+        attempt(own.scheduler_address)
+        attempt("tcp://127.0.0.1:9")
+        os.setgid(65534)
+        os.setuid(65534)
+        print(attempt(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone can be another user for a moment")
+@pytest.mark.parametrize(("security", "expected"), [("auto", "refused"), ("none", "ran as 0")])
+def test_another_user_of_this_machine_runs_no_code_in_workers_unless_a_profile_opens_them(
+    monkeypatch, security, expected
+):
+    """Also where there is no batch system."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    with connect(this_machine(1, dashboard_port=0, security=security)) as client:
+        workers = client.scheduler_info(n_workers=-1)["workers"] if security == "auto" else ()
+        for address in (client.scheduler.address, *workers):
+            said = printed_by(NEIGHBOUR, address.replace("tls://", "tcp://"))
+            assert said.startswith(expected), said
+
+
+def test_what_somebody_knows_of_one_run_opens_no_other():
+    """Each has certificates of its own."""
+    with connect(this_machine(1, dashboard_port=0)) as one, connect(this_machine(1, dashboard_port=0)) as other:
+        with pytest.raises(OSError, match=r"certificate|handshake|Timed out|timed out"):  # noqa: SIM117
+            with distributed.Client(other.scheduler.address, security=one.security, timeout="3s"):
+                pass
+        assert other.submit(sum, [1, 2]).result(timeout=60) == 3
+
+
+def test_a_profile_without_a_word_on_it_is_safe(tmp_path):
+    path = tmp_path / "site.yaml"
+    path.write_text("workers: 1\n")
+    assert tls.wants_tls(read_profile(path))
+    assert tls.wants_tls(read_profile(None, 1))
+    path.write_text("workers: 1\nsecurity: none\n")
+    assert not tls.wants_tls(read_profile(path))
