@@ -351,7 +351,9 @@ def _sounds(plan: Plan, rng: Randoms, start: float, stop: float, margin: float =
         places += rng.uniform(-0.28, 0.4, places.size) * slot
     else:
         places += rng.uniform(-1, 1, places.size) * min(plan.regular_s, 0.05 * slot)
-    widths = np.minimum(rng.choice([max(0.1, 2.2 / plan.rate_hz), max(0.5, 3.2 / plan.rate_hz)], places.size), 0.3 * slot)
+    widths = np.minimum(
+        rng.choice([max(0.1, 2.2 / plan.rate_hz), max(0.5, 3.2 / plan.rate_hz)], places.size), 0.3 * slot
+    )
     rises, falls = places, places + widths
     number = np.arange(places.size)
     two = rng.random(places.size) < plan.doubled

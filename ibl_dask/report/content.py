@@ -31,7 +31,7 @@ class CameraContent:
     times_s: NDArray[np.float64] | None = None
     """Frame times on the main clock. (frame,)"""
     time_quality: NDArray[np.uint8] | None = None
-    """0 measured, 1 interpolated, 2 extrapolated. (frame,)"""
+    """0 measured, 1 interpolated, 2 extrapolated, 3 assumed. (frame,)"""
     residual_frames: NDArray[np.int64] | None = None
     """Frames at which the synchronisation pin changed. (match,)"""
     residuals_s: NDArray[np.float64] | None = None

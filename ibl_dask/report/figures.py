@@ -128,13 +128,13 @@ def plot_residuals(
 def plot_lanes(
     time_quality: NDArray[np.uint8] | None, undecoded: NDArray[np.bool_] | None, axis: FrameAxis
 ) -> Panel | None:
-    """Draw which frames have a measured, interpolated or extrapolated time, and which do not decode.
+    """Draw which frames have a measured, interpolated, extrapolated or assumed time, and which do not decode.
 
     A lane is marked at every pixel column that at least one such frame touches.
     """
     lanes: list[tuple[str, str, NDArray[np.bool_]]] = []
     if time_quality is not None:
-        names = ("measured", "interpolated", "extrapolated")
+        names = ("measured", "interpolated", "extrapolated", "assumed")
         lanes += [(name, name, time_quality == value) for value, name in enumerate(names)]
     if undecoded is not None:
         lanes.append(("not decoded", "undecoded", undecoded))

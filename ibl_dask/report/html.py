@@ -31,6 +31,7 @@ _TIMING_COUNTS = (
     ("n_missing_end", "frames after the last pulse"),
     ("n_dropped", "frames the camera dropped"),
     ("n_not_measured", "times not measured"),
+    ("n_assumed", "times of frames whose pulse is an assumption"),
 )
 _METHODS = {
     "pins": "pin changes matched with sync pulses",
@@ -189,7 +190,9 @@ def _duration(camera: CameraContent) -> str:
 def _headline(camera: CameraContent) -> tuple[str, ...]:
     frames = camera.video.get("frames") or _n_measured(camera) or None
     period, method = _period_s(camera), camera.timing.get("method")
+    n_assumed = int(camera.timing.get("n_assumed") or 0)
     return (
+        f"{say_count(n_assumed)} times are assumed: {camera.timing.get('assumed') or MISSING}" if n_assumed else "",
         f"{say_count(frames)} frames" if frames else "no frames",
         _duration(camera),
         say_number(1 / period, "Hz") if period else "",

@@ -303,7 +303,7 @@ class VideoSyncQc(VideoTask):
             },
             "fingerprint": fingerprint(
                 "wheel",
-                1,
+                2,
                 wheel=files.identities(self.workspace),
                 energy=None if energy is None else energy.fingerprint(),
                 parents=[timing.fingerprint],
@@ -313,12 +313,12 @@ class VideoSyncQc(VideoTask):
     def timing_mark(self, camera: Camera, video: Mapping[str, Any], how: Timing | None = None) -> str:
         """Return what changes with everything that the times of a camera depend on; `video` is its identity."""
         used = self._timing_inputs(camera, self.timing(camera) if how is None else how)
-        return fingerprint("times", 2, camera=camera.label, video=video, inputs=used)
+        return fingerprint("times", 3, camera=camera.label, video=video, inputs=used)
 
     def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
         named = {name: alf.identity(path) for name, path in paths.items()}
-        return {**named, **how.settings, "sync_label": camera.sync_label}
+        return {**named, **how.settings, "sync_label": camera.sync_label, "nominal_hz": camera.fps}
 
 
 def _without_pixels(settling: Step) -> Step:

@@ -278,7 +278,9 @@ def reading_delay(lags: FloatArray) -> Reading:
     whole = int(np.ceil(earliest))
     if whole <= latest:
         few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING
-        told = f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
+        told = (
+            f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
+        )
         return Reading(whole, 0.0, most, told if few else "")
     delay = (earliest + latest) / 2 - (whole - 1)
     told = f"the camera reads its pin {delay:.2f} periods after an exposure, or before the next one"
