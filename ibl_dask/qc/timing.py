@@ -73,13 +73,15 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
     """Ask every matched change of the camera's pin whether it happened when its frame says.
 
     A change that the main clock saw lies between the moments at which the camera read its pin for the frame before and
-    for the one that first shows it. Read at once, its residual is in (-period, 0]; read late, all lie as much later. Off
-    by a frame or more is what comes after that moment, or more than half a period too early.
+    for the one that first shows it. Read at once, its residual is in (-period, 0]; read late, all lie as much later.
+    Off by a frame or more is what comes after that moment, or more than half a period too early.
 
     Notes
     -----
     How late the pin is read, the residuals show themselves: no camera reads it before the exposure, or more than
-    four fifths of a period after that. Where they lie in another period, every frame may be one off. One stray change may be a glitch on the line: WARNING. From one in a hundred on it is no glitch but a shift of the
+    four fifths of a period after that. Where they lie in another period, every frame may be one off.
+
+    One stray change may be a glitch on the line: WARNING. From one in a hundred on it is no glitch but a shift of the
     frames against the clock, somewhere or everywhere: FAIL. The reference looks at the first change alone.
     """
     if evidence.residuals_s is None or evidence.period_s is None:
@@ -117,7 +119,7 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
 def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
     """Count the times that no pulse measured: interpolated between two pulses, or extrapolated beyond the last.
 
-    Any is a WARNING: a reader of the times should know. One of which it is an assumption which pulse is its own is FAIL.
+    Any is a WARNING: a reader of the times should know. FAIL where it is an assumption which pulse is a frame's own.
 
     Notes
     -----

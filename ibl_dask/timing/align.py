@@ -17,6 +17,7 @@ import numpy as np
 from ibl_dask.errors import NoPulses, PulseCountMismatch, UsageError
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.timing.agreement import Agreement, Evidence, agree
+from ibl_dask.timing.camera_files import CYCLE_S
 from ibl_dask.timing.pins import PinMatch, match_pins
 from ibl_dask.timing.pulses import (
     Gap,
@@ -27,7 +28,6 @@ from ibl_dask.timing.pulses import (
     fill_gaps,
     find_gaps,
 )
-from ibl_dask.timing.camera_files import CYCLE_S
 from ibl_dask.timing.rulers import (
     NoClock,
     Ruler,

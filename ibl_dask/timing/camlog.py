@@ -22,8 +22,8 @@ from ibl_dask.errors import MissingFile, UnusableFile
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.timing.align import CameraTimes, Quality, Route, times_from_pulses
 from ibl_dask.timing.camera_files import CameraFiles
-from ibl_dask.timing.rulers import by_counter, insist_on_one_rate
 from ibl_dask.timing.pulses import Pulses, camera_pulses, drop_spurious, typical_period_s
+from ibl_dask.timing.rulers import by_counter, insist_on_one_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

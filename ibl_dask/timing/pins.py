@@ -61,8 +61,8 @@ one from the other."""
 _EDGE = 0.02
 """Periods that a change may lie beyond the period it should be in: sampling of the DAQ, jitter of the camera."""
 _STRAY = 0.05
-"""Share of the changes beyond that period, besides one, that are taken for chance: a pin that is read at once is likelier
-than one that is read just before the next exposure and agrees with hardly more of them."""
+"""Share of the changes beyond that period, besides one, that are taken for chance: a pin that is read at once is
+likelier than one that is read just before the next exposure and agrees with hardly more of them."""
 _TOGETHER, _LEAST_TOGETHER = 0.75, 6
 """Share of the changes near the best start that must lie within one period, where there are more than so many: else
 part of the recording wants the start before or after."""

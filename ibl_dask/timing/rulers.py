@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _SAME_PERIOD = 0.01
 """Camera clock and pulses must agree on the period to this share: quartzes do to 0.0002, cameras differ by a factor."""
 MOST_DRIFT = 0.002
-"""Share by which camera clock and pulses may differ: quartzes are within 50 to 100 parts per million, and no rig is known
-to be off by more than 1,000. A sync that was scaled by 1 % is not of the same time."""
+"""Share by which camera clock and pulses may differ: data sheets of cameras and DAQs promise 50 to 100 parts per million,
+a tenth of it for each. A sync that was scaled by 1 % is not of the same time."""
 _NOMINAL_OFF = 0.018
 """Share by which cameras are off the rate that they were set to: those of real sessions of 60 Hz run at 59.77 to 60.13,
 and 59 has been seen."""
@@ -87,8 +87,8 @@ def by_counter(n_frames: int, camera: CameraFiles | None, n_tolerated: int, wher
     n_beyond = camera.n_beyond + max(-short, 0)
     if n_beyond:
         note = (
-            f"the video has {n_beyond:,} frames fewer than the camera's files describe, and nothing says which are missing; "
-            "the first were taken for its frames"
+            f"the video has {n_beyond:,} frames fewer than the camera's files describe, and nothing says which are "
+            "missing; the first records were taken for its frames"
         )
         return Ruler(values[:n_frames], (note,), is_damaged=True, assumed=note)
     return Ruler(values)
@@ -134,9 +134,9 @@ def insist_on_one_rate(pulses: Pulses, camera: CameraFiles | None, nominal_hz: f
         where=where,
         expected=f"pulses at one rate with the camera, to {MOST_DRIFT:.1%}: {told}",
         got=f"{1 / period:.5g} Hz by the pulses",
-        do="see whether the times of the sync are in seconds (not samples, ms or us) and by the rate in the recording's own "
-        "header, and whether the channel in wiring.json is this camera's; where the rate of the rig is wrong, correct `fps` "
-        "in the experiment description",
+        do="see whether the times of the sync are in seconds (not samples, ms or us) and by the rate in the recording's "
+        "own header, and whether the channel in wiring.json is this camera's; where the rate that the rig was set to is "
+        "wrong, correct `fps` in the experiment description",
     )
 
 
