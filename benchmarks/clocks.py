@@ -4,9 +4,9 @@
                                 [--out benchmarks/results/clocks.md]
 
 Every clock is a session of one kind (`tests/random_clocks.py`), made from its number; kinds take turns, so that
-`--first 100000 --clocks 100000` goes on where `--clocks 100000` ended. Each block of numbers leaves a file in `--parts`;
-blocks that are there are not done again, and the table is the sum of all of them. With `--show`, clocks that are silently
-wrong are named, one a line.
+`--first 100000 --clocks 100000` goes on where `--clocks 100000` ended. Each block of numbers leaves a file in
+`--parts`; blocks that are there are not done again, and the table is the sum of all of them. Clocks that are silently
+wrong are named, one a line; `--show` names those of other verdicts.
 """
 
 from __future__ import annotations

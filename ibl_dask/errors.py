@@ -15,6 +15,7 @@
     |   |-- UnequalLengths                 files that describe the same frames disagree on how many
     |   |-- UnusableFile                   a file is there but its content makes no sense
     |   |-- NoPulses                       the sync holds no pulse of this camera
+    |   |-- ClocksDisagree                 camera clock, nominal rate and pulses show different rates
     |   `-- PulseCountMismatch             too many frames have no pulse
     |-- OutputError (OSError)              a result cannot be written, or what is there is not ours to touch
     |   |-- NotWritable                    read-only folder, no permission, full disk
@@ -134,6 +135,10 @@ class UnusableFile(InputError):
 
 class NoPulses(InputError):
     """The sync holds no pulse of this camera."""
+
+
+class ClocksDisagree(InputError):
+    """The camera's clock, its nominal rate and its pulses show different rates."""
 
 
 class PulseCountMismatch(InputError):

@@ -282,8 +282,8 @@ KINDS: dict[str, Callable[[Randoms], dict[str, object]]] = {
 """What goes wrong, each as bad as chance makes it."""
 
 
-def random_session(kind: str, seed: int, longest_s: float = 60.0) -> Session:
-    """Make a session of one kind."""
+def random_session(kind: str, seed: int, longest_s: float = 60.0, **settings: object) -> Session:
+    """Make a session of one kind; `settings` are those of `Plan` that chance does not decide."""
     rng = np.random.default_rng([seed, list(KINDS).index(kind)])
     rate = float(rng.choice(RATES_HZ))
     plan = Plan(
@@ -295,7 +295,7 @@ def random_session(kind: str, seed: int, longest_s: float = 60.0) -> Session:
         after=int(rng.integers(0, 200)),
         sounds=int(rng.integers(15, 60)),
     )
-    plan = replace(plan, **KINDS[kind](rng))
+    plan = replace(plan, **(KINDS[kind](rng) | settings))
     return (_bpod_session if plan.route == "bpod" else _daq_session)(plan, rng)
 
 
@@ -351,7 +351,9 @@ def _sounds(plan: Plan, rng: Randoms, start: float, stop: float, margin: float =
         places += rng.uniform(-0.28, 0.4, places.size) * slot
     else:
         places += rng.uniform(-1, 1, places.size) * min(plan.regular_s, 0.05 * slot)
-    widths = np.minimum(rng.choice([max(0.1, 2.2 / plan.rate_hz), max(0.5, 3.2 / plan.rate_hz)], places.size), 0.3 * slot)
+    widths = np.minimum(
+        rng.choice([max(0.1, 2.2 / plan.rate_hz), max(0.5, 3.2 / plan.rate_hz)], places.size), 0.3 * slot
+    )
     rises, falls = places, places + widths
     number = np.arange(places.size)
     two = rng.random(places.size) < plan.doubled

@@ -121,8 +121,8 @@ def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
         )
     if evidence.count is None:
         return "the camera has no frame counter"
-    steps = np.diff(evidence.count)
-    difference = len(evidence.count) - evidence.n_frames
+    steps = np.diff(evidence.count[: evidence.n_frames])
+    difference = len(evidence.count) + evidence.n_records_beyond - evidence.n_frames
     n_dropped = int((steps - 1).sum())
     percent = 100 * n_dropped / max(1, len(steps))
     lost = Outcome.PASS if percent < MAX_DROPPED_PERCENT else Outcome.FAIL
@@ -330,8 +330,8 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | str:
 
     Notes
     -----
-    The reference passes times that were invented; here any that was not measured is at least a WARNING. Without
-    times it records nothing; here that is CRITICAL.
+    The reference passes times that were invented; here any that was not measured is at least a WARNING, and FAIL where
+    it is an assumption which pulse belongs to a frame. Without times it records nothing; here that is CRITICAL.
     """
     if evidence.times_s is None or len(evidence.times_s) == 0:
         return _result("timestamps", Outcome.CRITICAL, message=evidence.no_times or "there are no frame times")
@@ -339,13 +339,19 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | str:
     good = len(times) == evidence.n_frames and np.isfinite(times).all() and (np.diff(times) > 0).all()
     outcome = Outcome.PASS if good else Outcome.FAIL
     if good and evidence.n_not_measured:
-        outcome = Outcome.WARNING
+        outcome = Outcome.FAIL if evidence.n_assumed else Outcome.WARNING
     outcome = max(outcome, evidence.timing_outcome)
     return _result(
         "timestamps",
         outcome,
-        measured=f"{len(times):,} times for {evidence.n_frames:,} frames, {evidence.n_not_measured:,} not measured",
-        threshold="one per frame, strictly increasing, finite, measured",
+        measured=f"{len(times):,} times for {evidence.n_frames:,} frames, {evidence.n_not_measured:,} not measured, "
+        f"{evidence.n_assumed:,} of these assumed",
+        threshold="one per frame, strictly increasing, finite, measured; FAIL where assumed",
         message="; ".join(evidence.timing_notes),
-        values={"n_times": len(times), "n_frames": evidence.n_frames, "n_not_measured": evidence.n_not_measured},
+        values={
+            "n_times": len(times),
+            "n_frames": evidence.n_frames,
+            "n_not_measured": evidence.n_not_measured,
+            "n_assumed": evidence.n_assumed,
+        },
     )

@@ -77,7 +77,9 @@ class CameraEvidence:
     no_times: str = ""
     """Why there are no times."""
     n_not_measured: int = 0
-    """Frames whose time is interpolated or extrapolated."""
+    """Frames whose time is interpolated, extrapolated or assumed."""
+    n_assumed: int = 0
+    """Frames of which it is an assumption which pulse is theirs."""
     timing_outcome: Outcome = Outcome.NOT_SET
     """What the alignment thinks of its own result, where that is not the best."""
     timing_notes: tuple[str, ...] = ()
@@ -88,6 +90,8 @@ class CameraEvidence:
     """The camera's own frame counter; None where it does not grow, too. (record,)"""
     n_count_stuck: int = 0
     """Records at which that counter does not grow."""
+    n_records_beyond: int = 0
+    """Records beyond the frames of the video, which `count` does not hold."""
     pin_state: NDArray[np.bool_] | None = None
     """State of the synchronisation pin (pin 4). (record,)"""
     n_ttl_rises: int | None = None
@@ -111,7 +115,7 @@ class CameraEvidence:
     thumbnail_frames: NDArray[np.int64] | None = None
     """Their frames. (picture,)"""
     time_quality: NDArray[np.uint8] | None = None
-    """How each time was obtained: 0 measured, 1 interpolated, 2 extrapolated. (frame,)"""
+    """How each time was obtained: 0 measured, 1 interpolated, 2 extrapolated, 3 assumed. (frame,)"""
     residuals_s: NDArray[np.float64] | None = None
     """Changes of the sync line minus the times of the frames that first show them, s. (match,)"""
     period_s: float | None = None

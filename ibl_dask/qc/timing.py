@@ -10,6 +10,7 @@ from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.model.runs import find_runs
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import check
+from ibl_dask.timing.pins import LATEST_READING, reading_delay
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,9 @@ MAX_UNEVEN_SHARE = 0.001
 MAX_GAP_S = 1.0
 MAX_OFF_SHARE = 0.01
 MAX_EXTRAPOLATED_PERIODS = 10_000
-_INTERPOLATED, _EXTRAPOLATED = 1, 2
+_EDGE = 0.02
+"""Periods that a change may lie beyond the period that it belongs to."""
+_INTERPOLATED, _EXTRAPOLATED, _ASSUMED = 1, 2, 3
 
 
 @check
@@ -69,12 +72,15 @@ def check_frame_intervals(evidence: CameraEvidence) -> CheckResult | str:
 def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
     """Ask every matched change of the camera's pin whether it happened when its frame says.
 
-    A change that the main clock saw lies between the frame before the one that first shows it and that frame: its
-    residual is in (-period, 0]. Off by a frame or more is what comes after the frame, or more than half a period too
-    early (exposures that take their pin late come to that much).
+    A change that the main clock saw lies between the moments at which the camera read its pin for the frame before and
+    for the one that first shows it. Read at once, its residual is in (-period, 0]; read late, all lie as much later.
+    Off by a frame or more is what comes after that moment, or more than half a period too early.
 
     Notes
     -----
+    How late the pin is read, the residuals show themselves: no camera reads it before the exposure, or more than
+    four fifths of a period after that. Where they lie in another period, every frame may be one off.
+
     One stray change may be a glitch on the line: WARNING. From one in a hundred on it is no glitch but a shift of the
     frames against the clock, somewhere or everywhere: FAIL. The reference looks at the first change alone.
     """
@@ -83,7 +89,11 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
     if len(evidence.residuals_s) == 0:
         return "no change of the camera's pin was matched with the sync line"
     residuals, period = evidence.residuals_s, evidence.period_s
-    off = (residuals > 0) | (residuals <= -1.5 * period)
+    lags = residuals / period
+    reading = reading_delay(lags)
+    end = reading.whole + reading.delay
+    is_possible = 0 <= end <= LATEST_READING
+    off = (lags > end + _EDGE) | (lags <= end - 1.5) if is_possible else (lags > 0) | (lags <= -1)
     n_off = int(np.count_nonzero(off))
     share = n_off / len(residuals)
     farthest = float(residuals[np.argmax(np.abs(residuals + period / 2))])
@@ -93,7 +103,8 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
         outcome if n_off else Outcome.PASS,
         measured=f"{n_off:,} of {len(residuals):,} matched pin changes are off by a frame or more ({share:.2%}), the "
         f"residual farthest from {-500 * period:.3g} ms is {1000 * farthest:.3g} ms",
-        threshold=f"every residual in (-{1500 * period:.3g}, 0] ms; FAIL from {MAX_OFF_SHARE:.0%} on",
+        threshold=f"every residual in ({1000 * period * (end - 1.5 if is_possible else -1):.3g}, "
+        f"{1000 * period * end if is_possible else 0:.3g}] ms; FAIL from {MAX_OFF_SHARE:.0%} on",
         values={
             "n_matched": len(residuals),
             "n_off": n_off,
@@ -108,7 +119,7 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
 def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
     """Count the times that no pulse measured: interpolated between two pulses, or extrapolated beyond the last.
 
-    Any is a WARNING: a reader of the times should know.
+    Any is a WARNING: a reader of the times should know. FAIL where it is an assumption which pulse is a frame's own.
 
     Notes
     -----
@@ -122,20 +133,23 @@ def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
     interpolated, extrapolated = quality == _INTERPOLATED, quality == _EXTRAPOLATED
     longest = {name: _longest_run(flags) for name, flags in (("in", interpolated), ("ex", extrapolated))}
     n_in, n_ex = int(np.count_nonzero(interpolated)), int(np.count_nonzero(extrapolated))
+    n_assumed = int(np.count_nonzero(quality == _ASSUMED))
     outcome = Outcome.WARNING if n_in or n_ex else Outcome.PASS
-    if longest["ex"] > MAX_EXTRAPOLATED_PERIODS:
+    if n_assumed or longest["ex"] > MAX_EXTRAPOLATED_PERIODS:
         outcome = Outcome.FAIL
     return CheckResult(
         "reckoned_times",
         outcome,
         measured=f"{n_in:,} of {len(quality):,} times are interpolated ({n_in / len(quality):.3%}), "
-        f"{n_ex:,} extrapolated ({n_ex / len(quality):.3%}), at most {longest['in']:,} and {longest['ex']:,} in a row",
-        threshold=f"none; FAIL over {MAX_EXTRAPOLATED_PERIODS:,} extrapolated in a row",
+        f"{n_ex:,} extrapolated ({n_ex / len(quality):.3%}), at most {longest['in']:,} and {longest['ex']:,} in a row; "
+        f"{n_assumed:,} assumed",
+        threshold=f"none; FAIL where any is assumed, or over {MAX_EXTRAPOLATED_PERIODS:,} extrapolated in a row",
         values={
             "share_interpolated": n_in / len(quality),
             "share_extrapolated": n_ex / len(quality),
             "n_interpolated": n_in,
             "n_extrapolated": n_ex,
+            "n_assumed": n_assumed,
             "longest_interpolated_frames": longest["in"],
             "longest_extrapolated_frames": longest["ex"],
         },

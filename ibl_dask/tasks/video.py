@@ -359,7 +359,7 @@ class VideoSyncQc(VideoTask):
     def _settling_mark(self, files: wheel.WheelFiles, energy: Reducer | None, timing: str) -> str:
         return fingerprint(
             "wheel",
-            1,
+            2,
             wheel=files.identities(self.workspace),
             energy=None if energy is None else energy.fingerprint(),
             parents=[timing],
@@ -386,12 +386,12 @@ class VideoSyncQc(VideoTask):
     def timing_mark(self, camera: Camera, video: Mapping[str, Any], how: Timing | None = None) -> str:
         """Return what changes with everything that the times of a camera depend on; `video` is its identity."""
         used = self._timing_inputs(camera, self.timing(camera) if how is None else how)
-        return fingerprint("times", 2, camera=camera.label, video=video, inputs=used)
+        return fingerprint("times", 3, camera=camera.label, video=video, inputs=used)
 
     def _timing_inputs(self, camera: Camera, how: Timing) -> dict[str, Any]:
         paths = {**inputs.camera_file_paths(self.workspace, camera), **how.files}
         named = {name: alf.identities(found) for name, found in paths.items()}
-        return {**named, **how.settings, "sync_label": camera.sync_label}
+        return {**named, **how.settings, "sync_label": camera.sync_label, "nominal_hz": camera.fps}
 
 
 def _energy(reducers: Sequence[Reducer]) -> MotionEnergy | None:

@@ -104,8 +104,8 @@ class Agreement:
         if self.is_settled:
             return f"{frames.size:,} frames were exposed while samples were lost (first {int(frames[0]):,})"
         return (
-            f"how many samples were lost is not known for {frames.size:,} frames (first {int(frames[0]):,}), since too few "
-            "changes of the sync line come beyond"
+            f"how many samples were lost is not known for {frames.size:,} frames (first {int(frames[0]):,}), "
+            "since too few changes of the sync line come beyond"
         )
 
     @property
@@ -339,8 +339,8 @@ class _Comparison:
         self.out.times_s[frames] = self.scaled[frames] + level
         self.out.is_measured[frames] = False
         self.out.notes.append(
-            f"frames {int(frames[0]):,} to {int(frames[-1]):,} are timed by the camera's clock: the start of their trial "
-            "was noted wrongly"
+            f"frames {int(frames[0]):,} to {int(frames[-1]):,} are timed by the camera's clock: the start of their "
+            "trial was noted wrongly"
         )
 
     def _fill_in(self) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 from ibl_dask.errors import NoPulses, PulseCountMismatch, UsageError
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.timing.agreement import Agreement, Evidence, agree
+from ibl_dask.timing.camera_files import CYCLE_S
 from ibl_dask.timing.pins import PinMatch, match_pins
 from ibl_dask.timing.pulses import (
     Gap,
@@ -27,8 +28,16 @@ from ibl_dask.timing.pulses import (
     fill_gaps,
     find_gaps,
 )
-from ibl_dask.timing.camera_files import CYCLE_S
-from ibl_dask.timing.rulers import Ruler, by_clock, by_counter, longest_gap, mended_cycles, same_period
+from ibl_dask.timing.rulers import (
+    NoClock,
+    Ruler,
+    by_clock,
+    by_counter,
+    insist_on_one_rate,
+    longest_gap,
+    mended_cycles,
+    same_period,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,6 +54,8 @@ _TOLERATED_S = 1.0
 _TOLERATED_SHARE = 0.005
 _MOST_SINGLE_GAPS = 8
 """Gaps that are tried one by one, besides all and none of them."""
+_EDGE = 0.02
+"""Periods that a change of the pin may lie beyond the period that it belongs to."""
 _ECHO = 0.3
 """Pulses within this fraction of the camera's period after another may be echoes; those of a camera that is twice as
 fast are not."""
@@ -194,6 +205,7 @@ def frame_times(
     camera: CameraFiles | None,
     *,
     where: str,
+    nominal_hz: float | None = None,
     fronts_per_channel: Mapping[int, int] | None = None,
 ) -> CameraTimes:
     """Give every frame of a video its time on the main clock.
@@ -210,6 +222,8 @@ def frame_times(
         What the camera noted about its frames; None where it left nothing.
     where
         Camera and session, for messages.
+    nominal_hz
+        The rate that the camera was set to, Hz; None where nobody knows.
     fronts_per_channel
         Fronts on every channel of the sync, for the message where there are no pulses.
 
@@ -217,13 +231,23 @@ def frame_times(
     ------
     NoPulses
         If the camera's line rises fewer than two times.
+    ClocksDisagree
+        If the pulses come at another rate than the camera's own clock shows, or else the nominal one.
     UnequalLengths
         If the camera's files describe fewer frames than the video has, beyond 1 s or 0.5 % of them.
     PulseCountMismatch
         If more than 1 s or 0.5 % of the frames lie before the first or after the last pulse.
     """
     found = camera_pulses(pulses, where=where, fronts_per_channel=fronts_per_channel)
-    return times_from_pulses(n_frames, found, ttl, camera, where=where, fronts_per_channel=fronts_per_channel)
+    return times_from_pulses(
+        n_frames,
+        found,
+        ttl,
+        camera,
+        where=where,
+        nominal_hz=nominal_hz,
+        fronts_per_channel=fronts_per_channel,
+    )
 
 
 def times_from_pulses(
@@ -234,6 +258,7 @@ def times_from_pulses(
     *,
     where: str,
     route: Route = DAQ,
+    nominal_hz: float | None = None,
     fronts_per_channel: Mapping[int, int] | None = None,
 ) -> CameraTimes:
     """Give every frame its time, from pulses that are already found (see `frame_times`).
@@ -243,7 +268,7 @@ def times_from_pulses(
 
     Parameters
     ----------
-    n_frames, ttl, camera, where, fronts_per_channel
+    n_frames, ttl, camera, where, nominal_hz, fronts_per_channel
         See `frame_times`.
     pulses
         One per exposure, as far as they are known.
@@ -252,7 +277,7 @@ def times_from_pulses(
     """
     if n_frames < 1:
         raise UsageError("a video without frames has no times", where, "at least one frame", f"{n_frames}")
-    scene = _scene(n_frames, pulses, ttl, camera, route, where, fronts_per_channel)
+    scene = _scene(n_frames, pulses, ttl, camera, route, where, nominal_hz, fronts_per_channel)
     return _times(_place(scene), scene, where, fronts_per_channel)
 
 
@@ -285,6 +310,7 @@ def _scene(
     camera: CameraFiles | None,
     route: Route,
     where: str,
+    nominal_hz: float | None,
     fronts_per_channel: Mapping[int, int] | None,
 ) -> _Scene:
     """Put pulses and frames on their rulers, and refuse pulses of another camera."""
@@ -297,10 +323,11 @@ def _scene(
     longest = longest_gap(counter, camera, pulses.period_s)
     gaps = () if route.gaps_are_filled else tuple(gap for gap in find_gaps(pulses) if gap.n_periods <= longest)
     clock = by_clock(counter, camera, pulses, gaps)
+    if isinstance(clock, NoClock) and clock.period_s is not None and abs(len(pulses) - counter.n_marks) > n_tolerated:
+        raise _other_pulses(pulses, counter, clock.period_s, n_tolerated, where, fronts_per_channel)
+    insist_on_one_rate(pulses, camera, nominal_hz, where)
     if isinstance(clock, Ruler):
         return _Scene(pulses, gaps, counter, clock, camera, ttl, route, noted)
-    if clock.period_s is not None and abs(len(pulses) - counter.n_marks) > n_tolerated:
-        raise _other_pulses(pulses, counter, clock.period_s, n_tolerated, where, fronts_per_channel)
     counter = replace(counter, notes=(*counter.notes, *clock.notes))
     return _Scene(pulses, gaps, counter, None, camera, ttl, route, noted)
 
@@ -348,7 +375,11 @@ def _place(scene: _Scene) -> _Placement:
         return _compared(scene, _by_counts(scene, match.reason))
     if match.stretch and not is_settled:
         placed = placed.but(match.stretch)
-    if match.doubt and not is_settled and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size):
+    if (
+        match.doubt
+        and not is_settled
+        and sum(placed.n_outside()) > _frames_within(scene.route.outside_s, found.pulses, placed.index.size)
+    ):
         reason = f"where pins and sync line fit best there are too few pulses, and {match.doubt}"
         return _compared(scene, _by_counts(scene, reason))
     return placed
@@ -374,7 +405,9 @@ def _compared(scene: _Scene, placed: _Placement) -> _Placement:
     notes = list(found.notes)
     n_taken = int(np.count_nonzero(found.is_moved & found.is_measured))
     if n_taken:
-        notes.append(f"{n_taken:,} frames have the pulse that the camera's clock says, where another was nearer in number")
+        notes.append(
+            f"{n_taken:,} frames have the pulse that the camera's clock says, where another was nearer in number"
+        )
     if found.steps:
         told = ", ".join(f"{frame:,}" for frame in found.steps[:3])
         notes.append(f"the main clock lost samples before frame {told}: it and the camera's clock step apart there")
@@ -637,12 +670,16 @@ def _drift_ppm(times: NDArray[np.float64], quality: NDArray[np.uint8], camera: C
 def _notes_on_residuals(match: PinMatch | None, period_s: float) -> tuple[str, ...]:
     if match is None or match.residuals_s is None:
         return ()
-    off = int(np.count_nonzero((match.residuals_s > 0) | (match.residuals_s <= -1.5 * period_s)))
+    lags = match.residuals_s / period_s - match.delay_periods
+    off = int(np.count_nonzero((lags > _EDGE) | (lags <= -1.5)))
     told = (
         f"{match.n_matched:,} of {match.n_pin_edges:,} pin changes coincide with one of "
         f"{match.n_ttl_edges:,} sync changes"
     )
-    return (f"{told}; {off:,} are off by a frame or more",) if off else (told,)
+    if off:
+        told += f"; {off:,} are off by a frame or more"
+    late = f"the camera reads its pin {match.delay_periods:.2f} periods after an exposure began"
+    return (told, late) if match.delay_periods else (told,)
 
 
 def _notes_on_quality(quality: NDArray[np.uint8], n_before: int, n_after: int) -> tuple[str, ...]:

@@ -63,6 +63,8 @@ class CameraFiles:
     """Notes that say that something was there and could not be used: times rest on less than they should."""
     n_count_stuck: int = 0
     """Frames at which the frame counter did not grow; if there are any, it was left out."""
+    n_beyond: int = 0
+    """Records beyond the frames of the video, which were not looked at."""
 
     @property
     def period_s(self) -> float | None:
@@ -99,6 +101,7 @@ def read_camera_files(
     timestamps: Path | None = None,
     gpio: Path | None = None,
     counter: Path | None = None,
+    n_frames: int | None = None,
 ) -> CameraFiles:
     """Read whatever a camera left behind; `frame_data` says it all and takes precedence.
 
@@ -110,6 +113,8 @@ def read_camera_files(
     frame_data, timestamps, gpio, counter : Path, optional
         None where the session has no such file. A pin or counter file that is absent or empty counts as
         None too, since a camera is timed without them.
+    n_frames
+        Frames of the video: records beyond them are counted and not looked at. None for all records.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def read_camera_files(
         If the files differ by more than a second or half a percent of frames, whichever is more.
     """
     if frame_data is not None:
-        return read_frame_data(frame_data)
+        return read_frame_data(frame_data, n_frames)
     if timestamps is None and gpio is None and counter is None:
         raise MissingFile(
             "the camera left no file about its frames",
@@ -130,20 +135,30 @@ def read_camera_files(
             do="copy the raw video folder again from the acquisition computer",
         )
     remarks = _Remarks()
-    clocks = _clocks_or_none(timestamps, remarks)
-    pins = _pins(_float64(gpio, remarks), gpio, remarks) if gpio and _holds_data(gpio, remarks) else None
-    count = _counts(_float64(counter, remarks), counter, remarks) if counter and _holds_data(counter, remarks) else None
-    lengths = {
-        path.name: len(part)
-        for path, part in ((timestamps, clocks[1]), (gpio, pins), (counter, count))
-        if path is not None and part is not None
-    }
-    files = CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), **remarks.told())
+    clocks, n_clocks = _clocks_or_none(timestamps, n_frames, remarks)
+    pins, n_pins = None, 0
+    if gpio and _holds_data(gpio, remarks):
+        values = _float64(gpio, remarks)
+        pins, n_pins = _pins(values[:n_frames], gpio, remarks), values.size
+    count, n_counts = None, 0
+    if counter and _holds_data(counter, remarks):
+        values = _without_empty(_float64(counter, remarks), counter, remarks)
+        count, n_counts = _counts(values[:n_frames], counter, remarks), values.size
+    parts = ((timestamps, clocks[1], n_clocks), (gpio, pins, n_pins), (counter, count, n_counts))
+    lengths = {path.name: len(part) for path, part, _ in parts if path is not None and part is not None}
+    n_records = min((n for path, part, n in parts if path is not None and part is not None), default=0)
+    n_beyond = max(n_records - n_frames, 0) if n_frames is not None else 0
+    files = CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), n_beyond=n_beyond, **remarks.told())
     return _to_one_length(files, lengths)
 
 
-def read_frame_data(path: Path) -> CameraFiles:
+def read_frame_data(path: Path, n_frames: int | None = None) -> CameraFiles:
     """Read the table of four doubles per frame: wall clock, camera clock, frame counter, pins.
+
+    Parameters
+    ----------
+    n_frames
+        Frames of the video: records beyond them are counted and not looked at. None for all records.
 
     Raises
     ------
@@ -154,7 +169,9 @@ def read_frame_data(path: Path) -> CameraFiles:
     table = _float64(path, remarks, columns=4)
     if not len(table):
         raise UnusableFile("the file is empty", str(path), "32 bytes per frame", "0 bytes", _COPY_AGAIN)
-    ticks, cycles, counts, pins = table.T
+    table = _without_empty(table, path, remarks)
+    n_beyond = max(len(table) - n_frames, 0) if n_frames is not None else 0
+    ticks, cycles, counts, pins = table[:n_frames].T
     pc_time_s = None
     if _all_finite(ticks, "the computer's clock", path.name, remarks):
         pc_time_s = (ticks - ticks[0]) / _TICKS_PER_S
@@ -162,7 +179,8 @@ def read_frame_data(path: Path) -> CameraFiles:
     if _all_uint32(cycles, "the camera's clock", path.name, remarks):
         camera_time_s = _unwrap(_cycle_seconds(cycles.astype(np.int64)), pc_time_s, remarks.notes)
     count, state = _counts(counts, path, remarks), _pins(pins, path, remarks)
-    return CameraFiles(len(table), camera_time_s, pc_time_s, count, state, (path.name,), **remarks.told())
+    told = remarks.told()
+    return CameraFiles(ticks.size, camera_time_s, pc_time_s, count, state, (path.name,), n_beyond=n_beyond, **told)
 
 
 def read_timestamps_ssv(path: Path) -> tuple[FloatArray, FloatArray]:
@@ -178,7 +196,7 @@ def read_timestamps_ssv(path: Path) -> tuple[FloatArray, FloatArray]:
     MissingFile, UnusableFile
         If the file is absent or empty, or a line does not hold exactly one time and one camera clock.
     """
-    return _read_clocks(path, [])
+    return _clocks_of(*read_registers(path), [])
 
 
 def read_gpio(path: Path) -> BoolArray:
@@ -233,6 +251,17 @@ def _float64(path: Path, remarks: _Remarks, columns: int = 1) -> FloatArray:
         )
     values = np.fromfile(path, dtype="<f8", count=whole * columns).astype(np.float64, copy=False)
     return values.reshape(-1, columns) if columns > 1 else values
+
+
+def _without_empty(values: FloatArray, path: Path, remarks: _Remarks) -> FloatArray:
+    """Leave out records at the end in which nothing was written: all zeros, or no numbers."""
+    rows = values.reshape(len(values), -1)
+    is_empty = ((rows == 0) | ~np.isfinite(rows)).all(axis=1)
+    n_empty = int(np.argmin(is_empty[::-1])) if not is_empty.all() else 0
+    if not n_empty or (values.ndim == 1 and n_empty == 1 and len(values) == 1):
+        return values
+    remarks.notes.append(f"{path.name}: the last {n_empty:,} records are empty and were left out")
+    return values[: len(values) - n_empty]
 
 
 def _holds_data(path: Path, remarks: _Remarks) -> bool:
@@ -307,19 +336,21 @@ def _counts(values: FloatArray, path: Path, remarks: _Remarks) -> IntArray | Non
 # -- clocks ------------------------------------------------------------------------------------------------
 
 
-def _clocks_or_none(path: Path | None, remarks: _Remarks) -> tuple[FloatArray | None, FloatArray | None]:
-    """Read wall clock and camera clock, or say why they cannot be used."""
+def _clocks_or_none(
+    path: Path | None, n_frames: int | None, remarks: _Remarks
+) -> tuple[tuple[FloatArray | None, FloatArray | None], int]:
+    """Read wall clock and camera clock, or say why they cannot be used; and how many lines there are."""
     if path is None:
-        return None, None
+        return (None, None), 0
     try:
-        return _read_clocks(path, remarks.notes)
+        wall_ns, register = read_registers(path)
+        return _clocks_of(wall_ns[:n_frames], register[:n_frames], remarks.notes), len(register)
     except UnusableFile as error:
         remarks.damage(f"{path.name}: {error.what} ({error.got}); the camera's clocks were left out. {error.do}")
-        return None, None
+        return (None, None), 0
 
 
-def _read_clocks(path: Path, notes: list[str]) -> tuple[FloatArray, FloatArray]:
-    wall_ns, register = read_registers(path)
+def _clocks_of(wall_ns: NDArray[np.int64], register: IntArray, notes: list[str]) -> tuple[FloatArray, FloatArray]:
     pc_time_s = (wall_ns - wall_ns[0]) / 1e9
     return pc_time_s, _unwrap(_cycle_seconds(register), pc_time_s, notes)
 

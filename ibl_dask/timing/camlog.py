@@ -23,8 +23,8 @@ from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.text import plain
 from ibl_dask.timing.align import CameraTimes, Quality, Route, times_from_pulses
 from ibl_dask.timing.camera_files import CameraFiles
-from ibl_dask.timing.rulers import by_counter
 from ibl_dask.timing.pulses import Pulses, camera_pulses, drop_spurious, typical_period_s
+from ibl_dask.timing.rulers import by_counter, insist_on_one_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,6 +159,7 @@ def camlog_times(
     log: Camlog | None,
     *,
     where: str,
+    nominal_hz: float | None = None,
     fronts_per_channel: Mapping[int, int] | None = None,
 ) -> CameraTimes:
     """Give every frame of a video its time on the clock of a DAQ, by the camera's log.
@@ -173,12 +174,14 @@ def camlog_times(
         The camera's log; None where there is none, so that numbers alone decide.
     where
         Camera and session, for messages.
+    nominal_hz
+        The rate that the camera was set to, Hz; None where nobody knows.
     fronts_per_channel
         Fronts on every channel of the sync, for the message where there are no pulses.
 
     Raises
     ------
-    NoPulses, UnequalLengths, PulseCountMismatch
+    NoPulses, ClocksDisagree, UnequalLengths, PulseCountMismatch
         See `timing.align.frame_times`.
 
     Notes
@@ -188,7 +191,9 @@ def camlog_times(
     """
     files = None if log is None else log.camera_files
     found = camera_pulses(fronts, where=where, fronts_per_channel=fronts_per_channel)
-    pulses = _Ruler.of(drop_spurious(found))
+    clean = drop_spurious(found)
+    insist_on_one_rate(clean, files, nominal_hz, where)
+    pulses = _Ruler.of(clean)
     frames = _frame_marks(n_frames, files)
     agreed = None if files is None else _start_by_intervals(pulses, frames, files.camera_time_s)
     first_s, last_s = pulses.span(agreed or 0, frames, has_clock=files is not None and files.camera_time_s is not None)
@@ -211,7 +216,11 @@ def camlog_times(
     quality = np.where(is_early, np.uint8(Quality.EXTRAPOLATED), result.pulse_quality)
     # The pulses are cut to the frames, so that numbers agree in any case.
     ruler_says = by_counter(n_frames, files, n_frames, where).assumed
-    why = "" if agreed is not None else "no interval says which pulse is that of frame 0, so the first one is taken for it"
+    why = (
+        ""
+        if agreed is not None
+        else "no interval says which pulse is that of frame 0, so the first one is taken for it"
+    )
     assumed = "; ".join(filter(None, (why, ruler_says)))
     outcome = max(result.outcome_if_confirmed, Outcome.WARNING if is_early.any() else Outcome.PASS)
     return replace(

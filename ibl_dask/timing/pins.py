@@ -61,8 +61,8 @@ one from the other."""
 _EDGE = 0.02
 """Periods that a change may lie beyond the period it should be in: sampling of the DAQ, jitter of the camera."""
 _STRAY = 0.05
-"""Share of the changes beyond that period, besides one, that are taken for chance: a pin that is read at once is likelier
-than one that is read just before the next exposure and agrees with hardly more of them."""
+"""Share of the changes beyond that period, besides one, that are taken for chance: a pin that is read at once is
+likelier than one that is read just before the next exposure and agrees with hardly more of them."""
 _TOGETHER, _LEAST_TOGETHER = 0.75, 6
 """Share of the changes near the best start that must lie within one period, where there are more than so many: else
 part of the recording wants the start before or after."""
@@ -278,7 +278,9 @@ def reading_delay(lags: FloatArray) -> Reading:
     whole = int(np.ceil(earliest))
     if whole <= latest:
         few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING
-        told = f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
+        told = (
+            f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
+        )
         return Reading(whole, 0.0, most, told if few else "")
     delay = (earliest + latest) / 2 - (whole - 1)
     told = f"the camera reads its pin {delay:.2f} periods after an exposure, or before the next one"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.errors import UnequalLengths
+from ibl_dask.errors import ClocksDisagree, UnequalLengths
 from ibl_dask.timing.pulses import typical_period_s
 
 if TYPE_CHECKING:
@@ -20,11 +20,22 @@ if TYPE_CHECKING:
 
 _SAME_PERIOD = 0.01
 """Camera clock and pulses must agree on the period to this share: quartzes do to 0.0002, cameras differ by a factor."""
+MOST_DRIFT = 0.002
+"""Share by which camera clock and pulses may differ: data sheets of cameras and DAQs promise 50 to 100 parts per million,
+a tenth of it for each. A sync that was scaled by 1 % is not of the same time."""
+_NOMINAL_OFF = 0.018
+"""Share by which cameras are off the rate that they were set to: those of real sessions of 60 Hz run at 59.77 to 60.13,
+and 59 has been seen."""
+_COMPUTER_OFF = 0.05
+"""Share by which a computer's clock may be off: it notes frames milliseconds late."""
+_TICK_S = 1.25e-4
 _MOST_LEAPS = 0.01
 """A camera clock that leaps at more than this share of the frames is no clock."""
 _LEAPS_TOGETHER = 3
 """Leaps within so many frames of each other are added up: a frame whose time is noted late or out of order leaps both
 ways."""
+_FEW = 30
+"""Of fewer pulses nobody can tell the rate to a percent."""
 _ORDINARY, _MOST_ODD = 3, 1000
 """Intervals of a camera's clock of more periods than the first are looked at, and no more of them than the second."""
 _DRIFT_UNKNOWN = 1e-5
@@ -73,10 +84,11 @@ def by_counter(n_frames: int, camera: CameraFiles | None, n_tolerated: int, wher
         values = np.concatenate([values, values[-1] + 1 + np.arange(short, dtype=np.int64)])
         note = f"the camera's files lack the last {short:,} frames of the video, taken to follow one by one"
         return Ruler(values, (note,), is_damaged=True)
-    if short < 0:
+    n_beyond = camera.n_beyond + max(-short, 0)
+    if n_beyond:
         note = (
-            f"the video has {-short:,} frames fewer than the camera's files describe, and nothing says which are missing; "
-            "the first were taken for its frames"
+            f"the video has {n_beyond:,} frames fewer than the camera's files describe, and nothing says which are "
+            "missing; the first records were taken for its frames"
         )
         return Ruler(values[:n_frames], (note,), is_damaged=True, assumed=note)
     return Ruler(values)
@@ -89,6 +101,51 @@ class NoClock:
     notes: tuple[str, ...] = ()
     period_s: float | None = None
     """The period it shows, s, where that is not the pulses'."""
+
+
+def insist_on_one_rate(pulses: Pulses, camera: CameraFiles | None, nominal_hz: float | None, where: str) -> None:
+    """Refuse pulses that come at another rate than the camera's own clock, or else its nominal rate, shows.
+
+    The camera's clock decides where there is one: a rig may be set to another rate than its description says.
+
+    Raises
+    ------
+    ClocksDisagree
+        With the rates by the camera's clock, as it was set, and by the pulses.
+    """
+    clock = _period_of(None if camera is None else camera.camera_time_s)
+    computer = _period_of(None if camera is None else camera.pc_time_s)
+    period = pulses.period_s
+    if clock is not None and camera is not None and camera.camera_time_s is not None:
+        few = 4 * _TICK_S / (min(camera.camera_time_s.size, len(pulses)) * clock)
+        is_one = abs(period / clock - 1) <= MOST_DRIFT + few
+    elif nominal_hz:
+        is_one = abs(period * nominal_hz - 1) <= _NOMINAL_OFF or len(pulses) < _FEW
+    else:
+        is_one = computer is None or abs(period / computer - 1) <= _COMPUTER_OFF
+    if is_one:
+        return
+    own = f"{1 / clock:.5g} Hz by the camera's own clock" if clock is not None else "no clock of the camera"
+    if clock is None and computer is not None:
+        own += f" ({1 / computer:.4g} Hz by its computer's)"
+    told = f"{own}, {'no nominal rate' if not nominal_hz else f'{nominal_hz:g} Hz as the rig was set'}"
+    raise ClocksDisagree(
+        "the camera and its pulses are not on clocks of one rate",
+        where=where,
+        expected=f"pulses at one rate with the camera, to {MOST_DRIFT:.1%}: {told}",
+        got=f"{1 / period:.5g} Hz by the pulses",
+        do="see whether the times of the sync are in seconds (not samples, ms or us) and by the rate in the recording's "
+        "own header, and whether the channel in wiring.json is this camera's; where the rate that the rig was set to is "
+        "wrong, correct `fps` in the experiment description",
+    )
+
+
+def _period_of(clock: NDArray[np.float64] | None) -> float | None:
+    """Return the usual time between frames by a clock, s; None where it is none."""
+    if clock is None or clock.size < 3:
+        return None
+    period = typical_period_s(clock)
+    return period if period > 0 else None
 
 
 def by_clock(counter: Ruler, camera: CameraFiles | None, pulses: Pulses, gaps: tuple[Gap, ...]) -> Ruler | NoClock:
@@ -155,7 +212,9 @@ def mended_cycles(camera: CameraFiles | None, pulses: Pulses, cycle_s: float) ->
         return camera
     at = np.flatnonzero(added)
     told = ", ".join(f"{added[frame]:+,.0f} s after frame {frame:,}" for frame in at[:3].tolist())
-    note = f"the pulses show how often the camera's clock went round in a pause, and the computer's clock did not: {told}"
+    note = (
+        f"the pulses show how often the camera's clock went round in a pause, and the computer's clock did not: {told}"
+    )
     mended = clock.copy()
     mended[1:] += np.cumsum(added)
     return replace(camera, camera_time_s=mended, notes=(*camera.notes, note))

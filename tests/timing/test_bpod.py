@@ -105,7 +105,8 @@ def test_with_pins_every_frame_that_the_bpod_saw_is_within_one_tick(
     found, truth = timed(tmp_path_factory.mktemp("bpod"), seed, duration_s, **faults)
     assert found.method == "pins", found.notes
     seen = truth.is_noted
-    np.testing.assert_array_equal(found.quality == Quality.MEASURED, seen)
+    np.testing.assert_array_equal(found.pulse_quality == Quality.MEASURED, seen)
+    assert not found.assumed or "so few" in found.assumed
     assert error_of(found, truth, Quality.MEASURED) <= TICK_S
     assert error_of(found, truth, Quality.INTERPOLATED) <= TICK_S + JITTER_S
     assert error_of(found, truth, Quality.EXTRAPOLATED) <= 2e-3
@@ -152,9 +153,9 @@ def test_fused_fronts_still_alternate_and_end_as_before(steps: list[float], firs
 def test_7_1_frames_after_the_last_trial_follow_at_the_camera_s_period(tmp_path) -> None:
     found, truth = timed(tmp_path, head_s=-1, tail_s=30, pins="stuck")
     assert found.n_missing_end == 900
-    assert (found.quality[-900:] == Quality.EXTRAPOLATED).all()
+    assert (found.pulse_quality[-900:] == Quality.EXTRAPOLATED).all()
     assert error_of(found, truth) < 1e-3
-    assert found.outcome_hint is Outcome.WARNING
+    assert found.outcome_hint is Outcome.FAIL
 
 
 def test_7_5_trials_without_sounds_add_no_fronts_and_do_not_cost_the_pins(tmp_path) -> None:
@@ -193,8 +194,9 @@ def test_7_8_gaps_and_tail_are_counted_in_periods_that_are_no_round_number(tmp_p
 def test_7_11_more_pulses_than_frames_still_gives_one_time_per_frame_and_says_which_were_left_out(tmp_path) -> None:
     found, truth = timed(tmp_path, head_s=-1, tail_s=-0.3, n_lost_start=25, pins="none")
     assert found.n_surplus_start == 25
-    assert error_of(found, truth, Quality.MEASURED) <= TICK_S
-    assert found.outcome_hint is Outcome.WARNING
+    assert error_of(found, truth) <= TICK_S
+    assert found.outcome_hint is Outcome.FAIL
+    assert (found.quality == Quality.ASSUMED).all()
     assert any("25 pulses in excess are assumed to come before the first frame" in note for note in found.notes)
 
 
@@ -241,10 +243,11 @@ def test_a_gap_that_is_no_whole_number_of_periods_does_not_bend_what_follows(tmp
     np.testing.assert_allclose(np.diff(found.times_s)[-1500:], period, atol=1e-7)
 
 
-def test_where_the_camera_ran_before_the_first_trial_the_assumption_is_a_warning(tmp_path) -> None:
+def test_where_the_camera_ran_before_the_first_trial_the_assumption_is_named_and_fails(tmp_path) -> None:
     found, truth = timed(tmp_path, head_s=1.0, pins="stuck")
     assert found.method == "counts"
-    assert found.outcome_hint is Outcome.WARNING
+    assert found.outcome_hint is Outcome.FAIL
+    assert (found.quality == Quality.ASSUMED).all()
     assert found.n_missing_start == 0
     assert any("the first is assumed to be that of frame 0" in note for note in found.notes)
     assert any("ran before the first trial" in note for note in found.notes)

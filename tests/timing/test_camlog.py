@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ibl_dask.errors import MissingFile, NoPulses, PulseCountMismatch, UnequalLengths, UnusableFile
+from ibl_dask.errors import ClocksDisagree, MissingFile, NoPulses, PulseCountMismatch, UnequalLengths, UnusableFile
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.clocks import DAQ_RATE_HZ, sample_on_daq
 from ibl_dask.synth.truth import CameraTruth
@@ -246,12 +246,13 @@ def test_a_pause_of_the_camera_stays_one_and_tells_which_pulse_is_the_first(befo
     assert any("pauses of the camera" in note for note in result.notes)
 
 
-def test_where_nothing_tells_the_first_pulse_is_that_of_the_first_frame_with_a_warning():
+def test_where_nothing_tells_the_first_pulse_is_assumed_to_be_that_of_the_first_frame():
     exposures, frames = camera(after=3, jitter_s=0)
     for log in (log_by(exposures, frames), None):
         result = times_of(frames.size, fronts_of(exposures), log)
         assert np.abs(result.times_s - exposures[frames]).max() <= SAMPLE_S
-        assert result.outcome_hint is Outcome.WARNING
+        assert result.outcome_hint is Outcome.FAIL
+        assert (result.quality == Quality.ASSUMED).all()
         assert any("3 pulses are in excess and nothing shows where" in note for note in result.notes)
 
 
@@ -314,12 +315,13 @@ def test_every_frame_gets_its_own_exposure(before, after, n_dropped, n_missed, f
 
 @pytest.mark.parametrize("n_frames", [1, 2, 3])
 @pytest.mark.parametrize("before", [0, 2])
-def test_short_videos_are_timed_with_a_warning_where_the_place_is_an_assumption(n_frames, before):
+def test_short_videos_are_timed_and_their_place_is_named_an_assumption(n_frames, before):
     exposures, frames = camera(n_frames, before=before, after=4)
     result = times_of(n_frames, fronts_of(exposures), log_by(exposures, frames))
     np.testing.assert_allclose(result.times_s, exposures[frames - before], atol=SAMPLE_S)
     assert (result.start, result.n_surplus_start, result.n_surplus_end) == (0, 0, before + 4)
-    assert result.outcome_hint is Outcome.WARNING
+    assert result.outcome_hint is Outcome.FAIL
+    assert (result.quality == Quality.ASSUMED).all()
 
 
 def test_a_clock_that_leaps_or_is_of_another_camera_never_passes_for_a_good_one():
@@ -330,7 +332,7 @@ def test_a_clock_that_leaps_or_is_of_another_camera_never_passes_for_a_good_one(
     for clock in (leaping, np.sort(rng.uniform(0, 10, frames.size)), log.timestamps_s * 0.4):
         try:
             result = times_of(frames.size, fronts_of(exposures), replace(log, timestamps_s=clock))
-        except PulseCountMismatch:
+        except (ClocksDisagree, PulseCountMismatch):
             continue
         off = np.abs(result.times_s - exposures[frames]).max()
-        assert off <= SAMPLE_S or result.outcome_hint is Outcome.WARNING
+        assert off <= SAMPLE_S or result.outcome_hint is not Outcome.PASS

@@ -63,7 +63,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
     frame_index = load_index(workspace.index_file(camera.label))
     timed = next(r for r in records.values() if r.key[0].startswith("wheel-"))
     try:
-        files = read_camera(workspace, camera)
+        files = read_camera(workspace, camera, len(frame_index))
     except InputError:
         files = None
     stored = next((r for r in records.values() if r.key[0].startswith("frames-")), None)
@@ -79,9 +79,11 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         times_s=load_times(workspace, camera.label) if timed.is_ok else None,
         no_times=timed.failure.message if timed.failure else "",
         n_not_measured=int(timed.value.get("n_not_measured", 0)),
+        n_assumed=int(timed.value.get("n_assumed", 0)),
         timing_outcome=Outcome[timed.value.get("hint", "NOT_SET")],
         timing_notes=tuple(timed.value.get("notes", ())),
-        n_camera_times=files.n_frames if files is not None and _has_clock(files) else None,
+        n_camera_times=files.n_frames + files.n_beyond if files is not None and _has_clock(files) else None,
+        n_records_beyond=0 if files is None else files.n_beyond,
         count=None if files is None else files.count,
         n_count_stuck=0 if files is None else files.n_count_stuck,
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],

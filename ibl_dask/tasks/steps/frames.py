@@ -313,5 +313,5 @@ def _add_times(
     columns["time_quality"] = Column(
         ("frame",),
         quality,
-        {"units": "1", "long_name": "how the time was obtained: 0 measured, 1 interpolated, 2 extrapolated"},
+        {"units": "1", "long_name": "how the time was obtained: 0 measured, 1 interpolated, 2 extrapolated, 3 assumed"},
     )

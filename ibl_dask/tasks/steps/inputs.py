@@ -116,8 +116,13 @@ def has_camlog_only(workspace: Workspace, camera: Camera) -> bool:
     return bool(found["camlog"]) and not found["frame_data"] and not found["timestamps"]
 
 
-def read_camera(workspace: Workspace, camera: Camera) -> CameraFiles | None:
+def read_camera(workspace: Workspace, camera: Camera, n_frames: int | None = None) -> CameraFiles | None:
     """Read whatever a camera noted about its frames; None where it left nothing.
+
+    Parameters
+    ----------
+    n_frames
+        Frames of the video: records beyond them are counted and not looked at. None for all records.
 
     Raises
     ------
@@ -128,7 +133,7 @@ def read_camera(workspace: Workspace, camera: Camera) -> CameraFiles | None:
     camlog = found.pop("camlog")
     if camlog is not None and found["frame_data"] is None and found["timestamps"] is None:
         return read_camlog(camlog).camera_files
-    return read_camera_files(**found) if any(found.values()) else None
+    return read_camera_files(**found, n_frames=n_frames) if any(found.values()) else None
 
 
 def sync_paths(workspace: Workspace, sync: SyncFiles) -> dict[str, list[Path]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import NoPulses
+from ibl_dask.errors import FormatTooNew, NoPulses
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
@@ -30,7 +30,9 @@ from ibl_dask.timing.camlog import camlog_times, read_camlog
 from ibl_dask.timing.nidq import Fronts, Sync
 from ibl_dask.timing.pulses import Pulses, camera_pulses
 
-TIMING_VERSION = 1
+TIMING_VERSION = 2
+"""2: times may be of quality 3, assumed. What version 1 says holds as it stands."""
+_OLDER_VERSION = 1
 PULSE_TIMES = "pulse-times"
 
 
@@ -45,8 +47,9 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
         _n_frames(records),
         pulses,
         ttl,
-        read_camera(workspace, camera),
+        read_camera(workspace, camera, _n_frames(records)),
         where=where,
+        nominal_hz=camera.fps,
         fronts_per_channel=fronts.counts(),
     )
     return _keep(workspace, camera, result, ttl, notes, camera_pulses(pulses, where=where))
@@ -60,7 +63,12 @@ def time_camera_by_camlog(*, records: Records, workspace: Workspace, camera: Cam
     path = alf.only_one(camera_file_paths(workspace, camera)["camlog"])
     log = None if path is None else read_camlog(path)
     result = camlog_times(
-        _n_frames(records), fronts.fronts(channel), log, where=where, fronts_per_channel=fronts.counts()
+        _n_frames(records),
+        fronts.fronts(channel),
+        log,
+        where=where,
+        nominal_hz=camera.fps,
+        fronts_per_channel=fronts.counts(),
     )
     notes = [] if log is not None else ["labcams left no log of this camera, so numbers alone decide"]
     pulses = camera_pulses(fronts.fronts(channel), where=where)
@@ -83,8 +91,8 @@ def time_camera_by_bpod(
     pulses = bpod_pulses(events, where=where)
     ttl = None if camera.sync_label is None else events.ttl
     route = replace(ROUTE, outside_s=longest_extrapolation_s)
-    files = read_camera(workspace, camera)
-    result = times_from_pulses(_n_frames(records), pulses, ttl, files, where=where, route=route)
+    files = read_camera(workspace, camera, _n_frames(records))
+    result = times_from_pulses(_n_frames(records), pulses, ttl, files, where=where, route=route, nominal_hz=camera.fps)
     return _keep(workspace, camera, result, ttl, notes, pulses)
 
 
@@ -125,8 +133,11 @@ def _keep(
         "n_not_measured": int((result.quality != 0).sum()),
         "period_s": result.period_s,
         "drift_ppm": result.drift_ppm,
+        "assumed": result.assumed,
+        "n_assumed": int((result.quality == Quality.ASSUMED).sum()),
         "notes": [*result.notes, *notes],
         "hint": result.outcome_hint.name,
+        "hint_if_confirmed": result.outcome_if_confirmed.name,
         "flagged": bool(result.flagged),
         "n_ttl_rises": None if ttl is None else len(ttl.rises_s),
     }
@@ -135,6 +146,7 @@ def _keep(
     content: dict[str, NDArray[Any]] = {
         "times_s": result.times_s,
         "quality": result.quality,
+        "pulse_quality": result.pulse_quality,
         "residual_frames": result.residual_frames,
         "residuals_s": result.residuals_s,
         "exposures_s": exposures.times_s,
@@ -150,8 +162,8 @@ def _exposures(result: CameraTimes, pulses: Pulses | None) -> tuple[Pulses, NDAr
 
     Frames that have none are numbered on beyond the ends.
     """
-    shown = result.quality != Quality.EXTRAPOLATED
-    times, measured = result.times_s[shown], result.quality[shown] == Quality.MEASURED
+    shown = result.pulse_quality != Quality.EXTRAPOLATED
+    times, measured = result.times_s[shown], result.pulse_quality[shown] == Quality.MEASURED
     if pulses is not None:
         near = np.searchsorted(times, pulses.times_s - result.period_s / 2)
         free = near == np.searchsorted(times, pulses.times_s + result.period_s / 2)
@@ -228,5 +240,8 @@ def load_pulse_times(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any
 
 
 def load_timing(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read how the times of a camera were obtained."""
-    return arrays.read_arrays(path, "camera-timing", TIMING_VERSION)
+    """Read how the times of a camera were obtained, by this version or the one before."""
+    try:
+        return arrays.read_arrays(path, "camera-timing", TIMING_VERSION)
+    except FormatTooNew:
+        return arrays.read_arrays(path, "camera-timing", _OLDER_VERSION)

@@ -246,7 +246,8 @@ class _Look:
                 f"video and wheel are apart {told}, as no loss of frames explains; nothing was moved", found
             )
         if not found.steps.any():
-            return self._noted("the wheel confirms that the pulses belong to these frames, to within a frame", found)
+            told = "the wheel confirms that the pulses belong to these frames, to within a frame"
+            return self._confirmed()._noted(told, found)
         exposures = self.exposures
         outside = int(np.count_nonzero((numbers < 0) | (numbers >= len(exposures))))
         allowed = max(round(_LEFT_OVER_S / period), int(_LEFT_OVER_SHARE * numbers.size), self._n_outside())
@@ -282,6 +283,19 @@ class _Look:
             "n_still": found.n_still,
             "n_unknown": found.n_unknown,
         }
+
+    def _confirmed(self) -> _Look:
+        """Return these times as what they are if frames are where they are taken to be."""
+        quality = self.content["pulse_quality"]
+        facts = {
+            **self.facts,
+            "assumed": "",
+            "n_assumed": 0,
+            "n_not_measured": int(np.count_nonzero(quality)),
+            "hint": self.facts["hint_if_confirmed"],
+            "flagged": bool(quality.any()),
+        }
+        return replace(self, content={**self.content, "quality": quality}, facts=facts)
 
     def _searched(self, most: int) -> tuple[int, int]:
         """Return by how many exposures frames may be late and early: where pulses are left over or missing.
@@ -323,8 +337,10 @@ class _Look:
             "n_missing_end": int(np.count_nonzero(numbers >= len(exposures))),
             "n_dropped": last - first + 1 - numbers.size,
             "n_not_measured": int(np.count_nonzero(quality)),
+            "assumed": "",
+            "n_assumed": 0,
             "notes": [*self.facts["notes"], note],
-            "hint": max(Outcome[self.facts["hint"]], Outcome.WARNING).name,
+            "hint": max(Outcome[self.facts["hint_if_confirmed"]], Outcome.WARNING).name,
             "flagged": bool(quality.any()),
         }
         return replace(

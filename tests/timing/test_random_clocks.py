@@ -1,0 +1,126 @@
+"""Random sessions of every kind of trouble: none comes out wrong without a word."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from clock_verdicts import (
+    NO_TRACE,
+    REFUSED,
+    RIGHT,
+    SILENT,
+    WRONG_FLAGGED,
+    Judged,
+    judge,
+    time_session,
+)
+from random_clocks import KINDS, random_session
+
+from ibl_dask.model.outcome import Outcome
+from ibl_dask.timing.align import Quality
+
+CLOCKS = 2000
+LONGEST_S = 22.0
+CALM = (
+    "nothing wrong",
+    "extra pulses at the ends",
+    "frames dropped",
+    "pulses made up",
+    "pauses",
+    "pins read late",
+    "quick exposures at an end",
+)
+"""Kinds that leave nothing to flag, and pins enough to tell."""
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Judged]]:
+    folder, kinds = tmp_path_factory.mktemp("clocks"), list(KINDS)
+    found: dict[str, list[Judged]] = {kind: [] for kind in kinds}
+    for number in range(CLOCKS):
+        kind, seed = kinds[number % len(kinds)], number // len(kinds)
+        found[kind].append(judge(random_session(kind, seed, LONGEST_S), folder))
+    return found
+
+
+def test_no_clock_of_2000_is_silently_wrong(judged: dict[str, list[Judged]]) -> None:
+    counts = {kind: Counter(one.verdict for one in every) for kind, every in judged.items()}
+    assert sum(map(len, judged.values())) == CLOCKS
+    assert {kind: n[SILENT] for kind, n in counts.items() if n[SILENT]} == {}
+    # Both are rare: a loss that leaves no trace, and a frame that is wrong and called interpolated.
+    assert sum(n[NO_TRACE] for n in counts.values()) <= 2
+    assert sum(n[WRONG_FLAGGED] for n in counts.values()) <= 4
+
+
+@pytest.mark.parametrize("kind", CALM)
+def test_nearly_all_clocks_with_nothing_to_flag_are_right_and_pass(judged: dict[str, list[Judged]], kind: str) -> None:
+    verdicts = Counter(one.verdict for one in judged[kind])
+    assert verdicts[RIGHT] >= 0.9 * verdicts.total(), verdicts
+
+
+def test_hardly_any_clock_is_refused(judged: dict[str, list[Judged]]) -> None:
+    refused = [one.error for every in judged.values() for one in every if one.verdict == REFUSED]
+    assert len(refused) < 0.01 * CLOCKS, refused
+
+
+def test_times_that_are_assumed_fail_and_say_why(judged: dict[str, list[Judged]]) -> None:
+    for one in (one for every in judged.values() for one in every if one.times is not None):
+        times = one.times
+        assert times is not None
+        is_assumed = (times.quality == Quality.ASSUMED).any()
+        assert is_assumed == (times.outcome_hint is Outcome.FAIL) == bool(times.assumed)
+        assert (np.diff(times.times_s) > 0).all()
+
+
+# -- kinds that were silently wrong ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["samples lost at an end", "samples lost within"])
+@pytest.mark.parametrize("first", [1000, 1040])
+def test_samples_that_a_daq_lost_are_noticed_wherever_they_were(kind: str, first: int, tmp_path: Path) -> None:
+    for seed in range(first, first + 40):
+        found = judge(random_session(kind, seed), tmp_path)
+        assert found.verdict != SILENT, seed
+
+
+def test_samples_lost_between_sounds_cost_no_frame_its_time(tmp_path: Path) -> None:
+    n_right = 0
+    for seed in range(40):
+        session = random_session("samples lost within", seed)
+        found = judge(session, tmp_path)
+        if found.times is None:
+            continue
+        off = np.abs(found.times.times_s - session.truth_s) / session.period_s
+        n_right += np.mean(np.nan_to_num(off) < 0.5) > 0.99
+    assert n_right >= 16
+
+
+@pytest.mark.parametrize("at_end", [True, False])
+@pytest.mark.parametrize("periods", [0.3, 0.4, 0.55])
+def test_exposures_that_come_too_soon_keep_their_pulses(at_end: bool, periods: float, tmp_path: Path) -> None:
+    for quick in range(1, 6):
+        settings = {"quick": quick, "quick_at_end": at_end, "quick_periods": periods}
+        session = random_session("quick exposures at an end", 500 + quick, **settings)
+        found = time_session(session, tmp_path)
+        assert np.abs(found.times_s - session.truth_s).max() < session.period_s / 4, settings
+        assert found.outcome_hint is Outcome.PASS
+        assert not found.flagged
+
+
+@pytest.mark.parametrize("seed", range(2000, 2030))
+def test_pins_that_are_read_late_move_no_frame(seed: int, tmp_path: Path) -> None:
+    session = random_session("pins read late", seed)
+    found = time_session(session, tmp_path)
+    assert np.abs(found.times_s - session.truth_s).max() < session.period_s / 4
+    if session.plan.pin_delay > 0.2:
+        assert any("reads its pin" in note for note in found.notes)
+
+
+def test_the_generator_makes_the_same_session_again() -> None:
+    for kind in KINDS:
+        one, two = random_session(kind, 7, 22.0), random_session(kind, 7, 22.0)
+        np.testing.assert_array_equal(one.truth_s, two.truth_s)
+        assert (one.frame_data, one.trials, one.camlog) == (two.frame_data, two.trials, two.camlog)
