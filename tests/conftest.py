@@ -15,9 +15,15 @@ settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what it needs, and skip it where that is missing."""
+    """Mark each test by what it needs, and skip it where that is missing.
+
+    Tests of a file run in one process, one after another, since they share what their fixtures make; so do all tests on
+    a Slurm, since there is one at a time.
+    """
     missing = {need: need.missing() for need in NEEDS}
     for item in items:
+        group = "slurm" if item.path.parent.name == "slurm" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
         needed = [need for need in NEEDS if need.is_needed_by(item)]
         for need in needed:
             item.add_marker(need.mark)
