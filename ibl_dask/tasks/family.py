@@ -8,6 +8,7 @@ from typing import Any
 
 from ibl_dask.errors import DescriptionError, MissingFile, UsageError
 from ibl_dask.model.session import Session
+from ibl_dask.store.atomic import is_one_file, move
 from ibl_dask.store.expected import find_files
 from ibl_dask.tasks.task import DynamicTask
 
@@ -119,13 +120,14 @@ class RegisterRawDataTask(DynamicTask):
                 self._rename(path, self.session.outputs / pattern, symlink_old)
 
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
-        if target.exists():
-            if path.samefile(target):  # a link that an earlier run left under the old name, say
-                return
-            self._refuse(f"{path} and {target}, which is there already")
+        if target.exists() and path.samefile(target) and not is_one_file(path, target):
+            return  # a link that an earlier run left under the old name, say
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
-        path.replace(target)
+        try:
+            move(path, target)
+        except FileExistsError:
+            self._refuse(f"{path} and {target}, which is there already")
         if symlink_old:
             path.symlink_to(target)
 
