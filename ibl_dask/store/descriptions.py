@@ -50,7 +50,8 @@ def add_device(device: Path, session: Path, *, remove: bool = False, patience_s:
     session : Path
         Session folder, or the session's own description file.
     remove : bool
-        Remove the computer's file afterwards, and the folder it is in once that is empty.
+        Remove the computer's file once the description was read back with all that it holds, and the folder it is in
+        once that is empty.
     patience_s : float
         How long to wait for the others, s.
 
@@ -72,11 +73,17 @@ def add_device(device: Path, session: Path, *, remove: bool = False, patience_s:
         whole = merge_descriptions(read_content(target) if target.exists() else {}, added)
         if added:
             write_description(target, whole)
-    if remove and added:
+    if remove and added and _holds(target, added):
         device.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # others are left in it
             device.parent.rmdir()
     return whole
+
+
+def _holds(target: Path, added: dict[str, Any]) -> bool:
+    """Return whether a description, as it is on the disk, gains nothing by what was added to it."""
+    now = read_content(target)
+    return merge_descriptions(now, added) == now
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WHOLE_BYTES = 1 << 20
 """Files up to this size are hashed whole."""
 _PLACES = 5
-_PLACE_BYTES = 1 << 16
+_PLACE_BYTES = 1 << 14
 _SETTLED_NS = 2_000_000_000
 """A file that changed less than this ago may change once more within one tick of the clock of its disk."""
 

@@ -10,6 +10,7 @@ from typing import Any
 from ibl_dask.errors import MissingDatabase, MissingFile, UsageError
 from ibl_dask.model.places import below, insist
 from ibl_dask.model.session import Session
+from ibl_dask.store.atomic import is_one_file, move
 from ibl_dask.store.expected import find_files
 from ibl_dask.tasks.task import DynamicTask
 
@@ -306,14 +307,15 @@ class RegisterRawDataTask(DynamicTask):
         )
 
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
-        if target.exists():
-            if path.samefile(target):  # a link that an earlier run left under the old name, say
-                return
-            self._refuse(f"{path} and {target}, which is there already")
+        if target.exists() and path.samefile(target) and not is_one_file(path, target):
+            return  # a link that an earlier run left under the old name, say
         self.workspace.insist_on_own(target.parent)
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
-        path.replace(target)
+        try:
+            move(path, target)
+        except FileExistsError:
+            self._refuse(f"{path} and {target}, which is there already")
         if symlink_old:
             path.symlink_to(target)
 
