@@ -126,7 +126,8 @@ class RegisterRawDataTask(DynamicTask):
             if path.samefile(target):  # a link that an earlier run left under the old name, say
                 return
             self._refuse(f"{path} and {target}, which is there already")
-        self.workspace.insist_on_own(target.parent)
+        for folder in (path.parent, target.parent):
+            self.workspace.insist_on_own(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
         path.replace(target)
