@@ -191,8 +191,17 @@ class Workspace:
         ------
         NotWritable
             If it is a link, or behind one: what it leads to may be a data store, or another session, which is not ours.
+            Or if it is not below where results go.
         """
         outputs = self.session.outputs
+        if not folder.is_relative_to(outputs):
+            raise NotWritable(
+                "this folder is not where the session's results go",
+                where=str(folder),
+                expected=f"a folder below {outputs}",
+                got="another place",
+                do="run without --output-root, on a copy of the session where that must not be written to",
+            )
         above = [outputs / part for part in (folder.relative_to(outputs), *folder.relative_to(outputs).parents)]
         link = next((place for place in reversed(above) if place.is_symlink()), None)
         if link is not None:

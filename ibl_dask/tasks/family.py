@@ -309,7 +309,8 @@ class RegisterRawDataTask(DynamicTask):
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
         if target.exists() and path.samefile(target) and not is_one_file(path, target):
             return  # a link that an earlier run left under the old name, say
-        self.workspace.insist_on_own(target.parent)
+        for folder in (path.parent, target.parent):
+            self.workspace.insist_on_own(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
         try:

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import NotASession, UsageError
@@ -32,6 +34,19 @@ def listed(subjects, content, name="sessions.txt"):
 def test_a_hash_within_a_path_does_not_cut_it_to_a_folder_of_all_sessions(subjects, place):
     (subjects / place).mkdir(parents=True)
     assert find_sessions([listed(subjects, f"{subjects / place}\n")]) == [subjects / place]
+
+
+@settings(max_examples=50)
+@given(subject=st.text(st.sampled_from("a# .\té"), min_size=1, max_size=6).filter(lambda name: name not in (".", "..")))
+def test_whatever_a_subject_is_called_its_path_in_a_list_means_its_session_alone(tmp_path_factory, subject):
+    root = tmp_path_factory.mktemp("subjects")
+    for name in (subject, "other"):
+        (root / name / "2023-05-01" / "001").mkdir(parents=True)
+    (root / "list").write_text(f"{root / subject}/2023-05-01/001  # {root}\n", encoding="utf-8")
+    (root / "bare").write_text(f"{root / subject}/2023-05-01/001\n", encoding="utf-8")
+    assert find_sessions([str(root / "bare")]) == [root / subject / "2023-05-01" / "001"]
+    if not any(mark in subject for mark in (" #", "\t#")):
+        assert find_sessions([str(root / "list")]) == [root / subject / "2023-05-01" / "001"]
 
 
 def test_a_comment_begins_at_the_start_of_a_line_or_after_white_space(subjects):

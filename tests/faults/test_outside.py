@@ -229,6 +229,17 @@ def test_a_signature_of_a_lab_renames_nothing_out_of_the_session(session, tmp_pa
     assert (session / "raw" / "a.txt").read_text() == "a"
 
 
+def test_a_file_behind_a_link_is_not_renamed_away_from_where_it_lies(session, tmp_path):
+    store = tmp_path / "store"
+    store.mkdir()
+    (store / "a.txt").write_text("a")
+    (session / "raw").symlink_to(store)
+    task = Renames(session, place="alf")
+    assert task.run() == -1
+    assert "through a link" in task.failures[0].message
+    assert (store / "a.txt").read_text() == "a"
+
+
 # -- hidden files ------------------------------------------------------------------------------------------
 
 

@@ -85,3 +85,18 @@ def test_with_neither_fronts_nor_recording_the_fronts_are_named(session_folder):
     assert task.extract_camera() == ([], [])
     assert "_spikeglx_sync.times.npy" in task.failures[0].message
     assert "SyncPulses" in task.failures[0].message
+
+
+def test_of_several_recordings_none_is_guessed_and_the_one_that_is_named_times_all_cameras(recorded, data_folder):
+    pytest.importorskip("spikeglx", reason="needs the field's library: pip install 'ibl_dask[spikeglx]'")
+    sync = recorded / "raw_ephys_data"
+    header = data_folder / "nidq" / "sample3B_g0_t0.nidq.meta"
+    write_recording(sync, [0.5, 0.6], [0, 0], [1, -1], header, name="_spikeglx_ephysData_g1_t0")
+    task = ibd.VideoSyncQcNidq(recorded)
+    assert task.extract_camera() == ([], [])
+    told = {record.failure.message for record in task.records.values() if record.failure is not None}
+    assert len(told) == 1
+    assert "_spikeglx_ephysData_g0_t0, _spikeglx_ephysData_g1_t0" in told.pop()
+    found, _ = ibd.VideoSyncQcNidq(recorded, recording="_spikeglx_ephysData_g0_t0").extract_camera()
+    for times, camera in zip(found, (Truth.read(recorded).cameras[c] for c in ("body", "left", "right")), strict=True):
+        assert np.abs(times - camera.frame_times_s).max() <= SAMPLE_S
