@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 
+import av
 import numpy as np
 import pytest
 from program import WITHOUT_POWERS, call, on_disk, says
@@ -14,6 +15,7 @@ from ibl_dask.model.events import SessionPlanned
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.truth import Truth
+from ibl_dask.tasks.steps.times import load_timing
 from ibl_dask.video.index import index_video
 from ibl_dask.video.reader import FrameReader
 
@@ -263,6 +265,43 @@ def test_a_few_records_more_than_frames_are_noted_and_keep_the_raw_video(one_cam
     assert "is kept, though it should go" in result.sessions[0].failures[0].message
     assert mp4(one_camera).exists()
     assert avi(one_camera).exists()
+
+
+def leave_out(path, start, stop):
+    """Write an AVI again as a recorder that had no picture for some frames; FFmpeg leaves their places empty."""
+    other = path.with_name("again.avi")
+    with av.open(str(path)) as container, av.open(str(other), "w") as result:
+        stream = container.streams.video[0]
+        copy = result.add_stream_from_template(stream, opaque=True)
+        for packet in container.demux(stream):
+            if packet.size and not start <= packet.dts < stop:
+                packet.stream = copy
+                result.mux(packet)
+    other.replace(path)
+
+
+def test_empty_places_of_a_raw_video_move_no_frame_after_them(one_camera):
+    """It is timed as it is, and not compressed: 12 frames are missing, which an MP4 cannot say."""
+    path, truth = avi(one_camera), Truth.read(one_camera).cameras["left"]
+    leave_out(path, 120, 132)
+    before = digest(path)
+    result = run([one_camera], **OPTIONS)
+    assert result.exit_code == 1
+    assert any("frames 120 to 131 do not decode" in failure.message for failure in result.sessions[0].failures)
+    assert digest(path) == before
+    assert not mp4(one_camera).exists()
+    times = np.load(one_camera / "alf" / "_ibl_leftCamera.times.npy")
+    np.testing.assert_allclose(times, truth.frame_times_s, atol=1 / 30_000)
+    notes = load_timing(one_camera / "ibl_dask" / "leftCamera.timing.npz")[1]["notes"]
+    assert any("12 places of the video are empty" in note for note in notes)
+
+
+def test_places_that_the_camera_noted_no_frame_for_are_not_guessed_at(one_camera):
+    leave_out(avi(one_camera), 120, 132)
+    rewrite_rows(one_camera, lambda table: np.delete(table, range(120, 132), axis=0))
+    result = run([one_camera], **OPTIONS)
+    assert any("not as it has places" in failure.message for failure in result.sessions[0].failures)
+    assert not (one_camera / "alf" / "_ibl_leftCamera.times.npy").exists()
 
 
 def test_a_corrupt_packet_leaves_the_raw_video_and_times_all_the_same(one_camera):

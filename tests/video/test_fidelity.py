@@ -68,7 +68,7 @@ def write(path, frames, pix_fmt="yuv420p"):
 @pytest.mark.parametrize("profile", ["ibl", "ibl_bpod"])
 @pytest.mark.parametrize("name", STRETCHES)
 def test_an_easy_stretch_makes_no_other_frame_look_bad(tmp_path, name, profile):
-    path, quick = write(tmp_path / "raw.avi", STRETCHES[name]), dataclasses.replace(PROFILES[profile], preset="fast")
+    path, quick = write(tmp_path / "raw.avi", STRETCHES[name]), dataclasses.replace(PROFILES[profile], preset="veryfast")
     encoded = encode_chunk(path, index_video(path), WHOLE, quick)
     assert encoded.fidelity.complaint(0, quick.psnr_floor_db) == ""
 
@@ -103,11 +103,12 @@ def compress_with(raw, monkeypatch, change):
 
 
 def complaint_of(raw, monkeypatch, change):
-    """Return what is found to be wrong with a chunk whose packets are changed; empty where nothing is."""
+    """Return what is found to be wrong with a chunk whose packets are changed, and how its frames compare if at all."""
     try:
-        return compress_with(raw, monkeypatch, change).fidelity.complaint(0, PROFILES["ibl"].psnr_floor_db)
+        fidelity = compress_with(raw, monkeypatch, change).fidelity
     except RunError as error:
-        return error.what
+        return error.what, None
+    return fidelity.complaint(0, PROFILES["ibl"].psnr_floor_db), fidelity.psnr_db
 
 
 @pytest.mark.parametrize("frame", [0, 7, 12, 19])
@@ -120,7 +121,8 @@ def test_a_frame_damaged_on_its_way_is_found(raw, monkeypatch, frame):
         middle = len(content) * 2 // 3
         return content[:middle] + bytes(255 - byte for byte in content[middle : middle + 3]) + content[middle + 3 :]
 
-    assert complaint_of(raw, monkeypatch, change)
+    complaint, _ = complaint_of(raw, monkeypatch, change)
+    assert complaint
 
 
 def test_bits_that_flip_in_packets_are_found_or_change_next_to_nothing(raw, monkeypatch):
@@ -128,7 +130,7 @@ def test_bits_that_flip_in_packets_are_found_or_change_next_to_nothing(raw, monk
     rng = np.random.default_rng(5)
     honest = encode_chunk(*raw, WHOLE, PROFILES["ibl"]).fidelity.psnr_db
     n_found = 0
-    for frame in rng.integers(0, 20, 12).tolist():
+    for frame in rng.integers(0, 20, 8).tolist():
         place = rng.random()
 
         def change(number, content, frame=frame, place=place):
@@ -136,11 +138,12 @@ def test_bits_that_flip_in_packets_are_found_or_change_next_to_nothing(raw, monk
             return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] if number == frame else None
 
         with monkeypatch.context() as patch:
-            if complaint_of(raw, patch, change):
-                n_found += 1
-            else:
-                assert np.abs(compress_with(raw, patch, change).fidelity.psnr_db - honest).max() < 1.5
-    assert n_found >= 6
+            complaint, psnr_db = complaint_of(raw, patch, change)
+        if complaint:
+            n_found += 1
+        else:
+            assert np.abs(psnr_db - honest).max() < 1.5
+    assert n_found >= 4
 
 
 @pytest.mark.parametrize("is_b", [False, True])

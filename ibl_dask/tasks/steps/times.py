@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import FormatTooNew, NoPulses
+from ibl_dask.errors import FormatTooNew, NoPulses, UnequalLengths
 from ibl_dask.model.description import Camera
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.workspace import Workspace
@@ -29,6 +29,7 @@ from ibl_dask.timing.bpod import ROUTE, bpod_pulses, read_bpod
 from ibl_dask.timing.camlog import camlog_times, read_camlog
 from ibl_dask.timing.nidq import Fronts, Sync
 from ibl_dask.timing.pulses import Pulses, camera_pulses
+from ibl_dask.video.index import EMPTY_PLACES
 
 TIMING_VERSION = 2
 """2: times may be of quality 3, assumed. What version 1 says holds as it stands."""
@@ -43,15 +44,18 @@ def time_camera(*, records: Records, workspace: Workspace, camera: Camera, sync:
     channels = read_channels(workspace, sync, fronts)
     pulses = fronts.fronts(_camera_channel(channels, camera, where))
     ttl, notes = _sync_line(fronts, channels, camera)
+    files = read_camera(workspace, camera, _n_frames(records))
+    _insist_on_places(records, None if files is None else files.n_frames, where)
     result = frame_times(
         _n_frames(records),
         pulses,
         ttl,
-        read_camera(workspace, camera, _n_frames(records)),
+        files,
         where=where,
         nominal_hz=camera.fps,
         fronts_per_channel=fronts.counts(),
     )
+    notes = [*notes, *_video_notes(records)]
     return _keep(workspace, camera, result, ttl, notes, camera_pulses(pulses, where=where))
 
 
@@ -62,6 +66,7 @@ def time_camera_by_camlog(*, records: Records, workspace: Workspace, camera: Cam
     channel = _camera_channel(read_channels(workspace, sync, fronts), camera, where)
     path = alf.only_one(camera_file_paths(workspace, camera)["camlog"])
     log = None if path is None else read_camlog(path)
+    _insist_on_places(records, None if log is None else log.n_frames, where)
     result = camlog_times(
         _n_frames(records),
         fronts.fronts(channel),
@@ -72,7 +77,7 @@ def time_camera_by_camlog(*, records: Records, workspace: Workspace, camera: Cam
     )
     notes = [] if log is not None else ["labcams left no log of this camera, so numbers alone decide"]
     pulses = camera_pulses(fronts.fronts(channel), where=where)
-    return _keep(workspace, camera, result, None, notes, pulses)
+    return _keep(workspace, camera, result, None, [*notes, *_video_notes(records)], pulses)
 
 
 def time_camera_by_bpod(
@@ -92,16 +97,40 @@ def time_camera_by_bpod(
     ttl = None if camera.sync_label is None else events.ttl
     route = replace(ROUTE, outside_s=longest_extrapolation_s)
     files = read_camera(workspace, camera, _n_frames(records))
+    _insist_on_places(records, None if files is None else files.n_frames, where)
     result = times_from_pulses(_n_frames(records), pulses, ttl, files, where=where, route=route, nominal_hz=camera.fps)
-    return _keep(workspace, camera, result, ttl, notes, pulses)
+    return _keep(workspace, camera, result, ttl, [*notes, *_video_notes(records)], pulses)
 
 
 def _where(workspace: Workspace, camera: Camera) -> str:
     return f"{camera.label} camera of {workspace.session.reference}"
 
 
+def _video(records: Records) -> Mapping[str, Any]:
+    """Return what the step found that indexed the video."""
+    return next(r.value for r in records.values() if "frames" in r.value)
+
+
 def _n_frames(records: Records) -> int:
-    return next(int(r.value["frames"]) for r in records.values() if "frames" in r.value)
+    return int(_video(records)["frames"])
+
+
+def _video_notes(records: Records) -> list[str]:
+    return list(_video(records).get("notes", ()))
+
+
+def _insist_on_places(records: Records, n_noted: int | None, where: str) -> None:
+    """Refuse a video whose empty places the camera noted no frames for: then those after them have other numbers."""
+    video = _video(records)
+    n_empty = int(video.get("empty", 0))
+    if n_empty and n_noted == int(video["frames"]) - n_empty:
+        raise UnequalLengths(
+            "the camera noted as many frames as the video has pictures, not as it has places, of which some are empty",
+            where=f"{where}: {video['video']}",
+            expected=f"{int(video['frames']):,} frames, as many as there are places",
+            got=f"{n_noted:,} frames, and {n_empty:,} empty places",
+            do=EMPTY_PLACES,
+        )
 
 
 def _keep(
