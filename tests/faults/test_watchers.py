@@ -157,7 +157,7 @@ def test_a_reader_that_stops_reading_does_not_stop_the_run(session):
 
 @pytest.fixture(scope="module")
 def named_oddly(small, tmp_path_factory):
-    """Return a session of a subject whose name no terminal of the sixties could print, run once."""
+    """Return a session, run once, of a subject whose name ASCII does not hold."""
     folder = tmp_path_factory.mktemp("odd") / "lab" / "Subjects" / "größe_ü" / "2023-05-01" / "001"
     shutil.copytree(small, folder)
     assert run([folder]).exit_code == 0
@@ -171,7 +171,7 @@ def named_oddly(small, tmp_path_factory):
         ("plan",),
         ("plan", "--json"),
         ("qc",),
-        ("report",),
+        ("status",),
         ("run", "--tasks", "Größe", "--workers", "0"),
     ],
     ids=" ".join,
