@@ -30,6 +30,7 @@ from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.disk import passes_by_itself, patiently
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
+from ibl_dask.store.processes import this_process
 from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
 from ibl_dask.tasks.walk import describe
 
@@ -520,7 +521,7 @@ def run(
         driver = Driver(executor, journal, result, listeners)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
-        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time()))
+        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time(), this_process().mark))
         try:
             driver.drive(plan)
         except KeyboardInterrupt:
