@@ -235,11 +235,13 @@ class Driver:
                 candidate.attempt = Attempt(session.own / LOCK_NAME, ask_job)
                 driven.held = candidate.attempt.take()
             _sweep(driven.pipeline.workspace)
-        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+        except BaseException as error:
             if driven is not None:
                 self._release(driven)
             elif held is not None:
                 held.close()
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
             return self._put_off(candidate, error) or self._give_up(outcome, describe(error))
         self._active[session.reference] = driven
         try:

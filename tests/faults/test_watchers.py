@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import logging
 import os
 import pty
 import shutil
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from program import PROGRAM, call, environment
 
+import ibl_dask as ibd
 from ibl_dask.model.events import RunFinished
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
@@ -191,3 +193,20 @@ def test_what_a_program_reads_is_printed_whole_or_not_at_all(empty, output, code
         done = subprocess.run(command, stdout=file, stderr=subprocess.PIPE, check=False, timeout=120, env=environment())
     assert done.returncode in codes, done.stderr
     assert (b"disk is full" in done.stderr) == (output == "/dev/full")
+
+
+class Talking(ibd.Task):
+    """Logs, and leaves a file."""
+
+    def _run(self, **kwargs):
+        logging.getLogger(__name__).info("a line")
+        (self.session.path / "made").touch()
+        return self.session.path / "made"
+
+
+def test_a_log_that_cannot_be_written_costs_no_result(empty):
+    (empty / "ibl_dask").mkdir()
+    (empty / "ibl_dask" / "logs").write_text("a file in the place of a folder")
+    task = Talking(empty)
+    assert task.run() == 0, task.failures
+    assert task.outputs == [empty / "made"]

@@ -452,3 +452,16 @@ def test_status_says_whether_a_run_that_has_not_ended_was_killed(tmp_path, end):
     told = to_json(RunStarted("r", ("/a/b/c",), "h", 1, 0, "1", 0.0, mark))
     assert summarise([told])[1]["text"] == end
     assert summarise([{**told, "process": ""}])[1]["text"] == "under way, or killed"
+
+
+def test_ctrl_c_while_a_session_is_begun_leaves_no_lock(sessions, monkeypatch):
+    """In a notebook the process goes on: its lock would hold the session for as long."""
+    monkeypatch.setattr("ibl_dask.pipeline.run.sweep_temporaries", interrupt)
+    assert run(sessions, specs=SPECS).exit_code == 130
+    assert not lock_of(sessions[0]).exists()
+    monkeypatch.undo()
+    assert states(run(sessions, specs=SPECS)) == ["done"] * 3
+
+
+def interrupt(folder):
+    raise KeyboardInterrupt
