@@ -28,8 +28,10 @@ class _Output:
 
     @property
     def _stream(self) -> TextIO | None:  # None where it was closed before the program began
-        found: TextIO | None = getattr(sys, self._name)
-        return found
+        found = getattr(sys, self._name)
+        # While bars are shown, rich sends what others print through itself.
+        stream: TextIO | None = getattr(found, "rich_proxied_file", found)
+        return stream
 
     @property
     def encoding(self) -> str:

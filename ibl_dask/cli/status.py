@@ -12,6 +12,7 @@ from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.errors import MissingFile
 from ibl_dask.report.terminal import status_table
 from ibl_dask.store.journal import find_journals, read_journal
+from ibl_dask.store.processes import Process, state_of
 from ibl_dask.store.workspace import SCRATCH_VARIABLE, WORK_FOLDER
 
 
@@ -47,6 +48,10 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
     return 0 if good else 1
 
 
+_UNDER_WAY = {"alive": "under way", "gone": "killed", "unknown": "under way, or killed"}
+"""Whether its process is there -> what is said of a run that has not ended."""
+
+
 def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a row per session, and what is known of the run as a whole."""
     header: dict[str, Any] = {
@@ -54,7 +59,7 @@ def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]
         "host": "?",
         "pid": "?",
         "ended": False,
-        "text": "under way, or killed",
+        "text": _UNDER_WAY["unknown"],
         "events": 0,
     }
     rows: dict[str, dict[str, Any]] = {}
@@ -69,6 +74,8 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
     name = event["event"]
     if name == "RunStarted":
         header |= {key: event[key] for key in ("run", "host", "pid")}
+        process = Process.from_mark(event.get("process", ""))
+        header["text"] = _UNDER_WAY["unknown" if process is None else state_of(process)]
         rows.update({path: _row(path) for path in event["sessions"]})
     elif name == "RunFinished":
         stopped = "interrupted" if event["interrupted"] else "ended"

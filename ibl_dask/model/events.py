@@ -27,6 +27,8 @@ class RunStarted:
     """Version of ibl_dask."""
     time_s: float
     """Unix time."""
+    process: str = ""
+    """Identity of that process, as `ibl_dask.store.processes.Process.mark`; empty where an older version wrote this."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import passes_by_itself, patiently
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
+from ibl_dask.store.processes import this_process
 from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
 from ibl_dask.tasks.walk import describe
 
@@ -249,11 +250,13 @@ class Driver:
             if driven.pipeline.workspace.overwrite:
                 for task in driven.pipeline.tasks.values():
                     task.forget()
-        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+        except BaseException as error:
             if driven is not None:
                 self._release(driven)
             elif held is not None:
                 held.close()
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
             return self._put_off(candidate, error) or self._give_up(outcome, describe(error))
         self._active[session.reference] = driven
         outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
@@ -544,7 +547,7 @@ def run(
         driver = Driver(executor, journal, result, listeners)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
-        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time()))
+        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time(), this_process().mark))
         try:
             driver.drive(plan)
         except KeyboardInterrupt:

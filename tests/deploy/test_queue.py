@@ -2,7 +2,14 @@
 
 import pytest
 
-from ibl_dask.deploy.queue import Queued, log_tail, parse_qstat, parse_squeue, what_it_said
+from ibl_dask.deploy.queue import (
+    Queued,
+    ask_job,
+    log_tail,
+    parse_qstat,
+    parse_squeue,
+    what_it_said,
+)
 
 # As printed by each system; host and user names are made up.
 PBS_PRO = """
@@ -57,3 +64,59 @@ def test_of_a_refusal_only_what_the_batch_system_said_is_kept():
     assert what_it_said(error) == "qsub: unknown queue x"
     assert what_it_said(OSError("no such program: sbatch")) == "no such program: sbatch"
     assert what_it_said(RuntimeError()) == "RuntimeError"
+
+
+def command(folder, name, text):
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        ("echo RUNNING", "running"),
+        ("echo COMPLETING", "running"),
+        ("echo SUSPENDED", "suspended"),
+        ("echo COMPLETED", "ended"),
+        ("echo PENDING", "ended"),  # it was taken back into the queue
+        ("echo NODE_FAIL", "ended"),
+        ("", "ended"),
+        ("echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1", "ended"),
+        ("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", "unknown"),
+        ("echo SOMETHING_NEW", "unknown"),
+        ("sleep 30", "unknown"),
+    ],
+)
+def test_a_slurm_is_asked_of_one_job_of_whomever(tmp_path, monkeypatch, said, state):
+    monkeypatch.setattr("ibl_dask.deploy.queue.ASK_S", 0.5)
+    command(
+        tmp_path,
+        "squeue",
+        f'case "$*" in *--jobs=4711*) ;; *) exit 3 ;; esac\n{said.replace("sleep", "exec /bin/sleep")}',
+    )
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ask_job("4711") == state
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (f"cat <<'X'\n{PBS_PRO}\nX", "running"),
+        (f"cat <<'X'\n{PBS_PRO.replace(' R 00:10', ' S 00:10')}\nX", "suspended"),
+        (f"cat <<'X'\n{PBS_PRO.replace(' R 00:10', ' Q 00:10')}\nX", "ended"),
+        ("echo 'qstat: Unknown Job Id 1234.head' >&2; exit 153", "ended"),
+        ("echo 'qstat: 1234.head Job has finished, use -x or -H' >&2; exit 35", "ended"),
+        ("echo 'cannot connect to server head' >&2; exit 111", "unknown"),
+    ],
+)
+def test_a_pbs_is_asked_of_one_job_of_whomever(tmp_path, monkeypatch, said, state):
+    command(tmp_path, "qstat", said.replace("cat <<", "/bin/cat <<"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ask_job("1234.head") == state
+
+
+@pytest.mark.parametrize("number", ["", "interactive", "4711"])
+def test_where_there_is_no_batch_system_nothing_is_known_of_a_job(tmp_path, monkeypatch, number):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ask_job(number) == "unknown"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import dask
@@ -423,3 +424,44 @@ def test_interrupted_not_started_and_failed_are_three_things(sessions, when):
     assert counts == (expected if first == "interrupted" else expected | {"n_success": 1, "n_interrupted": 0})
     told, _ = summarise(read_journal(result.journal))
     assert [row["state"] for row in told] == states(result)
+
+
+def test_steps_that_wait_for_workers_go_with_a_session_that_was_lost(sessions, client, monkeypatch):
+    monkeypatch.setattr("ibl_dask.store.holder.HEARTBEAT_S", 0.02)
+    specs = [TaskSpec(f"t{n}", "turn_tasks.Noting", {"label": f"t{n}", "seconds": 0.2}) for n in range(12)]
+
+    def listen(event):
+        if isinstance(event, StepFinished) and event.session.endswith("001"):
+            lock_of(sessions[0]).unlink(missing_ok=True)
+            time.sleep(0.2)
+
+    result = run(sessions[:2], specs=specs, client=client, listeners=[listen])
+    assert states(result) == ["failed", "done"]
+    assert len(list((sessions[0] / "notes").glob("*.begin"))) < 10
+    assert len(list((sessions[1] / "notes").glob("*.end"))) == 12
+
+
+@pytest.mark.parametrize("end", ["killed", "under way"])
+def test_status_says_whether_a_run_that_has_not_ended_was_killed(tmp_path, end):
+    from ibl_dask.model.events import RunStarted, to_json
+    from ibl_dask.store.processes import this_process
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        mark = this_process().mark if end == "under way" else replace(this_process(), pid=process.pid, started=1).mark
+        process.kill()
+    told = to_json(RunStarted("r", ("/a/b/c",), "h", 1, 0, "1", 0.0, mark))
+    assert summarise([told])[1]["text"] == end
+    assert summarise([{**told, "process": ""}])[1]["text"] == "under way, or killed"
+
+
+def test_ctrl_c_while_a_session_is_begun_leaves_no_lock(sessions, monkeypatch):
+    """In a notebook the process goes on: its lock would hold the session for as long."""
+    monkeypatch.setattr("ibl_dask.pipeline.run.sweep_temporaries", interrupt)
+    assert run(sessions, specs=SPECS).exit_code == 130
+    assert not lock_of(sessions[0]).exists()
+    monkeypatch.undo()
+    assert states(run(sessions, specs=SPECS)) == ["done"] * 3
+
+
+def interrupt(folder):
+    raise KeyboardInterrupt

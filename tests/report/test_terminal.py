@@ -77,6 +77,30 @@ def test_sessions_that_failed_come_first():
     assert "12" in text
 
 
+@pytest.mark.parametrize(
+    ("qc", "told"),
+    [
+        ({"left": "PASS", "right": "PASS"}, "1 session, all well"),
+        ({"left": "PASS", "right": "WARNING"}, "1 session, all done; checks of cameras: 1 WARNING"),
+        ({"left": "FAIL", "right": "WARNING", "body": "FAIL"}, "all done; checks of cameras: 2 FAIL, 1 WARNING"),
+        ({"left": "CRITICAL"}, "all done; checks of cameras: 1 CRITICAL"),
+        ({"left": "NOT_SET"}, "1 session, all well"),
+    ],
+)
+def test_all_is_well_only_where_no_check_says_otherwise(qc, told):
+    assert told in show(outcome_table([{**GOOD, "qc": qc}]))
+
+
+def test_failed_interrupted_and_not_started_are_counted_apart():
+    rows = [{**GOOD, "state": "done"}, {**BAD, "state": "failed"}]
+    rows += [{"session": f"c/2020-01-01/{n:03}", "state": "not started"} for n in range(17)]
+    rows += [{"session": "d/2020-01-01/001", "state": "interrupted", "tasks": {}}]
+    text = show(outcome_table(rows))
+    assert "20 sessions, 1 failed, 1 interrupted, 17 not started, 1 done" in text
+    assert text.count("not started") == 18
+    assert text.count("interrupted") == 2
+
+
 def test_rows_may_hold_little():
     assert "1 session, 1 failed" in show(outcome_table([{"session": "x"}]))
     assert "0 sessions, all well" in show(outcome_table([]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
+from ibl_dask.store.lock import LOCK_NAME
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.environments import Environments, clean_environment
 from ibl_dask.tasks.steps import foreign_side
@@ -122,7 +124,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
             log=log,
             variables={**clean_environment(python), **threads, **plain, "HOME": str(folder), "MPLBACKEND": "Agg"},
             timeout_s=request.timeout_s,
-            is_cancelled=lambda: lease is not None and _lease(workspace) != lease,
+            is_cancelled=lambda: lease is not None and _is_over(workspace, lease),
         )
         if not answered.exists():
             raise TaskFailed(
@@ -133,7 +135,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
                 do=f"read {log}; a process that was killed may have needed more memory",
             )
         answer: dict[str, Any] = json.loads(answered.read_text())
-        with log.open("a") as file:
+        with contextlib.suppress(OSError), log.open("a") as file:  # what a task made does not depend on its log
             file.write(answer["log"])
         return answer
     finally:
@@ -146,9 +148,19 @@ def _lease(workspace: Workspace) -> str | None:
     A worker cannot be told that the run is over. But the driver then lets go of the session.
     """
     try:
-        return (workspace.session.own / "lock.json").read_text()
+        return (workspace.session.own / LOCK_NAME).read_text()
     except OSError:
         return None
+
+
+def _is_over(workspace: Workspace, lease: str) -> bool:
+    """Return whether that driver no longer holds the session; a disk that does not answer says nothing."""
+    try:
+        return (workspace.session.own / LOCK_NAME).read_text() != lease
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def _insist_on_outputs(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> None:

@@ -25,6 +25,7 @@ from ibl_dask.tasks.steps.kept import Identities, Kept, Review, identities, keep
 if TYPE_CHECKING:
     from ibl_dask.tasks.task import Task
 
+_log = logging.getLogger(__name__)
 _FORM = "%(asctime)s %(levelname)-8s [%(filename)s:%(lineno)d] %(message)s"
 _capturing: ContextVar[object] = ContextVar("capturing", default=None)
 
@@ -215,7 +216,10 @@ def captured(path: Path, module: str) -> Iterator[None]:
             package.setLevel(logging.NOTSET)
         logging.getLogger().removeHandler(handler)
         _capturing.reset(token)
-        write_text(path, "\n".join([*lines, ""]))
+        try:
+            write_text(path, "\n".join([*lines, ""]))
+        except OSError as error:  # what a task made does not depend on its log
+            _log.warning("a log could not be written: %s", error)
 
 
 class _Lines(logging.Handler):
