@@ -163,7 +163,7 @@ def test_only_the_camera_that_is_wired_to_the_bpod_is_timed_and_the_others_are_n
         assert list(of_videos(pipeline.tasks)) == ["VideoRegisterRaw", "VideoCompress"]
         assert "body, right the description does not say which" in notes
         with pytest.raises(DescriptionError, match="which camera is wired"):
-            ibd.VideoSyncQcBpod(folder)
+            _ = ibd.VideoSyncQcBpod(folder).cameras
         assert ibd.VideoSyncQcBpod(folder, "body").cameras == ("body",)
         return
     assert pipeline.tasks["VideoSyncQC_bpod"].cameras == ibd.VideoSyncQcBpod(folder).cameras == (chosen,)
