@@ -331,7 +331,8 @@ class BatchCluster(SpecCluster):
             _asked(task)
             for worker in self.scheduler.workers.values()
             if str(worker.name) in leaving
-            for task in worker.executing
+            # Which it runs, it says a moment later: one at a time.
+            for task in worker.executing or list(worker.processing)[:1]
         )
         return dict((here | Counter(self._demand)) - served)
 
