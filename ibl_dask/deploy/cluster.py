@@ -293,10 +293,11 @@ class BatchCluster(SpecCluster):
         if self._jobs and now_s - self._asked_s >= self._ask_every_s():
             self._asked_s = now_s
             await self._look_at_queues(now_s)
-        wanted = wanted_jobs(self._working_pools(), self._backlog())
+        now_s = time.monotonic()
+        wanted = wanted_jobs(self._working_pools(), self._backlog(now_s))
         wanted |= {name: n for name, n in self._fixed.items() if name in wanted}
         jobs = [job.view() for job in self._jobs.values()]
-        decision = decide(wanted, jobs, self._health, time.monotonic(), self.profile.idle_s)
+        decision = decide(wanted, jobs, self._health, now_s, self.profile.idle_s)
         for name in decision.drain:
             self._jobs[name].is_leaving = True
             await self.scheduler.retire_workers(names=list(self._jobs[name].workers), close_workers=False, remove=False)
@@ -319,19 +320,21 @@ class BatchCluster(SpecCluster):
             job.pool is pool for job in self._jobs.values()
         )
 
-    def _backlog(self) -> dict[Asked, int]:
+    def _backlog(self, now_s: float) -> dict[Asked, int]:
         """Return the steps that could run, or do: those that the run told of, and others that the scheduler has."""
         here = Counter[Asked]()
         unrunnable = list(self.scheduler.unrunnable)
         for task in itertools.chain(unrunnable, *(list(ws.processing) for ws in self.scheduler.workers.values())):
             here[_asked(task)] += 1
         # What runs on a worker that takes no further steps needs no other one.
-        leaving = {name for job in self._jobs.values() if job.is_leaving for name in job.workers}
+        ending = [job for job in self._jobs.values() if job.is_leaving or now_s >= job.drain_at_s]
+        leaving = {name for job in ending for name in job.workers}
         served = Counter(
             _asked(task)
             for worker in self.scheduler.workers.values()
             if str(worker.name) in leaving
-            for task in worker.executing
+            # Which it runs, it says a moment later: one at a time.
+            for task in worker.executing or list(worker.processing)[:1]
         )
         return dict((here | Counter(self._demand)) - served)
 

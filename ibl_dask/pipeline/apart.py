@@ -36,7 +36,7 @@ class Death:
     peak_gb: float
     """Most memory that the process had, GB."""
     limit_gb: float | None = None
-    """Memory that it may have, GB, where it was ended for having more."""
+    """Memory that it may have together with its worker, GB, where it was ended for having more."""
     worker: str = ""
     """Name of the worker that started it."""
 
@@ -48,7 +48,8 @@ class Death:
     def __str__(self) -> str:
         """Say how it ended."""
         if self.limit_gb is not None:
-            return f"ended for using {self.peak_gb:.2f} GB of memory, where a worker has {self.limit_gb:.2f} GB"
+            used = f"{self.peak_gb:.2f} GB of memory beside its worker"
+            return f"ended for using {used}, where both may have {self.limit_gb:.2f} GB"
         how = f"exit code {self.code}" if self.code >= 0 else f"signal {_name(-self.code)} ({-self.code})"
         return f"{how}, at most {self.peak_gb:.2f} GB of memory"
 
@@ -98,7 +99,7 @@ def run_apart(
     step, key, root, records
         See `loaded_and_run`.
     limit_bytes : int, optional
-        Memory that it may have; one that takes more is ended.
+        Memory that it may have together with this process; one that takes more is ended.
     worker : str
         Name of the worker that this process is.
     """
@@ -142,7 +143,8 @@ def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, worker: st
         if ended:
             break
         peak = max(peak, _memory(process.pid, "VmHWM"))
-        if limit_bytes is not None and limit_gb is None and _memory(process.pid, "VmRSS") > limit_bytes:
+        used = _memory(process.pid, "VmRSS") + _memory(os.getpid(), "VmRSS")
+        if limit_bytes is not None and limit_gb is None and used > limit_bytes:
             limit_gb = limit_bytes / 1e9
             process.kill()
         time.sleep(LOOK_S)

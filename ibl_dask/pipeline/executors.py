@@ -179,9 +179,16 @@ class OnCluster:
         self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
         self._counted_s = -math.inf
+        self._insist_on_one_death()
+
+    def _insist_on_one_death(self) -> None:
+        """Let the scheduler hand a step back with the first worker that dies with it."""
         from ibl_dask.deploy.one_death import OneDeath
 
-        client.register_plugin(OneDeath())
+        try:
+            self._client.register_plugin(OneDeath())
+        except Exception as error:  # noqa: BLE001  # somebody's scheduler without this package: it tries some more workers
+            _log.info("the scheduler gives steps to further workers when one dies: %s", error)
 
     @property
     def outstanding(self) -> int:
@@ -207,17 +214,27 @@ class OnCluster:
         while self.outstanding:
             if not self._running and self._doubtful and not self._waiting.kinds():
                 self._try_alone()
-            record = None
-            with contextlib.suppress(Empty):
-                record = self._take(*self._ended.get(timeout=0 if self._over else COUNTED_EVERY_S))
+            if not self._over:
+                self._look()
             self._take_cuts()
-            ended = self._without_hope() if record is None else [record]
-            ended += self._over
-            self._over = []
-            for each in ended:
-                self._waiting.end(each)
+            # One at a time: whoever asks may stop asking, and go on later.
+            record = self._over.pop(0) if self._over else None
+            if record is not None:
+                self._waiting.end(record)
             self._feed()
-            yield from ended
+            if record is not None:
+                yield record
+
+    def _look(self) -> None:
+        """Wait a moment for a step to end; where none does, look for those that nothing will ever run."""
+        try:
+            ended = self._ended.get(timeout=COUNTED_EVERY_S)
+        except Empty:
+            self._fail_without_hope()
+            return
+        record = self._take(*ended)
+        if record is not None:
+            self._over.append(record)
 
     def _count_workers(self) -> list[Mapping[str, float]]:
         """Return what each worker offers; workers come and go."""
@@ -273,8 +290,8 @@ class OnCluster:
             for name, amount in asked.items()
         }
 
-    def _without_hope(self) -> list[StepRecord]:
-        """Return the records of steps that nothing will ever run: failed."""
+    def _fail_without_hope(self) -> None:
+        """Let steps fail that nothing will ever run."""
         asked = {*self._waiting.ready(), *(running.turn.step.resources for running in self._running.values())}
         why = {resources: text for resources in asked if (text := self._hopeless(resources))}
         lost = [turn for resources in why for turn in self._waiting.take(resources)]
@@ -286,8 +303,6 @@ class OnCluster:
                 lost.append(running.turn)
         for turn in lost:
             self._fail(turn, why[turn.step.resources])
-        ended, self._over = self._over, []
-        return ended
 
     def _hopeless(self, resources: Resources) -> str:
         asked = self._asks(resources)

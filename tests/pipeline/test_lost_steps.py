@@ -52,7 +52,7 @@ def test_a_step_that_kills_its_process_costs_one_worker_and_no_other_step(tmp_pa
         says(message, "this step kills the process that it runs in", f"deadly-{way} of s", "a process of its own")
     says(told["os._exit"], "exit code 3,")
     says(told["SIGKILL"], "signal SIGKILL (9)", "where memory is short")
-    says(told["memory"], "of memory, where a worker has 1.00 GB", "give each worker more memory")
+    says(told["memory"], "beside its worker, where both may have 1.00 GB", "give each worker more memory")
 
 
 @pytest.mark.parametrize(

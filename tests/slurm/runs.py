@@ -77,10 +77,17 @@ class Watched(OnCluster):
         self._gate = folder / "gate"
         self.found: dict[tuple[str, int], StepRecord] = {}
 
-    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+    def submit(
+        self,
+        steps: Sequence[Step],
+        root: Path,
+        known: Mapping[Key, StepRecord],
+        priority: int,
+        places: Sequence[Path] = (),
+    ) -> None:
         searches = [_search(step) for step in steps if step.kind == "framepass"] if self._search else []
         waiting = [_after(step, searches) if step.kind == "frames" else step for step in steps]
-        super().submit([self._noted(step) for step in (*waiting, *searches)], root, known, priority)
+        super().submit([self._noted(step) for step in (*waiting, *searches)], root, known, priority, places)
 
     def completed(self) -> Iterator[StepRecord]:
         for record in super().completed():
