@@ -192,8 +192,8 @@ def test_hostile_words_are_escaped(flawed_session):
 
 
 def test_three_cameras_of_540000_frames_stay_small_and_quick(long_session):
-    clock = time.perf_counter()
+    clock = time.process_time()
     page = render_session(long_session)
-    seconds = time.perf_counter() - clock
+    seconds = time.process_time() - clock
     assert len(page.encode()) < 1_500_000
-    assert seconds < 15  # about 2 s on one core; generous for a busy machine
+    assert seconds < 15  # about 3 s of one core; generous for a slow one
