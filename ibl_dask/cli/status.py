@@ -44,7 +44,7 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
         for message in dict.fromkeys(row["failures"]):
             show_failure(row["session"], message)
         for message in dict.fromkeys(row["waiting"]):
-            out.print(f"{row['session']}: {message}", markup=False)
+            show_failure(row["session"], message)
     return 0 if good else 1
 
 
@@ -99,8 +99,9 @@ def _take(event: Mapping[str, Any], header: dict[str, Any], rows: dict[str, dict
             row["done"] += 1
         elif name == "TaskFinished":
             row["tasks"][event["task"]] = event["status"]
-            told = "waiting" if event["status"] in ("Waiting", "Held") else "failures"
-            row[told] += [failure["message"] for failure in event["failures"]]
+            if event["status"] != "Held":  # why it was held back is told of the task that it waits for
+                told = "waiting" if event["status"] == "Waiting" else "failures"
+                row[told] += [failure["message"] for failure in event["failures"]]
         elif name == "SessionFinished":
             row["state"] = "done" if event["is_success"] else "failed"
             row["qc"] = event["qc"]

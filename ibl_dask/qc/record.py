@@ -90,7 +90,8 @@ def extended_qc(cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def session_record(session: str, cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the content of `qc.json`.
 
-    `extended_qc` is what the reference would publish; `cameras` holds every check, with every number it looked at.
+    `extended_qc` is what the reference would publish; `cameras` holds every check, with every number it looked at, and
+    for a camera that cannot be checked any more its last ones, under `before`.
     """
     return {
         "version": QC_VERSION,
@@ -121,4 +122,5 @@ def _read_camera(part: Mapping[str, Any], renamed: Mapping[str, Mapping[str, str
         values = {names.get(name, name): _finite(number) for name, number in content["values"].items()}
         numbers = [_finite(number) for number in content["numbers"]]
         checks[check] = {**content, "outcome": Outcome[content["outcome"]].name, "numbers": numbers, "values": values}
-    return {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks}
+    before = {"before": _read_camera(part["before"], renamed)} if "before" in part else {}
+    return {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks, **before}

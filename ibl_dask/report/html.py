@@ -92,6 +92,10 @@ class CameraView:
     """What the alignment has to say."""
     no_times: Told | None
     """Why there are no times."""
+    failure: Told | None
+    """Why it could not be checked at all."""
+    before: str
+    """How an earlier run judged it, where this one could not."""
     thumbnails: tuple[tuple[str, str], ...]
     """Caption and data URI of each picture."""
     timeline: str
@@ -190,6 +194,8 @@ def _view(camera: CameraContent) -> CameraView:
         timing=timing_facts(camera),
         notes=tuple(str(note) for note in camera.timing.get("notes") or ()),
         no_times=take_apart(camera.no_times) if camera.no_times else None,
+        failure=take_apart(camera.qc["failure"]) if camera.qc.get("failure") else None,
+        before=str((camera.qc.get("before") or {}).get("outcome") or ""),
         thumbnails=thumbnails or (),
         timeline=timeline,
         histogram=histogram or "",

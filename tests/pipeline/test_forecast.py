@@ -205,7 +205,7 @@ def test_rates_come_from_what_runs_took(tmp_path: Path) -> None:
     assert found.decode == pytest.approx(4.0 / 400e6)
     assert found.encode == Rates().encode
     assert found.tasks["DLC"] == 7200
-    assert found.source == "1 journals"
+    assert found.source == "1 journal"
 
 
 def test_a_forecast_is_json(session_folder: Path) -> None:

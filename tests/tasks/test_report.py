@@ -139,6 +139,21 @@ def test_one_camera_judged_alone_leaves_the_verdicts_on_the_others(finished):
     assert after["cameras"]["body"] == before["cameras"]["body"]
 
 
+def test_checks_of_a_video_that_cannot_be_checked_any_more_are_kept_beside_the_reason(finished):
+    before = checks(finished)["cameras"]["right"]
+    (finished / "raw_video_data" / "_iblrig_rightCamera.raw.mp4").write_bytes(b"")
+    for _ in range(2):
+        run([finished], tasks=["VideoSyncQC_nidq"])
+        found = checks(finished)["cameras"]["right"]
+        assert (found["outcome"], found["checks"]) == ("CRITICAL", {})
+        assert found["before"] == before
+        assert checks(finished)["extended_qc"]["videoRight"] == "CRITICAL"
+    (section,) = (part for part in said(page(finished)) if "right camera</span>" in part)
+    assert "It could not be checked." in section
+    assert "An earlier run judged it" in section
+    assert before["outcome"] in section
+
+
 def test_a_camera_that_is_not_described_any_more_is_not_judged_any_more(finished):
     path = finished / "_ibl_experiment.description.yaml"
     text = path.read_text()

@@ -165,24 +165,31 @@ def _face(
 
 
 def publish_qc(*, records: Records, workspace: Workspace, cameras: Sequence[str]) -> Facts:
-    """Write the checks of the session as one record: those of these cameras, and of the others as they were known."""
-    parts = {}
+    """Write the checks of the session as one record: those of these cameras, and of the others as they were known.
+
+    Where a camera cannot be checked any more, its last checks are kept beside the reason.
+    """
+    known = _known_checks(workspace)
+    parts: dict[str, Any] = {}
     for label in cameras:
         record = next(r for r in records.values() if r.key[0] == f"qc-{label}")
         if record.is_ok:
-            parts[label] = json.loads(workspace.qc_part(label).read_text())
+            part = json.loads(workspace.qc_part(label).read_text())
         else:
-            parts[label] = failed_camera_record(record.failure.message if record.failure else "not checked")
-    content = session_record(workspace.session.reference, {**_of_others(workspace, cameras), **parts})
+            part = failed_camera_record(record.failure.message if record.failure else "not checked")
+        before = known.get(label, {})
+        before = before.get("before") if "failure" in before else before
+        parts[label] = {**part, "before": before} if "failure" in part and before else part
+    content = session_record(workspace.session.reference, {**known, **parts})
     write_text(workspace.qc_file, json.dumps(content, indent=1))
     return {"outcome": content["outcome"], "cameras": {label: part["outcome"] for label, part in parts.items()}}
 
 
-def _of_others(workspace: Workspace, cameras: Sequence[str]) -> dict[str, Any]:
-    """Return what is known of the cameras that are not judged now, as long as the session has them."""
+def _known_checks(workspace: Workspace) -> dict[str, Any]:
+    """Return what is known of each camera that the session still has."""
     try:
         known = read_qc(workspace)
     except CorruptOutput:
         return {}  # as it says, the record is made anew
-    described = {camera.label for camera in workspace.session.description.cameras} - set(cameras)
+    described = {camera.label for camera in workspace.session.description.cameras}
     return {label: part for label, part in (known or {"cameras": {}})["cameras"].items() if label in described}

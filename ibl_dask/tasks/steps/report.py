@@ -128,9 +128,7 @@ def _described(session: Session) -> list[Camera]:
     return [description.camera(camera.label) for camera in description.cameras]
 
 
-def _camera(
-    workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]
-) -> CameraContent:
+def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
     """Return what is known of a camera."""
     label = camera.label
     if record.get("failure"):
