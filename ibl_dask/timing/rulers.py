@@ -135,8 +135,8 @@ def insist_on_one_rate(pulses: Pulses, camera: CameraFiles | None, nominal_hz: f
         expected=f"pulses at one rate with the camera, to {MOST_DRIFT:.1%}: {told}",
         got=f"{1 / period:.5g} Hz by the pulses",
         do="see whether the times of the sync are in seconds (not samples, ms or us) and by the rate in the recording's "
-        "own header, and whether the channel in wiring.json is this camera's; where the rate that the rig was set to is "
-        "wrong, correct `fps` in the experiment description",
+        "own header, and whether the channel in wiring.json is this camera's; where the nominal rate is wrong, correct "
+        "`fps` in the experiment description",
     )
 
 
