@@ -171,7 +171,7 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         _too_regular(reach, (numbers, ups), (count[frames], polarities)),
     )
     stretch = _stretch_elsewhere(count, frames, shown_to_camera, pairs[0], off)
-    stretch = stretch or _end_off(match, count, pulses.period_s)
+    stretch = stretch or _end_off(match, count, pulses)
     stretch = stretch or _end_elsewhere((count[frames], polarities), (shown, ups), pairs, int(count[-1]))
     return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch)
 
@@ -267,7 +267,7 @@ def reading_delay(lags: FloatArray) -> Reading:
     shortly before a whole number would be one frame wrong, and two frames are possible where few changes leave more
     than 1 - `LATEST_READING` of a period free.
     """
-    lags = np.sort(lags)
+    lags = np.sort(lags[np.isfinite(lags)])
     if not lags.size:
         return Reading()
     # Changes in the period that ends with each, and in the one that begins with it.
@@ -380,13 +380,16 @@ def _stretch_elsewhere(count: IntArray, frames: IntArray, shown: IntArray, pin_i
     return ""
 
 
-def _end_off(match: PinMatch, count: IntArray, period_s: float) -> str:
+def _end_off(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
     """Return at which end a sound is off by one, so that frames from there on may be; empty where none is."""
     if match.frames is None or match.residuals_s is None or match.n_matched < _LEAST_TOGETHER:
         return ""
     single = count[match.frames] - count[match.frames - 1] == 1
-    lags = match.residuals_s / period_s - match.delay_periods
-    is_off = single & ((lags > _EDGE) | ((lags <= -1 - _EDGE) & (lags > -2)))
+    shown = match.start + count[match.frames]
+    since = pulses.at(shown) - pulses.at(shown - 1)
+    late = match.residuals_s - match.delay_periods * pulses.period_s
+    edge = _EDGE * pulses.period_s
+    is_off = single & ((late > edge) | (late <= -since - edge))
     for name, end in (("first", slice(2)), ("last", slice(-2, None))):
         if is_off[end].any():
             return f"one of the {name} two changes is a frame off, and all beyond may be"
