@@ -389,7 +389,9 @@ def _end_off(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
     since = pulses.at(shown) - pulses.at(shown - 1)
     late = match.residuals_s - match.delay_periods * pulses.period_s
     edge = _EDGE * pulses.period_s
-    is_off = single & ((late > edge) | (late <= -since - edge))
+    inside = np.clip(shown, 1, len(pulses) - 1)
+    known = (inside == shown) & pulses.measured[inside] & pulses.measured[inside - 1]
+    is_off = known & single & ((late > edge) | (late <= -since - edge))
     for name, end in (("first", slice(2)), ("last", slice(-2, None))):
         if is_off[end].any():
             return f"one of the {name} two changes is a frame off, and all beyond may be"
