@@ -93,7 +93,8 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
     reading = reading_delay(lags)
     end = reading.whole + reading.delay
     is_possible = 0 <= end <= LATEST_READING
-    off = (lags > end + _EDGE) | (lags <= end - 1.5) if is_possible else (lags > 0) | (lags <= -1)
+    edge = _EDGE if end else 0.0
+    off = (lags > end + edge) | (lags <= end - 1.5) if is_possible else (lags > 0) | (lags <= -1)
     n_off = int(np.count_nonzero(off))
     share = n_off / len(residuals)
     farthest = float(residuals[np.argmax(np.abs(residuals + period / 2))])

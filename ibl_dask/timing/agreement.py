@@ -100,7 +100,7 @@ class Agreement:
         if not frames.size:
             return ""
         if not self.steps:
-            return self.notes[-1]
+            return self.notes[-1] if self.notes else f"the clocks put {frames.size:,} frames in another order"
         if self.is_settled:
             return f"{frames.size:,} frames were exposed while samples were lost (first {int(frames[0]):,})"
         return (
@@ -243,6 +243,7 @@ class _Comparison:
                 delay = self._place(first, stop, delay)
             self._straighten()
         self._fill_in()
+        self._put_in_order()
         out.is_moved = out.times_s != self.before
         return out
 
@@ -363,6 +364,26 @@ class _Comparison:
             high = out.times_s[frame + 1] if frame + 1 < out.times_s.size else np.inf
             if low < new[at] < high:
                 out.times_s[frame], out.is_measured[frame] = new[at], has[at]
+
+    def _put_in_order(self) -> None:
+        """Let times grow where they do not yet: such frames share what is left between their neighbours."""
+        times = self.out.times_s
+        if (np.diff(times) > 0).all():
+            return
+        latest, soonest = np.maximum.accumulate(times), np.minimum.accumulate(times[::-1])[::-1]
+        is_good = (times >= latest) & (times <= soonest)
+        is_good[1:] &= np.diff(latest) > 0
+        if np.count_nonzero(is_good) < 2:
+            return
+        frames = np.arange(times.size)
+        bad = ~is_good
+        good = frames[is_good]
+        times[bad] = np.interp(frames[bad], good, times[good])
+        for end, step in ((good[0], -1), (good[-1], 1)):  # beyond the ends, one period after the other
+            beyond = frames[:end] if step < 0 else frames[end + 1 :]
+            times[beyond] = times[end] + (beyond - end) * self.evidence.period_s
+        self.out.is_measured[bad] = False
+        self.out.is_assumed[bad] = True
 
     def _returns(self, at: int, side: int, level: float) -> bool:
         """Return whether the clocks are soon as far apart again as before: frames that were noted late."""

@@ -323,7 +323,8 @@ def _scene(
     longest = longest_gap(counter, camera, pulses.period_s)
     gaps = () if route.gaps_are_filled else tuple(gap for gap in find_gaps(pulses) if gap.n_periods <= longest)
     clock = by_clock(counter, camera, pulses, gaps)
-    if isinstance(clock, NoClock) and clock.period_s is not None and abs(len(pulses) - counter.n_marks) > n_tolerated:
+    few = 0 if isinstance(clock, Ruler) or clock.period_s is None else max(n_tolerated, round(1 / clock.period_s))
+    if isinstance(clock, NoClock) and clock.period_s is not None and abs(len(pulses) - counter.n_marks) > few:
         raise _other_pulses(pulses, counter, clock.period_s, n_tolerated, where, fronts_per_channel)
     insist_on_one_rate(pulses, camera, nominal_hz, where)
     if isinstance(clock, Ruler):

@@ -171,6 +171,7 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         _too_regular(reach, (numbers, ups), (count[frames], polarities)),
     )
     stretch = _stretch_elsewhere(count, frames, shown_to_camera, pairs[0], off)
+    stretch = stretch or _end_off(match, count, pulses)
     stretch = stretch or _end_elsewhere((count[frames], polarities), (shown, ups), pairs, int(count[-1]))
     return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch)
 
@@ -216,7 +217,8 @@ def _delay(
     single = count[frames] - count[frames - 1] == 1
     frames, polarities = frames[single], polarities[single]
     numbers, ups, times = _visible_changes(pulses, line, 0.0)
-    places = numbers + (times - pulses.at(numbers)) / np.maximum(pulses.at(numbers) - pulses.at(numbers - 1), 1e-9)
+    due = pulses.at(numbers)
+    places = numbers + (times - due) / np.maximum(due - pulses.at(numbers - 1), 1e-9)
     places = np.clip(places, numbers - 1.0, numbers)
     lags = []
     for polarity in (1, -1):
@@ -265,7 +267,7 @@ def reading_delay(lags: FloatArray) -> Reading:
     shortly before a whole number would be one frame wrong, and two frames are possible where few changes leave more
     than 1 - `LATEST_READING` of a period free.
     """
-    lags = np.sort(lags)
+    lags = np.sort(lags[np.isfinite(lags)])
     if not lags.size:
         return Reading()
     # Changes in the period that ends with each, and in the one that begins with it.
@@ -375,6 +377,24 @@ def _stretch_elsewhere(count: IntArray, frames: IntArray, shown: IntArray, pin_i
         n_shown = np.count_nonzero((shown >= count[first]) & (shown <= count[last]))
         if 2 * n_shown >= len(stretch):
             return f"between frames {first:,} and {last:,} the changes want another place than elsewhere"
+    return ""
+
+
+def _end_off(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
+    """Return at which end a sound is off by one, so that frames from there on may be; empty where none is."""
+    if match.frames is None or match.residuals_s is None or match.n_matched < _LEAST_TOGETHER:
+        return ""
+    single = count[match.frames] - count[match.frames - 1] == 1
+    shown = match.start + count[match.frames]
+    since = pulses.at(shown) - pulses.at(shown - 1)
+    late = match.residuals_s - match.delay_periods * pulses.period_s
+    edge = _EDGE * pulses.period_s
+    inside = np.clip(shown, 1, len(pulses) - 1)
+    known = (inside == shown) & pulses.measured[inside] & pulses.measured[inside - 1]
+    is_off = known & single & ((late > edge) | (late <= -since - edge))
+    for name, end in (("first", slice(2)), ("last", slice(-2, None))):
+        if is_off[end].any():
+            return f"one of the {name} two changes is a frame off, and all beyond may be"
     return ""
 
 

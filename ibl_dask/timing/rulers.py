@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _SAME_PERIOD = 0.01
 """Camera clock and pulses must agree on the period to this share: quartzes do to 0.0002, cameras differ by a factor."""
 MOST_DRIFT = 0.002
-"""Share by which camera clock and pulses may differ: data sheets of cameras and DAQs promise 50 to 100 parts per million,
-a tenth of it for each. A sync that was scaled by 1 % is not of the same time."""
+"""Share by which camera clock and pulses may differ: data sheets of cameras and DAQs promise 50 to 100 parts per
+million, a tenth of it for both. A sync that was scaled by 1 % is not of the same time."""
 _NOMINAL_OFF = 0.018
 """Share by which cameras are off the rate that they were set to: those of real sessions of 60 Hz run at 59.77 to 60.13,
 and 59 has been seen."""
@@ -134,9 +134,9 @@ def insist_on_one_rate(pulses: Pulses, camera: CameraFiles | None, nominal_hz: f
         where=where,
         expected=f"pulses at one rate with the camera, to {MOST_DRIFT:.1%}: {told}",
         got=f"{1 / period:.5g} Hz by the pulses",
-        do="see whether the times of the sync are in seconds (not samples, ms or us) and by the rate in the recording's "
-        "own header, and whether the channel in wiring.json is this camera's; where the rate that the rig was set to is "
-        "wrong, correct `fps` in the experiment description",
+        do="see whether the times of the sync are in seconds (not samples, ms or us) by the rate in the header of the "
+        "recording, and whether the channel in wiring.json is this camera's; where the nominal rate is wrong, correct "
+        "`fps` in the experiment description",
     )
 
 

@@ -194,7 +194,8 @@ def test_7_8_gaps_and_tail_are_counted_in_periods_that_are_no_round_number(tmp_p
 def test_7_11_more_pulses_than_frames_still_gives_one_time_per_frame_and_says_which_were_left_out(tmp_path) -> None:
     found, truth = timed(tmp_path, head_s=-1, tail_s=-0.3, n_lost_start=25, pins="none")
     assert found.n_surplus_start == 25
-    assert error_of(found, truth) <= TICK_S
+    off = np.abs(found.times_s - truth.camera.frame_times_s)
+    assert off[found.pulse_quality == Quality.MEASURED].max() <= TICK_S
     assert found.outcome_hint is Outcome.FAIL
     assert (found.quality == Quality.ASSUMED).all()
     assert any("25 pulses in excess are assumed to come before the first frame" in note for note in found.notes)
