@@ -374,6 +374,26 @@ def test_raw_files_get_the_names_of_all_others_once(session_folder, symlink_old)
     assert not new.is_symlink()
 
 
+@pytest.mark.parametrize("taken_by", ["another file", "a link that leads nowhere", "a killed run"])
+def test_a_raw_file_takes_no_name_that_is_taken(session_folder, taken_by):
+    old, new = session_folder / "raw" / "old.bin", session_folder / "raw_named" / "new.bin"
+    old.parent.mkdir()
+    new.parent.mkdir()
+    old.write_text("content")
+    if taken_by == "another file":
+        new.write_text("another")
+    elif taken_by == "a link that leads nowhere":
+        new.symlink_to("nowhere")
+    else:
+        new.hardlink_to(old)
+    assert Rename(session_folder).run() == (0 if taken_by == "a killed run" else -1)
+    if taken_by == "a killed run":
+        assert (old.exists(), new.read_text()) == (False, "content")
+    else:
+        assert old.read_text() == "content"
+        assert new.is_symlink() or new.read_text() == "another"
+
+
 def test_a_raw_file_that_is_not_there_under_either_name_is_an_error(session_folder):
     task = Rename(session_folder)
     assert task.run() == -1
