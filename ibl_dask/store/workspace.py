@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
-from ibl_dask.store.atomic import insist_on_writable, make_folder
+from ibl_dask.store.atomic import insist_on_writable, make_folder, readable_folder
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
@@ -65,7 +65,7 @@ class Workspace:
         """Return where a file of ours is: under the name of an older version where only that is there."""
         path = below(self.session.own, name)
         older = older_name(path)
-        return older if older is not None and older.exists() and not path.exists() else path
+        return older if older is not None and older.exists() and readable_folder(path) is None else path
 
     def rename_older(self) -> None:
         """Give files of an older version the names of this one. Only for the one who holds the session.
