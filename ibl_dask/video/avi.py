@@ -56,7 +56,9 @@ def with_empty_places(
     -------
     numbers, places : (frame,)
     """
-    if not numbers.size:
+    # Damage may leave numbers that are none: an empty place takes a header in the file.
+    most = path.stat().st_size // CHUNK_HEADER_BYTES
+    if not numbers.size or (np.diff(numbers) <= 0).any() or numbers[-1] - numbers[0] > most:
         return numbers, places
     before = _n_empty(path, stream, _first_chunk(path), int(places[0]) - CHUNK_HEADER_BYTES)
     after = _n_empty(path, stream, int(places[-1] + sizes[-1]), path.stat().st_size)

@@ -122,7 +122,8 @@ class Pixels:
     def of(cls, frame: av.VideoFrame, offered: Sequence[str]) -> Pixels:
         """Choose a format for frames like this one: their own where the encoder takes it, else what loses least.
 
-        Grey gets empty colours: players that know no grey are many, and x264 does not tell what it lost of grey.
+        Grey gets empty colours: players that know no grey are many, and x264 does not tell what it lost of grey. Of
+        pictures with an odd number of rows or columns x264 takes colours of every pixel alone.
 
         Parameters
         ----------
@@ -133,9 +134,10 @@ class Pixels:
         """
         found = frame.format
         is_grey = not found.is_rgb and not found.has_palette and len(found.components) < 3
+        is_odd = frame.width % 2 == 1 or frame.height % 2 == 1
         if is_grey:
-            is_even = frame.width % 2 == 0 and frame.height % 2 == 0
-            return cls(("yuv420p" if is_even else "yuv444p") + ("10le" if _bits(frame) > 8 else ""), is_made=True)
+            return cls(("yuv444p" if is_odd else "yuv420p") + ("10le" if _bits(frame) > 8 else ""), is_made=True)
+        offered = [name for name in offered if not is_odd or "444" in name]
         if found.name in offered:
             return cls(found.name, is_made=False)
         best, _ = find_best_pix_fmt_of_list(offered, found.name)

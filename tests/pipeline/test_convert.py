@@ -297,7 +297,7 @@ def test_an_avi_that_holds_more_than_its_copy_stays(session):
     from zoo import ffmpeg
 
     other = session / "sound.avi"
-    ffmpeg("-i", avi(session), "-f", "lavfi", "-i", "sine=duration=1", "-c:v", "copy", "-c:a", "mp3", other)
+    ffmpeg("-i", avi(session), "-f", "lavfi", "-i", "sine=duration=1", "-c:v", "copy", "-c:a", "pcm_s16le", other)
     other.replace(avi(session))
     result = run([session], raw_video="delete", **CONVERT)
     assert "audio" in message_of(result)

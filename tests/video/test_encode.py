@@ -52,6 +52,15 @@ def test_any_chunking_gives_the_same_frames_in_the_same_order(zoo, tmp_path_fact
     assert set(borders[:-1]) <= set(index.keyframes.tolist())
 
 
+@pytest.mark.parametrize("pix_fmt", ["yuv420p", "yuvj420p", "gray", "yuv422p10le"])
+def test_pictures_of_an_odd_size_are_compressed(tmp_path, pix_fmt):
+    raw = tmp_path / "odd.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc=s=161x99:r=60:d=0.2", "-pix_fmt", pix_fmt, "-c:v", "ffv1", raw)
+    index, (encoded,), _ = compress(raw, tmp_path / "joined.mp4", [0, 12])
+    assert (index.width, index.height, len(index)) == (161, 99, 12)
+    assert encoded.fidelity.complaint(0, PROFILE.psnr_floor_db) == ""
+
+
 @pytest.mark.parametrize("name", RAW)
 def test_the_pass_over_a_chunk_that_is_compressed_is_that_over_the_result(zoo, tmp_path, name):
     target = tmp_path / "joined.mp4"

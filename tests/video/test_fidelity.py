@@ -68,7 +68,10 @@ def write(path, frames, pix_fmt="yuv420p"):
 @pytest.mark.parametrize("profile", ["ibl", "ibl_bpod"])
 @pytest.mark.parametrize("name", STRETCHES)
 def test_an_easy_stretch_makes_no_other_frame_look_bad(tmp_path, name, profile):
-    path, quick = write(tmp_path / "raw.avi", STRETCHES[name]), dataclasses.replace(PROFILES[profile], preset="veryfast")
+    path, quick = (
+        write(tmp_path / "raw.avi", STRETCHES[name]),
+        dataclasses.replace(PROFILES[profile], preset="veryfast"),
+    )
     encoded = encode_chunk(path, index_video(path), WHOLE, quick)
     assert encoded.fidelity.complaint(0, quick.psnr_floor_db) == ""
 

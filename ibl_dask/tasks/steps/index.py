@@ -39,7 +39,7 @@ def index_camera(*, records: Records, workspace: Workspace, camera: Camera) -> F
         "frames": len(found),
         "hidden": found.n_hidden,
         "absent": found.n_absent,
-        "empty": found.n_empty,
+        "empty_places": found.n_empty,
         "notes": list(found.notes),
         "keyframes": len(found.keyframes),
         "codec": found.codec,

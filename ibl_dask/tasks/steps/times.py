@@ -122,7 +122,7 @@ def _video_notes(records: Records) -> list[str]:
 def _insist_on_places(records: Records, n_noted: int | None, where: str) -> None:
     """Refuse a video whose empty places the camera noted no frames for: then those after them have other numbers."""
     video = _video(records)
-    n_empty = int(video.get("empty", 0))
+    n_empty = int(video.get("empty_places", 0))
     if n_empty and n_noted == int(video["frames"]) - n_empty:
         raise UnequalLengths(
             "the camera noted as many frames as the video has pictures, not as it has places, of which some are empty",
