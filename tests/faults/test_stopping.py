@@ -134,7 +134,9 @@ def test_a_second_driver_is_refused_and_told_who_holds_the_session(session):
 def test_the_first_driver_is_not_disturbed_by_the_second(session, undisturbed):
     first = start(session, "--workers", "0")
     wait_until((session / "ibl_dask" / "lock.json").exists, first)
+    first.send_signal(signal.SIGSTOP)  # or it might be through before the second has looked twice
     second = run_here([session])
+    first.send_signal(signal.SIGCONT)
     text, _ = first.communicate(timeout=60)
     assert first.returncode == 0, text
     assert second.exit_code == 1
