@@ -301,9 +301,9 @@ def test_any_path_will_do(one_camera, tmp_path, name):
 def test_an_unknown_profile_or_policy_is_refused(one_camera):
     from ibl_dask.tasks.compress import VideoCompress
 
-    with pytest.raises(UsageError, match="encoding.*best"):
+    with pytest.raises(UsageError, match=r"encoding.*best"):
         VideoCompress(one_camera, encoding="best")
-    with pytest.raises(UsageError, match="raw_video.*shred"):
+    with pytest.raises(UsageError, match=r"raw_video.*shred"):
         VideoCompress(one_camera, raw_video="shred")
 
 
