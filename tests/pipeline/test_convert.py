@@ -307,7 +307,7 @@ def test_an_avi_that_holds_more_than_its_copy_stays(session):
 
 
 def test_an_unknown_way_with_raw_videos_is_refused(session):
-    with pytest.raises(UsageError, match="raw_video.*shred"):
+    with pytest.raises(UsageError, match=r"raw_video.*shred"):
         VideoConvert(session, raw_video="shred")
 
 

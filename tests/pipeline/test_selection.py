@@ -214,8 +214,8 @@ def test_a_lab_s_task_made_of_steps_takes_no_argument_of_run_that_nobody_looks_a
     from lab_tasks import LickRate, Strict
 
     session = described(tmp_path)
-    with pytest.raises(UsageError, match="write update in place of updat"):
-        Strict(session).run(updat=False)
+    with pytest.raises(UsageError, match="write update in place of upd"):
+        Strict(session).run(upd=False)
     assert Strict(session).run(update=False, overwrite=True) == 0
     assert LickRate(session).run(anything=1) == 0, "its own method takes it"
 
