@@ -34,6 +34,14 @@ def note(log, word):
         file.write(word + "\n")
 
 
+def hold(records, folder, name, seconds=300.0):
+    """Note the process, and stay."""
+    part = Path(folder, f"{name}.part")
+    part.write_text(str(os.getpid()))
+    part.rename(Path(folder, name))
+    time.sleep(seconds)
+
+
 class Ending(ibd.Task):
     """Ends its process in some way, at some time; `never` does not."""
 

@@ -51,7 +51,7 @@ def test_the_link_names_the_port_that_was_taken_where_the_wanted_one_is_in_use(p
             assert answers(client.dashboard_link)
 
 
-@pytest.mark.parametrize("profile", ["local", "batch"], indirect=True)
+@pytest.mark.parametrize("profile", ["batch"], indirect=True)
 def test_the_gate_of_a_site_before_its_pages_is_used(profile):
     """As JupyterHub's, without a port in the link; the tunnel still names the port."""
     with dask.config.set({"distributed.dashboard.link": "/user/me/proxy/{port}/status"}), connect(profile) as client:

@@ -44,26 +44,17 @@ def given_by(arguments):
 
 OPTIONS = {
     "a comma": ("--raw-video keep --tasks A%2CB", ["--raw-video", "keep", "--tasks", "A,B"]),
-    "a comma that a PBS let through": ("--tasks A,B,C", ["--tasks", "A,B,C"]),
     "quotes and signs": ("--work-dir /o'clock/50%25off/a\\b", ["--work-dir", "/o'clock/50%off/a\\b"]),
-    "none": ("", []),
 }
 
 
 @pytest.mark.parametrize(("options", "expected"), OPTIONS.values(), ids=OPTIONS)
 def test_a_driver_that_is_submitted_again_gets_the_same_options(called, options, expected):
-    code, found, said = called(PROFILE="site.yaml", SESSIONS="/shared/one /shared/two", OPTIONS=options)
+    code, found, said = called(PROFILE="a%2Cb.yaml", SESSIONS="/shared/one /shared/x,y", OPTIONS=options)
     assert code == 124, said
-    first = ["run", "--profile", "site.yaml", "/shared/one", "/shared/two", *expected]
+    first = ["run", "--profile", "a,b.yaml", "/shared/one", "/shared/x,y", *expected]
     assert found["ibl-dask"] == first
     again = given_by(found["qsub"])
     code, found, said = called(**again)
     assert (code, found["ibl-dask"]) == (124, first), said
     assert given_by(found["qsub"]) == again
-
-
-def test_sessions_whose_names_have_commas_are_found_again(called):
-    _, found, _ = called(PROFILE="a%2Cb.yaml", SESSIONS="/shared/x%2Cy")
-    assert found["ibl-dask"] == ["run", "--profile", "a,b.yaml", "/shared/x,y"]
-    _, found, _ = called(**given_by(found["qsub"]))
-    assert found["ibl-dask"] == ["run", "--profile", "a,b.yaml", "/shared/x,y"]

@@ -48,6 +48,7 @@ def test_a_node_that_does_not_see_the_sessions_is_left_out_and_the_run_finishes_
     assert "n1" not in {line["node"] for line in watched.lines("framepass")}
 
 
+@pytest.mark.slow_slurm
 def test_a_step_that_is_longer_than_its_job_counts_as_that_and_is_not_given_again_and_again(slurm, tmp_path, hasty):
     with connect(site(tmp_path, pool(walltime_s=40))) as client:
         watched = Watched(client, tmp_path)
