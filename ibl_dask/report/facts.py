@@ -21,6 +21,7 @@ _TIMING_COUNTS = (
     ("n_missing_end", "frames after the last pulse"),
     ("n_dropped", "frames the camera dropped"),
     ("n_not_measured", "times not measured"),
+    ("n_assumed", "times of frames whose pulse is an assumption"),
 )
 _METHODS = {
     "pins": "pin changes matched with sync pulses",
@@ -56,37 +57,23 @@ def _duration(camera: CameraContent) -> str:
 def headline(camera: CameraContent) -> tuple[str, ...]:
     """Say how many frames, how long, at which rate, and where the times come from."""
     frames = camera.video.get("frames") or count_measured(camera) or None
-    period = usual_period_s(camera)
+    period, method = usual_period_s(camera), camera.timing.get("method")
     return (
         f"{say_count(frames)} frames" if frames else "no frames",
         _duration(camera),
         say_number(1 / period, "Hz") if period else "",
-        _say_times(camera),
+        f"times from {method}" if method else "no frame times",
     )
 
 
-def _say_times(camera: CameraContent) -> str:
-    method, n_assumed = camera.timing.get("method"), _n_assumed(camera)
-    if not method:
-        return "no frame times"
-    return f"{say_count(n_assumed)} TIMES ASSUMED ({method})" if n_assumed else f"times from {method}"
-
-
-def _n_assumed(camera: CameraContent) -> int:
-    """Return how many frames have a time that rests on an assumption of which pulse is theirs."""
-    return 0 if camera.time_quality is None else int(np.count_nonzero(camera.time_quality == ASSUMED))
-
-
-def remarks(camera: CameraContent) -> tuple[str, ...]:
-    """Return what a reader should know first: assumed times, and what is older than it seems."""
-    n_assumed = _n_assumed(camera)
+def say_assumed(camera: CameraContent) -> str:
+    """Say how many times rest on an assumption of which pulse is a frame's own, and which; empty where none does."""
+    quality = camera.time_quality
+    n_assumed = 0 if quality is None else int(np.count_nonzero(quality == ASSUMED))
     if not n_assumed:
-        return camera.remarks
-    assumed = (
-        f"the times of {say_count(n_assumed)} frames are assumed: nothing confirms which pulse belongs to which frame, "
-        "and they may be off by whole frames"
-    )
-    return (assumed, *camera.remarks)
+        return ""
+    why = camera.timing.get("assumed") or "nothing confirms which pulse belongs to which frame"
+    return f"{say_count(n_assumed)} times are assumed and may be off by whole frames: {why}"
 
 
 def video_facts(camera: CameraContent) -> Facts:
