@@ -55,32 +55,25 @@ def _duration(camera: CameraContent) -> str:
 
 
 def headline(camera: CameraContent) -> tuple[str, ...]:
-    """Say which times are assumed, how many frames, how long, at which rate, and where the times come from."""
+    """Say how many frames, how long, at which rate, and where the times come from."""
     frames = camera.video.get("frames") or count_measured(camera) or None
-    period = usual_period_s(camera)
+    period, method = usual_period_s(camera), camera.timing.get("method")
     return (
-        _say_assumed(camera),
         f"{say_count(frames)} frames" if frames else "no frames",
         _duration(camera),
         say_number(1 / period, "Hz") if period else "",
-        _say_times(camera),
+        f"times from {method}" if method else "no frame times",
     )
 
 
-def _say_times(camera: CameraContent) -> str:
-    method = camera.timing.get("method")
-    return f"times from {method}" if method else "no frame times"
-
-
-def _say_assumed(camera: CameraContent) -> str:
-    n_assumed = _n_assumed(camera)
+def say_assumed(camera: CameraContent) -> str:
+    """Say how many times rest on an assumption of which pulse is a frame's own, and which; empty where none does."""
+    quality = camera.time_quality
+    n_assumed = 0 if quality is None else int(np.count_nonzero(quality == ASSUMED))
+    if not n_assumed:
+        return ""
     why = camera.timing.get("assumed") or "nothing confirms which pulse belongs to which frame"
-    return f"{say_count(n_assumed)} times are assumed, and may be off by whole frames: {why}" if n_assumed else ""
-
-
-def _n_assumed(camera: CameraContent) -> int:
-    """Return how many frames have a time that rests on an assumption of which pulse is theirs."""
-    return 0 if camera.time_quality is None else int(np.count_nonzero(camera.time_quality == ASSUMED))
+    return f"{say_count(n_assumed)} times are assumed and may be off by whole frames: {why}"
 
 
 def video_facts(camera: CameraContent) -> Facts:

@@ -18,6 +18,7 @@ from ibl_dask.report.facts import (
     count_measured,
     headline,
     run_facts,
+    say_assumed,
     timing_facts,
     usual_period_s,
     video_facts,
@@ -78,6 +79,8 @@ class CameraView:
     outcome: str
     headline: tuple[str, ...]
     """Frames, duration, rate and method, for the one line at the top."""
+    assumed: str
+    """What is said of times that rest on an assumption; empty where none does."""
     remarks: tuple[str, ...]
     """What a reader should know of where this comes from."""
     undrawn: tuple[str, ...]
@@ -187,6 +190,7 @@ def _view(camera: CameraContent) -> CameraView:
         label=camera.label,
         outcome=str(camera.qc.get("outcome") or "NOT_SET"),
         headline=headline(camera),
+        assumed=say_assumed(camera),
         remarks=camera.remarks,
         undrawn=tuple(undrawn),
         findings=tuple(f for f in read_findings(camera.label, camera.qc) if f.check),

@@ -319,7 +319,7 @@ def with_face() -> CameraEvidence:
     return next(e for e in map(random_evidence, range(99)) if e.face is not None)
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32))
 def test_every_number_of_every_check_is_what_its_name_says(seed: int) -> None:
     evidence = random_evidence(seed)
@@ -332,7 +332,7 @@ def test_every_number_of_every_check_is_what_its_name_says(seed: int) -> None:
             assert agree(result.values[key], value), (name, key, result.values[key], value)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_numbers_beside_the_outcomes_are_those_of_the_reference_s_checks(seed: int) -> None:
     evidence = random_evidence(seed)
@@ -354,7 +354,7 @@ def test_numbers_beside_the_outcomes_are_those_of_the_reference_s_checks(seed: i
         assert found == wanted.get(name, []), name
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(st.integers(0, 2**32))
 def test_numbers_in_words_are_those_of_the_values(seed: int) -> None:
     for name, result in judged(random_evidence(seed)).items():
@@ -428,7 +428,7 @@ SERIES = st.one_of(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(st.integers(0, 2**32), SERIES, SERIES)
 def test_every_check_has_a_word_on_any_series(seed: int, any_times: np.ndarray, any_values: np.ndarray) -> None:
     evidence = random_evidence(seed)

@@ -79,7 +79,7 @@ def test_a_series_of_any_kind_is_drawn_over_times_of_any_kind(name):
     draw_all(NAMED[name], NAMED[name])
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(SERIES, SERIES)
 @example(np.array([0.0, TINY]), np.array([HUGE, -HUGE]))
 def test_no_numbers_end_a_figure(times, values):
