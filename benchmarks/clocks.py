@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parents[1] / "tests"))
 from clock_verdicts import SILENT, VERDICTS, judge
 from random_clocks import KINDS, random_session
 
-BLOCK = 3600
+BLOCK = 900
 LONGEST_S = 60.0
 
 

@@ -374,8 +374,9 @@ def _place(scene: _Scene) -> _Placement:
         placed = placed.but(found.doubt)
     if not match.usable and not is_settled:
         return _compared(scene, _by_counts(scene, match.reason))
-    if match.stretch and not is_settled:
-        placed = placed.but(match.stretch)
+    elsewhere = match.stretch or ("" if scene.route.gaps_are_filled else match.end)
+    if elsewhere and not is_settled:
+        placed = placed.but(elsewhere)
     if (
         match.doubt
         and not is_settled

@@ -100,6 +100,8 @@ class PinMatch:
     """Why another start is possible for all frames; empty where it is sure."""
     stretch: str = ""
     """Which frames want another start than the rest; empty where none do."""
+    end: str = ""
+    """At which end a sound wants another start: where a clock may have lost samples, all beyond may want it too."""
 
     @property
     def doubt(self) -> str:
@@ -171,9 +173,10 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         _too_regular(reach, (numbers, ups), (count[frames], polarities)),
     )
     stretch = _stretch_elsewhere(count, frames, shown_to_camera, pairs[0], off)
-    stretch = stretch or _end_off(match, count, pulses)
-    stretch = stretch or _end_elsewhere((count[frames], polarities), (shown, ups), pairs, int(count[-1]))
-    return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch)
+    end = _end_off(match, count, pulses) or _end_elsewhere(
+        (count[frames], polarities), (shown, ups), pairs, int(count[-1])
+    )
+    return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch, end=end)
 
 
 def _match(

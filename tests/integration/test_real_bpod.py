@@ -105,11 +105,12 @@ def test_real_trials_time_every_frame_and_hit_every_pulse(data_folder, folder, n
     np.testing.assert_allclose(times[numbers], rises, atol=1e-9)
     np.testing.assert_allclose(times, exposures, atol=2e-3)
     arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
-    assert np.flatnonzero(arrays["quality"] == 0).tolist() == numbers.tolist()
-    assert (arrays["quality"][-TAIL:] == 2).all()
+    assert np.flatnonzero(arrays["pulse_quality"] == 0).tolist() == numbers.tolist()
+    assert (arrays["pulse_quality"][-TAIL:] == 2).all()
+    assert (arrays["quality"] == 3).all()
     assert facts["method"] == "counts"
     check = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]
-    assert check["timestamps"]["outcome"] == "WARNING"
+    assert check["timestamps"]["outcome"] == "FAIL"
     assert check["framerate"]["outcome"] == check["decoding"]["outcome"] == "PASS"
     assert (folder / "ibl_dask" / "report.html").stat().st_size > 10_000
 

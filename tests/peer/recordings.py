@@ -141,7 +141,7 @@ def _timed(task: Any, label: str) -> Timed:
     if failures:
         return Timed(np.empty(0), np.empty(0, bool), failure=f"{failures[0].kind}: {failures[0].message}")
     arrays, facts = load_timing(task.workspace.timing_file(label))
-    return Timed(times[0], arrays["quality"] == 0, facts)
+    return Timed(times[0], arrays["pulse_quality"] == 0, facts)
 
 
 # -- beside the truth ------------------------------------------------------------------------------------------------

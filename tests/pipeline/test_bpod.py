@@ -129,14 +129,20 @@ def test_a_camera_of_another_name_is_timed_as_well(tmp_path, frame_data):
     assert off[truth.is_noted].max() <= TICK_S
 
 
-def test_unusable_pins_leave_a_warning_that_names_the_assumption(tmp_path):
+def test_unusable_pins_fail_and_the_report_names_the_assumption_first(tmp_path):
     folder = tmp_path / SESSION
     truth = write_training_session(folder, duration_s=20, scale=0.125, faults=TrainingFaults(pins="stuck", tail_s=12))
     assert run([folder]).exit_code == 0
     assert len(times_of(folder)) == truth.camera.n_frames
     check = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]["timestamps"]
-    assert check["outcome"] == "WARNING"
+    assert check["outcome"] == "FAIL"
     assert "the first is assumed to be that of frame 0" in check["message"]
+    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    assert (arrays["quality"] == 3).all()
+    assert set(arrays["pulse_quality"]) == {0, 1, 2}
+    assert facts["n_assumed"] == len(arrays["quality"])
+    page = (folder / "ibl_dask" / "report.html").read_text()
+    assert f"{facts['n_assumed']:,} times are assumed: numbers of frames and pulses alone say" in page
     assert "come after the last pulse; their times are extrapolated" in check["message"]
 
 

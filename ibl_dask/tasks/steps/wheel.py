@@ -344,7 +344,15 @@ class _Look:
             "flagged": bool(quality.any()),
         }
         return replace(
-            self, content={**self.content, "times_s": times, "quality": quality, "numbers": numbers}, facts=facts
+            self,
+            content={
+                **self.content,
+                "times_s": times,
+                "quality": quality,
+                "pulse_quality": quality,
+                "numbers": numbers,
+            },
+            facts=facts,
         )
 
 
@@ -355,7 +363,7 @@ def _publish(
     facts: Mapping[str, Any],
     wheel: Mapping[str, Any],
 ) -> Facts:
-    names = ("quality", "residual_frames", "residuals_s")
+    names = ("quality", "pulse_quality", "residual_frames", "residuals_s")
     details = {name: content[name] for name in names}
     published = publish_times(workspace, camera, content["times_s"], details, {**facts, "wheel": dict(wheel)})
     return {"frames": int(content["times_s"].size), **published}
