@@ -106,7 +106,7 @@ def insist_on_every_frame(session, cls, raw, copy):
     assert raw.keys() - {video} <= now.keys()
     if video not in now:
         assert now[copy] == mp4(session, cls)
-        record = json.loads((session / "ibl_dask" / f"{TASKS[cls]}Camera.compression.json").read_text())
+        record = json.loads((session / "ibl_dask" / f"{TASKS[cls]}Camera-compression.json").read_text())
         assert record["result"]["sha256"] == copy
         assert len(index_video(now[copy])) == record["source"]["frames"]
     elif mp4(session, cls).exists():

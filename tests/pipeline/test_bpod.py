@@ -137,7 +137,7 @@ def test_unusable_pins_fail_and_the_report_names_the_assumption_first(tmp_path):
     check = json.loads((folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]["checks"]["timestamps"]
     assert check["outcome"] == "FAIL"
     assert "the first is assumed to be that of frame 0" in check["message"]
-    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera.timing.npz")
+    arrays, facts = load_timing(folder / "ibl_dask" / "leftCamera-timing.npz")
     assert (arrays["quality"] == 3).all()
     assert set(arrays["pulse_quality"]) == {0, 1, 2}
     assert facts["n_assumed"] == len(arrays["quality"])

@@ -292,7 +292,7 @@ def test_empty_places_of_a_raw_video_move_no_frame_after_them(one_camera):
     assert not mp4(one_camera).exists()
     times = np.load(one_camera / "alf" / "_ibl_leftCamera.times.npy")
     np.testing.assert_allclose(times, truth.frame_times_s, atol=1 / 30_000)
-    notes = load_timing(one_camera / "ibl_dask" / "leftCamera.timing.npz")[1]["notes"]
+    notes = load_timing(one_camera / "ibl_dask" / "leftCamera-timing.npz")[1]["notes"]
     assert any("12 places of the video are empty" in note for note in notes)
 
 

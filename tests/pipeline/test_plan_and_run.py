@@ -84,9 +84,9 @@ def nothing(folder: Path) -> None:
     [
         (nothing, False),
         (gone_file("alf/_ibl_leftCamera.times.npy"), True),
-        (gone_file("ibl_dask/leftCamera.timing.npz"), True),
-        (gone_file("ibl_dask/rightCamera.pulse_times.npz"), True),
-        (gone_file("ibl_dask/leftCamera.frames.zarr"), True),
+        (gone_file("ibl_dask/leftCamera-timing.npz"), True),
+        (gone_file("ibl_dask/rightCamera-pulse_times.npz"), True),
+        (gone_file("ibl_dask/leftCamera-frames.zarr"), True),
         (gone_file("ibl_dask/done/wheel-body.json"), True),
         (gone_file("ibl_dask/done/frames-body.json"), True),
         (other_wheel, True),

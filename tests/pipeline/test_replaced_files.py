@@ -182,7 +182,7 @@ def test_a_video_with_frames_that_do_not_decode_passes_once_the_good_copy_is_the
 
 def test_another_decoder_decodes_anew(copied, monkeypatch):
     session = copied("ephys")
-    before = json.loads((session / "ibl_dask" / "leftCamera.frames.zarr" / "zarr.json").read_text())["attributes"]
+    before = json.loads((session / "ibl_dask" / "leftCamera-frames.zarr" / "zarr.json").read_text())["attributes"]
     assert "libavcodec" in before["video"]["decoder"]
     monkeypatch.setattr(index, "decoder_build", lambda: "PyAV 99.0.0, libavcodec 99.1.100, libswscale 9.1.100")
     assert statuses(run_again(session))["framepass-left"] == {"done"}
