@@ -169,7 +169,7 @@ class Session:
         """
         self.look()
         for root in self.roots:
-            found = _description_file(root)
+            found = find_description(root)
             if found is not None:
                 content = read_content(found)
                 if content or legacy.read_protocol(self.path) is None:
@@ -189,7 +189,7 @@ class Session:
         )
 
 
-def _description_file(root: Path) -> Path | None:
+def find_description(root: Path) -> Path | None:
     """Return the description of a session: under its own name, else under one that says more.
 
     Raises

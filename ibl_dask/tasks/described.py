@@ -8,7 +8,7 @@ from typing import Any
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description_file import read_content
-from ibl_dask.model.session import Session
+from ibl_dask.model.session import Session, find_description
 
 
 class DescriptionReader:
@@ -45,9 +45,9 @@ class DescriptionReader:
     def read_params_file(self) -> dict[str, Any]:
         """Return the content of the description's file; empty where there is none."""
         for root in self.session.roots:
-            found = sorted(root.glob("_ibl_experiment.description*.yaml"))
-            if found:
-                return read_content(found[0])
+            found = find_description(root)
+            if found is not None:
+                return read_content(found)
         return {}
 
     def get_sync(self, sync: str | None = None) -> str | None:
