@@ -1,13 +1,12 @@
 """Tasks of another package, in a process of their own environment."""
 
 import ast
-import json
-import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -19,9 +18,11 @@ from ibl_dask.errors import MissingEnvironment
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.lock import Attempt
 from ibl_dask.tasks.deck import build_task, find_task
 from ibl_dask.tasks.environments import Environments, environment_of
 from ibl_dask.tasks.foreign import ForeignTask
+from ibl_dask.tasks.walk import run_step
 
 
 @pytest.fixture
@@ -202,20 +203,19 @@ def test_what_takes_too_long_is_ended_with_all_that_it_started(session, environm
 
 def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environments):
     """A worker that a cluster keeps cannot be told that the run is over."""
-    lock = session.own / "lock.json"
-    lock.parent.mkdir()
-    lock.write_text(json.dumps({"pid": os.getpid(), "token": "x"}))
+    held = Attempt(session.own / "lock.json").take()
 
     def let_go():
         deadline = time.monotonic() + 60
         while not (session.path / "pids.txt").exists() and time.monotonic() < deadline:
             time.sleep(0.05)
-        lock.unlink()
+        held.close()
 
     threading.Thread(target=let_go, daemon=True).start()
     task = foreign(session, environments, "Sleeps")
-    assert task.run() == -1
-    assert task.failures[0].category == "run"
+    (step,) = [*task.first_steps(), *task.steps({})]
+    record = run_step(replace(step, lease=held.token), [], session.outputs)
+    assert record.failure.category == "run"
     assert gone_after_a_while(session, 1)
 
 
@@ -244,6 +244,7 @@ import ibl_dask as ibd
 from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.profile import this_machine
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.lock import Attempt
 
 if __name__ == "__main__":
     session, python, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
