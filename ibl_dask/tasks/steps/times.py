@@ -192,8 +192,8 @@ def publish_times(
     times_s
         One per frame, s on the main clock (frame,).
     details, facts
-        What is kept beside them: `quality` and `pulse_quality` (frame,), `residual_frames` and `residuals_s` (match,), and what `_keep`
-        lists.
+        What is kept beside them: `quality` and `pulse_quality` (frame,), `residual_frames` and `residuals_s` (match,),
+        and what `_keep` lists.
     """
     wanted = workspace.times_file(camera.label)
     path = alf.publish_npy(wanted, times_s, workspace.overwrite)
