@@ -112,6 +112,16 @@ def test_values_may_be_missing_inside_the_parts(flawed_session):
     assert "none, 1.5" in page
 
 
+def test_times_that_are_assumed_come_first_of_a_camera(flawed_session):
+    camera = flawed_session.cameras[0]
+    why = "numbers of frames and pulses alone say which pulse is that of frame 0"
+    assumed = dataclasses.replace(camera, timing={**camera.timing, "n_assumed": 1234, "assumed": why})
+    page = render(dataclasses.replace(flawed_session, cameras=(assumed, *flawed_session.cameras[1:])))
+    assert f"1,234 times are assumed: {why}" in page
+    assert page.index("1,234 times are assumed") < page.index(f"{len(camera.times_s):,} frames")
+    assert "times are assumed" not in render(flawed_session)
+
+
 def test_failing_checks_come_first(flawed_session):
     for section in render(flawed_session).split('<section class="camera"')[1:]:
         body = section.split("<tbody>")[1].split("</tbody>")[0]
