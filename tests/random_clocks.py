@@ -205,7 +205,7 @@ def _clock_steps(rng: Randoms) -> dict[str, object]:
 
 
 def _pin_delay(rng: Randoms) -> dict[str, object]:
-    return {"pin_delay": float(rng.uniform(0, 0.75))}
+    return {"pin_delay": float(rng.uniform(0, 0.65))}
 
 
 def _video_lacks(rng: Randoms) -> dict[str, object]:

@@ -79,7 +79,7 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
     Notes
     -----
     How late the pin is read, the residuals show themselves: no camera reads it before the exposure, or more than
-    four fifths of a period after that. Where they lie in another period, every frame may be one off.
+    two thirds of a period after that. Where they lie in another period, every frame may be one off.
 
     One stray change may be a glitch on the line: WARNING. From one in a hundred on it is no glitch but a shift of the
     frames against the clock, somewhere or everywhere: FAIL. The reference looks at the first change alone.

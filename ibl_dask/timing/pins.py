@@ -55,7 +55,7 @@ _SHORTEST_STRETCH = 4
 """Changes below which no stretch is judged."""
 _MOST_LEAP = 4
 """Exposures that are looked at, as a multiple of frames and pulses: a counter that leaps further is damaged."""
-LATEST_READING = 0.8
+LATEST_READING = 0.65
 """Periods after the exposure began until which a camera may read its pin. Nearer to the next exposure nobody can tell
 one from the other."""
 _EDGE = 0.02

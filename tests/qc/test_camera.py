@@ -173,6 +173,16 @@ def test_dropped_frames(good: CameraEvidence, count: np.ndarray, outcome: Outcom
     assert (result.outcome, result.numbers) == (outcome, numbers)
 
 
+@pytest.mark.parametrize("beyond", [np.zeros(30, np.int64), np.arange(2005, 2035), np.array([10**12])])
+def test_records_beyond_the_video_drop_no_frame(good: CameraEvidence, beyond: np.ndarray) -> None:
+    count = counter(1000)
+    plain = run("dropped_frames", good, count=count)
+    more = run("dropped_frames", good, count=np.append(count, beyond))
+    assert more.values["n_dropped"] == plain.values["n_dropped"] == 0
+    assert more.values["dropped_percent"] == plain.values["dropped_percent"]
+    assert more.outcome != CRITICAL
+
+
 @pytest.mark.parametrize("n_stuck", [1, 3])
 def test_counter_that_does_not_rise_is_critical_without_numbers(good: CameraEvidence, n_stuck: int) -> None:
     result = run("dropped_frames", good, count=None, n_count_stuck=n_stuck)

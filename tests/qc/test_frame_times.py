@@ -146,3 +146,32 @@ def test_extrapolation_counts_by_the_run(good: CameraEvidence) -> None:
     quality = np.zeros(40_000, np.uint8)
     quality[:6000] = quality[-6000:] = 2
     assert run("reckoned_times", good, time_quality=quality).outcome == WARNING
+
+
+# -- times that are assumed --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_assumed", [1, 40, 40_000])
+def test_assumed_times_fail(good: CameraEvidence, n_assumed: int) -> None:
+    quality = np.zeros(40_000, np.uint8)
+    quality[:n_assumed] = 3
+    result = run("reckoned_times", good, time_quality=quality)
+    assert (result.outcome, result.values["n_assumed"]) == (FAIL, n_assumed)
+    assert f"{n_assumed:,} assumed" in result.measured
+
+
+@pytest.mark.parametrize(("n_not_measured", "n_assumed", "outcome"), [(0, 0, PASS), (5, 0, WARNING), (5, 1, FAIL)])
+def test_the_check_of_the_times_fails_where_any_is_assumed(
+    good: CameraEvidence, n_not_measured: int, n_assumed: int, outcome: Outcome
+) -> None:
+    result = run("timestamps", good, n_not_measured=n_not_measured, n_assumed=n_assumed)
+    assert result.outcome == outcome
+
+
+@pytest.mark.parametrize("delay", [0.1, 0.3, 0.45, 0.6])
+def test_pins_that_are_read_late_are_no_frames_off(good: CameraEvidence, delay: float) -> None:
+    period = 1 / 60
+    residuals = (delay - np.random.default_rng(0).uniform(0, 1, 400)) * period
+    assert run("pulse_residuals", good, residuals_s=residuals).values["n_off"] == 0
+    for frames in (-2, -1, 1, 2):
+        assert run("pulse_residuals", good, residuals_s=residuals + frames * period).outcome == FAIL

@@ -152,6 +152,11 @@ def test_lanes_mark_a_single_frame_among_540000():
     assert panel is not None
     assert 'class="interpolated"' in panel.body
     assert 'class="extrapolated"' not in panel.body
+    assert 'class="assumed"' not in panel.body
+    quality[78] = 3
+    panel = figures.plot_lanes(quality, np.zeros(N_LONG, dtype=bool), lay_out_frames(None, N_LONG))
+    assert panel is not None
+    assert 'class="assumed"' in panel.body
     assert "interpolated 1 ·" in panel.body
 
 
