@@ -20,6 +20,7 @@ from ibl_dask.report.messages import take_apart
 
 _FILE_WIDTH = 160
 
+
 class _Output:
     """What is standard output or standard error at the time, without its errors."""
 
@@ -109,7 +110,6 @@ def finish_output() -> None:
                 nowhere = os.open(os.devnull, os.O_WRONLY)
                 os.dup2(nowhere, stream.fileno())
                 os.close(nowhere)
-
 
 
 def show_error(error: IblDaskError) -> None:
