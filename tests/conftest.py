@@ -8,23 +8,29 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from needs import DATA, NEEDS
+from xdist.scheduler import LoadScopeScheduling
 
 # How long an example takes says something of the machine, and nothing of the code.
 settings.register_profile("patient", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 
 
-@pytest.hookimpl(tryfirst=True)  # groups must be there when xdist looks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what it needs, and skip it where that is missing.
+class _ByFile(LoadScopeScheduling):
+    """Gives the tests of a file to one process, since they share what their fixtures make; so all that share a Slurm."""
 
-    Tests of a file run in one process, one after another, since they share what their fixtures make; so do all tests on
-    a Slurm, since there is one at a time.
-    """
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "slurm" if "slurm/" in file else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
+    return _ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by what it needs, and skip it where that is missing."""
     missing = {need: need.missing() for need in NEEDS}
     for item in items:
-        group = "slurm" if item.path.parent.name == "slurm" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
         needed = [need for need in NEEDS if need.is_needed_by(item)]
         for need in needed:
             item.add_marker(need.mark)
