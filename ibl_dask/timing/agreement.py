@@ -404,7 +404,7 @@ class _Comparison:
         return False
 
     def _is_calm(self, run: Ints) -> bool:
-        """Return whether pulses go on one by one through a stretch in the middle: its frames were noted out of order."""
+        """Return whether pulses go on one by one through a stretch: its frames were noted late, or out of order."""
         first, last = int(run[0]) - 1, int(run[-1]) + 1
         if first < 0 or last >= self.clock.size or not self.out.is_measured[first : last + 1].all():
             return False
