@@ -49,6 +49,8 @@ _MOST_STEPS = 0.1
 """A camera clock that steps at more than this share of the frames is too rough to be compared."""
 _MOST_LOST_S = 2.5
 """Samples lost in a row that are searched for, s."""
+_CALM = 0.1
+"""Intervals this near to one period, in periods, are those of a camera that nothing disturbs."""
 _EDGE = 0.03
 """A change may lie this far outside the period that it belongs to, periods."""
 _CLEAR_VOTES = 3
@@ -276,6 +278,8 @@ class _Comparison:
         own = self._level(run, -side)
         if abs(own - level) <= self._same(run.size) + self._unknown(run, side):
             return self._level(run, side) if run.size >= _SHORT else level
+        if self._is_calm(run) and self._returns(at, side, level):
+            return level
         if self._take_pulses(at, level, side):
             return self._level(run, side) if run.size >= _SHORT else level
         if self.evidence.by_trials:
@@ -398,6 +402,14 @@ class _Comparison:
             n += self.runs[at].size
             at += side
         return False
+
+    def _is_calm(self, run: Ints) -> bool:
+        """Return whether pulses go on one by one through a stretch: its frames were noted late, or out of order."""
+        first, last = int(run[0]) - 1, int(run[-1]) + 1
+        if first < 0 or last >= self.clock.size or not self.out.is_measured[first : last + 1].all():
+            return False
+        steps = np.diff(self.out.times_s[first : last + 1]) / self.evidence.period_s
+        return bool((np.abs(steps - 1) < _CALM).all())
 
     def _is_even(self, run: Ints, side: int) -> bool:
         """Return whether pulses go on evenly where the camera's clock does not: that clock leapt."""

@@ -313,8 +313,8 @@ def test_7_13_a_gap_shorter_than_half_a_frame_overwrites_a_pulse_in_the_referenc
 ) -> None:
     """A trial is noted so early that its first pulse comes 0.4 periods after the last one before.
 
-    All that the Bpod noted in it is 0.6 of a frame early, wheel and stimuli as well. Its frames are with them in ours,
-    and all others where they were; in the reference they are not with its events, and the frame before is late.
+    All that the Bpod noted in it is 0.6 of a frame early. The camera's clock says so, and ours times its frames by that
+    clock, between the trials around it; in the reference they are late, and so is the frame before.
     """
     folder, truth = training_session(tmp_path, head_s=-0.3, tail_s=-0.3, short_gap=True)
     middle = len(truth.trial_times_s) // 2
@@ -325,8 +325,10 @@ def test_7_13_a_gap_shorter_than_half_a_frame_overwrites_a_pulse_in_the_referenc
     gap = (times >= stop) & (times < truth.trial_times_s[middle + 1, 0])
     theirs = frames_off(reference.ask("bpod_times", session=folder)["times"], truth.camera)
     assert theirs[last] == pytest.approx(0.4, abs=0.01)
-    ours = frames_off(time_by_bpod(folder).times, truth.camera)
-    assert np.abs(ours[within] + 0.6).max() < 0.01
-    assert np.abs(ours[~within & ~gap]).max() < 0.01
-    assert np.all((ours[gap] > -0.61) & (ours[gap] < 0.01))
+    ours = time_by_bpod(folder)
+    off = frames_off(ours.times, truth.camera)
+    assert np.abs(off[within]).max() < 0.02
+    assert not ours.measured[within].any()
+    assert np.abs(off[~within & ~gap]).max() < 0.02
+    assert np.all((off[gap] > -0.61) & (off[gap] < 0.02))
     assert np.abs(theirs[within] - 0.4).max() < 0.01

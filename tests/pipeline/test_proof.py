@@ -55,7 +55,7 @@ def mp4(session):
 
 
 def record(session):
-    (found,) = (session / "ibl_dask").glob("*.compression.json")
+    (found,) = (session / "ibl_dask").glob("*-compression.json")
     return found
 
 

@@ -179,7 +179,7 @@ def test_records_beyond_the_video_drop_no_frame(good: CameraEvidence, beyond: np
     plain = run("dropped_frames", good, count=count)
     more = run("dropped_frames", good, count=np.append(count, beyond))
     assert more.values["n_dropped"] == plain.values["n_dropped"] == 0
-    assert more.values["dropped_percent"] == plain.values["dropped_percent"]
+    assert more.values["dropped_per_step_percent"] == plain.values["dropped_per_step_percent"]
     assert more.outcome != CRITICAL
 
 
