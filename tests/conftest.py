@@ -16,7 +16,7 @@ settings.load_profile("patient")
 
 
 class _ByFile(LoadScopeScheduling):
-    """Gives the tests of a file to one process, since they share what their fixtures make; so all that share a Slurm."""
+    """Gives the tests of a file to one process, since they share fixtures; so all tests on a Slurm, which is one."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
