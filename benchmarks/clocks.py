@@ -112,7 +112,7 @@ LEGEND = """
 - *silently wrong*: half a frame off or more with outcome PASS and quality 0.
 - *no trace*: the same, where a DAQ lost samples for a whole number of periods, to under 0.2 ms, and no two TTLs lie
   beyond: a recording without a loss leaves the same files.
-- *refused*: the error says why. No kind here is damaged so that it would have to be.
+- *refused*: the error says why: over a second of frames without pulses, mostly since more samples than that were lost.
 """
 
 
