@@ -46,6 +46,8 @@ class BehaviourTask(DynamicTask):
         **kwargs: Any,  # see DynamicTask
     ) -> None:
         super().__init__(session_path, **kwargs)
+        if collection is not None:
+            collection = insist(collection, "collection", where=self.session.path)
         self._asked = (collection, protocol)
         if protocol_number is not None:
             self.protocol_number = int(protocol_number)
@@ -69,8 +71,7 @@ class BehaviourTask(DynamicTask):
     @cached_property
     def collection(self) -> str | None:
         """Return the folder of the protocol's raw files."""
-        found = self._meant[0]
-        return None if found is None else insist(found, "the collection of the protocol", where=self.session.path)
+        return self._meant[0]
 
     @cached_property
     def protocol(self) -> str | None:

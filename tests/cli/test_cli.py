@@ -360,6 +360,6 @@ def test_a_run_says_which_nodes_its_pools_left_out_and_why(capsys):
     states = [PoolState(gpu, 1, 1, 2, left_out={"n3": "it does not answer within 45 s"}), PoolState(gpu, 1, 1, 1)]
     say_what_was_left_out(SimpleNamespace(cluster=SimpleNamespace(pools=lambda: states)))
     said = " ".join(capsys.readouterr().out.split())
-    assert said.startswith("pool gpu left out n3, where a GPU does not work: it does not answer within 45 s; tell")
+    assert said.startswith("pool gpu left out n3: it does not answer within 45 s; tell")
     say_what_was_left_out(SimpleNamespace(cluster=SimpleNamespace()))  # workers of this machine
     assert capsys.readouterr().out == ""

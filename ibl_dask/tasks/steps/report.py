@@ -212,7 +212,7 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
 def _say_change(path: Path, known: Mapping[str, Any]) -> str:
     before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
     if before == now:
-        return f"{path.name} was copied or written again since it was measured: run again to measure it as it is"
+        return f"{path.name} holds another video than the one that was measured: run again to measure it as it is"
     name = Path(str(known.get("video"))).name
     size = f"{before:,} bytes" if isinstance(before, int) else "another size"
     return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
