@@ -180,7 +180,7 @@ def test_what_the_encoding_of_the_terminal_does_not_hold_is_replaced(named_oddly
     where = ("--work-dir", named_oddly.parents[2] / ".ibl_dask") if arguments[0] == "status" else (named_oddly,)
     code, text = call(arguments[0], *where, *arguments[1:], PYTHONIOENCODING="ascii")
     assert code == 0 or "Größe" in arguments or arguments == ("status",), text
-    assert "gr" in text
+    assert "gr" in text.lower()
     assert "codec can't encode" not in text
 
 
