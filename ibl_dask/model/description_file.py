@@ -148,10 +148,10 @@ def _mapping(value: object, part: str, problems: list[Problem]) -> Mapping[Any, 
     return {}
 
 
-def _stays_inside(name: object, body: object, part: str, problems: list[Problem]) -> bool:
+def _stays_inside(name: object, body: object, part: str, problems: list[Problem], *, may_vary: bool = False) -> bool:
     """Return whether a device and the folders that its entry names stay inside the session; name what does not."""
     why = complaint(str(name), is_name=True)
-    fault = first_fault(body) if why is None else ("", told(str(name), why))
+    fault = first_fault(body, may_vary=may_vary) if why is None else ("", told(str(name), why))
     if fault is None:
         return True
     problems.append(Problem(".".join(filter(None, (part, fault[0]))), fault[1], is_refusal=True))
@@ -168,12 +168,12 @@ def _devices(value: Mapping[Any, Any], problems: list[Problem]) -> dict[str, Any
             found[str(kind)] = body
             continue
         plain = {name: entry for name, entry in body.items() if not isinstance(entry, Mapping)}
-        if not _stays_inside(kind, plain, str(kind), problems):
+        if not _stays_inside(kind, plain, str(kind), problems, may_vary=True):
             continue
         kept = {
             name: entry
             for name, entry in body.items()
-            if name in plain or _stays_inside(name, entry, f"{kind}.{name}", problems)
+            if name in plain or _stays_inside(name, entry, f"{kind}.{name}", problems, may_vary=True)
         }
         if kept or not body:
             found[str(kind)] = kept

@@ -103,7 +103,7 @@ def below(root: Path, *texts: object, may_vary: bool = False) -> Path:
     return root.joinpath(*(insist(text, "a path", where=root, may_vary=may_vary) for text in texts))
 
 
-def first_fault(content: object, *, where: str = "") -> tuple[str, str] | None:
+def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> tuple[str, str] | None:
     """Return the first folder or label among some arguments that does not stay inside, and why; None where all do.
 
     Parameters
@@ -112,6 +112,8 @@ def first_fault(content: object, *, where: str = "") -> tuple[str, str] | None:
         Arguments, or what a description says of a device. Looked through as deep as it goes, by the names of its keys.
     where : str
         Where it is, with dots between.
+    may_vary : bool
+        Folders may be patterns, as those of a microscope are (`raw_imaging_data*`).
 
     Returns
     -------
@@ -124,11 +126,15 @@ def first_fault(content: object, *, where: str = "") -> tuple[str, str] | None:
         place = f"{where}.{key}" if where else str(key)
         is_name = key in _NAMES
         if isinstance(value, Mapping):
-            if (found := first_fault(value, where=place)) is not None:
+            if (found := first_fault(value, where=place, may_vary=may_vary)) is not None:
                 return found
         elif is_name or (isinstance(key, str) and key.endswith(_FOLDERS)):
             for text in value if isinstance(value, list | tuple) else [value]:
-                why = None if text is None or text == "" else complaint(text, is_name=is_name)
+                why = (
+                    None
+                    if text is None or text == ""
+                    else complaint(text, is_name=is_name, may_vary=may_vary and not is_name)
+                )
                 if why is not None:
                     return place, told(text, why)
     return None

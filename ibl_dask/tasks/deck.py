@@ -222,7 +222,7 @@ def assign_task(
 def _insist_on_places(spec: TaskSpec) -> None:
     """Refuse a task whose name or arguments lead out of the session."""
     insist(spec.name, "the name of a task", is_name=True)
-    fault = first_fault(spec.arguments, where="arguments")
+    fault = first_fault(spec.arguments, where="arguments", may_vary=True)
     if fault is not None:
         raise OutsideSession(
             f"the task {spec.name} does not stay inside its session",

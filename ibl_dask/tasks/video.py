@@ -440,10 +440,16 @@ class VideoSyncQcNidq(VideoSyncQc):
         **kwargs: Any,  # see VideoSyncQc
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
-        described = self.session.description.sync
-        named = recording or (described.others.get("recording") if described is not None else None)
-        self.recording = None if named is None else insist(named, "the recording of the sync", is_name=True)
+        if recording is not None:
+            self.recording = insist(recording, "the recording of the sync", is_name=True)
         self._extraction: list[Step] | None = None
+
+    @cached_property
+    def recording(self) -> str | None:
+        """Return which recording of the clock is meant; None where the description does not say."""
+        described = self.session.description.sync
+        named = None if described is None else described.others.get("recording")
+        return None if named is None else insist(named, "the recording of the sync", is_name=True)
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), **({} if self.recording is None else {"recording": self.recording})}

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from av.codec.codec import find_best_pix_fmt_of_list
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,6 +139,8 @@ class Pixels:
         offered = [name for name in offered if not is_odd or "444" in name]
         if found.name in offered:
             return cls(found.name, is_made=False)
+        from av.codec.codec import find_best_pix_fmt_of_list  # what plans imports this module, and no FFmpeg
+
         best, _ = find_best_pix_fmt_of_list(offered, found.name)
         return cls(offered[0] if best is None else best.name, is_made=found.is_rgb or found.has_palette)
 

@@ -139,7 +139,7 @@ def test_a_camera_of_an_impossible_name_is_left_out_and_named(label):
             {"devices": {"neurophotometrics": {"collection": "../a", "sync_mode": "bpod"}}},
             "neurophotometrics.collection",
         ),
-        ({"devices": {"mesoscope": {"mesoscope": {"collection": "raw_*"}}}}, "mesoscope.mesoscope.collection"),
+        ({"devices": {"mesoscope": {"mesoscope": {"collection": "../raw_*"}}}}, "mesoscope.mesoscope.collection"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -147,6 +147,13 @@ def test_any_device_protocol_or_clock_that_leads_out_is_named_and_left_out(conte
     found = understand(content)
     assert [problem.part for problem in found.problems] == [part]
     assert (found.sync, found.protocols, dict(found.devices)) == (None, (), {})
+
+
+def test_a_microscope_names_its_folders_by_a_pattern():
+    content = {"devices": {"mesoscope": {"mesoscope": {"collection": "raw_imaging_data*"}}}}
+    found = understand(content)
+    assert not found.problems
+    assert dict(found.devices) == content["devices"]
 
 
 @pytest.mark.parametrize("entry", [("x.npy", "../alf", True), ("../x.npy", "alf", True), ("x.npy", "/alf", True)])

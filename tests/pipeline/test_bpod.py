@@ -142,7 +142,8 @@ def test_unusable_pins_fail_and_the_report_names_the_assumption_first(tmp_path):
     assert set(arrays["pulse_quality"]) == {0, 1, 2}
     assert facts["n_assumed"] == len(arrays["quality"])
     page = (folder / "ibl_dask" / "report.html").read_text()
-    assert f"{facts['n_assumed']:,} times are assumed and may be off by whole frames: numbers of frames and pulses alone say" in page
+    assumed = "times are assumed and may be off by whole frames: numbers of frames and pulses alone say"
+    assert f"{facts['n_assumed']:,} {assumed}" in page
     assert "come after the last pulse; their times are extrapolated" in check["message"]
 
 

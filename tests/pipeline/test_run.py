@@ -244,7 +244,7 @@ def test_a_counter_that_goes_backwards_is_critical_and_the_camera_is_timed(sessi
     assert run([session_folder]).exit_code == 0
     camera = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())["cameras"]["left"]
     checks = camera["checks"]
-    assert (checks["dropped_frames"]["outcome"], checks["timestamps"]["outcome"]) == ("CRITICAL", "WARNING")
+    assert (checks["dropped_frames"]["outcome"], checks["timestamps"]["outcome"]) == ("CRITICAL", "FAIL")
     assert camera["outcome"] == "CRITICAL"
     times = np.load(session_folder / "alf" / "_ibl_leftCamera.times.npy")
     assert np.abs(times - Truth.read(session_folder).cameras["left"].frame_times_s).max() < 0.5 / 60

@@ -69,6 +69,7 @@ def random_evidence(seed: int) -> CameraEvidence:
         header_fps=float(rng.choice([30, 59.94, 60])),
         times_s=random_times(rng, n),
         n_not_measured=int(rng.integers(0, n)),
+        n_assumed=int(rng.integers(0, n)),
         n_camera_times=int(n + rng.integers(-3, 4)),
         count=count,
         pin_state=rng.random(n + int(rng.integers(-1, 2))) < 0.5,
@@ -79,7 +80,7 @@ def random_evidence(seed: int) -> CameraEvidence:
         face=face if rng.random() < 0.7 else None,
         brightness=brightness,
         motion_energy=energy,
-        time_quality=rng.choice([0, 0, 0, 1, 2], n).astype(np.uint8),
+        time_quality=rng.choice([0, 0, 0, 1, 2, 3], n).astype(np.uint8),
         residuals_s=rng.uniform(-0.03, 0.01, int(rng.integers(1, 50))),
         period_s=1 / 60,
         wheel=WheelEvidence(True, True, int(rng.integers(-9, 9)), 0.3, 0.005, float(rng.random()), True, ""),
@@ -122,7 +123,7 @@ def brightness(e: CameraEvidence) -> dict[str, float]:
 
 
 def dropped_frames(e: CameraEvidence) -> dict[str, float]:
-    steps = [int(b - a) for a, b in pairwise(e.count)]
+    steps = [int(b - a) for a, b in pairwise(e.count[: e.n_frames])]  # records beyond the video count for nothing
     n_dropped = sum(step - 1 for step in steps)
     return {
         "n_dropped": n_dropped,
@@ -224,9 +225,25 @@ def frame_intervals(e: CameraEvidence) -> dict[str, float]:
     }
 
 
+def end_of_reading(lags: Sequence[float]) -> float:
+    """Return where the period ends that holds nearly all changes, in periods after the exposure."""
+    edge = 0.02
+    ending = {v: sum(v - 1 - 2 * edge <= other <= v for other in lags) for v in lags}
+    beginning = {v: sum(v <= other <= v + 1 + 2 * edge for other in lags) for v in lags}
+    most = max(ending.values())
+    enough = max(most - 1 - round(0.05 * most), 1)
+    earliest = min(v for v in lags if ending[v] >= enough) - edge
+    latest = max(v for v in lags if beginning[v] >= enough) + 1 + edge
+    whole = math.ceil(earliest)
+    return whole if whole <= latest else (earliest + latest) / 2
+
+
 def pulse_residuals(e: CameraEvidence) -> dict[str, float]:
     found, period = [float(v) for v in e.residuals_s], e.period_s
-    n_off = sum(v > 0 or v <= -1.5 * period for v in found)
+    lags = [v / period for v in found]
+    end = end_of_reading(lags)
+    first, last = (end - 1.5, end + (0.02 if end else 0)) if 0 <= end <= 0.65 else (-1, 0)
+    n_off = sum(v > last or v <= first for v in lags)
     return {
         "n_matched": len(found),
         "n_off": n_off,
@@ -243,6 +260,7 @@ def reckoned_times(e: CameraEvidence) -> dict[str, float]:
         "share_extrapolated": sum(extrapolated) / len(extrapolated),
         "n_interpolated": sum(interpolated),
         "n_extrapolated": sum(extrapolated),
+        "n_assumed": sum(int(q) == 3 for q in e.time_quality),
         "longest_interpolated_frames": longest_run(interpolated),
         "longest_extrapolated_frames": longest_run(extrapolated),
     }
@@ -262,7 +280,12 @@ NAMED: dict[str, Callable[[CameraEvidence], dict[str, float]]] = {
     },
     "position": position,
     "resolution": lambda e: {"width_px": WIDTH, "height_px": HEIGHT},
-    "timestamps": lambda e: {"n_times": len(e.times_s), "n_frames": e.n_frames, "n_not_measured": e.n_not_measured},
+    "timestamps": lambda e: {
+        "n_times": len(e.times_s),
+        "n_frames": e.n_frames,
+        "n_not_measured": e.n_not_measured,
+        "n_assumed": e.n_assumed,
+    },
     "decoding": lambda e: {"n_undecoded": e.n_decode_errors, "share_undecoded": e.n_decode_errors / e.n_frames},
     "black_frames": black_frames,
     "repeated_frames": repeated_frames,
@@ -336,7 +359,7 @@ def test_every_number_of_every_check_is_what_its_name_says(seed: int) -> None:
 @given(st.integers(0, 2**32))
 def test_numbers_beside_the_outcomes_are_those_of_the_reference_s_checks(seed: int) -> None:
     evidence = random_evidence(seed)
-    steps = [int(b - a) for a, b in pairwise(evidence.count)]
+    steps = [int(b - a) for a, b in pairwise(evidence.count[: evidence.n_frames])]
     rises = sum(b and not a for a, b in pairwise(evidence.pin_state))
     wanted = {
         "camera_times": [evidence.n_camera_times - evidence.n_frames],
