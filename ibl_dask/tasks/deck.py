@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import OutsideSession, UsageError
+from ibl_dask.errors import OutsideSession, TaskFailed, UsageError
 from ibl_dask.model.places import first_fault, insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Resources, Step
@@ -245,13 +245,14 @@ def _is_camera_task(cls: type[Task]) -> bool:
 def _load(module: str, name: str, executable: str) -> type[Task] | None:
     """Return a class of a module; None where it is a task of another kind than ours."""
     try:
-        found = getattr(import_module(module), name)
-    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
+        with contained(executable):
+            found = getattr(import_module(module), name)
+    except Exception as error:  # whatever a module does when it is imported
         raise UsageError(
             f"the task {executable} cannot be loaded",
             where=module,
             expected=f"a module that can be imported and holds {name}",
-            got=f"{type(error).__name__}: {error}",
+            got=error.got if isinstance(error, TaskFailed) else f"{type(error).__name__}: {error}",
             do="check the name, and that what the module needs is installed in this environment",
         ) from error
     return found if isinstance(found, type) and issubclass(found, Task) else None
