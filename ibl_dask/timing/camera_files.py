@@ -145,11 +145,12 @@ def read_camera_files(
         values = _without_empty(_float64(counter, remarks), counter, remarks)
         count, n_counts = _counts(values[:n_frames], counter, remarks), values.size
     parts = ((timestamps, clocks[1], n_clocks), (gpio, pins, n_pins), (counter, count, n_counts))
-    lengths = {path.name: len(part) for path, part, _ in parts if path is not None and part is not None}
-    n_records = min((n for path, part, n in parts if path is not None and part is not None), default=0)
+    # Also by what lies beyond the video: files of two recordings are no camera's, however long that is.
+    lengths = {path.name: n for path, part, n in parts if path is not None and part is not None}
+    n_records = min(lengths.values(), default=0)
     n_beyond = max(n_records - n_frames, 0) if n_frames is not None else 0
     files = CameraFiles(0, clocks[1], clocks[0], count, pins, tuple(lengths), n_beyond=n_beyond, **remarks.told())
-    return _to_one_length(files, lengths)
+    return _to_one_length(files, lengths, n_frames)
 
 
 def read_frame_data(path: Path, n_frames: int | None = None) -> CameraFiles:
@@ -396,11 +397,12 @@ def _unwrap(time_s: FloatArray, pc_time_s: FloatArray | None, notes: list[str]) 
 # -- lengths -----------------------------------------------------------------------------------------------
 
 
-def _to_one_length(files: CameraFiles, lengths: dict[str, int]) -> CameraFiles:
-    """Cut the files of one camera to the shortest, or refuse where they are too far apart."""
+def _to_one_length(files: CameraFiles, lengths: dict[str, int], n_frames: int | None) -> CameraFiles:
+    """Cut the files of one camera to the shortest, and to the video, or refuse where they are too far apart."""
     if not lengths:
         return files
     shortest, longest = min(lengths.values()), max(lengths.values())
+    kept = shortest if n_frames is None else min(shortest, n_frames)
     told = ", ".join(f"{name} {length:,}" for name, length in lengths.items())
     fps = 1 / (files.period_s or 1 / _FPS_UNKNOWN)
     if longest - shortest > max(round(fps), int(0.005 * longest)):
@@ -413,10 +415,10 @@ def _to_one_length(files: CameraFiles, lengths: dict[str, int]) -> CameraFiles:
             "another recording (pins and counter can be done without)",
         )
     notes = files.notes
-    if longest > shortest:
+    if longest > shortest and kept == shortest:
         notes = (*notes, f"the camera's files differ in length and were cut to {shortest:,} frames: {told}")
     cut: dict[str, Any] = {  # Any: the values are arrays of several kinds
-        name: value[:shortest] if (value := getattr(files, name)) is not None else None
+        name: value[:kept] if (value := getattr(files, name)) is not None else None
         for name in ("camera_time_s", "pc_time_s", "count", "pins")
     }
-    return replace(files, n_frames=shortest, notes=notes, **cut)
+    return replace(files, n_frames=kept, notes=notes, **cut)

@@ -353,6 +353,13 @@ def test_real_pins_and_counter_are_read_whole(data_folder: Path) -> None:
     np.testing.assert_array_equal(count, np.arange(510))
 
 
+def test_files_of_different_recordings_are_refused_also_where_each_covers_the_video(data_folder: Path) -> None:
+    folder = data_folder / "camera/session_ephys_body"
+    parts = [folder / f"_iblrig_bodyCamera.{name}" for name in ("timestamps.ssv", "GPIO.bin", "frame_counter.bin")]
+    with pytest.raises(UnequalLengths, match="6,001"):
+        read_camera_files(None, *parts, n_frames=510)
+
+
 def test_real_body_files_of_different_recordings_are_refused(data_folder: Path) -> None:
     folder = data_folder / "camera/session_ephys_body"
     with pytest.raises(UnequalLengths, match=r"6,001.*510"):
