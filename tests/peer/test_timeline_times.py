@@ -77,7 +77,7 @@ def test_without_pins_both_count_the_pulses_of_a_timeline_alike(reference: Refer
 
 
 def test_checks_of_a_timeline_session_have_the_same_outcomes_and_numbers(reference: Reference, tmp_path: Path) -> None:
-    folder, _ = mesoscope(tmp_path, DROPPED, duration_s=10)  # enough sounds for the place to be sure
+    folder, _ = mesoscope(tmp_path, DROPPED, duration_s=30)  # enough sounds for the place to be sure
     assert run([folder]).exit_code == 0
     published = json.loads((folder / "ibl_dask" / "qc.json").read_text())["extended_qc"]
     for label in CAMERAS:
