@@ -150,8 +150,9 @@ def keep(path: Path, kept: Kept, started_ns: int) -> None:
     started_ns
         When it started, ns of the clock of the files.
     """
+    # Not the time of change: a task may rename what it read, which sets that.
     read = (found for name, found in kept.inputs.items() if name not in kept.outputs)
-    if not any(max(found["mtime_ns"], found["ctime_ns"]) >= started_ns for found in read):
+    if not any(found["mtime_ns"] >= started_ns for found in read):
         whole = replace(kept, inputs=noted(kept.inputs), outputs=noted(kept.outputs))
         write_text(path, json.dumps(asdict(whole), indent=1))
 
