@@ -49,7 +49,9 @@ class Reference:
     def __init__(self, python: str, folder: Path, *options: str) -> None:
         self._folder, self._n_asked = folder, 0
         self._errors = folder / "stderr.txt"
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "MPLBACKEND": "Agg"}
+        # As many threads as a task of one core gets: the last bits of a decomposition depend on their number.
+        threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "MPLBACKEND": "Agg", **threads}
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
                 [python, *options, str(SIDE)],
