@@ -1,5 +1,6 @@
 """Steps that only note what happened. In a module of its own, since workers import it by name."""
 
+import os
 import time
 from pathlib import Path
 
@@ -17,6 +18,25 @@ def note(records, folder, name, seconds=0.0):
 
 def fail(records, folder, name):
     raise OSError("no luck")
+
+
+def slow_once(records, folder, name, seconds=0.0):
+    """Be killed the first time, and note the process."""
+    with Path(folder, f"{name}.pids").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    if len(Path(folder, f"{name}.pids").read_text().split()) == 1:
+        os.kill(os.getpid(), 9)
+    return note(records, folder, name)
+
+
+def vanish_once(records, folder, name):
+    """Lose the data the first time, as with a server that is gone."""
+    gone = Path(folder, "gone")
+    if gone.exists():
+        Path(gone.read_text()).rmdir()
+        gone.unlink()
+        raise OSError("no such folder")
+    return note(records, folder, name)
 
 
 def simple_step(folder, name, needs=(), chunk=0, function=note, tolerates=(), **more):

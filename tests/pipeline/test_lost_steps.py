@@ -12,7 +12,7 @@ import pytest
 from distributed.protocol.pickle import dumps
 from ending_steps import end_process
 from program import WITHOUT_POWERS, says
-from simple_steps import note, simple_step
+from simple_steps import simple_step, slow_once, vanish_once
 
 from ibl_dask.deploy.connect import connect
 from ibl_dask.deploy.profile import this_machine
@@ -77,15 +77,6 @@ def test_of_a_process_that_died_are_told_exit_code_or_signal_and_peak_memory(tmp
     says(str(death), expected)
     says(death.advice, advice)
     assert 0.02 < death.peak_gb < 0.3
-
-
-def slow_once(records, folder, name, seconds=0.0):
-    """Be killed the first time, and note the process."""
-    with Path(folder, f"{name}.pids").open("a") as file:
-        file.write(f"{os.getpid()}\n")
-    if len(Path(folder, f"{name}.pids").read_text().split()) == 1:
-        os.kill(os.getpid(), 9)
-    return note(records, folder, name)
 
 
 @pytest.fixture
@@ -181,16 +172,6 @@ def test_data_that_vanish_from_a_node_while_it_works_are_its_fault(scheduler, wo
     (record,) = executor.completed()
     assert record.status == "done"
     assert [said["worker"] for said in refusals(scheduler)] == ["blind-0"]
-
-
-def vanish_once(records, folder, name):
-    """Lose the data the first time, as with a server that is gone."""
-    gone = Path(folder, "gone")
-    if gone.exists():
-        Path(gone.read_text()).rmdir()
-        gone.unlink()
-        raise OSError("no such folder")
-    return note(records, folder, name)
 
 
 def test_what_the_driver_does_not_see_either_is_no_fault_of_a_worker(client, tmp_path):
