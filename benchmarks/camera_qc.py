@@ -34,11 +34,11 @@ from ibl_dask.model.step import StepRecord
 from ibl_dask.store import arrays
 from ibl_dask.store.frames import Column, FramesStore, write_frames
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.steps.checks import check_camera, publish_qc
-from ibl_dask.tasks.steps.times import TIMING_VERSION
-from ibl_dask.video.index import INDEX_VERSION, FrameIndex
-from ibl_dask.video.regions import camera_reducers
-from ibl_dask.video.template import FaceFinder, ReferenceFrame, find_reference, sharp_places
+from ibl_dask.tasks.video_sync.camera_qc import check_camera, publish_qc
+from ibl_dask.tasks.video_sync.pulse_times import TIMING_VERSION
+from ibl_dask.video.container.index import INDEX_VERSION, FrameIndex
+from ibl_dask.video.reducers.camera_set import camera_reducers
+from ibl_dask.video.reducers.reference_frame import FaceFinder, ReferenceFrame, find_reference, sharp_places
 
 RIGS = {"left": (60, 1280, 1024), "right": (150, 640, 512), "body": (30, 640, 512)}
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON")

@@ -35,20 +35,20 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.local import WORKER_ENVIRONMENT
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.movie import loop_clip
 from ibl_dask.synth.session import write_session
-from ibl_dask.video import encode
-from ibl_dask.video.fidelity import error_energy, psnr_db
-from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.chunking import split_for_encoding
+from ibl_dask.video.container.index import FrameIndex, index_video
+from ibl_dask.video.encoding import encode
+from ibl_dask.video.encoding.fidelity import error_energy, psnr_db
+from ibl_dask.video.encoding.profiles import PROFILES, EncodingProfile
 from ibl_dask.video.pixels import luma
-from ibl_dask.video.plan import split_for_encoding
-from ibl_dask.video.profiles import PROFILES, EncodingProfile
 from ibl_dask.video.reader import FrameReader
 
 CAMERAS = {"left": (1280, 1024, 60, "openfield_mouse.mp4"), "right": (640, 512, 150, "mirror_mouse.mp4")}

@@ -39,15 +39,15 @@ import imageio_ffmpeg
 import psutil
 from films import CAMERAS, make_session
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.local import WORKER_ENVIRONMENT
-from ibl_dask.deploy.profile import this_machine
-from ibl_dask.deploy.worker import import_all
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
+from ibl_dask.deploy.cluster.worker_setup import import_all
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.pipeline.ready_queue import Waiting
 from ibl_dask.pipeline.run import Run, run
-from ibl_dask.pipeline.waiting import Waiting
-from ibl_dask.tasks.walk import run_step
-from ibl_dask.video.regions import wheel_region
+from ibl_dask.tasks.run_step import run_step
+from ibl_dask.video.reducers.camera_set import wheel_region
 
 REFERENCE_FRAMES = 5000
 
@@ -99,11 +99,11 @@ REFERENCE_WINDOW = {"left": 1000, "right": 5000}
 PASS = """
 import sys, time
 from pathlib import Path
-from ibl_dask.deploy.worker import import_all
+from ibl_dask.deploy.cluster.worker_setup import import_all
 from ibl_dask.video.framepass import run_pass
-from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import split_video
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.chunking import split_video
+from ibl_dask.video.reducers.camera_set import camera_reducers
 path, label = Path(sys.argv[1]), sys.argv[2]
 import_all()
 index = index_video(path)
@@ -120,10 +120,10 @@ import json, sys, time
 from pathlib import Path
 import cv2
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.reducers.camera_set import camera_reducers
 path, label = Path(sys.argv[1]), sys.argv[2]
 index = index_video(path)
 reducers = camera_reducers(label, len(index), index.width, index.height)

@@ -24,7 +24,7 @@ from films import make_session, repeat
 from frame_pass import machine
 
 from ibl_dask.synth.session import write_session
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 
 N_INDEXED = 270_000
 N_RUN = 54_000

@@ -42,8 +42,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from slurm.machine import Slurm, running
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import Pool, Profile, this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 from ibl_dask.model import events
 from ibl_dask.model.step import Step, StepRecord
 from ibl_dask.pipeline import executors
@@ -51,8 +51,8 @@ from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.run import WINDOW_PER_SLOT, Run, run
 from ibl_dask.store.journal import Journal
 from ibl_dask.synth.session import write_session
-from ibl_dask.tasks.walk import run_step
-from ibl_dask.video.plan import split_for_encoding, split_video
+from ibl_dask.tasks.run_step import run_step
+from ibl_dask.video.chunking import split_for_encoding, split_video
 
 CAMERAS = {"left": (1280, 1024, 60), "right": (640, 512, 150), "body": (640, 512, 30)}
 SIMULATED = (10, 100, 300, 1000)

@@ -41,8 +41,8 @@ from recordings import Recording, Scene, record
 from ibl_dask.errors import InputError
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.clocks import CameraTimer
-from ibl_dask.timing.align import frame_times
-from ibl_dask.timing.camera_files import read_frame_data
+from ibl_dask.timing.alignment.frame_times import frame_times
+from ibl_dask.timing.camera.camera_files import read_frame_data
 
 Randoms = np.random.Generator
 SURVIVING = 0.6

@@ -29,9 +29,9 @@ import numpy as np
 from frame_pass import machine
 
 from ibl_dask.synth.wheel import behave, encoder_edges, trial_times
-from ibl_dask.timing.pulses import Pulses
-from ibl_dask.timing.wheel import Motion, Wheel, motion
-from ibl_dask.timing.wheel_alignment import active_bout, align, bout_offset
+from ibl_dask.timing.alignment.pulses import Pulses
+from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset
+from ibl_dask.timing.wheel.sources import Motion, Wheel, motion
 
 DURATION_S = 3600.0
 PIECE_S = 120.0

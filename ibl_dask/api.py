@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.deploy import connect as deploy
-from ibl_dask.deploy.performance import recorded
+from ibl_dask.deploy.cluster import connect as deploy
+from ibl_dask.deploy.cluster.performance import recorded
 from ibl_dask.errors import MissingFile
 from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome
@@ -23,18 +23,18 @@ from ibl_dask.pipeline import plan
 from ibl_dask.pipeline import run as driver
 from ibl_dask.pipeline.selection import OF_RUN
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.compress import VideoCompress
-from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.tasks.deck import assign_task
-from ibl_dask.tasks.environments import Environments
-from ibl_dask.tasks.family import AudioTask, BehaviourTask, EphysTask, RegisterRawDataTask, WidefieldTask
-from ibl_dask.tasks.register import VideoRegisterRaw
-from ibl_dask.tasks.steps.index import COPY_VIDEO
-from ibl_dask.tasks.steps.inputs import find_video, video_paths
-from ibl_dask.tasks.steps.times import load_times
+from ibl_dask.tasks.external.environments import Environments
+from ibl_dask.tasks.index_video import COPY_VIDEO
+from ibl_dask.tasks.lab_bases import AudioTask, BehaviourTask, EphysTask, RegisterRawDataTask, WidefieldTask
+from ibl_dask.tasks.registry import assign_task
+from ibl_dask.tasks.session_files import find_video, video_paths
 from ibl_dask.tasks.task import DynamicTask, Task, VideoTask
-from ibl_dask.tasks.video import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
-from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
+from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
+from ibl_dask.tasks.video_register.task import VideoRegisterRaw
+from ibl_dask.tasks.video_sync.pulse_times import load_times
+from ibl_dask.tasks.video_sync.task import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
+from ibl_dask.video.container.index import FrameIndex, index_video
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -214,7 +214,7 @@ class Run(driver.Run):
 
 @contextlib.contextmanager
 def connect(profile: str | Path | None = None, workers: int | None = None) -> Iterator[Any]:
-    """Start workers and yield a client to them; see `ibl_dask.deploy.connect.connect`.
+    """Start workers and yield a client to them; see `ibl_dask.deploy.cluster.connect.connect`.
 
     In a notebook the links to the dashboard are shown.
     """

@@ -10,10 +10,10 @@ from random_clocks import Session
 
 from ibl_dask.errors import InputError
 from ibl_dask.model.outcome import Outcome
-from ibl_dask.timing.align import CameraTimes, Quality, frame_times, times_from_pulses
-from ibl_dask.timing.bpod import ROUTE, bpod_pulses, read_bpod
-from ibl_dask.timing.camera_files import read_frame_data
-from ibl_dask.timing.camlog import camlog_times, read_camlog
+from ibl_dask.timing.alignment.camlog_route import camlog_times, read_camlog
+from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, frame_times, times_from_pulses
+from ibl_dask.timing.camera.camera_files import read_frame_data
+from ibl_dask.timing.clocks.bpod import ROUTE, bpod_pulses, read_bpod
 
 RIGHT, RIGHT_FLAGGED, RIGHT_ASSUMED = "right", "right, flagged", "right, assumed"
 WRONG_ASSUMED, WRONG_FLAGGED, SILENT = "wrong, assumed", "wrong, flagged", "silently wrong"

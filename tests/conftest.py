@@ -104,8 +104,8 @@ def raw_session(_raw_template, tmp_path) -> Path:
 @pytest.fixture(scope="session")
 def client():
     """Return a client to two worker processes on this machine."""
-    from ibl_dask.deploy.connect import connect
-    from ibl_dask.deploy.profile import this_machine
+    from ibl_dask.deploy.cluster.connect import connect
+    from ibl_dask.deploy.site.profile import this_machine
 
     with connect(this_machine(2, dashboard_port=0)) as client:
         yield client

@@ -3,8 +3,8 @@
 import os
 from dataclasses import dataclass
 
-from ibl_dask.video.reducers import Brightness
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.reducers.base import Brightness
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 
 @dataclass(frozen=True)

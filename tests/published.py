@@ -12,8 +12,8 @@ SMALL_CHUNKS = 80 * 320 * 256
 DRIVER = """
 import json, sys
 from pathlib import Path
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.pipeline.run import run
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.timing.nidq import Fronts
+from ibl_dask.timing.clocks.nidq import Fronts
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

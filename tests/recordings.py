@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.timing.camera_files import CameraFiles
-from ibl_dask.timing.nidq import Fronts
+from ibl_dask.timing.camera.camera_files import CameraFiles
+from ibl_dask.timing.clocks.nidq import Fronts
 
 Floats = NDArray[np.float64]
 DAQ_HZ = 30003.0003

@@ -13,9 +13,9 @@ from ibl_dask.store.workspace import SCRATCH_VARIABLE, WORK_FOLDER
 
 def examine_site(profile: Path | None, work_dir: Path | None, wait_s: float | None, as_json: bool) -> int:
     """Print what was found on the driver and on one worker of each pool; return 1 where something is a problem."""
-    from ibl_dask.deploy.doctor import Importance, worst
-    from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.examination import WAIT_S, examine
+    from ibl_dask.deploy.doctor.examine import WAIT_S, examine
+    from ibl_dask.deploy.doctor.judgements import Importance, worst
+    from ibl_dask.deploy.site.schema import read_profile
 
     site = read_profile(profile)
     scratch = os.environ.get(SCRATCH_VARIABLE)

@@ -11,7 +11,7 @@ from ibl_dask.errors import UsageError
 from ibl_dask.model.choices import advice
 
 if TYPE_CHECKING:
-    from ibl_dask.deploy.profile import Pool, Profile
+    from ibl_dask.deploy.site.profile import Pool, Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class _Certificates:
 
 def show_job_scripts(path: Path, pool_name: str | None) -> int:
     """Print what would be submitted for each pool, or for one of them."""
-    from ibl_dask.deploy.connect import job_folder
-    from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.jobs import job_script
-    from ibl_dask.deploy.tls import wants_tls
+    from ibl_dask.deploy.cluster.connect import job_folder
+    from ibl_dask.deploy.cluster.job_script import job_script
+    from ibl_dask.deploy.cluster.tls import wants_tls
+    from ibl_dask.deploy.site.schema import read_profile
 
     profile = read_profile(path)
     folder = job_folder(profile)

@@ -15,8 +15,8 @@ from ibl_dask.cli.guard import printable, told
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
-from ibl_dask.pipeline.history import Rates, read_rates
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
+from ibl_dask.pipeline.rates import Rates, read_rates
 
 _TOLD = ("environment missing", "results elsewhere", "unusable")
 """What is told below the table of tasks, in all its words."""
@@ -33,8 +33,8 @@ def show_plan(
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Print what `run` would do; return 1 where it would not end well for a reason that is there already."""
-    from ibl_dask.deploy.door import read_profile
-    from ibl_dask.deploy.usage import Duration, impossible_lines, pool_lines, too_long_lines
+    from ibl_dask.deploy.site.capacity import Duration, impossible_lines, pool_lines, too_long_lines
+    from ibl_dask.deploy.site.schema import read_profile
 
     site = read_profile(profile)
     paths = find_sessions(sessions)

@@ -12,7 +12,7 @@ from ibl_dask.errors import MissingFile
 from ibl_dask.model.session import Session
 from ibl_dask.report.terminal import qc_table
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.steps.report import read_qc
+from ibl_dask.tasks.session_report import read_qc
 
 
 def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:

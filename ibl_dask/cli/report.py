@@ -11,8 +11,8 @@ from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.steps.provenance import read_provenance
-from ibl_dask.tasks.steps.report import write_report
+from ibl_dask.tasks.provenance import read_provenance
+from ibl_dask.tasks.session_report import write_report
 
 
 def write_reports(sessions: Sequence[str], output_root: Path | None, target: Path | None) -> int:

@@ -17,7 +17,7 @@ from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import Run, rows, run
 
 if TYPE_CHECKING:
-    from ibl_dask.deploy.profile import Profile
+    from ibl_dask.deploy.site.profile import Profile
 
 _INTERRUPTED = "interrupted: run the same command again, finished chunks are kept"
 
@@ -33,7 +33,7 @@ def run_sessions(
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and say how it went; return the exit code."""
-    from ibl_dask.deploy.door import read_profile
+    from ibl_dask.deploy.site.schema import read_profile
 
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
@@ -83,12 +83,12 @@ class _Stop:
 
 
 def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop) -> Run:
-    from ibl_dask.deploy.connect import connect, permissions, tunnel_line
+    from ibl_dask.deploy.cluster.connect import connect, permissions, tunnel_line
 
     if workers == 0:
         with permissions(site), make_view() as view, stop.now():
             return wanted(listeners=[view])
-    from ibl_dask.deploy.performance import recorded
+    from ibl_dask.deploy.cluster.performance import recorded
 
     with connect(site) as client:
         if client.dashboard_link:

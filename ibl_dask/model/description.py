@@ -181,7 +181,7 @@ class ExperimentDescription:
         DescriptionError
             If it is not a YAML mapping.
         """
-        from ibl_dask.model.description_file import read_content, understand
+        from ibl_dask.model.description_reader import read_content, understand
 
         return understand(read_content(path))
 

@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 from ibl_dask.errors import DescriptionError
-from ibl_dask.model.description_file import VERSION, split_tasks
+from ibl_dask.model.description_reader import VERSION, split_tasks
 
 _DEVICE_LEVELS = 2
 """Kinds and labels are merged; what is said of one device is replaced as a whole."""

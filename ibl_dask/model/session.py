@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from ibl_dask.errors import DescriptionError, NotASession
-from ibl_dask.model import legacy
+from ibl_dask.model import legacy_protocols as legacy
 from ibl_dask.model.description import ExperimentDescription
-from ibl_dask.model.description_file import read_content, understand
+from ibl_dask.model.description_reader import read_content, understand
 
 _TAIL = re.compile(r"[^/]+/[0-9]{4}-[0-9]{2}-[0-9]{2}/[0-9]{1,3}")
 _DESCRIPTION = re.compile(r"_ibl_experiment\.description(\.[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?\.yaml")

@@ -14,16 +14,16 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
-from ibl_dask.deploy.endings import Cut
-from ibl_dask.deploy.worker import leave
+from ibl_dask.deploy.cluster.walltime_ends import Cut
+from ibl_dask.deploy.cluster.worker_setup import leave
 from ibl_dask.errors import RunError
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
-from ibl_dask.pipeline.apart import Death
-from ibl_dask.pipeline.graph import Trial, delayed_step
-from ibl_dask.pipeline.losses import how_lost, killed_itself, lost, sees_nothing
-from ibl_dask.pipeline.sight import Unseen, visible
-from ibl_dask.pipeline.waiting import Turn, Waiting
-from ibl_dask.tasks.walk import in_order, run_step
+from ibl_dask.pipeline.delayed import Trial, delayed_step
+from ibl_dask.pipeline.isolation import Death
+from ibl_dask.pipeline.ready_queue import Turn, Waiting
+from ibl_dask.pipeline.step_losses import how_lost, killed_itself, lost, sees_nothing
+from ibl_dask.pipeline.visibility import Unseen, visible
+from ibl_dask.tasks.run_step import in_order, run_step
 
 _log = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class OnCluster:
 
     def _insist_on_one_death(self) -> None:
         """Let the scheduler hand a step back with the first worker that dies with it."""
-        from ibl_dask.deploy.one_death import OneDeath
+        from ibl_dask.deploy.cluster.worker_death import OneDeath
 
         try:
             self._client.register_plugin(OneDeath())

@@ -10,30 +10,30 @@ from typing import Any, Literal
 from ibl_dask.errors import IblDaskError, InputError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.task import TIME_OUT_S, TaskSpec
-from ibl_dask.pipeline.history import Rates
 from ibl_dask.pipeline.plan import Pipeline
+from ibl_dask.pipeline.rates import Rates
 from ibl_dask.pipeline.selection import class_of
 from ibl_dask.store import alf
+from ibl_dask.store import task_record as kept
 from ibl_dask.store.containment import contained
 from ibl_dask.store.frames import read_stored
 from ibl_dask.store.identity import noted_content
 from ibl_dask.store.marker import marked_fingerprint
-from ibl_dask.tasks.compress import VideoCompress
-from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.tasks.register import VideoRegisterRaw
-from ibl_dask.tasks.steps import kept
-from ibl_dask.tasks.steps.compress import find_raw_video, recorded_chunks
-from ibl_dask.tasks.steps.convert import is_wanted
-from ibl_dask.tasks.steps.frames import chunk_is_done
-from ibl_dask.tasks.steps.inputs import find_video
-from ibl_dask.tasks.steps.method import has_method
+from ibl_dask.tasks.run_method import has_method
+from ibl_dask.tasks.run_step import describe
+from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.task import Task
-from ibl_dask.tasks.video import VideoSyncQc
-from ibl_dask.tasks.walk import describe
+from ibl_dask.tasks.video_mp4.compress_steps import find_raw_video, recorded_chunks
+from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
+from ibl_dask.tasks.video_mp4.convert_steps import is_wanted
+from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
+from ibl_dask.tasks.video_register.task import VideoRegisterRaw
+from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
+from ibl_dask.tasks.video_sync.task import VideoSyncQc
+from ibl_dask.video.chunking import split_for_encoding, split_video
+from ibl_dask.video.container.summary import VideoOutline, read_outline
 from ibl_dask.video.decoder import may_be_here
-from ibl_dask.video.outline import VideoOutline, read_outline
-from ibl_dask.video.plan import split_for_encoding, split_video
-from ibl_dask.video.reducers import Reducer
+from ibl_dask.video.reducers.base import Reducer
 
 Why = Literal[kept.Why, "listed anew", "environment missing", "needs Alyx", "results elsewhere", "waits", "no input"]
 """Why a task would run, or not."""
@@ -346,7 +346,7 @@ def _chunks(task: VideoSyncQc, label: str, outline: VideoOutline, identity: Mapp
 
 def _cached(task: VideoSyncQc, label: str, video: Path) -> dict[str, Any]:
     """Return the identity of a video that a run which was stopped has indexed; empty where none did."""
-    from ibl_dask.tasks.steps.index import load_index
+    from ibl_dask.tasks.index_video import load_index
 
     try:
         identity = load_index(task.workspace.index_file(label)).identity()
@@ -373,7 +373,7 @@ def _outline(path: Path) -> VideoOutline | str:
         found = read_outline(path)
         if found is not None:
             return found
-        from ibl_dask.video.index import index_video
+        from ibl_dask.video.container.index import index_video
 
         index = index_video(path)
     except (IblDaskError, OSError) as error:

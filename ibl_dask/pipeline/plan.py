@@ -8,20 +8,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.deploy.queue import ask_job
+from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.selection import OF_RUN, as_names, check_arguments, check_tasks, select, unknown_tasks
-from ibl_dask.pipeline.specs import plan_session
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.deck import build_task
-from ibl_dask.tasks.environments import Environments, as_environments
-from ibl_dask.tasks.steps.report import report
+from ibl_dask.tasks.external.environments import Environments, as_environments
+from ibl_dask.tasks.registry import build_task
+from ibl_dask.tasks.session_report import report
 from ibl_dask.tasks.task import Task
-from ibl_dask.tasks.video import VideoSyncQcBpod
+from ibl_dask.tasks.video_sync.task import VideoSyncQcBpod
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,8 +79,8 @@ class Pipeline:
         SessionLocked
             If another run holds the session now.
         """
-        from ibl_dask.pipeline.graph import delayed_tasks
-        from ibl_dask.tasks.walk import walk
+        from ibl_dask.pipeline.delayed import delayed_tasks
+        from ibl_dask.tasks.run_step import walk
 
         self.workspace.check_writable()
         if self.workspace.overwrite:

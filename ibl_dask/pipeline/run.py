@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ibl_dask.deploy.queue import ask_job
+from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
 from ibl_dask.errors import InputError, SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.places import below
@@ -26,7 +26,7 @@ from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
-from ibl_dask.pipeline.turns import Turn, blocking, held_back, make_turns, startable
+from ibl_dask.pipeline.task_states import Turn, blocking, held_back, make_turns, startable
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import passes_by_itself, patiently
@@ -34,7 +34,7 @@ from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.processes import this_process
 from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
-from ibl_dask.tasks.walk import describe
+from ibl_dask.tasks.run_step import describe
 
 _log = logging.getLogger(__name__)
 

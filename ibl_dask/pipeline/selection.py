@@ -10,8 +10,8 @@ from typing import Any
 from ibl_dask.errors import UsageError
 from ibl_dask.model.choices import advice
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.tasks.deck import known_options, lab_spec
 from ibl_dask.tasks.options import check_options
+from ibl_dask.tasks.registry import known_options, lab_spec
 
 ARGUMENTS = ("tasks", "specs", "output_root", "work_dir", "overwrite", "pose")
 """What a pipeline takes beside the options of its tasks."""

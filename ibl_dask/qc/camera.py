@@ -27,7 +27,7 @@ MAX_SIZE_DIFFERENCE = 5
 MAX_TTL_DIFFERENCE = 5
 MAX_DROPPED_PERCENT = 0.1
 FOCUS_LAPLACIAN = 100
-"""The same as `ibl_dask.video.template.SHARP_LAPLACIAN`, which holds where the face was looked for."""
+"""The same as `ibl_dask.video.reducers.reference_frame.SHARP_LAPLACIAN`, which holds where the face was looked for."""
 FOCUS_HIGH_FREQUENCY = 6
 POSITION_PERCENT = (10, 15)
 HISTOGRAM_PERCENT = (80, 75)

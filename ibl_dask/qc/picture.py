@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from ibl_dask.model.frame_ranges import find_runs, say_runs
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
-from ibl_dask.model.runs import find_runs, say_runs
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence
 from ibl_dask.qc.registry import check
 

@@ -19,7 +19,7 @@ def check_wheel_alignment(evidence: CameraEvidence) -> CheckResult | str:
     Outcome and offset are the reference's: of the middle one of all bouts of 3 to 20 s, the shift at which energy and
     speed correlate most. It always finds one, also where a paw hides the wheel or the region shows something else, and
     has no word for how sure it is. Here all windows of the session must agree on a shift before the bout is judged:
-    where they do not (`ibl_dask.timing.wheel_alignment.Alignment.is_confident`; there it is argued how much is enough)
+    where they do not (`ibl_dask.timing.wheel.alignment.Alignment.is_confident`; there it is argued how much is enough)
     the outcome is NOT_SET and says why, never PASS or WARNING. The offset is told all the same.
     """
     if evidence.wheel is None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ibl_dask.errors import SessionLocked
-from ibl_dask.model.description_file import DESCRIPTION_NAME, VERSION, read_content
 from ibl_dask.model.description_merge import merge_descriptions
+from ibl_dask.model.description_reader import DESCRIPTION_NAME, VERSION, read_content
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.lock import Attempt
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from ibl_dask.model.session import Session
 from ibl_dask.synth.camera_files import camera_records, write_frame_data
-from ibl_dask.synth.film import Movie, VideoStyle, write_videos
 from ibl_dask.synth.plan import CameraFaults, camera_rng, frame_size, plan_camera
+from ibl_dask.synth.render import Movie, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import VIDEO_FOLDER, SyncFronts, camera_entry, sync_fronts, write_wheel, write_yaml
 from ibl_dask.synth.session import act
 from ibl_dask.synth.truth import CameraTruth, Truth

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from ibl_dask.errors import UsageError
-from ibl_dask.synth.scenery import SHIFT, View, draw_above, draw_side, noise_tile
-from ibl_dask.synth.tyre import Tyre
+from ibl_dask.synth.scene_geometry import SHIFT, View, draw_above, draw_side, noise_tile
+from ibl_dask.synth.wheel_texture import Tyre
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,6 @@ from ibl_dask.synth.camera_files import (
     write_frame_data,
     write_separate_files,
 )
-from ibl_dask.synth.film import Movie, VideoStyle, write_videos
 from ibl_dask.synth.plan import (
     NOMINAL_FPS,
     CameraFaults,
@@ -29,6 +28,7 @@ from ibl_dask.synth.plan import (
     plan_camera,
     quiet_window,
 )
+from ibl_dask.synth.render import Movie, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import SYNC_FOLDER, VIDEO_FOLDER, write_description, write_sync, write_wheel
 from ibl_dask.synth.truth import CameraTruth, Truth
 from ibl_dask.synth.wheel import Behaviour, behave, sound_edges, trial_times
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ibl_dask.synth.camera_files import BorrowedRecords
-    from ibl_dask.synth.film import Frames, Progress
+    from ibl_dask.synth.render import Frames, Progress
 
 _Value = TypeVar("_Value", int, float)
 

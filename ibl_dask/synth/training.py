@@ -13,8 +13,8 @@ from ibl_dask.model.session import Session
 from ibl_dask.synth.bpod_files import PROTOCOL, NotedTrial, to_ticks, write_bpod
 from ibl_dask.synth.camera_files import camera_records, write_frame_data, write_separate_files
 from ibl_dask.synth.clocks import CameraClock
-from ibl_dask.synth.film import Movie, VideoStyle, write_videos
 from ibl_dask.synth.plan import camera_rng, frame_size, kept_exposures
+from ibl_dask.synth.render import Movie, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import VIDEO_FOLDER, camera_entry, write_yaml
 from ibl_dask.synth.truth import CameraTruth
 from ibl_dask.synth.wheel import behave
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ibl_dask.synth.film import Frames
+    from ibl_dask.synth.render import Frames
 
     Floats = NDArray[np.float64]
     Trials = list[tuple[float, float]]

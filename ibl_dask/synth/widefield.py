@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibl_dask.model.session import Session
-from ibl_dask.synth.film import Movie, VideoStyle, write_videos
 from ibl_dask.synth.plan import NOMINAL_FPS, CameraFaults, camera_rng, frame_size, plan_camera
+from ibl_dask.synth.render import Movie, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import VIDEO_FOLDER, camera_entry, write_sync, write_wheel, write_yaml
 from ibl_dask.synth.session import act
 from ibl_dask.synth.truth import CameraTruth, Truth

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from ibl_dask.errors import DescriptionError
-from ibl_dask.model.description_file import read_content
+from ibl_dask.model.description_reader import read_content
 from ibl_dask.model.session import Session, find_description
 
 

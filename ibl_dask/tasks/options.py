@@ -10,8 +10,8 @@ from typing import Any
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.choices import advice, nearest, unknown_keyword
-from ibl_dask.video.profiles import PROFILES
-from ibl_dask.video.template import reference_folder
+from ibl_dask.video.encoding.profiles import PROFILES
+from ibl_dask.video.reducers.reference_frame import reference_folder
 
 RAW_POLICIES = ("keep", "trash", "delete")
 """What may become of a raw video whose copy is proven."""

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ibl_dask.deploy.queue import ask_job
+from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
@@ -24,15 +24,15 @@ from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.store.expected import Found, find_files
+from ibl_dask.store.dataset_lookup import Found, find_files
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
+from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
-from ibl_dask.tasks.qc import SessionQc
-from ibl_dask.tasks.steps.kept import Review
-from ibl_dask.tasks.steps.method import has_method, in_place_obstacle, method_step, read_log, review_method
-from ibl_dask.tasks.walk import describe, walk
+from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step, read_log, review_method
+from ibl_dask.tasks.run_step import describe, walk
+from ibl_dask.tasks.session_qc import SessionQc
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.video.index import FrameIndex, index_video
-from ibl_dask.video.plan import split_video
+from ibl_dask.video.chunking import split_video
+from ibl_dask.video.container.index import FrameIndex, index_video
 from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import DamageMet, FrameReader
-from ibl_dask.video.reducers import PassResult
+from ibl_dask.video.reducers.base import PassResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ibl_dask.model.chunk import Chunk
-    from ibl_dask.video.index import FrameIndex
-    from ibl_dask.video.reducers import Reducer
+    from ibl_dask.video.container.index import FrameIndex
+    from ibl_dask.video.reducers.base import Reducer
 
 
 def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Reducer]) -> PassResult:

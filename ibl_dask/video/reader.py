@@ -34,10 +34,10 @@ import av
 import numpy as np
 
 from ibl_dask.errors import DecodeFailed, UsageError
-from ibl_dask.video.avi import NO_PLACE
-from ibl_dask.video.bitstream import is_referred_to, length_bytes
-from ibl_dask.video.container import open_video
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.avi import NO_PLACE
+from ibl_dask.video.container.bitstream import is_referred_to, length_bytes
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.container.tracks import open_video
 from ibl_dask.video.pixels import luma
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-    from ibl_dask.video.index import FrameIndex
+    from ibl_dask.video.container.index import FrameIndex
 
 _HOLE = bytes(4)
 """No H.264 or HEVC packet contains this, as the stream escapes zeros, except as padding between units that start codes

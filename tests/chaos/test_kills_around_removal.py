@@ -20,9 +20,9 @@ import pytest
 
 from ibl_dask.synth import write_widefield_session
 from ibl_dask.synth.session import write_session
-from ibl_dask.tasks.compress import VideoCompress
-from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.video.index import index_video
+from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
+from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
+from ibl_dask.video.container.index import index_video
 
 N_KILLS = int(os.environ.get("IBL_DASK_CHAOS_REMOVALS", "3"))
 FOLDER = "raw_video_data"

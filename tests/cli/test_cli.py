@@ -13,8 +13,8 @@ import pytest
 from needs import PEER
 
 from ibl_dask.cli.run import say_what_was_left_out
-from ibl_dask.deploy.cluster import PoolState
-from ibl_dask.deploy.profile import Pool
+from ibl_dask.deploy.cluster.batch_cluster import PoolState
+from ibl_dask.deploy.site.profile import Pool
 
 PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
 

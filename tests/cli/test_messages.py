@@ -183,7 +183,7 @@ def test_no_command_shows_a_bare_traceback(command, tmp_path, monkeypatch, verb)
         "demo.run_sessions",
     ):
         monkeypatch.setattr(f"ibl_dask.cli.{name}", broken)
-    for name in ("ibl_dask.deploy.door.read_profile", "ibl_dask.synth.session.write_session"):
+    for name in ("ibl_dask.deploy.site.schema.read_profile", "ibl_dask.synth.session.write_session"):
         monkeypatch.setattr(name, broken)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     given = {"jobscript": ["--profile", "x.yaml"], "demo": [tmp_path / "demo"], "status": [], "doctor": []}

@@ -7,8 +7,8 @@ import dask
 import pytest
 from batch_here import BatchHere
 
-from ibl_dask.deploy.connect import connect, tunnel_line
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect, tunnel_line
+from ibl_dask.deploy.site.profile import this_machine
 
 
 @pytest.fixture

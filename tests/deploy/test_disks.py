@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ibl_dask.deploy import disks
-from ibl_dask.deploy.disks import Seen, look_for, measure_disk, nearly_full, read_quota
+from ibl_dask.deploy.doctor import disks
+from ibl_dask.deploy.doctor.disks import Seen, look_for, measure_disk, nearly_full, read_quota
 
 
 def test_a_folder_that_refuses_is_a_fact_and_no_error(tmp_path):

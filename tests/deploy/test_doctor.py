@@ -3,12 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from ibl_dask.deploy import doctor
-from ibl_dask.deploy.disks import Disk, Made, Seen
-from ibl_dask.deploy.doctor import Finding, Importance
-from ibl_dask.deploy.facts import Facts
-from ibl_dask.deploy.gpu import Gpu
-from ibl_dask.deploy.profile import Pool, Profile, this_machine
+from ibl_dask.deploy.cluster.gpu import Gpu
+from ibl_dask.deploy.doctor import judgements as doctor
+from ibl_dask.deploy.doctor.disks import Disk, Made, Seen
+from ibl_dask.deploy.doctor.facts import Facts
+from ibl_dask.deploy.doctor.judgements import Finding, Importance
+from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 
 OK, NOTE, WARNING, PROBLEM = Importance
 GOOD_DISK = Disk("/work", 500.0, 200.0, 300.0, 5.0)

@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from ibl_dask.deploy import examination
-from ibl_dask.deploy.doctor import Importance
-from ibl_dask.deploy.examination import examine, what_was_said
-from ibl_dask.deploy.profile import Pool, Profile, this_machine
+from ibl_dask.deploy.doctor import examine as examination
+from ibl_dask.deploy.doctor.examine import examine, what_was_said
+from ibl_dask.deploy.doctor.judgements import Importance
+from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 from ibl_dask.errors import RunError
 
 HERE = this_machine(1, dashboard_port=0)

@@ -5,8 +5,8 @@ import time
 import dask
 
 import ibl_dask
-from ibl_dask.deploy import facts
-from ibl_dask.deploy.facts import gather
+from ibl_dask.deploy.doctor import facts
+from ibl_dask.deploy.doctor.facts import gather
 
 
 def test_all_is_found_out_about_this_process(tmp_path):

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from ibl_dask.deploy import gpu, gpu_probe
-from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, claim, granted, is_check_wanted, job_of, look_at, take_gpu
+from ibl_dask.deploy.cluster import gpu, gpu_probe
+from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, claim, granted, is_check_wanted, job_of, look_at, take_gpu
 from ibl_dask.errors import RunError, UsageError
 
 
@@ -258,7 +258,7 @@ def test_a_job_without_gpu_is_a_problem_that_says_so(monkeypatch):
 
 
 def test_looking_at_gpus_here_gives_an_answer_in_json():
-    command = [sys.executable, "-m", "ibl_dask.deploy.gpu_probe"]
+    command = [sys.executable, "-m", "ibl_dask.deploy.cluster.gpu_probe"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answer = json.loads(said)
     assert answer.get("problem") or isinstance(answer["devices"], list)

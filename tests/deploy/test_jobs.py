@@ -12,11 +12,11 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibl_dask.deploy.door import read_profile
-from ibl_dask.deploy.jobs import _expanding, job_script, make_job, worker_lifetime_s
-from ibl_dask.deploy.local import SELDOM, WORKER_ENVIRONMENT
-from ibl_dask.deploy.profile import Pool, Profile
-from ibl_dask.deploy.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s, walltime_text
+from ibl_dask.deploy.cluster.job_script import _expanding, job_script, make_job, worker_lifetime_s
+from ibl_dask.deploy.cluster.local_workers import SELDOM, WORKER_ENVIRONMENT
+from ibl_dask.deploy.site.profile import Pool, Profile
+from ibl_dask.deploy.site.schema import read_profile
+from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s, walltime_text
 
 GOLDEN = Path(__file__).parent / "golden"
 SITES = {name: replace(read_profile(GOLDEN / f"{name}.yaml"), source=Path("site.yaml")) for name in ("slurm", "pbs")}
@@ -269,7 +269,7 @@ def test_the_workers_of_a_job_join_their_scheduler_as_they_should(tmp_path):
         LocalCluster(n_workers=0, dashboard_address=":0", security=True) as cluster,
         Client(cluster) as client,
     ):
-        from ibl_dask.deploy.tls import _on_disk
+        from ibl_dask.deploy.cluster.tls import _on_disk
 
         security = _on_disk(cluster.security, tmp_path)
         path = tmp_path / "job.sh"
@@ -316,7 +316,7 @@ import distributed
 home = pathlib.Path.home()
 listed = lambda: sorted(str(path.relative_to(home)) for path in home.rglob("*"))
 before, handler = listed(), signal.getsignal(signal.SIGINT)
-from ibl_dask.deploy.jobs import import_jobqueue
+from ibl_dask.deploy.cluster.job_script import import_jobqueue
 %s
 import dask
 print(json.dumps({

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibl_dask.deploy.keeper import (
+from ibl_dask.deploy.cluster.scaling import (
     MOST_FAILURES,
     REQUEUED_S,
     STEPS_PER_WORKER,
@@ -17,7 +17,7 @@ from ibl_dask.deploy.keeper import (
     decide,
     wanted_jobs,
 )
-from ibl_dask.deploy.profile import Pool
+from ibl_dask.deploy.site.profile import Pool
 from ibl_dask.model.step import Resources
 
 CPU_STEP = frozenset(Resources(cpu=1, memory_gb=1).for_dask().items())

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from ibl_dask.deploy.blame import given_up
-from ibl_dask.deploy.gpu import Gpu, node_at_fault
-from ibl_dask.deploy.jobs import job_script
-from ibl_dask.deploy.keeper import Health
-from ibl_dask.deploy.left_out import broken_nodes, excluded, leaving_out, say_left_out
-from ibl_dask.deploy.profile import Pool, Profile
+from ibl_dask.deploy.cluster.failure_advice import given_up
+from ibl_dask.deploy.cluster.gpu import Gpu, node_at_fault
+from ibl_dask.deploy.cluster.job_script import job_script
+from ibl_dask.deploy.cluster.node_exclusion import broken_nodes, excluded, leaving_out, say_left_out
+from ibl_dask.deploy.cluster.scaling import Health
+from ibl_dask.deploy.site.profile import Pool, Profile
 
 SLURM = Pool("gpu", "slurm", gpus=1, queue="gpu")
 

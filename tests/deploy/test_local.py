@@ -3,10 +3,10 @@ import os
 import distributed
 import pytest
 
-from ibl_dask.deploy.connect import connect, tunnel_line
-from ibl_dask.deploy.door import read_profile
-from ibl_dask.deploy.local import WORKER_ENVIRONMENT
-from ibl_dask.deploy.profile import available_cores, this_machine
+from ibl_dask.deploy.cluster.connect import connect, tunnel_line
+from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
+from ibl_dask.deploy.site.profile import available_cores, this_machine
+from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.errors import MissingFile, RunError, UsageError
 
 SMALL = this_machine(1, dashboard_port=0)

@@ -8,10 +8,10 @@ import pytest
 from program import says
 
 from ibl_dask.cli import plan
-from ibl_dask.deploy.endings import Doings, cut_short, limit_that_ended
-from ibl_dask.deploy.profile import Pool, Profile
-from ibl_dask.deploy.usage import Duration, too_long_lines
-from ibl_dask.deploy.walltime import surely_s
+from ibl_dask.deploy.cluster.walltime_ends import Doings, cut_short, limit_that_ended
+from ibl_dask.deploy.site.capacity import Duration, too_long_lines
+from ibl_dask.deploy.site.profile import Pool, Profile
+from ibl_dask.deploy.site.walltime import surely_s
 from ibl_dask.model import events
 from ibl_dask.model.step import Resources, StepRecord
 from ibl_dask.model.task import TaskSpec

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from ibl_dask.deploy.door import read_profile
+from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.errors import UsageError
 
 POOL = "pools:\n  cpu:\n    scheduler: slurm\n    max_jobs: 2\n    memory: 4 GB\n"

@@ -10,9 +10,9 @@ import pytest
 from program import WITHOUT_POWERS, call, environment
 
 import ibl_dask
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.performance import recorded
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.cluster.performance import recorded
+from ibl_dask.deploy.site.profile import this_machine
 
 
 def insist_on_record(journal):
@@ -61,8 +61,8 @@ FAILING = """
 import json, resource, sys
 from pathlib import Path
 import ibl_dask
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.events import RunFinished
 
 session, work, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
@@ -106,7 +106,7 @@ def test_a_folder_that_takes_no_more_costs_the_record_and_nothing_else(session_f
 
 
 BROKEN_PROGRAM = """
-import ibl_dask.deploy.performance as performance
+import ibl_dask.deploy.cluster.performance as performance
 
 def refuse(path, text):
     raise OSError(30, "Read-only file system", str(path))

@@ -8,11 +8,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibl_dask.deploy.door import _gigabytes, _permissions, _seconds, read_profile
-from ibl_dask.deploy.profile import Pool, Profile, available_cores, line_of, this_machine
-from ibl_dask.deploy.soundness import problems
-from ibl_dask.deploy.usage import impossible_lines, pool_lines
-from ibl_dask.deploy.walltime import shortest_walltime_s, walltime_text
+from ibl_dask.deploy.site.capacity import impossible_lines, pool_lines
+from ibl_dask.deploy.site.profile import Pool, Profile, available_cores, line_of, this_machine
+from ibl_dask.deploy.site.schema import _gigabytes, _permissions, _seconds, read_profile
+from ibl_dask.deploy.site.validation import problems
+from ibl_dask.deploy.site.walltime import shortest_walltime_s, walltime_text
 from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.step import Resources
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibl_dask.deploy.queue import (
+from ibl_dask.deploy.cluster.batch_systems.lookup import (
     Queued,
     ask_job,
     log_tail,
@@ -89,7 +89,7 @@ def command(folder, name, text):
     ],
 )
 def test_a_slurm_is_asked_of_one_job_of_whomever(tmp_path, monkeypatch, said, state):
-    monkeypatch.setattr("ibl_dask.deploy.queue.ASK_S", 0.5)
+    monkeypatch.setattr("ibl_dask.deploy.cluster.batch_systems.lookup.ASK_S", 0.5)
     command(
         tmp_path,
         "squeue",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ibl_dask.deploy.script import _is_guarded
+from ibl_dask.deploy.cluster.script_guard import _is_guarded
 
 README = Path(__file__).parents[2] / "README.md"
 START = """

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from program import call, says
 
-from ibl_dask.deploy.door import _PoolDoor, _SiteDoor, read_profile
-from ibl_dask.deploy.jobs import job_script
+from ibl_dask.deploy.cluster.job_script import job_script
+from ibl_dask.deploy.site.schema import _PoolDoor, _SiteDoor, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"

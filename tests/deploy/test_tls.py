@@ -15,10 +15,10 @@ import pytest
 from batch_here import BatchHere, printed_by
 from program import NAMESPACE, PROGRAM, environment, needs_namespaces
 
-from ibl_dask.deploy import tls
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.door import read_profile
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster import tls
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
+from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.processes import this_process

@@ -6,10 +6,10 @@ import time
 import distributed
 import pytest
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.gpu import CHECK_VARIABLE, Gpu, say_broken
-from ibl_dask.deploy.profile import this_machine
-from ibl_dask.deploy.worker import refusals, thread_settings
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, say_broken
+from ibl_dask.deploy.cluster.worker_setup import refusals, thread_settings
+from ibl_dask.deploy.site.profile import this_machine
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def start_job(client, name, n_workers, log, **environment):
     """Start the workers of a GPU job as a job script does."""
     command = [sys.executable, "-m", "distributed.cli.dask_worker", client.scheduler.address, "--name", name]
     command += ["--nthreads", "1", "--nworkers", str(n_workers), "--nanny", "--no-dashboard", "--death-timeout", "60"]
-    command += ["--resources", "GPU=1,MEMORY_GB=1", "--preload", "ibl_dask.deploy.worker"]
+    command += ["--resources", "GPU=1,MEMORY_GB=1", "--preload", "ibl_dask.deploy.cluster.worker_setup"]
     variables = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
     with log.open("w") as file:
         return subprocess.Popen(command, stdout=file, stderr=file, env={**variables, **environment})

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from published import assert_same, results
 
 from ibl_dask.pipeline.run import run
-from ibl_dask.timing.camera_files import CYCLE_S, _unwrap
+from ibl_dask.timing.camera.camera_files import CYCLE_S, _unwrap
 
 PERIOD_S = 1 / 32
 

@@ -7,8 +7,8 @@ from deadly import deadly_for_left
 from program import says
 from published import assert_same, results
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.pipeline.run import run
 
 

@@ -16,7 +16,7 @@ from ibl_dask.model.session import Session
 from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.alf import publish_npy
-from ibl_dask.store.specs import read_specs
+from ibl_dask.store.pipeline_tasks_yaml import read_specs
 from ibl_dask.store.workspace import Workspace
 
 DEAD = f"{socket.gethostname()}-{2**22 + 1}-01234567"

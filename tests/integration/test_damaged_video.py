@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ibl_dask.store.frames import read_frames
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 
 LABELS = ("left", "right", "body")
 

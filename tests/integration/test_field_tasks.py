@@ -17,10 +17,10 @@ from peer.conftest import reference  # noqa: F401  # a fixture
 from peer.reference import Reference
 
 import ibl_dask as ibd
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.pipeline.run import SessionOutcome, run
-from ibl_dask.tasks.foreign import OF_ALYX
+from ibl_dask.tasks.external.task import OF_ALYX
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -73,8 +73,8 @@ class Breaks(DynamicTask):
 PROGRAM = """
 import json, os, sys
 import ibl_dask as ibd
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.task import TaskSpec
 
 

@@ -13,8 +13,8 @@ from needs import PEER
 from peer.conftest import reference  # noqa: F401  # a fixture
 
 import ibl_dask as ibd
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.camera_files import write_separate_files
 

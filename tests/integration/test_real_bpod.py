@@ -18,7 +18,7 @@ import yaml
 from ibl_dask.synth.camera_files import camera_records, write_frame_data, write_separate_files
 from ibl_dask.synth.movie import loop_clip, write_video
 from ibl_dask.synth.truth import CameraTruth
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
 from ibl_dask.video.reader import FrameReader
 
 REAL = {"training_ge5": 3166, "biased_ge5": 2629}

@@ -13,7 +13,7 @@ import pytest
 
 from ibl_dask.synth.movie import loop_clip
 from ibl_dask.synth.session import write_session
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reader import FrameReader
 
 N_FRAME_DATA = 135

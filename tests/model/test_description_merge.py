@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.errors import DescriptionError
-from ibl_dask.model.description_file import understand
 from ibl_dask.model.description_merge import merge_descriptions
+from ibl_dask.model.description_reader import understand
 
 BEHAVIOUR = {
     "version": "1.0.0",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.errors import OutsideSession, UsageError
-from ibl_dask.model.description_file import understand
+from ibl_dask.model.description_reader import understand
 from ibl_dask.model.places import below, complaint, first_fault, insist, is_inside
 from ibl_dask.model.signature import ExpectedDataset, read_signature
 

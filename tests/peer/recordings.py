@@ -12,7 +12,7 @@ import ibl_dask as ibd
 from ibl_dask.synth.movie import write_video
 from ibl_dask.synth.session import write_session
 from ibl_dask.synth.training import TrainingFaults, TrainingTruth, write_training_session
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

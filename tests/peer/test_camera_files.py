@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from peer.recordings import camera_file, ephys_session, folder_in, training_session
 
-from ibl_dask.timing.camera_files import CameraFiles, read_camera_files, read_frame_counter, read_gpio
+from ibl_dask.timing.camera.camera_files import CameraFiles, read_camera_files, read_frame_counter, read_gpio
 
 if TYPE_CHECKING:
     from pathlib import Path

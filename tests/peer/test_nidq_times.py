@@ -17,7 +17,7 @@ from peer.recordings import (
     time_by_daq,
 )
 
-from ibl_dask.timing.nidq import channel_map
+from ibl_dask.timing.clocks.nidq import channel_map
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -13,13 +13,13 @@ from peer.descriptions import CLOCKS, Content, make_content, write_session
 
 from ibl_dask.model.description import ExperimentDescription
 from ibl_dask.model.description_merge import merge_descriptions
-from ibl_dask.model.legacy import legacy_content
+from ibl_dask.model.legacy_protocols import legacy_content
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.devices.catalogue import FIELD_TASKS
+from ibl_dask.pipeline.devices.session_plan import SessionPlan, plan_session
 from ibl_dask.pipeline.plan import make_pipeline
-from ibl_dask.pipeline.specs import SessionPlan, plan_session
-from ibl_dask.store.specs import read_specs, write_specs
-from ibl_dask.tasks.foreign import ForeignTask
+from ibl_dask.store.pipeline_tasks_yaml import read_specs, write_specs
+from ibl_dask.tasks.catalogue import FIELD_TASKS
+from ibl_dask.tasks.external.task import ForeignTask
 
 if TYPE_CHECKING:
     from peer.reference import Answer, Reference

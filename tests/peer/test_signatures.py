@@ -9,7 +9,7 @@ import pytest
 
 import ibl_dask as ibd
 from ibl_dask.model.signature import Combined, Dataset, ExpectedDataset, read_signature
-from ibl_dask.store.expected import find_files
+from ibl_dask.store.dataset_lookup import find_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,8 +26,8 @@ from peer.recordings import (
 )
 
 from ibl_dask.synth import plan, training
-from ibl_dask.timing.bpod import read_bpod
-from ibl_dask.timing.camera_files import read_frame_data, read_timestamps_ssv
+from ibl_dask.timing.camera.camera_files import read_frame_data, read_timestamps_ssv
+from ibl_dask.timing.clocks.bpod import read_bpod
 
 if TYPE_CHECKING:
     from pathlib import Path

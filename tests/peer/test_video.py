@@ -11,7 +11,7 @@ import pytest
 from ibl_dask.errors import UsageError
 from ibl_dask.synth.burn import burn_frame_number, read_frame_number
 from ibl_dask.synth.movie import write_video
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import FrameReader
 

@@ -25,14 +25,14 @@ from ibl_dask.synth import MesoscopeFaults, write_mesoscope_session, write_sessi
 from ibl_dask.synth.movie import write_video
 from ibl_dask.synth.plan import CameraFaults
 from ibl_dask.synth.truth import Truth
-from ibl_dask.tasks.steps.times import load_timing
-from ibl_dask.timing.pulses import Pulses
-from ibl_dask.timing.timeline import read_timeline_recording
-from ibl_dask.timing.wheel import TICKS_PER_TURN, Wheel, counts_from_counter, motion, read_timeline_wheel
-from ibl_dask.timing.wheel_alignment import align
-from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import cut_evenly
-from ibl_dask.video.reducers import MotionEnergy
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
+from ibl_dask.timing.alignment.pulses import Pulses
+from ibl_dask.timing.clocks.timeline import read_timeline_recording
+from ibl_dask.timing.wheel.alignment import align
+from ibl_dask.timing.wheel.sources import TICKS_PER_TURN, Wheel, counts_from_counter, motion, read_timeline_wheel
+from ibl_dask.video.chunking import cut_evenly
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.reducers.base import MotionEnergy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -186,7 +186,7 @@ def test_a_step_does_not_start_once_another_run_holds_the_session(sessions):
     """Wherever it waits: its driver may be gone, or asleep."""
     from turn_tasks import _note
 
-    from ibl_dask.tasks.walk import run_step
+    from ibl_dask.tasks.run_step import run_step
 
     (sessions[0] / "notes").mkdir()
     arguments = {"folder": str(sessions[0] / "notes"), "name": "x", "seconds": 0, "fails": False}
@@ -304,7 +304,7 @@ def failing(times, code, calls, cause=False):
 @pytest.mark.parametrize("cause", [False, True])
 @pytest.mark.parametrize("code", PASSING)
 def test_a_step_that_meets_what_passes_by_itself_is_tried_again(sessions, code, cause):
-    from ibl_dask.tasks.walk import run_step
+    from ibl_dask.tasks.run_step import run_step
 
     calls = []
     step = Step("x", "", "s", "mark", failing(2, code, calls, cause), {})
@@ -314,7 +314,7 @@ def test_a_step_that_meets_what_passes_by_itself_is_tried_again(sessions, code, 
 
 @pytest.mark.parametrize("code", PASSING[:2])
 def test_a_step_that_stays_broken_says_how_often_it_was_tried_and_what_to_do(sessions, code):
-    from ibl_dask.tasks.walk import run_step
+    from ibl_dask.tasks.run_step import run_step
 
     calls = []
     record = run_step(Step("x", "", "s", "mark", failing(99, code, calls), {}), [], sessions[0])
@@ -325,7 +325,7 @@ def test_a_step_that_stays_broken_says_how_often_it_was_tried_and_what_to_do(ses
 
 @pytest.mark.parametrize("code", LASTING)
 def test_what_does_not_pass_by_itself_is_told_at_once(sessions, code):
-    from ibl_dask.tasks.walk import run_step
+    from ibl_dask.tasks.run_step import run_step
 
     calls = []
     assert run_step(Step("x", "", "s", "mark", failing(99, code, calls), {}), [], sessions[0]).status == "failed"
@@ -334,7 +334,7 @@ def test_what_does_not_pass_by_itself_is_told_at_once(sessions, code):
 
 @pytest.mark.parametrize(("error", "n_calls"), [(ConnectionResetError(), 3), (TimeoutError(), 3), (KeyError("x"), 1)])
 def test_connections_without_a_number_pass_too(sessions, error, n_calls):
-    from ibl_dask.tasks.walk import run_step
+    from ibl_dask.tasks.run_step import run_step
 
     calls = []
 

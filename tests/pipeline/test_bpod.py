@@ -14,7 +14,7 @@ from ibl_dask.errors import DescriptionError, UsageError
 from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth import TrainingFaults, write_training_session
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
 
 TICK_S = 1e-4
 SESSION = "lab/Subjects/TR_001/2020-02-01/001"

@@ -15,8 +15,8 @@ from ibl_dask.model.events import SessionPlanned
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.truth import Truth
-from ibl_dask.tasks.steps.times import load_timing
-from ibl_dask.video.index import index_video
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reader import FrameReader
 
 SMALL = 60 * 320 * 256
@@ -216,7 +216,7 @@ def test_several_raw_videos_of_a_camera_are_named_and_none_is_compressed(one_cam
 
 
 def test_only_the_cameras_asked_for_are_compressed(raw_session):
-    from ibl_dask.tasks.compress import VideoCompress
+    from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
 
     assert VideoCompress(raw_session, cameras="body", encode_pixels=SMALL).run() == 0
     assert [path.name for path in (raw_session / FOLDER).glob("*.mp4")] == [mp4(raw_session, "body").name]
@@ -338,7 +338,7 @@ def test_any_path_will_do(one_camera, tmp_path, name):
 
 
 def test_an_unknown_profile_or_policy_is_refused(one_camera):
-    from ibl_dask.tasks.compress import VideoCompress
+    from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
 
     with pytest.raises(UsageError, match=r"encoding.*best"):
         VideoCompress(one_camera, encoding="best")
@@ -347,7 +347,7 @@ def test_an_unknown_profile_or_policy_is_refused(one_camera):
 
 
 def test_the_task_runs_as_the_field_s_own_do(one_camera):
-    from ibl_dask.tasks.compress import VideoCompress
+    from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
 
     task = VideoCompress(one_camera, cameras=("left",), encode_pixels=SMALL)
     assert task.run() == 0

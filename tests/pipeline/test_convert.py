@@ -19,9 +19,9 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.synth import write_widefield_session
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.clocks import DAQ_RATE_HZ
-from ibl_dask.tasks.convert import VideoConvert
-from ibl_dask.video import remux
-from ibl_dask.video.index import index_video
+from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.encoding import remux
 from ibl_dask.video.reader import FrameReader
 
 PLACE = "lab/Subjects/WF_001/2022-08-04/001"

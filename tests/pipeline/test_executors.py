@@ -9,7 +9,7 @@ from simple_steps import fail, note, simple_step
 
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import InProcess, OnCluster
-from ibl_dask.tasks.walk import run_step
+from ibl_dask.tasks.run_step import run_step
 
 
 @pytest.fixture(params=["in process", "on a cluster"])

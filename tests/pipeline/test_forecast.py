@@ -13,13 +13,13 @@ from other_environment import make_environment
 
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.forecast import TaskForecast, forecast
-from ibl_dask.pipeline.history import CORE_S_PER_PIXEL, Rates, read_rates
 from ibl_dask.pipeline.plan import make_pipeline
+from ibl_dask.pipeline.rates import CORE_S_PER_PIXEL, Rates, read_rates
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import Journal
-from ibl_dask.video.index import index_video
-from ibl_dask.video.reducers import Sharpness
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.reducers.base import Sharpness
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 
 def planned(folder: Path, **options) -> dict[str, TaskForecast]:

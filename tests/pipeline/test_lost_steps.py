@@ -14,13 +14,13 @@ from ending_steps import end_process
 from program import WITHOUT_POWERS, says
 from simple_steps import simple_step, slow_once, vanish_once
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
-from ibl_dask.deploy.worker import refusals
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.cluster.worker_setup import refusals
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Step
 from ibl_dask.pipeline import executors
-from ibl_dask.pipeline.apart import run_apart
 from ibl_dask.pipeline.executors import OnCluster
+from ibl_dask.pipeline.isolation import run_apart
 
 HERE = Path("/proc/self/cwd")
 """A path that each process sees otherwise: what is below depends on where the process was started."""
@@ -186,7 +186,7 @@ HOLDING = """
 import sys
 from pathlib import Path
 from distributed.protocol.pickle import dumps
-from ibl_dask.pipeline.apart import run_apart
+from ibl_dask.pipeline.isolation import run_apart
 from ending_steps import hold
 from simple_steps import simple_step
 

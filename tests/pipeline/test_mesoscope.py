@@ -13,7 +13,7 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.synth import MesoscopeFaults, write_mesoscope_session
 from ibl_dask.synth.mesoscope import META, TIMELINE_RATE_HZ
 from ibl_dask.synth.plan import CameraFaults
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
 
 SAMPLE_S = 1 / TIMELINE_RATE_HZ
 SESSION = "lab/Subjects/SP_001/2023-03-03/001"

@@ -12,7 +12,7 @@ from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth import write_widefield_session
 from ibl_dask.synth.session import write_session
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 
 FOLDER = "raw_video_data"
 TASKS = {"VideoCompress": "body", "VideoConvert": "left"}

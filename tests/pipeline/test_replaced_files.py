@@ -16,8 +16,8 @@ from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth import write_training_session, write_widefield_session
 from ibl_dask.synth.session import write_session
-from ibl_dask.tasks.steps import index
-from ibl_dask.video.index import index_video
+from ibl_dask.tasks import index_video as index
+from ibl_dask.video.container.index import index_video
 
 TASKS = {"ephys": "VideoSyncQC_nidq", "training": "VideoSyncQC_bpod", "widefield": "VideoSyncQC_nidq"}
 PLACES = {name: f"lab/Subjects/{name.upper()[:2]}_001/2023-05-01/001" for name in TASKS}

@@ -13,14 +13,14 @@ import xarray as xr
 import yaml
 from published import CAMERAS, SMALL_CHUNKS, assert_same, passes, results
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal
 from ibl_dask.synth.truth import Truth
-from ibl_dask.video.reducers import Sharpness
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.reducers.base import Sharpness
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 
 def softer(label, n_frames, width, height):

@@ -12,8 +12,8 @@ from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.selection import as_names
 from ibl_dask.store.journal import find_journals
-from ibl_dask.tasks.deck import known_options
 from ibl_dask.tasks.options import check_options, check_value, keywords
+from ibl_dask.tasks.registry import known_options
 
 OWN = (ibd.VideoRegisterRaw, ibd.VideoCompress, ibd.VideoConvert, ibd.VideoSyncQcNidq, ibd.VideoSyncQcBpod)
 
@@ -133,7 +133,7 @@ def test_a_session_that_cannot_be_planned_does_not_hide_a_misspelt_task_nor_stop
         ("VideoSyncQC_nidq", "VideoSyncQC_nidq"),
         ("VideoSyncQcNidq", "VideoSyncQC_nidq"),
         ("ibllib.pipes.video_tasks.VideoSyncQcNidq", "VideoSyncQC_nidq"),
-        ("ibl_dask.tasks.video.VideoSyncQcNidq", "VideoSyncQC_nidq"),
+        ("ibl_dask.tasks.video_sync.task.VideoSyncQcNidq", "VideoSyncQC_nidq"),
         ("EphysPostDLC", "PostDLC"),
     ],
 )

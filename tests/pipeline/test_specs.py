@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peer.descriptions import make_content, write_session
 
-from ibl_dask.model.description_file import understand
-from ibl_dask.pipeline.specs import SessionPlan, plan_session
+from ibl_dask.model.description_reader import understand
+from ibl_dask.pipeline.devices.session_plan import SessionPlan, plan_session
 
 NOWHERE = Path("/nowhere/SW_001/2023-05-01/001")
 TRAINING = """\

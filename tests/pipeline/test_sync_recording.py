@@ -8,7 +8,7 @@ from spikeglx_files import write_recording
 import ibl_dask as ibd
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth.truth import Truth
-from ibl_dask.timing import spikeglx_binary
+from ibl_dask.timing.clocks import spikeglx_binary
 
 SAMPLE_S = 1 / 30_000
 

@@ -19,7 +19,7 @@ def foreign(label, *parents, kind="Trials"):
 
 @pytest.fixture(autouse=True)
 def _no_environment(monkeypatch):
-    monkeypatch.setattr("ibl_dask.tasks.environments.find_spec", lambda name: None)
+    monkeypatch.setattr("ibl_dask.tasks.external.environments.find_spec", lambda name: None)
     monkeypatch.delenv("IBL_DASK_PYTHON_IBLLIB", raising=False)
 
 

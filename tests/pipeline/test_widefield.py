@@ -15,7 +15,7 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.synth import CamlogStyle, WidefieldFaults, write_widefield_session
 from ibl_dask.synth.clocks import DAQ_RATE_HZ
 from ibl_dask.synth.plan import CameraFaults
-from ibl_dask.tasks.steps.times import load_timing
+from ibl_dask.tasks.video_sync.pulse_times import load_timing
 
 SAMPLE_S = 1 / DAQ_RATE_HZ
 SESSION = "lab/Subjects/WF_001/2022-08-04/001"

@@ -21,17 +21,17 @@ from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence
 from ibl_dask.qc.record import camera_record, extended_qc
 from ibl_dask.qc.registry import run_checks
 from ibl_dask.synth.movie import write_video
-from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import cut_evenly
-from ibl_dask.video.reducers import (
+from ibl_dask.video.chunking import cut_evenly
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.reducers.base import (
     FaceMatch,
     QcSamples,
     high_frequency_mean,
     laplacian_variances,
     sample_frames,
 )
-from ibl_dask.video.regions import brightness_region, focus_regions
-from ibl_dask.video.template import ReferenceFrame, find_reference
+from ibl_dask.video.reducers.camera_set import brightness_region, focus_regions
+from ibl_dask.video.reducers.reference_frame import ReferenceFrame, find_reference
 
 RIGS = {"left": (60, 1280, 1024), "right": (150, 640, 512), "body": (30, 640, 512)}
 CHECKS = (

@@ -8,7 +8,7 @@ from ibl_dask.model.description import Camera, ExperimentDescription, Protocol, 
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import run_checks
-from ibl_dask.tasks.steps.checks import not_asked
+from ibl_dask.tasks.video_sync.camera_qc import not_asked
 
 EXPECTED = [
     ("nidq", "left", (60, 1280, 1024)),

@@ -142,8 +142,8 @@ def test_real_recordings_repeat_no_frame_and_their_cameras_stand_still(
 ) -> None:
     from passes import values_of
 
-    from ibl_dask.video.index import index_video
-    from ibl_dask.video.regions import camera_reducers
+    from ibl_dask.video.container.index import index_video
+    from ibl_dask.video.reducers.camera_set import camera_reducers
 
     path = data_folder / "video" / f"{name}.mp4"
     index = index_video(path)

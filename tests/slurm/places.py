@@ -7,7 +7,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from ibl_dask.tasks.steps.index import load_index
+from ibl_dask.tasks.index_video import load_index
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import FrameReader
 

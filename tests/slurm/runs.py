@@ -17,8 +17,8 @@ import yaml
 from slurm.machine import wait_until
 from slurm.places import find_numbers, noted
 
-from ibl_dask.deploy.gpu import CHECK_VARIABLE
-from ibl_dask.deploy.profile import Pool, Profile
+from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
+from ibl_dask.deploy.site.profile import Pool, Profile
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.run import run

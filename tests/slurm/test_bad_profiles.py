@@ -5,8 +5,9 @@ from program import says
 from slurm.machine import wait_until
 from slurm.runs import run_it, write_profile
 
-from ibl_dask.deploy import cluster, keeper
-from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.cluster import batch_cluster as cluster
+from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.pipeline.executors import OnCluster
 
 pytestmark = pytest.mark.slurm

@@ -4,9 +4,9 @@ import pytest
 from slurm.machine import wait_until
 from slurm.runs import GPU, pool, site
 
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.doctor import Importance
-from ibl_dask.deploy.examination import examine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.doctor.examine import examine
+from ibl_dask.deploy.doctor.judgements import Importance
 
 pytestmark = pytest.mark.slurm
 

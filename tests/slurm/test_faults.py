@@ -23,8 +23,9 @@ from slurm.runs import (
     write_profile,
 )
 
-from ibl_dask.deploy import cluster, keeper
-from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.cluster import batch_cluster as cluster
+from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import OnCluster
 

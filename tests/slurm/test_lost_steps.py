@@ -9,8 +9,9 @@ from simple_steps import simple_step
 from slurm.machine import wait_until
 from slurm.runs import Watched, pool, run_it, site
 
-from ibl_dask.deploy import cluster, keeper
-from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.cluster import batch_cluster as cluster
+from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster.connect import connect
 
 pytestmark = pytest.mark.slurm
 

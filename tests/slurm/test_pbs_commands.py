@@ -12,8 +12,9 @@ from published import assert_same, results
 from slurm.machine import wait_until
 from slurm.runs import Watched, going_on, is_gone, pool, run_it, site, started, wait_for_end_of_jobs
 
-from ibl_dask.deploy import cluster, keeper
-from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.cluster import batch_cluster as cluster
+from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.pipeline.executors import OnCluster
 
 pytestmark = pytest.mark.slurm

@@ -8,7 +8,7 @@ from simple_steps import simple_step
 from slurm.machine import GPU_NODES, wait_until
 from slurm.runs import GPU, Watch, Watched, pool, run_it, site, wait_for_end_of_jobs
 
-from ibl_dask.deploy.connect import connect
+from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import OnCluster
 

@@ -11,7 +11,7 @@ import pytest
 from acquisition_computers import add, hold, stub
 
 from ibl_dask.errors import DescriptionError, SessionLocked
-from ibl_dask.model.description_file import DESCRIPTION_NAME, read_content
+from ibl_dask.model.description_reader import DESCRIPTION_NAME, read_content
 from ibl_dask.store.descriptions import add_device, write_description
 from ibl_dask.store.lock import holding
 

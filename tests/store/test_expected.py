@@ -4,7 +4,7 @@ import pytest
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.signature import ExpectedDataset, Signature, read_dataset, read_signature
-from ibl_dask.store.expected import find_files
+from ibl_dask.store.dataset_lookup import find_files
 
 UUID = "01234567-89ab-cdef-0123-456789abcdef"
 

@@ -10,7 +10,7 @@ from ibl_dask.model.session import Session
 from ibl_dask.store import alf
 from ibl_dask.store.recordings import find_recordings, stem_of
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.steps import inputs
+from ibl_dask.tasks import session_files as inputs
 
 UUIDS = [f"01234567-89ab-cdef-0123-{n:012d}" for n in range(3)]
 SYNC = "raw_ephys_data"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ibl_dask.errors import UnusableFile, UsageError
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.store.specs import SPECS_NAME, read_specs, write_specs
+from ibl_dask.store.pipeline_tasks_yaml import SPECS_NAME, read_specs, write_specs
 
 SPECS = st.builds(
     TaskSpec,

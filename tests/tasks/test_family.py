@@ -10,7 +10,7 @@ import ibl_dask as ibd
 from ibl_dask.errors import DescriptionError, MissingFile, TaskFailed, UsageError
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Resources
-from ibl_dask.tasks.walk import describe
+from ibl_dask.tasks.run_step import describe
 
 _log = logging.getLogger("a_lab")
 

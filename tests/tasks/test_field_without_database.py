@@ -10,10 +10,10 @@ from other_environment import make_environment
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.devices.catalogue import FIELD_TASKS
-from ibl_dask.tasks.deck import build_task
-from ibl_dask.tasks.environments import Environments
-from ibl_dask.tasks.foreign import OF_ALYX, ForeignTask
+from ibl_dask.tasks.catalogue import FIELD_TASKS
+from ibl_dask.tasks.external.environments import Environments
+from ibl_dask.tasks.external.task import OF_ALYX, ForeignTask
+from ibl_dask.tasks.registry import build_task
 
 PACKAGE = '''
 import logging

@@ -19,10 +19,10 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.lock import Attempt
-from ibl_dask.tasks.deck import build_task, find_task
-from ibl_dask.tasks.environments import Environments, environment_of
-from ibl_dask.tasks.foreign import ForeignTask
-from ibl_dask.tasks.walk import run_step
+from ibl_dask.tasks.external.environments import Environments, environment_of
+from ibl_dask.tasks.external.task import ForeignTask
+from ibl_dask.tasks.registry import build_task, find_task
+from ibl_dask.tasks.run_step import run_step
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):
     program = (
         "import sys\n"
         "from ibl_dask.model.session import Session\nfrom ibl_dask.model.task import TaskSpec\n"
-        "from ibl_dask.tasks.deck import build_task\n"
+        "from ibl_dask.tasks.registry import build_task\n"
         "spec = TaskSpec('Sleeps_00', 'elsewhere.Sleeps')\n"
         "build_task(spec, Session(sys.argv[1]), environments={'ibllib': sys.argv[2]}).run()\n"
     )
@@ -241,8 +241,8 @@ def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):
 INTERRUPTED = """
 import contextlib, sys, time
 import ibl_dask as ibd
-from ibl_dask.deploy.connect import connect
-from ibl_dask.deploy.profile import this_machine
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.lock import Attempt
 
@@ -275,7 +275,7 @@ def test_when_somebody_stops_the_run_it_is_ended_while_the_cluster_stays(session
 
 
 def test_without_its_environment_it_waits_and_says_what_to_do(session, monkeypatch):
-    monkeypatch.setattr("ibl_dask.tasks.environments.find_spec", lambda name: None)
+    monkeypatch.setattr("ibl_dask.tasks.external.environments.find_spec", lambda name: None)
     monkeypatch.delenv("IBL_DASK_PYTHON_IBLLIB", raising=False)
     task = build_task(TaskSpec("Trials", "ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod"), session)
     assert task.run() == -2

@@ -9,7 +9,7 @@ import pytest
 import ibl_dask as ibd
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth import write_widefield_session
-from ibl_dask.tasks.register import VideoRegisterRaw
+from ibl_dask.tasks.video_register.task import VideoRegisterRaw
 
 FOLDER = "raw_video_data"
 REGISTER = {"tasks": ["VideoRegisterRaw"]}

@@ -10,7 +10,7 @@ import ibl_dask as ibd
 from ibl_dask.errors import DescriptionError, MissingFile, NotASession, TaskFailed, UsageError
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.truth import Truth
-from ibl_dask.tasks.qc import CameraQc, SessionQc
+from ibl_dask.tasks.session_qc import CameraQc, SessionQc
 from ibl_dask.tasks.task import VideoTask
 
 

@@ -18,10 +18,10 @@ from ibl_dask.errors import MissingFile, NoPulses, PulseCountMismatch, UnusableF
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.bpod_files import write_bpod
 from ibl_dask.synth.training import TrainingFaults, TrainingTruth, plan_training
-from ibl_dask.timing.align import CameraTimes, Quality, times_from_pulses
-from ibl_dask.timing.bpod import ROUTE, TRIALS_FILE, bpod_pulses, fuse_doubles, read_bpod
-from ibl_dask.timing.camera_files import CameraFiles
-from ibl_dask.timing.nidq import Fronts
+from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, times_from_pulses
+from ibl_dask.timing.camera.camera_files import CameraFiles
+from ibl_dask.timing.clocks.bpod import ROUTE, TRIALS_FILE, bpod_pulses, fuse_doubles, read_bpod
+from ibl_dask.timing.clocks.nidq import Fronts
 
 TICK_S = 1e-4
 JITTER_S = 1e-4

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ibl_dask.errors import MissingFile, TruncatedFile, UnequalLengths, UnusableFile
-from ibl_dask.timing.camera_files import (
+from ibl_dask.timing.camera.camera_files import (
     read_camera_files,
     read_frame_counter,
     read_frame_data,
@@ -229,7 +229,7 @@ def test_7_12_cycles_within_a_pause_are_counted_by_the_wall_clock(tmp_path: Path
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 127.9), st.floats(0.005, 20), st.integers(2, 300))
 def test_7_12_clock_is_unwrapped_whatever_its_phase(first: float, period: float, n: int) -> None:
-    from ibl_dask.timing.camera_files import _cycle_seconds, _unwrap
+    from ibl_dask.timing.camera.camera_files import _cycle_seconds, _unwrap
 
     truth = np.array([int((first + i * period) * 8000) / 8000 for i in range(n)])
     found = _unwrap(_cycle_seconds(np.array([register(t) for t in truth], dtype=np.int64)), None, [])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ibl_dask.errors import MissingFile, UnequalLengths, UnusableFile, UsageError
-from ibl_dask.timing.nidq import Fronts, channel_map, read_sync
+from ibl_dask.timing.clocks.nidq import Fronts, channel_map, read_sync
 
 
 def triplet(folder: Path, times: list[float], channels: list[float], polarities: list[float]) -> list[Path]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ibl_dask.timing import pins as pins_module
-from ibl_dask.timing.nidq import Fronts
-from ibl_dask.timing.pins import match_pins, pin_edges
-from ibl_dask.timing.pulses import Pulses
+from ibl_dask.timing.alignment import pin_matching as pins_module
+from ibl_dask.timing.alignment.pin_matching import match_pins, pin_edges
+from ibl_dask.timing.alignment.pulses import Pulses
+from ibl_dask.timing.clocks.nidq import Fronts
 
 PERIOD = 1 / 60
 

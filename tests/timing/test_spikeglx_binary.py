@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from spikeglx_files import RATE_HZ, write_recording
 
 from ibl_dask.errors import MissingFile, UnusableFile
-from ibl_dask.timing import spikeglx_binary
-from ibl_dask.timing.spikeglx_binary import read_binary_sync
+from ibl_dask.timing.clocks import spikeglx_binary
+from ibl_dask.timing.clocks.spikeglx_binary import read_binary_sync
 
 pytest.importorskip("spikeglx", reason="needs the field's library: pip install 'ibl_dask[spikeglx]'")
 

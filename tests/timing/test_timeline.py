@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ibl_dask.errors import MissingFile, UnequalLengths, UnusableFile
-from ibl_dask.timing.nidq import Sync
-from ibl_dask.timing.timeline import read_timeline_recording, timeline_channel_map
+from ibl_dask.timing.clocks.nidq import Sync
+from ibl_dask.timing.clocks.timeline import read_timeline_recording, timeline_channel_map
 
 
 def sync(channels):

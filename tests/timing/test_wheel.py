@@ -10,8 +10,8 @@ from wheel_scenes import TICK_RAD, turning
 
 from ibl_dask.errors import InputError, MissingFile, UnequalLengths, UnusableFile
 from ibl_dask.synth.wheel import quadrature
-from ibl_dask.timing.nidq import Fronts
-from ibl_dask.timing.wheel import (
+from ibl_dask.timing.clocks.nidq import Fronts
+from ibl_dask.timing.wheel.sources import (
     Wheel,
     counts_from_counter,
     motion,

@@ -12,13 +12,13 @@ from wheel_scenes import make_scene, turning
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth import write_video
 from ibl_dask.synth.wheel import encoder_edges, quadrature
-from ibl_dask.timing.nidq import Fronts
-from ibl_dask.timing.wheel import Wheel, motion, read_bpod_wheel, wheel_from_fronts
-from ibl_dask.timing.wheel_alignment import active_bout, align, bout_offset
+from ibl_dask.timing.clocks.nidq import Fronts
+from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset
+from ibl_dask.timing.wheel.sources import Wheel, motion, read_bpod_wheel, wheel_from_fronts
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.framepass import join_passes, run_pass
-from ibl_dask.video.index import index_video
-from ibl_dask.video.reducers import MotionEnergy
-from ibl_dask.video.regions import wheel_region
+from ibl_dask.video.reducers.base import MotionEnergy
+from ibl_dask.video.reducers.camera_set import wheel_region
 
 pytestmark = pytest.mark.peer
 

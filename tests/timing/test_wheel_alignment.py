@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wheel_scenes import make_scene
 
-from ibl_dask.timing.wheel import Wheel, motion
-from ibl_dask.timing.wheel_alignment import active_bout, align, bout_offset, corrected_numbers
+from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset, corrected_numbers
+from ibl_dask.timing.wheel.sources import Wheel, motion
 
 SEEDS = st.integers(0, 2**16)
 

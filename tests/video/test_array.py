@@ -2,7 +2,7 @@ import dask
 import numpy as np
 
 from ibl_dask.video.array import open_frames
-from ibl_dask.video.index import index_video
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reader import FrameReader
 
 

@@ -9,14 +9,14 @@ from zoo import ffmpeg
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
-from ibl_dask.video.encode import encode_chunk
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.encoding.encode import encode_chunk
+from ibl_dask.video.encoding.join import check_mp4, write_mp4
+from ibl_dask.video.encoding.profiles import PROFILES
 from ibl_dask.video.framepass import join_passes
-from ibl_dask.video.index import index_video
-from ibl_dask.video.join import check_mp4, write_mp4
 from ibl_dask.video.pixels import luma
-from ibl_dask.video.profiles import PROFILES
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.reducers import Brightness, MotionEnergy, QcSamples, Sharpness, Thumbnails
+from ibl_dask.video.reducers.base import Brightness, MotionEnergy, QcSamples, Sharpness, Thumbnails
 
 WIDTH, HEIGHT, N_FRAMES = 160, 128, 12
 FULL = ("-vf", "scale=out_range=full", "-color_range", "pc")

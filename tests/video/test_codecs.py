@@ -1,7 +1,7 @@
 import numpy as np
 
-from ibl_dask.video import codecs
-from ibl_dask.video.codecs import try_codecs
+from ibl_dask.video.encoding import codecs
+from ibl_dask.video.encoding.codecs import try_codecs
 
 
 def test_this_build_can_do_what_videos_need():

@@ -11,11 +11,11 @@ from zoo import N_FRAMES, read_in_chunks, read_while_sound, same
 from ibl_dask.errors import DecodeFailed, UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
+from ibl_dask.video.chunking import cut_evenly, plan_chunks
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.framepass import join_passes, run_pass
-from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import cut_evenly, plan_chunks
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from zoo import HEIGHT, N_FRAMES, WIDTH, ZOO, drawn_frames, ffmpeg, read_in_chun
 from ibl_dask.errors import DecodeFailed, UnreadableVideo, UnusableFile
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.encode import encode_chunk
+from ibl_dask.video.chunking import cut_evenly, plan_chunks
+from ibl_dask.video.container.index import FrameIndex, index_video
+from ibl_dask.video.container.summary import read_outline
+from ibl_dask.video.encoding.encode import encode_chunk
+from ibl_dask.video.encoding.profiles import PROFILES
+from ibl_dask.video.encoding.remux import copy_to_mp4
 from ibl_dask.video.framepass import run_pass
-from ibl_dask.video.index import FrameIndex, index_video
-from ibl_dask.video.outline import read_outline
-from ibl_dask.video.plan import cut_evenly, plan_chunks
-from ibl_dask.video.profiles import PROFILES
-from ibl_dask.video.regions import camera_reducers
-from ibl_dask.video.remux import copy_to_mp4
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 SOURCE = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{WIDTH}x{HEIGHT}", "-r", "60", "-i", "-")
 EMPTY = {

@@ -14,14 +14,14 @@ from zoo import N_FRAMES, ffmpeg
 from ibl_dask.errors import CorruptOutput, DecodeFailed
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.encode import Segment, encode_chunk
-from ibl_dask.video.fidelity import Fidelity, error_energy, fits_neighbour, psnr_db, ssim
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.encoding.encode import Segment, encode_chunk
+from ibl_dask.video.encoding.fidelity import Fidelity, error_energy, fits_neighbour, psnr_db, ssim
+from ibl_dask.video.encoding.join import check_mp4, write_mp4
+from ibl_dask.video.encoding.profiles import PROFILES, EncodingProfile
 from ibl_dask.video.framepass import join_passes
-from ibl_dask.video.index import index_video
-from ibl_dask.video.join import check_mp4, write_mp4
-from ibl_dask.video.profiles import PROFILES, EncodingProfile
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 RAW = ("mpeg4_avi", "mjpeg_avi", "mpeg4_b_avi", "h264_avi")
 PROFILE = dataclasses.replace(PROFILES["ibl"], preset="veryfast")

@@ -7,10 +7,10 @@ from zoo import HEIGHT, N_FRAMES, WIDTH, ZOO, drawn_frames, ffmpeg, read_in_chun
 from ibl_dask.errors import UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.encode import encode_chunk
-from ibl_dask.video.index import FrameIndex, index_video
-from ibl_dask.video.plan import cut_evenly, plan_chunks
-from ibl_dask.video.profiles import PROFILES
+from ibl_dask.video.chunking import cut_evenly, plan_chunks
+from ibl_dask.video.container.index import FrameIndex, index_video
+from ibl_dask.video.encoding.encode import encode_chunk
+from ibl_dask.video.encoding.profiles import PROFILES
 
 NO_B = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-x264-params", "keyint=24:bframes=0:scenecut=0")
 WITH_B = ZOO["b_frames"].options

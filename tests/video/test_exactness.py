@@ -10,12 +10,12 @@ from passes import assert_same_bits, values_of
 from ibl_dask.errors import UnreadableVideo, UsageError
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
+from ibl_dask.video.chunking import cut_evenly, plan_chunks
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.framepass import run_pass
-from ibl_dask.video.index import index_video
 from ibl_dask.video.pixels import luma
-from ibl_dask.video.plan import cut_evenly, plan_chunks
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 
 def decoded_in_one_go(path):

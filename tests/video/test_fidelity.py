@@ -10,11 +10,11 @@ from zoo import ffmpeg
 
 from ibl_dask.errors import RunError
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.video import encode
-from ibl_dask.video.encode import encode_chunk
-from ibl_dask.video.fidelity import Claim, error_energy
-from ibl_dask.video.index import index_video
-from ibl_dask.video.profiles import PROFILES
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.encoding import encode
+from ibl_dask.video.encoding.encode import encode_chunk
+from ibl_dask.video.encoding.fidelity import Claim, error_energy
+from ibl_dask.video.encoding.profiles import PROFILES
 
 WIDTH, HEIGHT, N_FRAMES = 160, 128, 60
 SOURCE = ("-f", "rawvideo", "-pix_fmt", "gray", "-s", f"{WIDTH}x{HEIGHT}", "-r", "60", "-i", "-")

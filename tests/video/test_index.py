@@ -6,10 +6,10 @@ from zoo import N_FRAMES, ffmpeg, read_in_chunks, same
 from ibl_dask.errors import MissingFile, UnreadableVideo
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.movie import write_video
-from ibl_dask.video import index as module
-from ibl_dask.video.index import FrameIndex, index_video
+from ibl_dask.video.chunking import cut_evenly
+from ibl_dask.video.container import index as module
+from ibl_dask.video.container.index import FrameIndex, index_video
 from ibl_dask.video.pixels import luma
-from ibl_dask.video.plan import cut_evenly
 
 
 def demuxed(path):

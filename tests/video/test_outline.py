@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ibl_dask.video.index import index_video
-from ibl_dask.video.outline import read_outline
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.container.summary import read_outline
 
 
 def same_as_index(path: Path) -> None:

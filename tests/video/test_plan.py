@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.errors import UsageError
-from ibl_dask.video.plan import LARGEST_PIXELS, SMALLEST_PIXELS, cut_evenly, plan_chunks, split_video
+from ibl_dask.video.chunking import LARGEST_PIXELS, SMALLEST_PIXELS, cut_evenly, plan_chunks, split_video
 
 videos = st.integers(1, 5000).flatmap(
     lambda n: st.tuples(st.just(n), st.sets(st.integers(0, n - 1), max_size=60).map(lambda keys: sorted({0, *keys})))

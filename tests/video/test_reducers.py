@@ -8,10 +8,10 @@ from passes import assert_same_bits, values_of
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
 from ibl_dask.synth.movie import write_video
-from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import cut_evenly
+from ibl_dask.video.chunking import cut_evenly
+from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.reducers import (
+from ibl_dask.video.reducers.base import (
     Brightness,
     FaceMatch,
     MotionEnergy,
@@ -22,8 +22,8 @@ from ibl_dask.video.reducers import (
     median_place,
     sample_frames,
 )
-from ibl_dask.video.regions import brightness_region, camera_reducers, focus_regions, wheel_region
-from ibl_dask.video.template import find_reference
+from ibl_dask.video.reducers.camera_set import brightness_region, camera_reducers, focus_regions, wheel_region
+from ibl_dask.video.reducers.reference_frame import find_reference
 
 REGION = Region(10, 90, 20, 200)
 
@@ -71,7 +71,7 @@ def test_sharpness_stands_at_every_stride_th_frame(movie):
 
 
 def test_blurring_lowers_sharpness():
-    from ibl_dask.video.reducers import sharpness
+    from ibl_dask.video.reducers.base import sharpness
 
     image = np.random.default_rng(0).integers(0, 255, (128, 160), np.uint8)
     assert sharpness(cv2.GaussianBlur(image, (9, 9), 0)) < sharpness(image)
@@ -159,7 +159,7 @@ def test_frames_count_for_the_median_match_as_often_as_they_are_sampled(moving_f
 
 
 def test_high_frequency_mean_is_that_of_the_dft_with_its_centre_zeroed():
-    from ibl_dask.video.reducers import high_frequency_mean
+    from ibl_dask.video.reducers.base import high_frequency_mean
 
     image = np.random.default_rng(1).integers(0, 255, (256, 321), np.uint8)
     image = cv2.GaussianBlur(image, (5, 5), 0)
@@ -174,7 +174,7 @@ def test_high_frequency_mean_is_that_of_the_dft_with_its_centre_zeroed():
 @pytest.mark.parametrize("size", [(128, 160), (512, 640), (1024, 1280)])
 def test_image_without_detail_has_no_high_frequencies(level, size):
     """The reference scales up what rounding leaves, so that white frames are in focus."""
-    from ibl_dask.video.reducers import high_frequency_mean
+    from ibl_dask.video.reducers.base import high_frequency_mean
 
     assert high_frequency_mean(np.full(size, level, np.uint8)) == 0
 

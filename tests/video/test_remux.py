@@ -12,11 +12,11 @@ from zoo import _MPEG4, _RIG, _UNEVEN, N_FRAMES, Animal, decoded_by_the_program,
 
 from ibl_dask.errors import CorruptOutput, UnreadableVideo, UnusableFile
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.container import open_video
-from ibl_dask.video.index import index_video
-from ibl_dask.video.mp4 import _top_boxes, has_tables_in_front
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.container.mp4 import _top_boxes, has_tables_in_front
+from ibl_dask.video.container.tracks import open_video
+from ibl_dask.video.encoding.remux import check_copy, copy_notes, copy_to_mp4
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.remux import check_copy, copy_notes, copy_to_mp4
 
 PLAIN = ("mpeg4_avi", "xvid_avi", "mjpeg_avi", "h264_avi")
 ODD = (

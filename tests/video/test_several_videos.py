@@ -10,13 +10,13 @@ from zoo import HEIGHT, N_FRAMES, WIDTH, drawn_frames, ffmpeg, read_in_chunks
 from ibl_dask.errors import UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.encode import encode_chunk
-from ibl_dask.video.index import index_video
-from ibl_dask.video.join import check_mp4, write_mp4
-from ibl_dask.video.outline import read_outline
-from ibl_dask.video.plan import plan_chunks
-from ibl_dask.video.profiles import PROFILES
-from ibl_dask.video.remux import check_copy, copy_notes, copy_to_mp4
+from ibl_dask.video.chunking import plan_chunks
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.container.summary import read_outline
+from ibl_dask.video.encoding.encode import encode_chunk
+from ibl_dask.video.encoding.join import check_mp4, write_mp4
+from ibl_dask.video.encoding.profiles import PROFILES
+from ibl_dask.video.encoding.remux import check_copy, copy_notes, copy_to_mp4
 
 H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-x264-params", "keyint=24:bframes=2:scenecut=0")
 MPEG4 = ("-c:v", "mpeg4", "-q:v", "5", "-g", "12", "-bf", "0", "-vtag", "FMP4")

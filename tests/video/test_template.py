@@ -9,9 +9,9 @@ import pytest
 
 from ibl_dask.errors import UnusableFile, UsageError
 from ibl_dask.model.region import Region
-from ibl_dask.video.reducers import FaceMatch
-from ibl_dask.video.regions import camera_reducers
-from ibl_dask.video.template import (
+from ibl_dask.video.reducers.base import FaceMatch
+from ibl_dask.video.reducers.camera_set import camera_reducers
+from ibl_dask.video.reducers.reference_frame import (
     FaceFinder,
     ReferenceFrame,
     face_finder,

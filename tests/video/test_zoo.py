@@ -10,9 +10,9 @@ from zoo import N_FRAMES, REAL, REFUSED, ZOO, decoded_by_the_program, ffmpeg, re
 from ibl_dask.errors import UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
-from ibl_dask.video.index import index_video
-from ibl_dask.video.plan import cut_evenly, plan_chunks
-from ibl_dask.video.regions import camera_reducers
+from ibl_dask.video.chunking import cut_evenly, plan_chunks
+from ibl_dask.video.container.index import index_video
+from ibl_dask.video.reducers.camera_set import camera_reducers
 
 
 def plans(index):

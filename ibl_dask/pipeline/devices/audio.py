@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ibl_dask.model.description import ExperimentDescription, Problem
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.devices.catalogue import field_task
 from ibl_dask.pipeline.devices.device import single_device
 from ibl_dask.pipeline.devices.sync import Clock
+from ibl_dask.tasks.catalogue import field_task
 
 
 def plan_audio(description: ExperimentDescription, clock: Clock) -> tuple[list[TaskSpec], list[Problem]]:

@@ -9,8 +9,8 @@ from typing import Any
 from ibl_dask.model.description import ExperimentDescription, Problem, Protocol
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import FIELD_MEMORY_GB, TaskSpec
-from ibl_dask.pipeline.devices.catalogue import FIELD_TASKS, field_task
 from ibl_dask.pipeline.devices.sync import Clock
+from ibl_dask.tasks.catalogue import FIELD_TASKS, field_task
 
 _NUMBERED = re.compile(r"raw_task_data_\d{2}")
 _CLOCKS = ("nidq", "bpod", "timeline")

@@ -11,8 +11,8 @@ from ibl_dask.model.description import ExperimentDescription, Problem
 from ibl_dask.model.places import below
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.model.text import read_text
-from ibl_dask.pipeline.devices.catalogue import field_task
 from ibl_dask.pipeline.devices.sync import Clock
+from ibl_dask.tasks.catalogue import field_task
 
 _COLLECTION = "raw_ephys_data"
 _KINDS = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ibl_dask.model.description import ExperimentDescription, Problem
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.devices.catalogue import field_task
+from ibl_dask.tasks.catalogue import field_task
 
 
 def plan_photometry(description: ExperimentDescription) -> tuple[list[TaskSpec], list[Problem]]:

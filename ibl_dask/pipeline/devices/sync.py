@@ -7,7 +7,7 @@ from typing import Any
 
 from ibl_dask.model.description import ExperimentDescription, Problem, Sync
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.devices.catalogue import field_task
+from ibl_dask.tasks.catalogue import field_task
 
 KNOWN = ("nidq", "timeline", "bpod", "tdms")
 """Labels of main clocks that the field has tasks for."""

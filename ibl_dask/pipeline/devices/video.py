@@ -8,8 +8,8 @@ from typing import Any
 from ibl_dask.model.description import LABELS, Camera, ExperimentDescription, Problem, bpod_camera
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.devices.behaviour import Trials
-from ibl_dask.pipeline.devices.catalogue import field_task
 from ibl_dask.pipeline.devices.sync import Clock
+from ibl_dask.tasks.catalogue import field_task
 
 POSE_LABELS = ("left", "right", "body")
 """Cameras that there are networks for."""

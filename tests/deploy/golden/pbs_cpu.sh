@@ -30,4 +30,4 @@ umask 0007
 { module load miniforge
 } || stop 'the setup failed (site.yaml, line 17): module load miniforge'
 command -v python >/dev/null || stop 'no such program on this node: python (site.yaml, line 7); write the path of a Python that every node sees'
-python -m distributed.cli.dask_worker tcp://10.0.0.1:8786 --name cpu-7 --nthreads 1 --memory-limit 3.73GiB --nworkers 4 --nanny --death-timeout 120 --resources CPU=2,MEMORY_GB=4 --preload ibl_dask.deploy.worker --no-dashboard --dashboard-address 127.0.0.1:0 --lifetime 89925s --lifetime-stagger 17985s
+python -m distributed.cli.dask_worker tcp://10.0.0.1:8786 --name cpu-7 --nthreads 1 --memory-limit 3.73GiB --nworkers 4 --nanny --death-timeout 120 --resources CPU=2,MEMORY_GB=4 --preload ibl_dask.deploy.cluster.worker_setup --no-dashboard --dashboard-address 127.0.0.1:0 --lifetime 89925s --lifetime-stagger 17985s

@@ -1,0 +1,1 @@
+"""Workers on this machine and jobs of a batch system."""

@@ -1,0 +1,131 @@
+"""Workers on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ibl_dask.deploy.site.profile import Profile
+from ibl_dask.errors import RunError
+
+_log = logging.getLogger(__name__)
+
+START_ATTEMPTS = 3
+REPLACED_AFTER_S = 2.0
+"""How often workers are counted, s."""
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+"""Variables that say how many threads libraries use."""
+_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"}
+"""Frames on huge pages: a decoder walks over several 2 MB frames at a time, and with pages of 4 kB it waits for the
+address translation. 4 and 13 % faster on two films of 1280x1024, where the kernel allows it (`transparent_hugepage`
+madvise or always); without effect elsewhere. Read once, when a process starts."""
+
+WORKER_ENVIRONMENT = {**ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
+"""Environment that every worker process is started with."""
+
+SELDOM = {
+    "distributed.admin.tick.interval": "500ms",
+    "distributed.admin.system-monitor.interval": "2s",
+    "distributed.worker.memory.monitor-interval": "1s",
+    "distributed.worker.profile.interval": "100ms",
+}
+"""How often Dask looks after itself. Its usual 20 to 500 ms are meant for tasks of milliseconds; with two idle workers
+they take 11 % of a core, and these 3 %. Tasks here take seconds."""
+
+
+@contextlib.contextmanager
+def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
+    """Start workers anew that are gone for good: one that dies while it starts takes its nanny with it.
+
+    Without that, a step that kills every worker it meets could leave a run waiting for workers that never come.
+    """
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(REPLACED_AFTER_S):
+            # Does nothing while each worker has a nanny that sees to it; Dask drops the others after a while.
+            cluster.scale(n_workers)
+
+    watcher = threading.Thread(target=watch, name="worker-watch", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+
+
+@contextlib.contextmanager
+def _environment_kept(names: Iterable[str]) -> Iterator[None]:
+    """Give this process its environment back: Dask sets in it what its workers shall start with."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextlib.contextmanager
+def local_workers(profile: Profile, security: Any = None) -> Iterator[Any]:  # distributed has no types
+    """Start the workers of a profile on this machine, and yield their `LocalCluster`.
+
+    Raises
+    ------
+    RunError
+        If they do not start. One that dies while it starts takes the whole start with it, so that is tried again.
+    """
+    import dask
+
+    with (
+        # For the whole time: workers that are started anew later get it, too.
+        _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+    ):
+        with warnings.catch_warnings():
+            # Somebody else's dashboard on this machine is no problem of this run.
+            warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
+            cluster = _start(profile, security)
+        with cluster, _workers_replaced(cluster, profile.most_workers):
+            yield cluster
+
+
+def _start(profile: Profile, security: Any) -> Any:  # distributed has no types
+    """Start the workers; one that dies while it starts takes the whole start with it, so try again."""
+    from distributed import LocalCluster
+
+    (pool,) = profile.pools
+    for attempt in range(1, START_ATTEMPTS + 1):
+        try:
+            return LocalCluster(
+                n_workers=pool.max_jobs,
+                threads_per_worker=1,
+                processes=True,
+                resources=pool.worker_resources,
+                memory_limit=f"{pool.worker_memory_gb}GB",
+                # On a machine of several users only its own may see what runs.
+                dashboard_address=f"127.0.0.1:{profile.dashboard_port}",
+                security=security,
+                silence_logs=logging.ERROR,
+                preload=["ibl_dask.deploy.cluster.worker_setup"],
+            )
+        except RuntimeError as error:
+            _log.info("workers did not start (attempt %d): %s", attempt, error)
+            last = error
+    raise RunError(
+        "the workers could not be started",
+        where=f"this machine, profile {profile.name}",
+        expected=f"{pool.max_jobs} processes of up to {pool.worker_memory_gb:g} GB",
+        got=f"{START_ATTEMPTS} attempts that ended with: {last}",
+        do="look for a lack of memory or processes on this machine; fewer --workers, or --workers 0 for none. "
+        'In a script, call what starts workers under `if __name__ == "__main__":` alone',
+    ) from last

@@ -1,0 +1,1 @@
+"""Examination of a site, and what follows from it."""

@@ -1,0 +1,1 @@
+"""The profile of a site: its pools of workers and its limits."""

@@ -1,0 +1,274 @@
+"""From a profile's file to a `Profile`: every message names the line, and what to write there."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from string import Template
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
+
+from ibl_dask.deploy.site.profile import Pool, Profile, Scheduler, available_cores, line_of, this_machine
+from ibl_dask.deploy.site.schema_errors import told
+from ibl_dask.deploy.site.validation import MOST_LOCAL, MOST_WORKERS, check_profile
+from ibl_dask.deploy.site.yaml_lines import read_yaml
+from ibl_dask.errors import UsageError
+
+MOST_GB = 1e6
+"""Memory of a job at most, GB: more than any machine has."""
+MOST_DAYS = 366
+"""Walltime at most, days."""
+_UNITS_GB = {"MB": 1e-3, "GB": 1.0, "TB": 1e3, "MIB": 2**20 / 1e9, "GIB": 2**30 / 1e9, "TIB": 2**40 / 1e9}
+
+
+def read_profile(path: Path | None, workers: int | None = None) -> Profile:
+    """Read a profile, or take one worker per core of this machine.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A YAML file such as those in `cluster/`; `docs/clusters.md` describes its keys.
+    workers : int, optional
+        Number of workers on this machine, whatever the profile says.
+
+    Raises
+    ------
+    MissingFile, UsageError
+        If there is no such file, it cannot be understood, or it asks for what cannot work.
+    """
+    if workers is not None and workers < 1:
+        raise UsageError("a run needs at least one worker", expected="--workers 1 or more", got=str(workers))
+    if workers is not None and workers > MOST_LOCAL:
+        raise UsageError(
+            "this machine cannot have so many workers",
+            expected=f"--workers {MOST_LOCAL} at most, and best one for each of its {available_cores()} cores",
+            got=str(workers),
+            do="leave --workers out",
+        )
+    if path is None:
+        return this_machine(workers or available_cores())
+    content, lines = read_yaml(path)
+    try:
+        door = _SiteDoor.model_validate(content)
+    except ValidationError as error:
+        raise told(error, _SiteDoor, lines, path) from error
+    profile = door.frozen(path, lines)
+    check_profile(profile)
+    if workers is None:
+        return profile
+    if not profile.is_local:
+        raise UsageError(
+            "the number of workers on a batch system is a matter of its profile",
+            where=str(path),
+            expected="max_jobs of its pools",
+            got=f"--workers {workers}",
+            do="leave --workers out, and change max_jobs",
+        )
+    return replace(profile, pools=(replace(profile.pools[0], min_jobs=workers, max_jobs=workers),))
+
+
+def _gigabytes(value: object) -> float:
+    """Read a size with its unit.
+
+    >>> _gigabytes("4 GB"), _gigabytes("1500MB")
+    (4.0, 1.5)
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
+    if found is None or found[2].upper() not in _UNITS_GB:
+        raise ValueError("no size with a unit")
+    return float(found[1]) * _UNITS_GB[found[2].upper()]
+
+
+def _seconds(value: object) -> int:
+    """Read a walltime.
+
+    >>> _seconds("04:00:00"), _seconds("1-00:30:00")
+    (14400, 88200)
+    """
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)", str(value).strip())
+    if found is None:
+        raise ValueError("no walltime")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
+def _permissions(value: object) -> int:
+    """Read permission bits as `umask` does: octal, whatever they begin with."""
+    found = re.fullmatch(r"(?:0o)?([0-7]{1,4})", str(value).strip())
+    if found is None or int(found[1], 8) > 0o777:
+        raise ValueError("no permission bits")
+    return int(found[1], 8)
+
+
+def _folder(value: object) -> Path:
+    """Read a folder that the driver sees, with the variables and the home of its user."""
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("no path")
+    known = dict(os.environ)
+    with contextlib.suppress(KeyError, OSError):  # a container may know its user by number alone
+        known.setdefault("USER", getpass.getuser())
+    try:
+        path = Template(value).substitute(known)
+    except KeyError as error:
+        raise ValueError(f"the variable {error.args[0]} is not set") from error
+    return Path(path).expanduser().absolute()
+
+
+def _command(value: object) -> str:
+    """Read a command that the shell can take apart."""
+    if not isinstance(value, str) or "\0" in value or not shlex.split(value):
+        raise ValueError("no command")
+    return value.strip()
+
+
+_Word = Annotated[str, Field(pattern=r"^[^\s\x00]+$")]
+_Line = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
+_Count = Annotated[StrictInt, Field(ge=0, le=MOST_WORKERS)]
+_Some = Annotated[StrictInt, Field(ge=1, le=MOST_WORKERS)]
+_Memory = Annotated[float, BeforeValidator(_gigabytes), Field(gt=0, le=MOST_GB)]
+_Walltime = Annotated[int, BeforeValidator(_seconds), Field(gt=0, le=MOST_DAYS * 86_400)]
+_Umask = Annotated[int, BeforeValidator(_permissions)]
+_Folder = Annotated[Path, BeforeValidator(_folder)]
+_Command = Annotated[str, BeforeValidator(_command)]
+_PoolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,19}$")]
+
+
+class _PoolDoor(BaseModel):
+    """A pool as it is written. Descriptions and examples are what messages say is expected."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    scheduler: Scheduler = Field(description="local, slurm or pbs", examples=["slurm"])
+    queue: _Word | None = Field(None, description="name of a partition or queue", examples=["batch"])
+    account: _Word | None = Field(None, description="account that jobs are charged to", examples=["my_lab"])
+    cores: _Some = Field(1, description="cores of one job, 1 or more", examples=["8"])
+    memory: _Memory | None = Field(None, description="memory of one job, with its unit", examples=["16 GB"])
+    gpus: _Count = Field(0, description="GPUs of one job, 0 or more", examples=["1"])
+    workers_per_job: _Some | None = Field(None, description="worker processes of one job, 1 or more", examples=["8"])
+    walltime: _Walltime | None = Field(
+        None, description="time limit of one job, hh:mm:ss or d-hh:mm:ss", examples=["04:00:00"]
+    )
+    scratch: _Line | None = Field(None, description="a folder of the node", examples=["$TMPDIR"])
+    directives: list[_Line] = Field(
+        default_factory=list, description="a list of lines for the batch system", examples=['["--constraint=a100"]']
+    )
+    setup: list[_Line] = Field(
+        default_factory=list, description="a list of shell commands", examples=['["module load python"]']
+    )
+    python: _Command | None = Field(None, description="a Python on the node", examples=["/shared/envs/ibl/bin/python"])
+    interface: _Word | None = Field(None, description="a network interface of the nodes", examples=["ib0"])
+    min_jobs: _Count | None = Field(None, description="jobs that are always kept, 0 or more", examples=["0"])
+    max_jobs: _Count | None = Field(None, description="jobs at most, 1 or more", examples=["20"])
+
+    def frozen(self, name: str, site: _SiteDoor) -> Pool:
+        """Return the pool, with what it did not say filled in."""
+        is_local = self.scheduler == "local"
+        workers = self.workers_per_job or self.gpus or (1 if is_local else self.cores)
+        most = self.max_jobs if self.max_jobs is not None else available_cores()
+        fewest = self.min_jobs if self.min_jobs is not None else most if is_local else 0
+        # Commands of the setup choose a Python; without them, it is the one that runs here, which nodes see as well.
+        python = self.python or ("python" if self.setup else shlex.quote(sys.executable))
+        return Pool(
+            name=name,
+            scheduler=self.scheduler,
+            min_jobs=fewest,
+            max_jobs=most,
+            cores=self.cores,
+            memory_gb=self.memory if self.memory is not None else 2.0 * workers,
+            gpus=self.gpus,
+            workers_per_job=workers,
+            walltime_s=self.walltime,
+            queue=self.queue,
+            account=self.account,
+            scratch=None if self.scratch is None else Path(self.scratch),
+            directives=tuple(line.strip() for line in self.directives),
+            setup=tuple(line.strip() for line in self.setup),
+            python=python,
+            interface=self.interface or site.interface,
+        )
+
+
+class _SiteDoor(BaseModel):
+    """A profile as it is written."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: _Line | None = Field(None, description="name of the site", examples=["my_cluster"])
+    pools: dict[_PoolName, _PoolDoor] | None = Field(
+        None,
+        min_length=1,
+        description="pools by name: a letter, then letters, digits and _, 20 at most",
+        examples=["{cpu: {scheduler: slurm, memory: 4 GB, max_jobs: 10}}"],
+    )
+    workers: _Some | None = Field(None, description="workers on this machine, 1 or more", examples=["4"])
+    memory_gb: float | None = Field(None, gt=0, le=MOST_GB, description="memory of one worker, GB", examples=["2.0"])
+    scratch: _Folder | None = Field(None, description="a work folder that every node sees", examples=["/shared/work"])
+    dashboard_port: StrictInt = Field(8787, ge=0, le=65535, description="a port, 0 to 65535", examples=["8787"])
+    interface: _Word | None = Field(None, description="a network interface of all nodes", examples=["ib0"])
+    security: Literal["auto", "tls", "none"] = Field("auto", description="auto, tls or none", examples=["auto"])
+    log_folder: _Folder | None = Field(None, description="a folder that every node sees", examples=["/shared/logs"])
+    poll_s: float = Field(10.0, gt=0, le=86_400, description="seconds, more than 0", examples=["10"])
+    idle_s: float = Field(30.0, ge=0, le=86_400, description="seconds, 0 or more", examples=["30"])
+    umask: _Umask | None = Field(None, description="permission bits that files do not get", examples=["0027"])
+    group: _Word | None = Field(None, description="name of a group", examples=["my_lab"])
+    environments: dict[_Word, _Command] = Field(
+        default_factory=dict,
+        description="a Python for each label",
+        examples=["{ephys: /shared/envs/ephys/bin/python}"],
+    )
+
+    def frozen(self, path: Path, lines: Mapping[str, int]) -> Profile:
+        """Return the profile; what makes no sense together is for `check_profile`."""
+        if self.pools is None:
+            pools = this_machine(self.workers or available_cores(), self.memory_gb or 2.0).pools
+        else:
+            self._insist_on_one_form(path, lines)
+            pools = tuple(pool.frozen(name, self) for name, pool in self.pools.items())
+            _insist_on_most_jobs(pools, lines, path)
+        return Profile(
+            name=self.name or path.stem,
+            pools=pools,
+            scratch=self.scratch,
+            dashboard_port=self.dashboard_port,
+            interface=self.interface,
+            security=self.security,
+            log_folder=self.log_folder,
+            poll_s=self.poll_s,
+            idle_s=self.idle_s,
+            umask=self.umask,
+            group=self.group,
+            environments=self.environments,
+            source=path,
+            lines=lines,
+        )
+
+    def _insist_on_one_form(self, path: Path, lines: Mapping[str, int]) -> None:
+        for key, instead in (("workers", "max_jobs"), ("memory_gb", "memory")):
+            if getattr(self, key) is not None:
+                raise UsageError(
+                    f"{key} is for profiles without pools",
+                    where=line_of(lines, str(path), key),
+                    expected=f"{instead} in each pool",
+                    got=f"{key} beside pools",
+                    do=f"move it into the pools as {instead}",
+                )
+
+
+def _insist_on_most_jobs(pools: tuple[Pool, ...], lines: Mapping[str, int], path: Path) -> None:
+    for pool in pools:
+        if pool.scheduler != "local" and f"pools.{pool.name}.max_jobs" not in lines:
+            raise UsageError(
+                f"max_jobs is missing in pools.{pool.name}",
+                where=line_of(lines, str(path), "pools", pool.name),
+                expected="how many jobs of this pool there may be at once",
+                got="nothing",
+                do="write `max_jobs: 10`, or as many as the queue allows",
+            )

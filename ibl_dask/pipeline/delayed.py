@@ -1,0 +1,148 @@
+"""Steps as `dask.delayed`: the only place that knows how a step becomes a Dask task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+import dask
+
+from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
+from ibl_dask.deploy.cluster.gpu import node_name
+from ibl_dask.errors import SessionLocked
+from ibl_dask.model.session import OWN_FOLDER
+from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.pipeline.isolation import Death, loaded_and_run, run_apart
+from ibl_dask.pipeline.visibility import Unseen, what_is_missing
+from ibl_dask.store.lock import LOCK_NAME, sharing
+from ibl_dask.tasks.run_step import describe, in_order
+
+MOST_CHUNKS = 1_000_000
+"""More than any camera has."""
+RETRIES = 2
+"""How often Dask tries a task again that raised; steps report their own errors, so this is for the machinery."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a step is given to a worker."""
+
+    number: int = 1
+    """Which attempt it is."""
+    is_apart: bool = False
+    """Whether it gets a process of its own, since its worker was lost before."""
+    places: tuple[Path, ...] = ()
+    """Files and folders that the driver sees: a worker that does not see them says so, and does not begin."""
+
+
+def delayed_step(
+    step: Step,
+    records: Sequence[Any],
+    root: Path,
+    priority: int = 0,
+    trial: Trial = Trial(),
+    asked: Mapping[str, float] | None = None,
+    group: str = "",
+) -> Any:
+    """Return a Delayed that computes to the step's record.
+
+    Parameters
+    ----------
+    step
+        What to run.
+    records
+        Records of the steps that it needs, or the Delayed ones.
+    root
+        See `run_step`.
+    priority
+        Dask priority of the session, higher first.
+    trial
+        Enters the key from the second on: Dask would answer with the failure of the first.
+    asked
+        Resources to ask workers for, where they offer less than the step would like.
+    group
+        Hexadecimal digits of a graph that no driver runs: each of its steps holds the session together with the others
+        while it runs. Empty where a driver holds it.
+    """
+    # Not before there is a cluster, or a graph.
+    from distributed.protocol.pickle import dumps
+
+    from ibl_dask.deploy.cluster.worker_death import ANNOTATION
+
+    order = priority - step.chunk / MOST_CHUNKS
+    resources = step.resources.for_dask() if asked is None else dict(asked)
+    # As bytes: what goes wrong while a worker imports the step's module is an error of this step alone.
+    run = partial(_run, dumps(step), step.key, root, trial, group)
+    annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}
+    with dask.annotate(**annotations):
+        node = dask.delayed(run, name=step.key[0], pure=False)
+        name, session, mark, chunk = step.key
+        key = step.key if trial.number == 1 else (name, session, f"{mark}-{trial.number}", chunk)
+        return node(list(records), dask_key_name=key)
+
+
+def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mapping[Key, StepRecord]) -> dict[str, Any]:
+    """Return `{task name: Delayed}`; each computes to the records of the task's steps.
+
+    Parameters
+    ----------
+    tasks
+        Steps of each task; each needs only steps among these or in `known`.
+    root
+        See `run_step`.
+    known
+        Records of steps that ran already.
+    """
+    nodes: dict[Key, Any] = {}
+    group = token_hex(8)
+    for step in in_order(step for steps in tasks.values() for step in steps):
+        records = [nodes[need] if need in nodes else known[need] for need in step.needs]
+        nodes[step.key] = delayed_step(step, records, root, group=group)
+    return {
+        name: dask.delayed(list, name=name, pure=False)([nodes[step.key] for step in steps])
+        for name, steps in tasks.items()
+    }
+
+
+def _run(
+    step: bytes, key: Key, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
+) -> StepRecord | Unseen | Death:
+    """Run a step where it is; what is wrong with the place is told in another way than what is wrong with the step."""
+    missing = what_is_missing(trial.places)
+    if missing is not None:
+        return _unseen(*missing)
+    if trial.is_apart:
+        from distributed import get_worker
+
+        worker = get_worker()
+        limit = getattr(worker.memory_manager, "memory_limit", None)
+        record: StepRecord | Death = run_apart(step, key, root, records, limit, str(worker.name))
+    elif group:
+        record = _run_sharing(step, key, root, group, records)
+    else:
+        record = loaded_and_run(step, key, root, records)
+    if isinstance(record, StepRecord) and record.status == "failed":
+        missing = what_is_missing(trial.places)
+        if missing is not None:  # lost meanwhile
+            return _unseen(*missing)
+    return record
+
+
+def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequence[StepRecord]) -> StepRecord:
+    """Run a step of a graph that no driver runs, and hold the session meanwhile."""
+    try:
+        with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job):
+            return loaded_and_run(step, key, root, records)
+    except SessionLocked as error:
+        return StepRecord(key, "failed", failure=describe(error), started_s=time.time())
+
+
+def _unseen(place: Path, said: str) -> Unseen:
+    from distributed import get_worker
+
+    return Unseen(place, said, str(get_worker().address), node_name())

@@ -1,0 +1,1 @@
+"""Tasks of other packages, run in their own environments."""

@@ -1,0 +1,280 @@
+"""Running a task of another package in its own environment."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+import json
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.store import alf
+from ibl_dask.store.atomic import make_folder
+from ibl_dask.store.lock import LOCK_NAME
+from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.external import child_main as foreign_side
+from ibl_dask.tasks.external.child_process import run_child
+from ibl_dask.tasks.external.environments import Environments, clean_environment
+from ibl_dask.tasks.run_method import made_inside, read_log, tail
+from ibl_dask.tasks.session_files import Facts, Records
+
+Fits = Callable[[str], object]
+"""Something true where a name matches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What another environment shall run."""
+
+    name: str
+    """Name of the task within the session."""
+    executable: str
+    """Dotted path of its class."""
+    arguments: Mapping[str, Any]
+    """Keyword arguments of the class; JSON."""
+    settings: Mapping[str, Any]
+    """Attributes to set on the task; JSON."""
+    given: Mapping[str, Any]
+    """Keyword arguments of its `run`; JSON."""
+    environment: str
+    """Label of the environment."""
+    environments: Environments
+    """Where environments are."""
+    cpu: int
+    """Cores that it may use."""
+    timeout_s: float
+    """How long it may take, s."""
+    is_forced: bool
+    """Whether to run although nothing changed since it was done."""
+
+
+def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> Facts:
+    """Run a task in a process of its environment, or find that nothing changed since that was done.
+
+    Raises
+    ------
+    MissingEnvironment
+        If the environment is not there, or lacks what the task needs.
+    MissingFile
+        If an input that is required is not there, or an output afterwards.
+    TaskTimedOut
+        If it took too long.
+    TaskFailed
+        If it failed.
+    """
+    python, version = request.environments.serving(request.environment, request.executable)
+    log = workspace.log_file(request.name)
+    mark = _mark(request, version)
+    done = review_foreign(workspace, request, version).facts
+    if done is not None:
+        return {**done, "kept": True}
+    started_ns = time.time_ns()
+    answer = _ask(python, workspace, request, log)
+    facts: dict[str, Any] = {
+        "outputs": [str(path) for path in made_inside(workspace, answer["outputs"] or (), request.name)],
+        "log": str(log),
+        "version": answer["version"],
+        **({"empty": True} if answer["outputs"] is None else {}),
+    }
+    if answer["status"] == 0:
+        _insist_on_outputs(workspace, request, answer, log)
+        _keep(workspace, request, mark, facts, answer["inputs"], started_ns)
+    elif answer["status"] == -2:
+        facts["waiting"] = f"{request.name} asks to be tried again later; its log is {log}"
+    elif answer["status"] == -3:
+        facts["incomplete"] = f"{request.name} says that its results are incomplete; its log is {log}"
+    else:
+        raise _error(workspace, request, answer, log)
+    return facts
+
+
+def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dict[str, Any]:
+    """Run the task in a folder of its own, which is its home as well: it writes settings there."""
+    make_folder(workspace.scratch)
+    log.unlink(missing_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=workspace.scratch))
+    program, asked, answered = (folder / name for name in ("run_task.py", "request.json", "answer.json"))
+    # Run from where it is, its neighbours there would hide packages of the same names.
+    shutil.copyfile(foreign_side.__file__, program)
+    content = {
+        "executable": request.executable,
+        "session": str(workspace.session.path),
+        "arguments": dict(request.arguments),
+        "settings": dict(request.settings),
+        "given": dict(request.given),
+    }
+    asked.write_text(json.dumps(content))
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(request.cpu))
+    plain = {"NO_COLOR": "1"}  # what it logs is read in files and in messages
+    lease = _lease(workspace)
+    try:
+        status = run_child(
+            [str(python), str(program), str(asked), str(answered)],
+            folder=folder,
+            log=log,
+            variables={**clean_environment(python), **threads, **plain, "HOME": str(folder), "MPLBACKEND": "Agg"},
+            timeout_s=request.timeout_s,
+            is_cancelled=lambda: lease is not None and _is_over(workspace, lease),
+        )
+        if not answered.exists():
+            raise TaskFailed(
+                f"{request.name} ended without an answer",
+                where=request.executable,
+                expected="a process that says how its task went",
+                got=f"exit status {status}; the end of its log: {tail(read_log(log))}",
+                do=f"read {log}; a process that was killed may have needed more memory",
+            )
+        answer: dict[str, Any] = json.loads(answered.read_text())
+        with contextlib.suppress(OSError), log.open("a") as file:  # what a task made does not depend on its log
+            file.write(answer["log"])
+        return answer
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _lease(workspace: Workspace) -> str | None:
+    """Return what tells the driver that holds the session; None where none does.
+
+    A worker cannot be told that the run is over. But the driver then lets go of the session.
+    """
+    try:
+        return (workspace.session.own / LOCK_NAME).read_text()
+    except OSError:
+        return None
+
+
+def _is_over(workspace: Workspace, lease: str) -> bool:
+    """Return whether that driver no longer holds the session; a disk that does not answer says nothing."""
+    try:
+        return (workspace.session.own / LOCK_NAME).read_text() != lease
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+
+
+def _insist_on_outputs(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> None:
+    if answer.get("missing_outputs"):
+        raise MissingFile(
+            f"{request.name} did not leave its outputs",
+            where=str(workspace.session.path),
+            expected=", ".join(answer["missing_outputs"]),
+            got="no such file, or an empty one",
+            do=f"read {log}",
+        )
+
+
+def _error(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> IblDaskError:
+    """Return the error of a task that failed: who can mend it, and the end of its log."""
+    error = answer["error"] or {"kind": "status -1", "kinds": [], "message": "the task says that it failed"}
+    got = " ".join(f"{error['kind']}: {error['message']}".split())
+    if answer.get("missing_inputs"):
+        return MissingFile(
+            f"{request.name} lacks what it reads",
+            where=str(workspace.session.path),
+            expected=", ".join(answer["missing_inputs"]),
+            got=f"no such file, then {got}",
+            do="copy these files from the acquisition computer, or run the tasks that make them",
+        )
+    if "FileNotFoundError" in error["kinds"]:
+        do = f"copy this file from the acquisition computer, or run the task that makes it; {log} says who reads it"
+        return MissingFile(f"{request.name} did not find a file", where=str(workspace.session.path), got=got, do=do)
+    if "ImportError" in error["kinds"]:
+        return MissingEnvironment(
+            f"{request.name} could not be loaded in the environment {request.environment!r}",
+            where=request.executable,
+            expected="an environment that holds all that it imports",
+            got=got,
+            do="install what is missing there",
+        )
+    return TaskFailed(
+        f"{request.name} failed",
+        where=request.executable,
+        expected="an end without an error",
+        got=f"{got}; the end of its log: {tail(read_log(log))}",
+        do=f"read {log}",
+    )
+
+
+# -- what was done before ----------------------------------------------------------------------------------
+
+
+def review_foreign(workspace: Workspace, request: Request, version: str) -> Review:
+    """Say whether a task would run, from what was noted when it was done; its own package is not asked.
+
+    Parameters
+    ----------
+    workspace
+        Where the session is.
+    request
+        What would run.
+    version
+        Version of the package that holds the task.
+    """
+    if request.is_forced:
+        return Review("forced")
+    kept = read_kept(workspace.task_file(request.name))
+    if kept is None:
+        return Review("no record", "it never ran here to its end")
+    if not kept.patterns:
+        return Review("no record", "it does not say what it reads, so it runs each time")
+    return kept.review(_mark(request, version), _matching(workspace, kept.patterns))
+
+
+def _mark(request: Request, version: str) -> str:
+    """Return what changes with anything but the files that a task depends on."""
+    return mark_of(request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version)
+
+
+def _keep(
+    workspace: Workspace,
+    request: Request,
+    mark: str,
+    facts: Mapping[str, Any],
+    patterns: Sequence[str],
+    started_ns: int,
+) -> None:
+    """Note that a task is done."""
+    outputs = identities(facts["outputs"])
+    kept = Kept(mark, _matching(workspace, patterns), outputs, facts, patterns)
+    keep(workspace.task_file(request.name), kept, started_ns)
+
+
+def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
+    """Return the files that match patterns of another package, at any depth as it takes them; none of ours."""
+    session, own = str(workspace.session.path), str(workspace.session.own)
+    wanted = _compiled(tuple(patterns))
+    found: list[str] = []
+    # A plan asks this of every task, so nothing is built for a file that does not match.
+    for folder, folders, names in os.walk(session):
+        folders[:] = [name for name in folders if os.path.join(folder, name) != own]  # noqa: PTH118
+        above = _from_below(folder.removeprefix(session))
+        visible = (name for name in names if not alf.is_hidden(name))
+        matching = (name for name in visible if any(f(name) and _all_fit(others, above) for f, *others in wanted))
+        found.extend(os.path.join(folder, name) for name in matching)  # noqa: PTH118
+    return identities(found)
+
+
+@lru_cache(maxsize=256)
+def _compiled(patterns: tuple[str, ...]) -> list[list[Fits]]:
+    """Return for each pattern what its parts match, the name of the file first and then the folders above it."""
+    parts = (_from_below(pattern) for pattern in patterns)
+    return [[re.compile(fnmatch.translate(part)).match for part in each] for each in parts if each]
+
+
+def _all_fit(wanted: Sequence[Fits], folders: Sequence[str]) -> bool:
+    return len(wanted) <= len(folders) and all(fits(name) for fits, name in zip(wanted, folders, strict=False))
+
+
+def _from_below(path: str) -> list[str]:
+    return [part for part in reversed(path.split("/")) if part]

@@ -1,0 +1,158 @@
+"""Tasks of other packages, which run in an environment of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import MissingDatabase, MissingEnvironment
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.task_record import Review
+from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
+from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
+from ibl_dask.tasks.run_method import in_place_obstacle
+from ibl_dask.tasks.run_step import describe
+from ibl_dask.tasks.task import Task
+
+OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "EphysRegisterRaw", "RawEphysQC", "DLC"})
+"""Classes of the field whose work is with Alyx, or that ask it for something before they start."""
+UNWRITTEN = {"ibllib.pipes.widefield_tasks.WidefieldFOV": ("4.1.0",)}
+"""Classes whose work is not written yet in some versions of their package: they end well, and leave nothing."""
+SETTINGS = ("force", "machine", "dlcenv", "scripts")
+"""What may be set on a task after it was built, and goes with it to where it runs."""
+
+
+class ForeignTask(Task):
+    """A task of another package, described by plain data.
+
+    It is one step: a process of the task's environment builds it and runs it, on files alone. It writes into the
+    session folder, and is refused where results go to an output root: run on links to the session's files, it could
+    write through them, and a copy of a recording is too large to make unasked.
+
+    Parameters
+    ----------
+    session_path : path or Session
+        The session.
+    spec : TaskSpec
+        What to run: dotted path, arguments and resources.
+    environments : Environments or mapping, optional
+        Where environments are, by label; see `Environments`.
+    kwargs
+        See `Task`.
+    """
+
+    takes_any = True
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        *,
+        spec: TaskSpec,
+        environments: Environments | Mapping[str, str] | None = None,
+        **kwargs: Any,  # see Task
+    ) -> None:
+        super().__init__(session_path, **kwargs)
+        self.plain = spec
+        self.environments = as_environments(environments)
+        self.priority, self.level = spec.priority, spec.level
+        self.cpu, self.gpu, self.ram = spec.resources.cpu, spec.resources.gpu, spec.resources.memory_gb
+        self.time_out_secs = getattr(spec, "time_out_secs", self.time_out_secs)
+        self.env = getattr(spec, "env", None) or environment_of(spec.executable)
+
+    @property
+    def name(self) -> str:
+        return self.plain.name
+
+    @property
+    def environment(self) -> str:
+        """Return the label of the environment that it runs in."""
+        return self.env or environment_of(self.plain.executable)
+
+    @property
+    def resources(self) -> Resources:
+        return replace(super().resources, is_estimate=True)
+
+    @property
+    def needs_alyx(self) -> bool:
+        """Return whether it can do nothing without the database."""
+        return self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX
+
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.plain.arguments)
+
+    def obstacle(self) -> Failure | None:
+        try:
+            _, version = self.environments.serving(self.environment, self.plain.executable)
+        except MissingEnvironment as error:
+            return describe(error)
+        if version in UNWRITTEN.get(self.plain.executable, ()):
+            package = self.plain.executable.split(".")[0]
+            return Failure(
+                "Unwritten",
+                "env",
+                f"{self.name} does nothing in {package} {version}: its work is not written yet. "
+                f"Where: {self.plain.executable}. What to do: nothing is amiss; a later {package} may do it",
+            )
+        if self.needs_alyx:
+            return describe(
+                MissingDatabase(
+                    f"{self.name} needs Alyx",
+                    where=str(self.session.path),
+                    expected="a database to ask or to write to",
+                    got="none: tasks run on files alone",
+                    do="let the lab's server run it, which has one; nothing else waits for it but its children",
+                )
+            )
+        return in_place_obstacle(self)
+
+    def review(self) -> Review:
+        _, version = self.environments.serving(self.environment, self.plain.executable)
+        return review_foreign(self.workspace, self._request(), version)
+
+    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+        request = self._request()
+        return [
+            Step(
+                kind=self.name,
+                camera="",
+                session=self.session.reference,
+                fingerprint=fingerprint(
+                    "foreign", 1, task=request.executable, arguments=repr(sorted(self.arguments().items()))
+                ),
+                function=run_foreign,
+                arguments={"workspace": self.workspace, "request": request},
+                resources=self.resources,
+            )
+        ]
+
+    def _request(self) -> Request:
+        return Request(
+            self.name,
+            self.plain.executable,
+            self.arguments(),
+            {name: _plain(value) for name, value in vars(self).items() if name in SETTINGS and value is not None},
+            self.given,
+            self.environment,
+            self._place(),
+            self.resources.cpu,
+            self.time_out_secs,
+            self.force or self.workspace.overwrite,
+        )
+
+    def _place(self) -> Environments:
+        """Return where its environment is, for a worker that may not have the variables of this process."""
+        try:
+            return Environments({self.environment: str(self.environments.python_of(self.environment))})
+        except MissingEnvironment:
+            return self.environments
+
+    def spec(self, name: str | None = None, parents: Any = ()) -> TaskSpec:  # a sequence of names
+        return self.plain
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Path) else value

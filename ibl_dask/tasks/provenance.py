@@ -1,0 +1,166 @@
+"""What the results of a session were made from, with what, and by which runs.
+
+A run that does a part of the work adds to what is known of the rest: it never tells less than the one before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from ibl_dask.errors import FormatTooNew, IblDaskError
+from ibl_dask.model.description import Camera
+from ibl_dask.store import alf
+from ibl_dask.store.atomic import write_text
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.session_files import camera_file_paths, video_paths
+
+PROVENANCE_VERSION = 2
+"""Version of the layout. 1 told of the latest run alone."""
+_MADE_WITH = ("ibl_dask", "av", "numpy", "opencv-python-headless", "dask", "distributed", "zarr", "xarray")
+_OF_A_RUN = ("run", "host", "n_workers", "started_s", "seconds", "tasks")
+"""What is kept of every run; of steps and failures the latest word is."""
+
+
+def made_with() -> dict[str, str]:
+    """Return the versions of what computes, and the time."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"time": now, **{name: version(name) for name in _MADE_WITH}}
+
+
+def read_provenance(workspace: Workspace) -> dict[str, Any]:
+    """Return what a finished session says of its making; empty where it says nothing.
+
+    Raises
+    ------
+    FormatTooNew
+        If a newer version wrote it.
+    """
+    try:
+        content = json.loads(workspace.provenance_file.read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    if not isinstance(content, dict) or not isinstance(content.get("ran"), dict):
+        return {}
+    if content.get("version") not in (1, PROVENANCE_VERSION):
+        raise FormatTooNew(
+            "this provenance has another layout",
+            where=str(workspace.provenance_file),
+            expected=f"version {PROVENANCE_VERSION} or older",
+            got=f"version {content.get('version')}",
+            do="use the version of ibl_dask that wrote it, or a newer one, so that nothing of it is lost",
+        )
+    return content if content["version"] == PROVENANCE_VERSION else _from_version_1(content)
+
+
+def _from_version_1(content: Mapping[str, Any]) -> dict[str, Any]:
+    ran = content["ran"]
+    steps = {name: {**row, "run": ran.get("run")} for name, row in (ran.get("steps") or {}).items()}
+    bad = [name for name, status in (ran.get("tasks") or {}).items() if status not in ("Complete", "Empty")]
+    failures = [{**failure, "tasks": bad} for failure in ran.get("failures") or ()]
+    return {
+        **content,
+        "version": PROVENANCE_VERSION,
+        "ran": {**ran, "steps": steps, "failures": failures},
+        "runs": [_summary(ran, content.get("made") or {})],
+    }
+
+
+def write_provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    """Add a run to what is known of a session, write that, and return it.
+
+    Parameters
+    ----------
+    workspace
+        Where it all lies.
+    ran
+        What the driver saw of this run.
+    made
+        See `made_with`.
+    """
+    known = read_provenance(workspace)
+    content = {
+        "version": PROVENANCE_VERSION,
+        "session": workspace.session.reference,
+        "made": dict(made),
+        "inputs": _inputs(workspace, known.get("inputs") or {}),
+        "steps": {**(known.get("steps") or {}), **_markers(workspace)},
+        "ran": merge_runs(known.get("ran") or {}, ran),
+        "runs": [*(known.get("runs") or ()), _summary(ran, made)],
+    }
+    write_text(workspace.provenance_file, json.dumps(content, indent=1))
+    return content
+
+
+def merge_runs(known: Mapping[str, Any], ran: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run saw, and of what it did not look at what runs before it saw.
+
+    A step that was found finished is told with the run that did it; so are tasks that this run had no part in. A
+    failure stays until each task that met it has run again.
+    """
+    run = ran.get("run")
+    tasks = {**(known.get("tasks") or {}), **(ran.get("tasks") or {})}
+    fresh = {name: {**row, "run": run} for name, row in (ran.get("steps") or {}).items()}
+    before = known.get("steps") or {}
+    finished = {name: before[name] for name, row in fresh.items() if name in before and _tells_more(before[name], row)}
+    return {
+        **ran,
+        "videos": {**(known.get("videos") or {}), **(ran.get("videos") or {})},
+        "tasks": tasks,
+        "steps": {**before, **fresh, **finished},
+        "failures": _failures(known.get("failures") or (), ran),
+    }
+
+
+def _tells_more(before: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+    """Return whether steps were found finished, and the run that did them says how long that took."""
+    found_finished = set(row.get("status") or ()) == {"kept"}
+    return found_finished and "done" in (before.get("status") or ())
+
+
+def _failures(known: Sequence[Mapping[str, Any]], ran: Mapping[str, Any]) -> list[dict[str, Any]]:
+    fresh = [dict(failure) for failure in ran.get("failures") or ()]
+    told = {failure.get("message") for failure in fresh}
+    left = []
+    for failure in known:
+        tasks = [name for name in failure.get("tasks") or () if name not in (ran.get("tasks") or {})]
+        if tasks and failure.get("message") not in told:
+            left.append({**failure, "tasks": tasks})
+    return [*fresh, *left]
+
+
+def _summary(ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+    return {**{name: ran[name] for name in _OF_A_RUN if name in ran}, "made": dict(made)}
+
+
+def _inputs(workspace: Workspace, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each camera's results rest on; a file that is gone is told as such, as it was."""
+    inputs: dict[str, Any] = dict(known)
+    for camera in workspace.session.description.cameras:
+        before = [entry for entry in known.get(camera.label) or () if "name" in entry]
+        try:
+            found = _input_files(workspace, camera)
+        except (IblDaskError, OSError) as error:  # which they are cannot be told now; that does not cost the rest
+            inputs[camera.label] = [*before, {"problem": str(error)}]
+            continue
+        names = {entry["name"] for entry in found}
+        gone = [{**entry, "is_there": False} for entry in before if entry["name"] not in names]
+        inputs[camera.label] = [*found, *gone]
+    return inputs
+
+
+def _input_files(workspace: Workspace, camera: Camera) -> list[dict[str, Any]]:
+    found = [video_paths(workspace, camera), *camera_file_paths(workspace, camera).values()]
+    return [identity for paths in found for path in paths if (identity := alf.identity(path)) is not None]
+
+
+def _markers(workspace: Workspace) -> dict[str, Any]:
+    steps = {}
+    for path in sorted(workspace.marker("x").parent.glob("*.json")):
+        with contextlib.suppress(ValueError, FileNotFoundError):  # a damaged one counts for nothing
+            steps[path.stem] = json.loads(path.read_text())
+    return steps

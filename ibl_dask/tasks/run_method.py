@@ -1,0 +1,247 @@
+"""Tasks that say what they do in one method, `_run`, as the field's tasks do: such a task is one step."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ibl_dask.errors import OutsideSession, TaskFailed
+from ibl_dask.model.places import is_inside
+from ibl_dask.model.step import Failure, Step, fingerprint
+from ibl_dask.store.atomic import write_text
+from ibl_dask.store.dataset_lookup import find_files
+from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.session_files import Facts, Records
+
+if TYPE_CHECKING:
+    from ibl_dask.tasks.task import Task
+
+_log = logging.getLogger(__name__)
+_FORM = "%(asctime)s %(levelname)-8s [%(filename)s:%(lineno)d] %(message)s"
+_capturing: ContextVar[object] = ContextVar("capturing", default=None)
+
+
+def has_method(cls: type[Task]) -> bool:
+    """Return whether a class says what it does in `_run`."""
+    return callable(getattr(cls, "_run", None))
+
+
+def method_step(task: Task) -> Step:
+    """Return the step that runs a task's `_run`."""
+    mark = fingerprint(
+        "method",
+        1,
+        task=f"{type(task).__module__}.{type(task).__qualname__}",
+        arguments=repr(sorted(task.arguments().items())),
+        given=repr(sorted(task.given.items())),
+        files=list(_inputs(task).values()),
+    )
+    return Step(
+        kind=task.name,
+        camera="",
+        session=task.session.reference,
+        fingerprint=mark,
+        function=run_method,
+        arguments={"task": task, "given": task.given, "log": task.workspace.log_file(f"{task.name}-{mark}")},
+        resources=task.resources,
+    )
+
+
+def review_method(task: Task) -> Review:
+    """Say whether a task would run: again only where it says what it reads and leaves, and something changed."""
+    if task.force or task.workspace.overwrite:
+        return Review("forced")
+    lacking = task.lacking_outputs()
+    if lacking:
+        return Review("missing output", f"lacks {', '.join(lacking)}")
+    mark = _mark(task)
+    if mark is None:
+        return Review("no record", "it does not say what it reads and leaves, or has no module, so it runs each time")
+    kept = read_kept(task.workspace.task_file(task.name))
+    return Review("no record", "it never ran here to its end") if kept is None else kept.review(mark, _inputs(task))
+
+
+def _mark(task: Task) -> str | None:
+    """Return what changes with anything but the files that a task depends on; None where that cannot be told.
+
+    The text of its module counts. A class of a notebook has none that a worker could read.
+    """
+    cls = type(task)
+    if not (task.input_files and task.output_files) or cls.__module__ == "__main__":
+        return None
+    try:
+        source = inspect.getsource(sys.modules[cls.__module__])
+    except (KeyError, OSError, TypeError):
+        return None
+    return mark_of(f"{cls.__module__}.{cls.__qualname__}", task.arguments(), task.given, task.version, source)
+
+
+def _inputs(task: Task) -> Identities:
+    return identities(path for expected in task.input_files for path in find_files(task.session.roots, expected).files)
+
+
+def in_place_obstacle(task: Task) -> Failure | None:
+    """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
+    if task.writes_elsewhere or task.session.outputs == task.session.path:
+        return None
+    return Failure(
+        "WritesInPlace",
+        "usage",
+        f"{task.name} writes into the session folder, and results go elsewhere. Where: {task.session.path}. "
+        f"Expected: a task that writes to the output root. Got: --output-root {task.session.output_root}. "
+        "What to do: run this task without --output-root, on a copy of the session where that must not be written to",
+    )
+
+
+def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path) -> Facts:
+    """Run a task's `_run` and say what it made; its log is kept whether it fails or not.
+
+    Raises
+    ------
+    MissingFile
+        If an input that is required is not there.
+    TaskFailed
+        If the task says so itself, by its status.
+    """
+    done = review_method(task).facts
+    if done is not None:
+        return {**done, "kept": True}
+    mark, started_ns = _mark(task), time.time_ns()
+    with captured(log, type(task).__module__):
+        made = _run(task, given)
+        if made is not None:
+            made = made_inside(task.workspace, made, task.name)
+    facts: dict[str, Any] = {"log": str(log), "outputs": [] if made is None else [str(path) for path in made]}
+    if task.status == -1:
+        raise TaskFailed(
+            f"{task.name} says that it failed",
+            where=str(task.session.path),
+            expected="status 0",
+            got=f"status -1; the end of its log: {tail(read_log(log))}",
+            do=f"read {log}",
+        )
+    if task.status == -2:
+        facts["waiting"] = f"{task.name} asks to be tried again later; its log is {log}"
+    if task.status == -3:
+        facts["incomplete"] = f"{task.name} says that its results are incomplete; its log is {log}"
+    if made is None:
+        facts["empty"] = True
+    if task.status == 0 and mark is not None and not task.lacking_outputs():
+        left = [Path(path) for path in facts["outputs"]] + task.assert_expected_outputs()[1]
+        keep(task.workspace.task_file(task.name), Kept(mark, _inputs(task), identities(left), facts), started_ns)
+    return facts
+
+
+def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
+    task.assert_expected_inputs()
+    method = task._run  # type: ignore[attr-defined]  # see `has_method`
+    task.status, task.in_method = 0, True
+    try:
+        if not task.setUp(**given):
+            return task.assert_expected_outputs(raise_error=False)[1]
+        return _listed(method(**_taken(method, given)))
+    finally:
+        task.in_method = False
+        task.tearDown()
+
+
+def _taken(method: Any, given: dict[str, Any]) -> dict[str, Any]:  # a method of any form
+    """Return the arguments; `overwrite` and `update` only where the method takes them: callers pass them to all."""
+    parameters = inspect.signature(method).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return given
+    return {name: value for name, value in given.items() if name in parameters or name not in ("overwrite", "update")}
+
+
+def _listed(made: str | Path | Iterable[str | Path] | None) -> list[Path] | None:
+    if made is None:
+        return None
+    return [Path(made)] if isinstance(made, (str, Path)) else [Path(path) for path in made]
+
+
+def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> list[Path]:
+    """Return what a task says it made; a path that does not begin at the root is taken from the session's results.
+
+    Raises
+    ------
+    OutsideSession
+        If one of them is not of this session.
+    """
+    roots = workspace.session.roots
+    paths = [workspace.session.outputs / path for path in made]
+    for path in paths:
+        if not is_inside(path, roots):
+            raise OutsideSession(
+                f"{task} says that it made a file outside its session",
+                where=str(workspace.session.path),
+                expected=f"paths below {' or '.join(map(str, roots))}",
+                got=str(path),
+                do="see whether the task ran on another session; what it left there stays as it is",
+            )
+    return paths
+
+
+@contextlib.contextmanager
+def captured(path: Path, module: str) -> Iterator[None]:
+    """Write to a file what is logged in this block, and the error that ends it.
+
+    Other threads log as they did. Messages of level INFO of the package that the module belongs to are created for the
+    time of the block, unless a level was set for it.
+    """
+    lines: list[str] = []
+    token = _capturing.set(lines)
+    handler = _Lines(lines)
+    handler.setFormatter(logging.Formatter(_FORM))
+    package = logging.getLogger(module.split(".")[0])
+    was_unset = package.level == logging.NOTSET
+    logging.getLogger().addHandler(handler)
+    if was_unset:
+        package.setLevel(logging.INFO)
+    try:
+        yield
+    except BaseException:
+        lines.append(traceback.format_exc())
+        raise
+    finally:
+        if was_unset:
+            package.setLevel(logging.NOTSET)
+        logging.getLogger().removeHandler(handler)
+        _capturing.reset(token)
+        try:
+            write_text(path, "\n".join([*lines, ""]))
+        except OSError as error:  # what a task made does not depend on its log
+            _log.warning("a log could not be written: %s", error)
+
+
+class _Lines(logging.Handler):
+    """Keeps the lines of one block."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if _capturing.get() is self._lines:
+            self._lines.append(self.format(record))
+
+
+def read_log(path: Path) -> str:
+    """Return what a task logged; nothing where that is gone."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def tail(text: str, lines: int = 12) -> str:
+    """Return the last lines of a log on one."""
+    return " / ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip()) or "nothing"

@@ -1,0 +1,277 @@
+"""What people look at."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
+from ibl_dask.model.description import Camera
+from ibl_dask.model.session import Session
+from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
+from ibl_dask.report.content import CameraContent, SessionContent
+from ibl_dask.store import alf
+from ibl_dask.store.atomic import write_text
+from ibl_dask.store.frames import FramesStore, read_frames
+from ibl_dask.store.identity import looks_like
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.provenance import made_with, write_provenance
+from ibl_dask.tasks.session_files import Facts, Records, find_video
+from ibl_dask.tasks.video_mp4.compress_steps import is_told_of, read_record, told
+from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
+
+
+def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
+    """Write provenance and report of a session: what the driver saw, added to what was known and is on disk."""
+    known = write_provenance(workspace, ran, made_with())
+    content = write_report(workspace, known, workspace.report_file)
+    outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+    return {"report": str(workspace.report_file), "cameras": outcomes}
+
+
+def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
+    """Render the report of a session to a file, and return what it shows.
+
+    Parameters
+    ----------
+    workspace
+        Where the session's results lie.
+    known
+        Its provenance; empty where there is none.
+    path
+        File to write.
+
+    Raises
+    ------
+    ReportFailed
+        If the page cannot be made; one that was there stays.
+    """
+    from ibl_dask.report.html import render_session
+
+    try:
+        content = gather(workspace, known)
+        page = render_session(content)
+    except (IblDaskError, OSError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ReportFailed(
+            "the report could not be made; the results that it tells of are on disk, and untouched",
+            where=str(path),
+            expected="a page on what is there",
+            got=f"{type(error).__name__}: {error} ({Path(place.filename).name}, line {place.lineno})",
+            do="tell those who look after ibl_dask; once it is mended, ibl-dask report makes the page",
+        ) from error
+    write_text(path, page)
+    return content
+
+
+def read_qc(workspace: Workspace) -> dict[str, Any] | None:
+    """Return the checks of a session; None where it was not checked yet.
+
+    Raises
+    ------
+    CorruptOutput
+        If the record is damaged.
+    FormatTooNew
+        If it has another layout.
+    """
+    try:
+        content = json.loads(workspace.qc_file.read_text())
+        known = read_session_record(content) if content["version"] in READABLE_VERSIONS else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CorruptOutput(
+            "this record of checks is damaged",
+            where=str(workspace.qc_file),
+            expected="JSON with the checks of each camera",
+            got=f"{type(error).__name__}: {error}",
+            do=f"run again, it is made anew: ibl-dask run {workspace.session.path}",
+        ) from error
+    if known is None:
+        raise FormatTooNew(
+            "this record of checks has another layout",
+            where=str(workspace.qc_file),
+            expected="version " + " or ".join(map(str, READABLE_VERSIONS)),
+            got=f"version {content['version']}",
+            do="use the version of ibl_dask that wrote it; or move it away and run again, it is made anew",
+        )
+    return known
+
+
+def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
+    """Collect everything that a session's report shows, from what is on disk.
+
+    The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
+    """
+    session = workspace.session
+    qc = read_qc(workspace) or {"outcome": "NOT_SET", "cameras": {}}
+    ran = known.get("ran") or {}
+    return SessionContent(
+        session.reference,
+        str(session.path),
+        str(session.outputs),
+        str(qc["outcome"]),
+        tuple(_camera(workspace, camera, qc["cameras"].get(camera.label, {}), ran) for camera in _described(session)),
+        dict(ran),
+        dict(known.get("made") or {}),
+        tuple(known.get("runs") or ()),
+    )
+
+
+def _described(session: Session) -> list[Camera]:
+    description = session.description
+    return [description.camera(camera.label) for camera in description.cameras]
+
+
+def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
+    """Return what is known of a camera."""
+    label = camera.label
+    if record.get("failure"):
+        # Its video could not be used: what an earlier run made of another one would only mislead.
+        return CameraContent(label=label, qc=record)
+    remarks: list[str] = []
+    store = _store(workspace, label, remarks)
+    path = _video_path(workspace, camera, remarks)
+    known = (ran.get("videos") or {}).get(label) or {}
+    video = _video(path, known, store, remarks)
+    if store is not None and "identity" in video and dict(store.video) != dict(video["identity"]):
+        remarks.append("the per-frame numbers on disk are of another video and not shown: run again")
+        store = None
+    timestamps = (record.get("checks") or {}).get("timestamps") or {}
+    had_no_times = timestamps.get("outcome") == "CRITICAL" and not timestamps.get("values")
+    timed = {} if had_no_times else _timing(workspace, label, store, remarks)
+    return CameraContent(
+        label=label,
+        qc=record,
+        video=video,
+        compression=_compression(workspace, label, video, path),
+        no_times="" if timed else str(timestamps.get("message") or ""),
+        remarks=tuple(remarks),
+        **timed,
+        **({} if store is None else _measured(store)),
+    )
+
+
+def _store(workspace: Workspace, label: str, remarks: list[str]) -> FramesStore | None:
+    try:
+        return read_frames(workspace.frames_store(label))
+    except (IblDaskError, OSError) as error:
+        remarks.append(f"its per-frame numbers are not shown: {error}")
+        return None
+
+
+def _video_path(workspace: Workspace, camera: Camera, remarks: list[str]) -> Path | None:
+    try:
+        return find_video(workspace, camera)
+    except (IblDaskError, OSError) as error:
+        remarks.append(f"its video was not looked at: {error}")
+        return None
+
+
+def _video(
+    path: Path | None, known: Mapping[str, Any], store: FramesStore | None, remarks: list[str]
+) -> dict[str, Any]:
+    """Return what the run that indexed a video told of it, else what the tables of the file say at a glance.
+
+    The latter also where the video was measured without a run since: the store is then of the file, and `known` is not.
+    """
+    identity = known.get("identity") or {}
+    if known and path is None:
+        remarks.append(f"the video that was measured is not there any more: {known.get('video')}")
+    if known and (path is None or _is_of(path, identity)):
+        return dict(known)
+    if path is None:
+        return {}
+    facts = _outlined(path)
+    if store is not None and _is_of(path, store.video):
+        return {**facts, "identity": dict(store.video)}
+    if not known:
+        return facts
+    remarks.append(_say_change(path, known))
+    return dict(known)
+
+
+def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Return whether a file has the size and content that a video had when it was indexed.
+
+    An identity of an earlier version says nothing of the content: then the time of writing counts.
+    """
+    stat = path.stat()
+    if identity.get("size") != stat.st_size:
+        return False
+    if "sample" not in identity:
+        return bool(identity.get("mtime_ns") == stat.st_mtime_ns)
+    return bool(identity["sample"] == (alf.identity(path) or {})["content"])
+
+
+def _say_change(path: Path, known: Mapping[str, Any]) -> str:
+    before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
+    if before == now:
+        return f"{path.name} holds another video than the one that was measured: run again to measure it as it is"
+    name = Path(str(known.get("video"))).name
+    size = f"{before:,} bytes" if isinstance(before, int) else "another size"
+    return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
+
+
+def _outlined(path: Path) -> dict[str, Any]:
+    from ibl_dask.video.container.summary import read_outline
+
+    try:
+        outline = read_outline(path)
+    except OSError:
+        outline = None
+    if outline is None:
+        return {"video": str(path)}
+    facts = {"frames": outline.n_frames, "width": outline.width, "height": outline.height}
+    return {**facts, "keyframes": len(outline.keyframes), "video": str(path)}
+
+
+def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+    """Return how the video was compressed, if it is the one that the record tells of."""
+    record = read_record(workspace, label)
+    if record is None:
+        return {}
+    is_it = "identity" not in video or is_told_of(record, video["identity"])
+    return dict(told(record)) if is_it or (path is not None and looks_like(path, record["result"]["file"])) else {}
+
+
+def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:
+    """Return times and how they were obtained, if they belong to the video that was measured."""
+    try:
+        found, facts = load_timing(workspace.timing_file(label))
+        times = load_times(workspace, label)
+    except FileNotFoundError:
+        return {}
+    except (IblDaskError, OSError, ValueError, EOFError) as error:
+        remarks.append(f"its times are not shown: {error}")
+        return {}
+    if times is None or (store is not None and "time" not in store.coordinates):
+        return {}
+    return {
+        "timing": facts,
+        "times_s": times,
+        "time_quality": found["quality"],
+        "residual_frames": found["residual_frames"],
+        "residuals_s": found["residuals_s"],
+    }
+
+
+def _measured(store: FramesStore) -> dict[str, Any]:
+    columns, coordinates = store.columns, store.coordinates
+    prefix = "motion_energy_"
+    out: dict[str, Any] = {
+        "motion_energy": {n.removeprefix(prefix): c.values for n, c in columns.items() if n.startswith(prefix)},
+        "n_decode_errors": int(columns["decode_error"].values.sum()),
+    }
+    for field, name in (("brightness", "brightness"), ("sharpness", "sharpness"), ("thumbnails", "thumbnail")):
+        if name in columns:
+            out[field] = columns[name].values
+    for field, name in (("sharpness_frames", "sharpness_frame"), ("thumbnail_frames", "thumbnail_frame")):
+        if name in coordinates:
+            out[field] = coordinates[name].values
+    return out

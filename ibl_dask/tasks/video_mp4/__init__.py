@@ -1,0 +1,1 @@
+"""Tasks that make the MP4 of a raw video."""

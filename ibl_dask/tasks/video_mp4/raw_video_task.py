@@ -1,0 +1,72 @@
+"""What tasks share that make an MP4 of each camera's raw video."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import UsageError
+from ibl_dask.model.description import Camera
+from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step, fingerprint
+from ibl_dask.tasks.options import check_value
+from ibl_dask.tasks.task import VideoTask
+from ibl_dask.tasks.video_mp4.raw_video_removal import settle_raw
+
+
+class RawVideoTask(VideoTask):
+    """Make an MP4 of each camera's raw video, and only then settle what becomes of that.
+
+    Parameters
+    ----------
+    raw_video : str
+        What becomes of a raw video once its copy is proven and recorded: `keep`, `trash` (a folder beside) or `delete`.
+    kwargs
+        See `VideoTask`.
+
+    Raises
+    ------
+    UsageError
+        If there is no such way, or raw videos should go where results go elsewhere.
+    """
+
+    priority = 90
+    io_charge = 100
+
+    def __init__(
+        self,
+        session_path: str | Path | Session,
+        cameras: Sequence[str] | str | None = None,
+        *,
+        raw_video: str = "keep",
+        **kwargs: Any,  # see VideoTask
+    ) -> None:
+        super().__init__(session_path, cameras, **kwargs)
+        check_value("raw_video", raw_video)
+        if raw_video != "keep" and self.session.outputs != self.session.path:
+            raise UsageError(
+                "raw videos stay untouched where results go elsewhere",
+                where=str(self.session.path),
+                expected="raw_video=keep with --output-root",
+                got=f"raw_video={raw_video}",
+                do="leave one of the two out",
+            )
+        self.raw_video: Any = raw_video
+
+    def forget(self) -> None:
+        for label in self.cameras:
+            self.workspace.forget_compressed(label)
+
+    def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
+        return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
+
+    def _settling_step(self, camera: Camera, done: Step) -> Step:
+        return self._step(
+            camera,
+            "raw",
+            fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
+            function=settle_raw,
+            arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
+            needs=(done.key,),
+        )

@@ -1,0 +1,1 @@
+"""The task that lists what a session recorded."""

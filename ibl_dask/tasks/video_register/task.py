@@ -1,0 +1,86 @@
+"""List what a session recorded, for a database to take up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ibl_dask.model.description import Camera
+from ibl_dask.model.signature import ExpectedDataset, Signature
+from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.store import alf
+from ibl_dask.tasks.session_files import labcams_pattern, video_pattern
+from ibl_dask.tasks.task import VideoTask
+from ibl_dask.tasks.video_register import steps as register
+
+_NOTED = ("timestamps*", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
+"""What a camera notes about its frames: how the names of these files end."""
+
+
+class VideoRegisterRaw(VideoTask):
+    """List the raw files of each camera and the snapshots beside them; a camera without a clock of its own is an error.
+
+    The list is `ibl_dask/registration.json`; nothing leaves the disk.
+    """
+
+    priority = 100
+    ram = 0.2
+
+    @property
+    def signature(self) -> Signature:
+        cameras = self.described
+        folders = dict.fromkeys(camera.collection for camera in cameras)
+        return Signature(
+            outputs=(
+                *(_clock(camera) for camera in cameras),
+                *(
+                    ExpectedDataset.output(name, camera.collection, False)
+                    for camera in cameras
+                    for name in (
+                        *(f"_iblrig_{camera.label}Camera.{part}" for part in _NOTED),
+                        *(video_pattern(camera.label, extension) for extension in ("avi", "mp4")),
+                    )
+                ),
+                *(ExpectedDataset.output(register.WORKFLOWS, folder, False) for folder in folders),
+            )
+        )
+
+    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+        cameras = [
+            Step(
+                kind="register",
+                camera=camera.label,
+                session=self.session.reference,
+                fingerprint=fingerprint(
+                    "register",
+                    2,
+                    camera=camera.label,
+                    files=[alf.identity(path) for path in register.camera_files(self.workspace, camera)],
+                ),
+                function=register.register_camera,
+                arguments={"workspace": self.workspace, "camera": camera},
+                resources=self.resources,
+            )
+            for camera in self.described
+        ]
+        listing = Step(
+            kind="registration",
+            camera="",
+            session=self.session.reference,
+            fingerprint=fingerprint("registration", 1, parents=[step.fingerprint for step in cameras]),
+            function=register.write_registration,
+            arguments={"workspace": self.workspace, "cameras": self.described},
+            needs=tuple(step.key for step in cameras),
+            tolerates=("register",),
+            resources=self.resources,
+        )
+        return [*cameras, listing]
+
+
+def _clock(camera: Camera) -> ExpectedDataset:
+    """Return the file that says when a camera took its frames: one of two, or the log where labcams recorded it."""
+    own = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", "raw.camlog"))
+    first, *others = (*own, labcams_pattern(camera.label, "camlog"))
+    clock: ExpectedDataset = ExpectedDataset.output(first, camera.collection)
+    for name in others:
+        clock = clock | ExpectedDataset.output(name, camera.collection)
+    return clock

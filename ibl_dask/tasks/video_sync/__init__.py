@@ -1,0 +1,1 @@
+"""Tasks that time, measure and check cameras."""

@@ -1,0 +1,1 @@
+"""From pulses to one time per frame."""

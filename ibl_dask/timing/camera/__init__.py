@@ -1,0 +1,1 @@
+"""What cameras and their computer noted about frames."""

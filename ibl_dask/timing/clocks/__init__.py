@@ -1,0 +1,1 @@
+"""The main clocks: DAQ, timeline and Bpod."""

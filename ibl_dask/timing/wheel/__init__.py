@@ -1,0 +1,1 @@
+"""The wheel: its traces, and the video beside it."""

@@ -1,0 +1,1 @@
+"""Containers and bitstreams: which packets a file holds."""

@@ -1,0 +1,1 @@
+"""Compressing, copying and joining videos."""

@@ -1,0 +1,111 @@
+"""Where a camera is looked at: regions of the field's standard frames, scaled to the frame at hand.
+
+Rows and columns are those the reference uses (its camera QC and its wheel alignment), in pixels of the frame size
+the rigs are set to.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ibl_dask.model.region import Region
+from ibl_dask.video.reducers.base import (
+    Brightness,
+    FaceMatch,
+    MotionEnergy,
+    QcSamples,
+    Sharpness,
+    Thumbnails,
+    focus_samples,
+    sample_frames,
+)
+from ibl_dask.video.reducers.reference_frame import ReferenceFrame, find_reference
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from ibl_dask.video.reducers.base import Reducer
+
+_NOMINAL = {"left": (1280, 1024)}
+_NOMINAL_OTHER = (640, 512)
+
+_WHEEL = {
+    "left": Region(800, 1020, 233, 1096),
+    "right": Region(426, 510, 104, 545),
+    "body": Region(402, 481, 31, 103),
+}
+_FOCUS = {
+    "left": (Region(0, 400, 0, 561), Region(500, 1024, 100, 800)),
+    "right": (Region(0, 196, 397, 640), Region(221, 512, 255, 640)),
+    "body": (Region(143, 274, 84, 433),),
+}
+N_THUMBNAILS = 8
+THUMBNAIL_WIDTH_PX = 320
+
+
+def brightness_region(label: str, width: int, height: int) -> Region:
+    """Return the part of the frame whose brightness is judged.
+
+    >>> brightness_region("left", 1280, 1024)
+    Region(top=0, bottom=512, left=0, right=844)
+    """
+    if label == "body":
+        return Region(0, height, width // 2, width)
+    if label == "left":
+        return Region(0, max(1, height // 2), 0, max(1, int(width * 0.66)))
+    return Region(0, max(1, height // 2), int(width * 0.66), width)
+
+
+def wheel_region(label: str, width: int, height: int) -> Region:
+    """Return the part of the frame that moves with the wheel (body: the tail side)."""
+    region = _WHEEL.get(label, _WHEEL["right"])
+    return region.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER))
+
+
+def focus_regions(label: str, width: int, height: int) -> tuple[Region, ...]:
+    """Return the parts of the frame whose focus is judged: face and paws, or the holder."""
+    regions = _FOCUS.get(label, (Region(0, 512, 0, 640),))
+    return tuple(r.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER)) for r in regions)
+
+
+def camera_reducers(
+    label: str, n_frames: int, width: int, height: int, reference_frames: Path | None = None
+) -> tuple[Reducer, ...]:
+    """Return everything that one pass over a camera's video computes.
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    n_frames, width, height : int
+        Frames of the video, and their size, pixels.
+    reference_frames : Path, optional
+        Folder of frames of well-placed cameras, see `ibl_dask.video.reducers.reference_frame.reference_folder`;
+        without one that fits the video no face is looked for.
+    """
+    samples = sample_frames(n_frames)
+    focus = samples[focus_samples(len(samples))]
+    sampled, focused = (tuple(int(i) for i in frames) for frames in (samples, focus))
+    reference = find_reference(label, width, height, reference_frames)
+    face = (FaceMatch(sampled, focused, reference),) if isinstance(reference, ReferenceFrame) else ()
+    n_thumbnails = min(N_THUMBNAILS, n_frames)
+    thumbnails = (2 * i * n_frames + n_frames for i in range(n_thumbnails))
+    region = brightness_region(label, width, height)
+    thumbnail_width = min(THUMBNAIL_WIDTH_PX, width)
+    return (
+        Brightness(region),
+        MotionEnergy(wheel_region(label, width, height)),
+        Sharpness(),
+        QcSamples(
+            frames=sampled,
+            region=region,
+            focus_frames=focused,
+            focus_regions=focus_regions(label, width, height),
+        ),
+        Thumbnails(
+            frames=tuple(i // (2 * n_thumbnails) for i in thumbnails),
+            width=thumbnail_width,
+            height=max(1, round(height * thumbnail_width / width)),
+        ),
+        *face,
+    )
