@@ -3,7 +3,7 @@
     python benchmarks/clocks.py [--clocks 100000] [--first 0] [--jobs 1] [--kind KIND ...] [--parts DIR]
                                 [--out benchmarks/results/clocks.md]
 
-Every clock is a session of one kind (`tests/random_clocks.py`), made from its number; kinds take turns, so that
+Every clock is a session of one kind (`tests/helpers/random_clocks.py`), made from its number; kinds take turns, so that
 `--first 100000 --clocks 100000` goes on where `--clocks 100000` ended. Each block of numbers leaves a file in
 `--parts`; blocks that are there are not done again, and the table is the sum of all of them. Clocks that are silently
 wrong are named, one a line; `--show` names those of other verdicts.
@@ -20,7 +20,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from clock_verdicts import SILENT, VERDICTS, judge
 from random_clocks import KINDS, random_session

@@ -38,9 +38,9 @@ import numpy as np
 from films import make_session
 from frame_pass import machine
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
-from slurm.machine import Slurm, running
+from slurm_machine import Slurm, running
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import Pool, Profile, this_machine

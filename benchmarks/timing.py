@@ -3,10 +3,10 @@
     python benchmarks/timing.py [--sessions 1000] [--repeat 5] [--out benchmarks/results/timing.md]
 
 Errors. Each recording has drift and jitter, some offset between camera and DAQ, and the disturbances of its class, each
-as bad as chance makes it (`CLASSES`; tests/recordings.py plays them). Only where at least 60 % of the edges of the sync
-line survive on both sides can pins be expected to tell; the last classes are below that, or ambiguous. A recording is
-flagged if its times come with another outcome than PASS, or were matched by counts; it is confidently wrong if it is
-not flagged, and any frame is off by half a period or more.
+as bad as chance makes it (`CLASSES`; tests/helpers/recordings.py plays them). Only where at least 60 % of the edges of
+the sync line survive on both sides can pins be expected to tell; the last classes are below that, or ambiguous. A
+recording is flagged if its times come with another outcome than PASS, or were matched by counts; it is confidently
+wrong if it is not flagged, and any frame is off by half a period or more.
 
 Speed. One hour of the right camera: 540,000 frames, 4,000 sounds (8,000 edges). Both sides use one core, and seconds
 are those of the core, so that other work on the machine does not count.
@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 from frame_pass import machine
 
-sys.path.append(str(Path(__file__).parents[1] / "tests"))
+sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from recordings import Recording, Scene, record
 

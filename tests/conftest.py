@@ -3,11 +3,13 @@
 import os
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from needs import DATA, NEEDS
+from needs import DATA, NEEDS, PEER
+from reference import Reference
 from xdist.scheduler import LoadScopeScheduling
 
 # How long an example takes says something of the machine, and nothing of the code.
@@ -109,3 +111,21 @@ def client():
 
     with connect(this_machine(2, dashboard_port=0)) as client:
         yield client
+
+
+def _start_reference(tmp_path_factory: pytest.TempPathFactory, *options: str) -> Iterator[Reference]:
+    reference = Reference(PEER, tmp_path_factory.mktemp("reference"), *options)
+    yield reference
+    reference.close()
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """Return the reference."""
+    yield from _start_reference(tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def reference_without_asserts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reference]:
+    """Return the reference under `python -O`, which leaves out all `assert`."""
+    yield from _start_reference(tmp_path_factory, "-O")

@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from field_sessions import write_ephys, write_habituation, write_passive, write_training, write_widefield
 from needs import PEER
-from peer.conftest import reference  # noqa: F401  # a fixture
-from peer.reference import Reference
+from reference import Reference
 
 import ibl_dask as ibd
 from ibl_dask.deploy.cluster.connect import connect
@@ -25,7 +24,7 @@ from ibl_dask.tasks.external.task import OF_ALYX
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from peer.reference import Answer
+    from reference import Answer
 
 pytestmark = pytest.mark.peer
 
@@ -105,7 +104,7 @@ def environment(folder: Path, python: str) -> Path:
     return folder
 
 
-def call_by_hand(reference: Reference, folder: Path, programs: Path, without: Collection[str]) -> dict[str, Answer]:  # noqa: F811
+def call_by_hand(reference: Reference, folder: Path, programs: Path, without: Collection[str]) -> dict[str, Answer]:
     """Call the classes of a session one after the other, as somebody without a database does."""
     told = {}
     for spec in ibd.make_pipeline(folder).specs:
@@ -124,7 +123,7 @@ def call_by_hand(reference: Reference, folder: Path, programs: Path, without: Co
 
 @pytest.fixture(scope="module")
 def sessions(
-    reference: Reference,  # noqa: F811
+    reference: Reference,
     data_folder: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Beside]:
@@ -149,7 +148,7 @@ def sessions(
     }
 
 
-def write_tdms(reference: Reference, samples: Path) -> None:  # noqa: F811
+def write_tdms(reference: Reference, samples: Path) -> None:
     """Let the reference's library write what a DAQ sampled."""
     with np.load(samples) as found:
         written = reference.ask(
@@ -243,7 +242,7 @@ def test_spike_sorting_waits_for_its_own_environment(sessions: dict[str, Beside]
 
 
 def test_a_package_that_the_environment_lacks_holds_back_what_calls_it_and_its_children_alone(
-    reference: Reference,  # noqa: F811
+    reference: Reference,
     sessions: dict[str, Beside],
 ) -> None:
     """By hand the class fails as if it were a fault of the session."""
@@ -274,7 +273,7 @@ def test_snapshots_are_left_out_and_the_renaming_counts(sessions: dict[str, Besi
 
 
 def test_trials_on_a_nidq_are_complete_without_a_database(
-    reference: Reference,  # noqa: F811
+    reference: Reference,
     sessions: dict[str, Beside],
 ) -> None:
     """By hand, and not told to keep from the database, the class writes all its files and then fails."""

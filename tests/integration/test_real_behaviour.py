@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from integration.test_real_bpod import camera_file, exposures_of, make, noted
 from needs import PEER
-from peer.conftest import reference  # noqa: F401  # a fixture
 
 import ibl_dask as ibd
 from ibl_dask.deploy.cluster.connect import connect
@@ -19,7 +18,7 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.synth.camera_files import write_separate_files
 
 if TYPE_CHECKING:
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 
@@ -28,7 +27,7 @@ TRIALS = "ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod"
 
 
 def test_trials_are_those_of_the_field_s_task_called_by_hand_and_video_does_not_wait_for_them(
-    reference: Reference,  # noqa: F811
+    reference: Reference,
     data_folder: Path,
     tmp_path: Path,
 ) -> None:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import TICK_S, Timed, frames_off, time_by_bpod, training_session
+from small_recordings import TICK_S, Timed, frames_off, time_by_bpod, training_session
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
     from ibl_dask.synth.training import TrainingTruth
 

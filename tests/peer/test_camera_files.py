@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import camera_file, ephys_session, folder_in, training_session
+from small_recordings import camera_file, ephys_session, folder_in, training_session
 
 from ibl_dask.timing.camera.camera_files import CameraFiles, read_camera_files, read_frame_counter, read_gpio
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from peer.reference import Answer, Reference
+    from reference import Answer, Reference
 
 pytestmark = pytest.mark.peer
 

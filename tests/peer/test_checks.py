@@ -15,7 +15,7 @@ from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import run_checks
 
 if TYPE_CHECKING:
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 

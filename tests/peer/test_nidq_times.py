@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import (
+from small_recordings import (
     SAMPLE_S,
     camera_file,
     edit_frame_data,
@@ -22,7 +22,7 @@ from ibl_dask.timing.clocks.nidq import channel_map
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from needs import PEER
-from peer.descriptions import CLOCKS, Content, make_content, write_session
+from random_descriptions import CLOCKS, Content, make_content, write_session
 
 from ibl_dask.model.description import ExperimentDescription
 from ibl_dask.model.description_merge import merge_descriptions
@@ -22,7 +22,7 @@ from ibl_dask.tasks.catalogue import FIELD_TASKS
 from ibl_dask.tasks.external.task import ForeignTask
 
 if TYPE_CHECKING:
-    from peer.reference import Answer, Reference
+    from reference import Answer, Reference
 
 pytestmark = pytest.mark.peer
 

@@ -15,7 +15,7 @@ import ibl_dask as ibd
 from ibl_dask.errors import NotASession
 
 if TYPE_CHECKING:
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 

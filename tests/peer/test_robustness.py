@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import (
+from small_recordings import (
     SAMPLE_S,
     camera_file,
     ephys_session,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
     from ibl_dask.synth.truth import Truth
 

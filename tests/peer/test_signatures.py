@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 

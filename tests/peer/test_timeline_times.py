@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import edit_frame_data, folder_in, frames_off, silence_pins, time_by_daq
+from small_recordings import edit_frame_data, folder_in, frames_off, silence_pins, time_by_daq
 
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth import MesoscopeFaults, write_mesoscope_session
@@ -17,7 +17,7 @@ from ibl_dask.synth.plan import CameraFaults
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
     from ibl_dask.synth.truth import Truth
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import (
+from small_recordings import (
     AUDIO,
     CHANNELS,
     SAMPLE_S,
@@ -32,7 +32,7 @@ from ibl_dask.timing.clocks.bpod import read_bpod
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
     from ibl_dask.synth.truth import Truth
 

@@ -18,7 +18,7 @@ from ibl_dask.video.reader import FrameReader
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 

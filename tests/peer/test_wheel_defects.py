@@ -16,7 +16,7 @@ import av
 import numpy as np
 import pytest
 from passes import values_of
-from peer.recordings import CHANNELS, edit_frame_data, edit_sync, folder_in, silence_pins
+from small_recordings import CHANNELS, edit_frame_data, edit_sync, folder_in, silence_pins
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
-    from peer.reference import Reference
+    from reference import Reference
 
 pytestmark = pytest.mark.peer
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from peer.recordings import SAMPLE_S, folder_in, frames_off, time_by_camlog
+from small_recordings import SAMPLE_S, folder_in, frames_off, time_by_camlog
 
 from ibl_dask.pipeline.run import run
 from ibl_dask.synth import CamlogStyle, WidefieldFaults, write_widefield_session
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from peer.reference import Reference
+    from reference import Reference
 
     from ibl_dask.synth.truth import Truth
 

@@ -268,7 +268,7 @@ def test_a_driver_is_refused_while_a_step_of_a_graph_runs(sessions):
         "specs = [TaskSpec('x', 'turn_tasks.Noting', {'label': 'x', 'seconds': 60})]\n"
         "dask.compute(ibd.make_pipeline(sys.argv[1], specs=specs).delayed(), scheduler='sync')"
     )
-    tests = Path(__file__).resolve().parents[1]
+    tests = Path(__file__).resolve().parents[1] / "helpers"
     with subprocess.Popen([sys.executable, "-c", code, sessions[0], tests]) as process:
         while not (sessions[0] / "notes" / "x.begin").exists():
             assert process.poll() is None

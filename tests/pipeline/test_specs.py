@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peer.descriptions import make_content, write_session
+from random_descriptions import make_content, write_session
 
 from ibl_dask.model.description_reader import understand
 from ibl_dask.pipeline.devices.session_plan import SessionPlan, plan_session

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import pytest
 from published import results
-from slurm.machine import lacking, running
-from slurm.runs import CHUNK_PIXELS, GOP
+from slurm_machine import lacking, running
+from slurm_runs import CHUNK_PIXELS, GOP
 
 from ibl_dask.pipeline.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from slurm.machine import Slurm
+    from slurm_machine import Slurm
 
 PLACE = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
-TESTS = Path(__file__).resolve().parents[1]
+TESTS = Path(__file__).resolve().parents[1] / "helpers"
 
 FORM = os.environ.get("IBL_DASK_SLURM", "")
 """`long`: every test. `short`: those that take little time, and Slurm has to be there. Empty: as short, where it is.

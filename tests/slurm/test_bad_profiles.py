@@ -2,8 +2,8 @@
 
 import pytest
 from program import says
-from slurm.machine import wait_until
-from slurm.runs import run_it, write_profile
+from slurm_machine import wait_until
+from slurm_runs import run_it, write_profile
 
 from ibl_dask.deploy.cluster import batch_cluster as cluster
 from ibl_dask.deploy.cluster import scaling as keeper

@@ -10,8 +10,8 @@ import pytest
 from program import PROGRAM, environment, says
 from published import assert_same, results
 from simple_steps import simple_step
-from slurm.machine import NODES, wait_until
-from slurm.runs import (
+from slurm_machine import NODES, wait_until
+from slurm_runs import (
     GPU,
     Watched,
     going_on,

@@ -6,8 +6,8 @@ import pytest
 from program import says
 from published import assert_same, results
 from simple_steps import simple_step
-from slurm.machine import wait_until
-from slurm.runs import Watched, pool, run_it, site
+from slurm_machine import wait_until
+from slurm_runs import Watched, pool, run_it, site
 
 from ibl_dask.deploy.cluster import batch_cluster as cluster
 from ibl_dask.deploy.cluster import scaling as keeper

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from slurm import machine
-from slurm.machine import CPUS_PER_NODE, GPUS_PER_NODE, NODES, wait_until
+import slurm_machine as machine
+from slurm_machine import CPUS_PER_NODE, GPUS_PER_NODE, NODES, wait_until
 
 pytestmark = pytest.mark.slurm
 
 HOLDER = """
-from slurm.machine import running
+from slurm_machine import running
 with running() as slurm:
     job = slurm.submit("sleep 600")
     print(slurm.folder, job, flush=True)
@@ -163,7 +163,7 @@ def test_two_of_them_know_nothing_of_each_other(slurm):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["SIGTERM", "SIGKILL"])
 def test_nothing_of_it_outlives_the_one_who_started_it(possible, number):
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
     with subprocess.Popen(
         [sys.executable, "-c", HOLDER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as holder:

@@ -9,8 +9,8 @@ They submit the script of a PBS job, `#PBS` lines included, and Slurm runs it. W
 import pytest
 from program import says
 from published import assert_same, results
-from slurm.machine import wait_until
-from slurm.runs import Watched, going_on, is_gone, pool, run_it, site, started, wait_for_end_of_jobs
+from slurm_machine import wait_until
+from slurm_runs import Watched, going_on, is_gone, pool, run_it, site, started, wait_for_end_of_jobs
 
 from ibl_dask.deploy.cluster import batch_cluster as cluster
 from ibl_dask.deploy.cluster import scaling as keeper

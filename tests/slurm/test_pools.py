@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from published import assert_same, results
 from simple_steps import simple_step
-from slurm.machine import GPU_NODES, wait_until
-from slurm.runs import GPU, Watch, Watched, pool, run_it, site, wait_for_end_of_jobs
+from slurm_machine import GPU_NODES, wait_until
+from slurm_runs import GPU, Watch, Watched, pool, run_it, site, wait_for_end_of_jobs
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.model.step import Resources

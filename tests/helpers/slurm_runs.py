@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
-from slurm.machine import wait_until
-from slurm.places import find_numbers, noted
+from noting_steps import find_numbers, noted
+from slurm_machine import wait_until
 
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
 from ibl_dask.deploy.site.profile import Pool, Profile
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from slurm.machine import Slurm
+    from slurm_machine import Slurm
 
     from ibl_dask.model.step import Key, StepRecord
     from ibl_dask.pipeline.run import Run

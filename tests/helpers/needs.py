@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from slurm.machine import lacking
+from slurm_machine import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
 
