@@ -239,7 +239,7 @@ def test_an_encoder_of_another_session_is_refused(tmp_path):
     with pytest.raises(UnusableFile, match="cannot be tied"):
         read_bpod_wheel(rig.positions, other.events, rig.trials)
     rig.events.write_text("")
-    with pytest.raises(UnusableFile, match="says nothing of the wheel"):
+    with pytest.raises(UnusableFile, match="holds no wheel"):
         rig.read()
     rig.events.unlink()
     with pytest.raises(MissingFile):

@@ -70,8 +70,8 @@ def camlog_times(
     expose with the recording, and labcams stops saving before they stop. The reference assumes the same.
     """
     files = None if log is None else log.camera_files
-    found = camera_pulses(fronts, where=where, fronts_per_channel=fronts_per_channel)
-    clean = drop_spurious(found)
+    recorded = camera_pulses(fronts, where=where, fronts_per_channel=fronts_per_channel)
+    clean = drop_spurious(recorded)
     require_one_rate(clean, files, nominal_hz, where)
     pulses = PulseIndex.of(clean)
     frames = frame_numbers(n_frames, files)
@@ -79,15 +79,15 @@ def camlog_times(
     first_s, last_s = pulses.span(agreed or 0, frames, has_clock=files is not None and files.camera_time_s is not None)
     half = pulses.period_s / 2
     time = partial(times_from_pulses, n_frames, where=where, policy=CAMLOG, fronts_per_channel=fronts_per_channel)
-    cut = _cut(found, first_s, last_s, half)
+    cut = _cut(recorded, first_s, last_s, half)
     # One pulse has no period. Of two, `times_from_pulses` takes the first for the one in excess, so it is padding.
     n_padded = int(cut.times_s.size < 2)
-    cut = _cut(found, first_s - n_padded * pulses.period_s, last_s, half)
+    cut = _cut(recorded, first_s - n_padded * pulses.period_s, last_s, half)
     result = time(cut, None, files)
     if result.n_surplus_start > n_padded:
         # A pause of half a period too much, rounded otherwise: the first pulse stays that of the first frame.
         last_s = float(cut.times_s[n_padded - 1 - result.n_surplus_start])
-        result = time(_cut(found, first_s, last_s, half), None, files)
+        result = time(_cut(recorded, first_s, last_s, half), None, files)
     n_before = int(np.count_nonzero(pulses.times_s < first_s - half))
     n_after = int(np.count_nonzero(pulses.times_s > last_s + half))
     is_early = result.times_s < pulses.times_s[0] - half

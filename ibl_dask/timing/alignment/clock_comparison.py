@@ -244,12 +244,12 @@ class _Comparison:
         """
         frames = self._frames(at)
         due = self.scaled[frames] + level
-        found = self._nearest(due)
-        has = np.abs(found - due) <= self.near
+        nearest = self._nearest(due)
+        has = np.abs(nearest - due) <= self.near
         inner = np.isin(frames, self.runs[at])
         if np.count_nonzero(has & inner) < (1.0 if self.runs[at].size < SHORT else 0.8) * self.runs[at].size:
             return False
-        new = np.where(has, found, due)
+        new = np.where(has, nearest, due)
         edges = new
         if side > 0:
             edges = np.concatenate((self.out.times_s[frames[0] - 1 : frames[0]], new))
@@ -360,11 +360,11 @@ class _Comparison:
 
         Where the line shows too little, the pulses of the stretch are an assumption.
         """
-        found = self._reading(first, stop, delay)
-        if found is None:
+        reading = self._reading(first, stop, delay)
+        if reading is None:
             self.out.is_assumed[first:stop] = True
             return delay
-        shift = found.whole
+        shift = reading.whole
         self.out.n_confirmed += 1
         if shift:
             frames = np.arange(first, stop)
@@ -375,7 +375,7 @@ class _Comparison:
             nearest = self._nearest(due)
             has = np.abs(nearest - due) <= self.near
             self.out.times_s[frames], self.out.is_measured[frames] = np.where(has, nearest, due), has
-        return found.delay
+        return reading.delay
 
     def _reading(self, first: int, stop: int, delay: float | None) -> PinReading | None:
         """Return the periods by which the sync line moves a stretch; None where too few changes agree.
@@ -400,13 +400,13 @@ class _Comparison:
             low, high = (np.searchsorted(times, due + side * (_MOST_LOST_S + period)) for side in (-1, 1))
             lags += [times[a:b] - t for a, b, t in zip(low.tolist(), high.tolist(), due.tolist(), strict=True)]
         lag = np.concatenate(lags) / period
-        found = _best_of(lag - (delay or 0.0), is_known=delay is not None)
-        others = lag[np.abs(lag - found.whole - found.delay + 0.5) > 1.5]
+        best = _best_of(lag - (delay or 0.0), is_known=delay is not None)
+        others = lag[np.abs(lag - best.whole - best.delay + 0.5) > 1.5]
         second = _best_of(others - (delay or 0.0), is_known=delay is not None).n_inside if others.size else 0
         least = max(_CLEAR_VOTES, 0.5 * frames.size)
-        if found.doubt or found.n_inside < least or second > 0.6 * found.n_inside or found.n_inside - second < 2:
+        if best.doubt or best.n_inside < least or second > 0.6 * best.n_inside or best.n_inside - second < 2:
             return None
-        return replace(found, delay=found.delay + (delay or 0.0))
+        return replace(best, delay=best.delay + (delay or 0.0))
 
     def _straighten(self) -> None:
         """Make times increase again beside samples that were lost, where frames were exposed within them."""

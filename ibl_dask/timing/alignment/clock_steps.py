@@ -55,7 +55,7 @@ def small_steps(apart: Floats, leaps: Bools) -> Ints:
     leaps : ndarray of bool
         Intervals at which the clocks leap (frame - 1,).
     """
-    found = []
+    steps = []
     ends = np.concatenate(([0], np.flatnonzero(leaps) + 1, [apart.size]))
     noise = noise_s(apart)
     for first, stop in pairwise(ends.tolist()):
@@ -72,8 +72,8 @@ def small_steps(apart: Floats, leaps: Bools) -> Ints:
         if not over.any() or np.count_nonzero(over) > MOST_STEPS * part.size:
             continue
         edges = np.flatnonzero(np.diff(np.concatenate(([False], over, [False])).astype(np.int8)))
-        found += [first + low + int(np.argmax(np.abs(means[low:high]))) for low, high in edges.reshape(-1, 2).tolist()]
-    return np.array(found, dtype=np.int64)
+        steps += [first + low + int(np.argmax(np.abs(means[low:high]))) for low, high in edges.reshape(-1, 2).tolist()]
+    return np.array(steps, dtype=np.int64)
 
 
 def drift_share(apart: Floats, clock: Floats) -> float:

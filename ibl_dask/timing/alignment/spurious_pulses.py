@@ -38,10 +38,10 @@ _LOOKBACK = 12
 def drop_spurious(pulses: Pulses) -> Pulses:
     """Leave out pulses that no camera gave, so that at most one is left per period.
 
-    A glitch comes at any moment between two exposures, and its distance from its neighbours alone does not tell which
-    of them is the glitch. So rows of pulses a period apart are kept, and between two rows those pulses that make the
-    intervals most regular, with few called glitches and few called missed. The period is the usual one of the pulses,
-    which holds as long as fewer than a third of them are glitches.
+    A glitch comes at any moment between two exposures, and its distance from its neighbours alone does not show
+    which of them is the glitch. So rows of pulses a period apart are kept, and between two rows those pulses that make
+    the intervals most regular, with few called glitches and few called missed. The period is the usual one of the
+    pulses, which holds as long as fewer than a third of them are glitches.
     """
     period = pulses.period_s
     if (np.abs(np.diff(pulses.times_s) - period) <= REGULAR * period).all():

@@ -107,7 +107,7 @@ def read_camlog(path: Path) -> Camlog:
     clock = _clock_s(table[:, 1], path.name, notes, damaged)
     _compare_with_trailer(content, len(table), path.name, notes)
     events = [
-        np.array([[float(value or 0) for value in found] for found in pattern.findall(content)]).reshape(-1, n)
+        np.array([[float(value or 0) for value in groups] for groups in pattern.findall(content)]).reshape(-1, n)
         for pattern, n in ((_LED, 3), (_SYNC, 4))
     ]
     return Camlog(

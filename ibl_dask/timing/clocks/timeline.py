@@ -101,16 +101,16 @@ def read_timeline_recording(samples: Path, times: Path | None, meta: Path | None
             f"{samples.name} {len(raw):,}, {times.name} {clock.size:,}",
             _COPY_AGAIN,
         )
-    found: list[tuple[FloatArray, NDArray[np.int64], NDArray[np.int8]]] = []
+    pieces: list[tuple[FloatArray, NDArray[np.int64], NDArray[np.int8]]] = []
     for each in _read_inputs(meta):
         if each.name not in LINES or each.column > raw.shape[1]:
             continue
         values = np.array(raw[:, each.column - 1], dtype=np.float64)
         at, polarities = _levels(values) if each.measurement == "Voltage" else _counts(values)
-        found.append((clock.ravel()[at], np.full(at.size, each.column), polarities))
-    if not found:
+        pieces.append((clock.ravel()[at], np.full(at.size, each.column), polarities))
+    if not pieces:
         raise _unusable(meta, f"inputs such as {', '.join(sorted(LINES)[:4])}", "none of them")
-    seconds, channels, polarities = (np.concatenate(part) for part in zip(*found, strict=True))
+    seconds, channels, polarities = (np.concatenate(part) for part in zip(*pieces, strict=True))
     order = np.argsort(seconds, kind="stable")
     return Sync(seconds[order], channels[order].astype(np.int64), polarities[order])
 
@@ -131,7 +131,7 @@ def _read_inputs(meta: Path) -> list[_Input]:
     try:
         entries = json.loads(read_text(meta))["inputs"]
         # MATLAB writes a list of one entry as the entry itself, and no column as an empty list.
-        found = [
+        inputs = [
             _Input(str(each["name"]).lower(), int(each["arrayColumn"]), str(each.get("measurement", "Voltage")))
             for each in ([entries] if isinstance(entries, dict) else entries)
             if isinstance(each["arrayColumn"], int | float)
@@ -141,7 +141,7 @@ def _read_inputs(meta: Path) -> list[_Input]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         cause = f"{type(error).__name__}: {error}"
         raise _unusable(meta, "a list `inputs`, each with name and arrayColumn", cause) from error
-    return [each for each in found if each.column > 0]
+    return [each for each in inputs if each.column > 0]
 
 
 def _require_beside(samples: Path, path: Path | None, name: str) -> Path:

@@ -3,7 +3,7 @@
 Over a whole session, windows slide along the exposures. In each, motion energy is compared with the speed at every
 shift in a range, all shifts over as many exposures; the steps from window to window that explain most of it are the
 result, with a confidence. Shifts are in exposures (frames, where the camera lost none), positive where the video is
-late: a frame shows what the wheel did that many exposures before the frame's time.
+late: a frame shows the wheel as it was that many exposures before the frame's time.
 
 The reference's short alignment, of one bout of movement, is in `wheel.bout`.
 """

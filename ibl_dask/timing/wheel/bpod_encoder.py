@@ -128,8 +128,8 @@ def _trial_times(path: Path) -> tuple[Floats, Floats]:
             resets += [start + float(begin) for name in names for begin, _ in states.get(name, ())]
         except (ValueError, KeyError, TypeError, IndexError):
             continue  # a torn line, or a trial without closed loop: the other trials tie the clocks
-    found, asked = np.array(loops), np.array(resets)
-    return found[np.isfinite(found)], np.sort(asked[np.isfinite(asked)])
+    starts, requests = np.array(loops), np.array(resets)
+    return starts[np.isfinite(starts)], np.sort(requests[np.isfinite(requests)])
 
 
 def _tie(noted_us: Floats, loops_s: Floats, path: Path) -> tuple[Floats, Floats]:

@@ -39,7 +39,7 @@ def wheel_from_fronts(first: Fronts, second: Fronts) -> Wheel | None:
     Notes
     -----
     An edge goes one way or the other by the state of the other channel. Before that channel's first edge its state is
-    the opposite of what the edge makes it (the reference takes the state after its last).
+    the opposite of the one after it (the reference takes the state after its last).
     """
     if not len(first) or not len(second):
         return None

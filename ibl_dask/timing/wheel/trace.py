@@ -79,4 +79,4 @@ def ordered_wheel(times_s: Floats, position_rad: Floats, source: str, notes: Seq
 
 def unusable_file(path: Path, expected: str, got: str) -> UnusableFile:
     """Return the error for a file that holds no wheel."""
-    return UnusableFile("this file says nothing of the wheel", str(path), expected, got, COPY_AGAIN)
+    return UnusableFile("this file holds no wheel", str(path), expected, got, COPY_AGAIN)

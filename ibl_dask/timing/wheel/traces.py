@@ -92,14 +92,14 @@ class Traces:
         places : ndarray of int
             Place of the shift in each window (window,).
         """
-        found: list[int] = []
+        exposures: list[int] = []
         for row in np.flatnonzero(np.diff(places)).tolist():
             start, stop = windows[row][0], windows[row + 1][1]
             ranked, _ = self._ranked((start, stop))
             before, after = (self.steady[start + place : stop + place] for place in places[row : row + 2])
             at = start + int(np.argmax(np.cumsum(ranked * (before - after)))) + 1
-            found.append(max(at, found[-1] + 1) if found else at)
-        return found
+            exposures.append(max(at, exposures[-1] + 1) if exposures else at)
+        return exposures
 
     def _ranked(self, window: tuple[int, int]) -> tuple[Floats, Floats]:
         still = float(np.mean(self._within_reach(window) < _STILL))
@@ -192,5 +192,5 @@ def _correlations(energy: Floats, known: Floats, speed: Floats) -> Floats:
     variance = np.maximum(squares - sums**2 / n, 0.0) * max(spread, 0.0)
     # Where the wheel stood, or every energy is the same, only rounding errors are left to compare.
     usable = variance > 1e-9 * variance.max()
-    found = np.divide(both - total * sums / n, np.sqrt(variance), out=np.zeros(n_places), where=usable)
-    return np.asarray(np.clip(found, -1.0, 1.0))
+    correlations = np.divide(both - total * sums / n, np.sqrt(variance), out=np.zeros(n_places), where=usable)
+    return np.asarray(np.clip(correlations, -1.0, 1.0))
