@@ -16,7 +16,6 @@ side is judged by the level (median difference of the clocks) of the one before.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -34,8 +33,7 @@ from ibl_dask.timing.alignment.clock_steps import (
     noise_s,
     small_steps,
 )
-from ibl_dask.timing.alignment.pin_changes import pin_edges
-from ibl_dask.timing.alignment.pin_delay import PinReading, reading_delay
+from ibl_dask.timing.alignment.lost_samples import read_shift
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,14 +47,8 @@ _NEAR_S = 3e-4
 """Largest distance between a pulse and the time of its frame by the camera's clock, s."""
 _LEVEL_FRAMES = 64
 """Frames whose median is the level of a stretch."""
-_MOST_LOST_S = 2.5
-"""Longest loss of samples that is searched for, s."""
 _CALM = 0.1
 """Largest deviation from one period in an undisturbed stretch, periods."""
-_EDGE = 0.03
-"""Periods by which a change may lie outside its period."""
-_CLEAR_VOTES = 3
-"""Changes of the sync line that must agree on the place of a stretch."""
 
 
 def compare_with_clock(times_s: Floats, measured: Bools, evidence: Evidence) -> Agreement | None:
@@ -91,24 +83,6 @@ def compare_with_clock(times_s: Floats, measured: Bools, evidence: Evidence) -> 
     at = np.union1d(np.flatnonzero(leaps), small_steps(apart[frames], leaps))
     runs = np.split(frames, at + 1)
     return _Comparison(evidence, times_s, measured, clock, times_s[:known] - apart, runs, rough).compared()
-
-
-def _best_of(lags: Floats, *, is_known: bool) -> PinReading:
-    """Return the period in which most lags lie: any, or one that ends at a whole number where the delay is known.
-
-    Parameters
-    ----------
-    lags : ndarray of float
-        Changes minus the exposures of their frames, periods; less the delay where it is known (change,).
-    is_known : bool
-        True where the delay is known.
-    """
-    if not is_known:
-        return reading_delay(lags)
-    low, high = np.ceil(lags - _EDGE).astype(np.int64), np.ceil(lags + _EDGE).astype(np.int64)
-    wholes, votes = np.unique(np.concatenate([low, high[high != low]]), return_counts=True)
-    best = int(np.argmax(votes)) if votes.size else 0
-    return PinReading(int(wholes[best]), 0.0, int(votes[best])) if votes.size else PinReading()
 
 
 class _Comparison:
@@ -360,7 +334,7 @@ class _Comparison:
 
         Where the line shows too little, the pulses of the stretch are an assumption.
         """
-        reading = self._reading(first, stop, delay)
+        reading = read_shift(self.evidence, self.out.times_s, self.clock.size, (first, stop), delay)
         if reading is None:
             self.out.is_assumed[first:stop] = True
             return delay
@@ -376,37 +350,6 @@ class _Comparison:
             has = np.abs(nearest - due) <= self.near
             self.out.times_s[frames], self.out.is_measured[frames] = np.where(has, nearest, due), has
         return reading.delay
-
-    def _reading(self, first: int, stop: int, delay: float | None) -> PinReading | None:
-        """Return the periods by which the sync line moves a stretch; None where too few changes agree.
-
-        At least three changes, and half of those of the pin, must agree, and two more than for the next best place.
-        """
-        pins, ttl = self.evidence.pins, self.evidence.ttl
-        if pins is None or ttl is None or not len(ttl):
-            return None
-        period = self.evidence.period_s
-        frames, polarities = pin_edges(pins[: self.clock.size])
-        within = (frames > first) & (frames < stop)
-        frames, polarities = frames[within], polarities[within]
-        single = np.diff(self.out.times_s)[frames - 1] < 1.5 * period
-        frames, polarities = frames[single], polarities[single]
-        if frames.size < _CLEAR_VOTES:
-            return None
-        lags = []
-        for polarity in (1, -1):
-            times = np.sort(ttl.times_s[ttl.polarities == polarity])
-            due = self.out.times_s[frames[polarities == polarity]]
-            low, high = (np.searchsorted(times, due + side * (_MOST_LOST_S + period)) for side in (-1, 1))
-            lags += [times[a:b] - t for a, b, t in zip(low.tolist(), high.tolist(), due.tolist(), strict=True)]
-        lag = np.concatenate(lags) / period
-        best = _best_of(lag - (delay or 0.0), is_known=delay is not None)
-        others = lag[np.abs(lag - best.whole - best.delay + 0.5) > 1.5]
-        second = _best_of(others - (delay or 0.0), is_known=delay is not None).n_inside if others.size else 0
-        least = max(_CLEAR_VOTES, 0.5 * frames.size)
-        if best.doubt or best.n_inside < least or second > 0.6 * best.n_inside or best.n_inside - second < 2:
-            return None
-        return replace(best, delay=best.delay + (delay or 0.0))
 
     def _straighten(self) -> None:
         """Make times increase again beside samples that were lost, where frames were exposed within them."""

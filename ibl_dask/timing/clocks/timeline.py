@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
-    Numbers = NDArray[np.floating] | NDArray[np.integer]
+    Numbers = NDArray[np.number]
     Edges = tuple[NDArray[np.intp], NDArray[np.int8]]
 
 _COPY_AGAIN = "copy the files of the DAQ again from the acquisition computer"
@@ -88,7 +88,7 @@ def read_timeline_recording(samples: Path, times: Path | None, meta: Path | None
         If a file is absent or has another form, or they do not belong together.
     """
     times, meta = _require_beside(samples, times, "timestamps.npy"), _require_beside(samples, meta, "meta.json")
-    raw, clock = _array(samples, mmap=True), _array(times)
+    raw, clock = _array(samples, mmap=True), _array(times).astype(np.float64, copy=False)
     if raw.ndim != 2:
         raise _unusable(samples, "samples x inputs", f"an array of shape {raw.shape}")
     if clock.ndim == 2 and clock.shape[1] == 2:  # numbers of samples and their times

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-    Numbers = NDArray[np.floating] | NDArray[np.integer]
+    Numbers = NDArray[np.number]
 
 
 _X4 = 4
