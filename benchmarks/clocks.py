@@ -51,8 +51,8 @@ def main() -> None:
                 pool.submit(run_block, block, tuple(arguments.kind), parts, tuple(arguments.show)) for block in blocks
             ]
             for done in work:
-                told = done.result()
-                print(told, end="" if not told else "\n", flush=True)
+                lines = done.result()
+                print(lines, end="" if not lines else "\n", flush=True)
         seconds = time.perf_counter() - started
         table = write_table(parts)
     print(table)
@@ -71,11 +71,11 @@ def run_block(block: range, kinds: tuple[str, ...], parts: Path, show: tuple[str
     with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
         for number in block:
             kind, seed = kinds[number % len(kinds)], number // len(kinds)
-            found = judge(random_session(kind, seed, LONGEST_S), Path(folder))
-            counts[kind][found.verdict] += 1
-            if found.verdict in show:
-                notes = found.error if found.times is None else "; ".join(found.times.notes)
-                lines.append(f"{found.verdict}: {kind!r} seed {seed}, {found.worst_frames:.2f} frames: {notes[:600]}")
+            judged = judge(random_session(kind, seed, LONGEST_S), Path(folder))
+            counts[kind][judged.verdict] += 1
+            if judged.verdict in show:
+                notes = judged.error if judged.times is None else "; ".join(judged.times.notes)
+                lines.append(f"{judged.verdict}: {kind!r} seed {seed}, {judged.worst_frames:.2f} frames: {notes[:600]}")
     content = {"counts": counts, "seconds": time.process_time() - started, "shown": lines}
     part.with_suffix(".tmp").write_text(json.dumps(content))
     part.with_suffix(".tmp").rename(part)

@@ -29,9 +29,11 @@ import numpy as np
 from frame_pass import machine
 
 from ibl_dask.synth.wheel import behave, encoder_edges, trial_times
-from ibl_dask.timing.alignment.pulses import Pulses
-from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset
-from ibl_dask.timing.wheel.sources import Motion, Wheel, motion
+from ibl_dask.timing.clocks.pulses import Pulses
+from ibl_dask.timing.wheel.alignment import align
+from ibl_dask.timing.wheel.bout import active_bout, bout_offset
+from ibl_dask.timing.wheel.motion import Motion, motion
+from ibl_dask.timing.wheel.trace import Wheel
 
 DURATION_S = 3600.0
 PIECE_S = 120.0

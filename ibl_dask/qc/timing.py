@@ -10,7 +10,7 @@ from ibl_dask.model.frame_ranges import find_runs
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import check
-from ibl_dask.timing.alignment.pin_matching import LATEST_READING, reading_delay
+from ibl_dask.timing.alignment.pin_delay import LATEST_READING, reading_delay
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

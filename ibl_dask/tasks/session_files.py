@@ -17,8 +17,8 @@ from ibl_dask.model.step import Key, StepRecord
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.recordings import Recording, find_recordings, stem_of, the_recording
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.timing.alignment.camlog_route import read_camlog
 from ibl_dask.timing.camera.camera_files import CameraFiles, read_camera_files
+from ibl_dask.timing.camera.camlog import read_camlog
 from ibl_dask.timing.clocks.nidq import Sync, channel_map, read_sync
 from ibl_dask.timing.clocks.spikeglx_binary import SYNC_PULSES, read_binary_sync
 from ibl_dask.timing.clocks.timeline import read_timeline_recording, timeline_channel_map

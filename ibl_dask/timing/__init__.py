@@ -1,1 +1,1 @@
-"""Pulses in, one time per frame out: the camera's own files, the main clock, and how the two are matched."""
+"""Timing: one time per frame on the main clock, from pulses and camera records; and the wheel beside the video."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from published import assert_same, results
 
 from ibl_dask.pipeline.run import run
-from ibl_dask.timing.camera.camera_files import CYCLE_S, _unwrap
+from ibl_dask.timing.camera.camera_clock import CYCLE_S, unwrap_cycles
 
 PERIOD_S = 1 / 32
 
@@ -72,6 +72,6 @@ def test_the_camera_s_clock_is_unwrapped_whatever_is_done_to_the_computer_s(firs
     for frame, seconds in leaps:
         wall[frame:] += seconds
     notes = []
-    found = _unwrap((first + truth) % CYCLE_S, wall, notes)
+    found = unwrap_cycles((first + truth) % CYCLE_S, wall, notes)
     np.testing.assert_allclose(found, truth, atol=1e-6)
     assert sum("leapt" in note for note in notes) == len(leaps)

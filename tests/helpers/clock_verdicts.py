@@ -10,10 +10,13 @@ from random_clocks import Session
 
 from ibl_dask.errors import InputError
 from ibl_dask.model.outcome import Outcome
-from ibl_dask.timing.alignment.camlog_route import camlog_times, read_camlog
-from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, frame_times, times_from_pulses
+from ibl_dask.timing.alignment.camera_times import CameraTimes, Quality
+from ibl_dask.timing.alignment.camlog_route import camlog_times
+from ibl_dask.timing.alignment.clock_policy import BPOD
+from ibl_dask.timing.alignment.frame_times import frame_times, times_from_pulses
 from ibl_dask.timing.camera.camera_files import read_frame_data
-from ibl_dask.timing.clocks.bpod import ROUTE, bpod_pulses, read_bpod
+from ibl_dask.timing.camera.camlog import read_camlog
+from ibl_dask.timing.clocks.bpod import bpod_pulses, read_bpod
 
 RIGHT, RIGHT_FLAGGED, RIGHT_ASSUMED = "right", "right, flagged", "right, assumed"
 WRONG_ASSUMED, WRONG_FLAGGED, SILENT = "wrong, assumed", "wrong, flagged", "silently wrong"
@@ -45,7 +48,7 @@ def time_session(session: Session, folder: Path) -> CameraTimes:
         path.write_bytes(session.trials)
         events = read_bpod(path)
         pulses = bpod_pulses(events, where=where)
-        return times_from_pulses(session.n_frames, pulses, events.ttl, file, where=where, route=ROUTE)
+        return times_from_pulses(session.n_frames, pulses, events.ttl, file, where=where, policy=BPOD)
     if session.camlog is not None:
         path = folder / "body_cam0.camlog"
         path.write_bytes(session.camlog)

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ibl_dask.synth.wheel import behave, encoder_edges, trial_times
-from ibl_dask.timing.alignment.pulses import Pulses
-from ibl_dask.timing.wheel.sources import Motion, Wheel, motion
+from ibl_dask.timing.clocks.pulses import Pulses
+from ibl_dask.timing.wheel.motion import Motion, motion
+from ibl_dask.timing.wheel.trace import Wheel
 
 TICK_RAD = 2 * np.pi / 4096
 _GRAIN_RAD = 0.02

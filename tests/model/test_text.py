@@ -8,7 +8,7 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.text import decode, plain
 from ibl_dask.pipeline.devices.ephys import read_probe
 from ibl_dask.store.pipeline_tasks_yaml import read_specs
-from ibl_dask.timing.alignment.camlog_route import read_camlog
+from ibl_dask.timing.camera.camlog import read_camlog
 from ibl_dask.timing.camera.timestamps_ssv import read_registers
 from ibl_dask.timing.clocks.bpod import read_bpod
 from ibl_dask.timing.clocks.nidq import channel_map

@@ -26,10 +26,12 @@ from ibl_dask.synth.movie import write_video
 from ibl_dask.synth.plan import CameraFaults
 from ibl_dask.synth.truth import Truth
 from ibl_dask.tasks.video_sync.pulse_times import load_timing
-from ibl_dask.timing.alignment.pulses import Pulses
+from ibl_dask.timing.clocks.pulses import Pulses
 from ibl_dask.timing.clocks.timeline import read_timeline_recording
 from ibl_dask.timing.wheel.alignment import align
-from ibl_dask.timing.wheel.sources import TICKS_PER_TURN, Wheel, counts_from_counter, motion, read_timeline_wheel
+from ibl_dask.timing.wheel.motion import motion
+from ibl_dask.timing.wheel.sources import counts_from_counter, read_timeline_wheel
+from ibl_dask.timing.wheel.trace import TICKS_PER_TURN, Wheel
 from ibl_dask.video.chunking import cut_evenly
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reducers.base import MotionEnergy

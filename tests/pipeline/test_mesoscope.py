@@ -79,7 +79,7 @@ def test_without_meta_file_no_line_passes_for_that_of_another_camera(mesoscope):
     task = ibd.VideoSyncQcNidq(folder)
     assert task.extract_camera() == ([], [])
     assert len(task.failures) == 1
-    assert "nothing says which line is on which channel" in task.failures[0].message
+    assert "the channels of the lines are not known" in task.failures[0].message
     assert "_timeline_DAQdata.meta.json" in task.failures[0].message
     assert not list((folder / "alf").glob("*Camera.times.npy"))
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ibl_dask.errors import InputError, NoPulses, PulseCountMismatch, UnequalLengths, UnusableFile, UsageError
 from ibl_dask.model.outcome import Outcome
-from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, frame_times
+from ibl_dask.timing.alignment.camera_times import CameraTimes, Quality
+from ibl_dask.timing.alignment.frame_times import frame_times
 from ibl_dask.timing.camera.camera_files import CameraFiles, read_camera_files
 from ibl_dask.timing.clocks.nidq import Fronts
 

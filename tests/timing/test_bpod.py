@@ -18,9 +18,11 @@ from ibl_dask.errors import MissingFile, NoPulses, PulseCountMismatch, UnusableF
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.bpod_files import write_bpod
 from ibl_dask.synth.training import TrainingFaults, TrainingTruth, plan_training
-from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, times_from_pulses
+from ibl_dask.timing.alignment.camera_times import CameraTimes, Quality
+from ibl_dask.timing.alignment.clock_policy import BPOD
+from ibl_dask.timing.alignment.frame_times import times_from_pulses
 from ibl_dask.timing.camera.camera_files import CameraFiles
-from ibl_dask.timing.clocks.bpod import ROUTE, TRIALS_FILE, bpod_pulses, fuse_doubles, read_bpod
+from ibl_dask.timing.clocks.bpod import TRIALS_FILE, bpod_pulses, fuse_doubles, read_bpod
 from ibl_dask.timing.clocks.nidq import Fronts
 
 TICK_S = 1e-4
@@ -48,7 +50,7 @@ def timed(folder: Path, seed: int = 3, duration_s: float = 60.0, **faults: Any) 
     events = read_bpod(folder / TRIALS_FILE)
     pulses = bpod_pulses(events, where="left")
     camera = camera_of(truth, wanted.pins)
-    found = times_from_pulses(truth.camera.n_frames, pulses, events.ttl, camera, where="left", route=ROUTE)
+    found = times_from_pulses(truth.camera.n_frames, pulses, events.ttl, camera, where="left", policy=BPOD)
     assert found.times_s.size == truth.camera.n_frames
     assert (np.diff(found.times_s) > 0).all()
     return found, truth
@@ -187,7 +189,7 @@ def test_7_8_gaps_and_tail_are_counted_in_periods_that_are_no_round_number(tmp_p
     pulses = bpod_pulses(read_bpod(written(tmp_path, *trials)))
     assert len(pulses) == round(100 / period)
     np.testing.assert_allclose(pulses.times_s, np.arange(len(pulses)) * period, atol=1e-6)
-    found = times_from_pulses(len(pulses) + 600, pulses, None, None, where="left", route=ROUTE)
+    found = times_from_pulses(len(pulses) + 600, pulses, None, None, where="left", policy=BPOD)
     np.testing.assert_allclose(found.times_s, np.arange(len(pulses) + 600) * period, atol=1e-6)
 
 
@@ -240,7 +242,7 @@ def test_a_gap_that_is_no_whole_number_of_periods_does_not_bend_what_follows(tmp
     shifted = [time + 0.4 * period for time in frames_at(4, 7)]
     trials = [trial(0, Port1In=frames_at(0, 3)), trial(4, Port1In=shifted)]
     pulses = bpod_pulses(read_bpod(written(tmp_path, *trials)))
-    found = times_from_pulses(len(pulses) + 1500, pulses, None, None, where="left", route=ROUTE)
+    found = times_from_pulses(len(pulses) + 1500, pulses, None, None, where="left", policy=BPOD)
     np.testing.assert_allclose(np.diff(found.times_s)[-1500:], period, atol=1e-7)
 
 
@@ -451,7 +453,7 @@ def test_real_trials_give_the_times_of_the_reference_where_it_is_right(data_fold
     assert np.count_nonzero(np.abs(mine.times_s[:n] - theirs["pulses"])[mine.measured[:n]] > 1e-9) < 10
 
     def times(n_frames: int) -> np.ndarray:
-        return times_from_pulses(n_frames, mine, None, None, where="left", route=ROUTE).times_s
+        return times_from_pulses(n_frames, mine, None, None, where="left", policy=BPOD).times_s
 
     # With too few frames both keep the last pulses; ours has one more.
     np.testing.assert_allclose(times(n - 7 + 1)[:-1], theirs["surplus"], atol=2e-5)

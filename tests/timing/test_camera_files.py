@@ -229,10 +229,10 @@ def test_7_12_cycles_within_a_pause_are_counted_by_the_wall_clock(tmp_path: Path
 @settings(max_examples=25, deadline=None)
 @given(st.floats(0, 127.9), st.floats(0.005, 20), st.integers(2, 300))
 def test_7_12_clock_is_unwrapped_whatever_its_phase(first: float, period: float, n: int) -> None:
-    from ibl_dask.timing.camera.camera_files import _cycle_seconds, _unwrap
+    from ibl_dask.timing.camera.camera_clock import cycle_seconds, unwrap_cycles
 
     truth = np.array([int((first + i * period) * 8000) / 8000 for i in range(n)])
-    found = _unwrap(_cycle_seconds(np.array([register(t) for t in truth], dtype=np.int64)), None, [])
+    found = unwrap_cycles(cycle_seconds(np.array([register(t) for t in truth], dtype=np.int64)), None, [])
     np.testing.assert_allclose(found, truth - truth[0], atol=1.3e-4)
 
 

@@ -12,8 +12,9 @@ from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.clocks import DAQ_RATE_HZ, sample_on_daq
 from ibl_dask.synth.truth import CameraTruth
 from ibl_dask.synth.widefield import CamlogStyle, camlog_text
-from ibl_dask.timing.alignment.camlog_route import Camlog, camlog_times, read_camlog
-from ibl_dask.timing.alignment.frame_times import Quality
+from ibl_dask.timing.alignment.camera_times import Quality
+from ibl_dask.timing.alignment.camlog_route import camlog_times
+from ibl_dask.timing.camera.camlog import Camlog, read_camlog
 from ibl_dask.timing.clocks.nidq import Fronts
 
 HEADER = "# Camera: left log file\n# Date: 04-08-2022\n# labcams version: 0.7\n# Log header:frame_id,timestamp\n"

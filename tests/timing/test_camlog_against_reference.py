@@ -11,7 +11,8 @@ import pytest
 from needs import PEER
 
 from ibl_dask.synth.clocks import DAQ_RATE_HZ, sample_on_daq
-from ibl_dask.timing.alignment.camlog_route import Camlog, camlog_times
+from ibl_dask.timing.alignment.camlog_route import camlog_times
+from ibl_dask.timing.camera.camlog import Camlog
 from ibl_dask.timing.clocks.nidq import Fronts
 
 pytestmark = pytest.mark.peer

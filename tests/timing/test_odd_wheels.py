@@ -9,8 +9,11 @@ from hypothesis import strategies as st
 from wheel_scenes import make_scene
 
 from ibl_dask.errors import InputError
-from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset, corrected_numbers
-from ibl_dask.timing.wheel.sources import motion, read_alf_wheel, read_bpod_wheel, read_timeline_wheel
+from ibl_dask.timing.wheel.alignment import align, corrected_numbers
+from ibl_dask.timing.wheel.bout import active_bout, bout_offset
+from ibl_dask.timing.wheel.bpod_encoder import read_bpod_wheel
+from ibl_dask.timing.wheel.motion import motion
+from ibl_dask.timing.wheel.sources import read_alf_wheel, read_timeline_wheel
 
 SCENE = make_scene(20, 60, 1)
 TICK_RAD = 2 * np.pi / 4096

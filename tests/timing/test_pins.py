@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ibl_dask.timing.alignment import pin_matching as pins_module
-from ibl_dask.timing.alignment.pin_matching import match_pins, pin_edges
-from ibl_dask.timing.alignment.pulses import Pulses
+from ibl_dask.timing.alignment import start_votes
+from ibl_dask.timing.alignment.pin_changes import pin_edges
+from ibl_dask.timing.alignment.pin_matching import match_pins
 from ibl_dask.timing.clocks.nidq import Fronts
+from ibl_dask.timing.clocks.pulses import Pulses
 
 PERIOD = 1 / 60
 
@@ -164,9 +165,9 @@ def test_transform_counts_the_same_votes_as_pairs(monkeypatch: pytest.MonkeyPatc
     rng = np.random.default_rng(3)
     starts = range(-299, 500)
     sides = [(rng.integers(-200, 900, 300), rng.integers(0, 400, 200)) for _ in range(2)]
-    by_pairs = match_pins(pulses, count, pins, ttl), pins_module._votes(sides, starts)
-    monkeypatch.setattr(pins_module, "_MOST_PAIRS", 0)
-    by_transform = match_pins(pulses, count, pins, ttl), pins_module._votes(sides, starts)
+    by_pairs = match_pins(pulses, count, pins, ttl), start_votes.count_votes(sides, starts)
+    monkeypatch.setattr(start_votes, "MOST_PAIRS", 0)
+    by_transform = match_pins(pulses, count, pins, ttl), start_votes.count_votes(sides, starts)
     np.testing.assert_array_equal(by_pairs[1], by_transform[1])
     assert by_pairs[0].start == by_transform[0].start
     assert by_pairs[0].confidence == by_transform[0].confidence

@@ -8,15 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.errors import NoPulses, UnusableFile
-from ibl_dask.timing.alignment.pulses import (
-    Pulses,
-    camera_pulses,
-    drop_spurious,
-    fill_gaps,
-    find_gaps,
-    typical_period_s,
-)
+from ibl_dask.timing.alignment.spurious_pulses import drop_spurious
 from ibl_dask.timing.clocks.nidq import Fronts
+from ibl_dask.timing.clocks.pulses import Pulses, camera_pulses, fill_gaps, find_gaps, typical_period_s
 
 
 def fronts(rises: np.ndarray, width: float = 0.004) -> Fronts:

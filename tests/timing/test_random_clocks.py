@@ -20,7 +20,7 @@ from clock_verdicts import (
 from random_clocks import KINDS, random_session
 
 from ibl_dask.model.outcome import Outcome
-from ibl_dask.timing.alignment.frame_times import Quality
+from ibl_dask.timing.alignment.camera_times import Quality
 
 CLOCKS = 2000
 LONGEST_S = 22.0

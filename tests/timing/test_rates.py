@@ -11,9 +11,11 @@ from clock_verdicts import time_session
 from random_clocks import Session, random_session
 
 from ibl_dask.errors import ClocksDisagree, InputError
-from ibl_dask.timing.alignment.camlog_route import camlog_times, read_camlog
-from ibl_dask.timing.alignment.frame_times import CameraTimes, frame_times
+from ibl_dask.timing.alignment.camera_times import CameraTimes
+from ibl_dask.timing.alignment.camlog_route import camlog_times
+from ibl_dask.timing.alignment.frame_times import frame_times
 from ibl_dask.timing.camera.camera_files import read_frame_data
+from ibl_dask.timing.camera.camlog import read_camlog
 from ibl_dask.timing.clocks.nidq import Fronts
 
 SETTINGS = {"rate_hz": 60.0, "n_exposures": 1500, "before": 0, "after": 0}

@@ -12,7 +12,8 @@ from recordings import Recording, Scene, record
 
 from ibl_dask.errors import InputError
 from ibl_dask.model.outcome import Outcome
-from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, frame_times
+from ibl_dask.timing.alignment.camera_times import CameraTimes, Quality
+from ibl_dask.timing.alignment.frame_times import frame_times
 
 SURVIVING = 0.6
 """Share of the edges from which on pins must tell."""

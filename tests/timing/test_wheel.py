@@ -11,16 +11,16 @@ from wheel_scenes import TICK_RAD, turning
 from ibl_dask.errors import InputError, MissingFile, UnequalLengths, UnusableFile
 from ibl_dask.synth.wheel import quadrature
 from ibl_dask.timing.clocks.nidq import Fronts
+from ibl_dask.timing.wheel.bpod_encoder import read_bpod_wheel
+from ibl_dask.timing.wheel.motion import motion
 from ibl_dask.timing.wheel.sources import (
-    Wheel,
     counts_from_counter,
-    motion,
     read_alf_wheel,
-    read_bpod_wheel,
     read_timeline_wheel,
     wheel_from_fronts,
     wheel_from_steps,
 )
+from ibl_dask.timing.wheel.trace import Wheel
 
 WALKS = st.lists(st.sampled_from([-1, 1]), min_size=8, max_size=200)
 
@@ -239,7 +239,7 @@ def test_an_encoder_of_another_session_is_refused(tmp_path):
     with pytest.raises(UnusableFile, match="cannot be tied"):
         read_bpod_wheel(rig.positions, other.events, rig.trials)
     rig.events.write_text("")
-    with pytest.raises(UnusableFile, match="says nothing of the wheel"):
+    with pytest.raises(UnusableFile, match="holds no wheel"):
         rig.read()
     rig.events.unlink()
     with pytest.raises(MissingFile):

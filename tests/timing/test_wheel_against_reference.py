@@ -13,8 +13,12 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth import write_video
 from ibl_dask.synth.wheel import encoder_edges, quadrature
 from ibl_dask.timing.clocks.nidq import Fronts
-from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset
-from ibl_dask.timing.wheel.sources import Wheel, motion, read_bpod_wheel, wheel_from_fronts
+from ibl_dask.timing.wheel.alignment import align
+from ibl_dask.timing.wheel.bout import active_bout, bout_offset
+from ibl_dask.timing.wheel.bpod_encoder import read_bpod_wheel
+from ibl_dask.timing.wheel.motion import motion
+from ibl_dask.timing.wheel.sources import wheel_from_fronts
+from ibl_dask.timing.wheel.trace import Wheel
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.framepass import join_passes, run_pass
 from ibl_dask.video.reducers.base import MotionEnergy

@@ -9,8 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from wheel_scenes import make_scene
 
-from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset, corrected_numbers
-from ibl_dask.timing.wheel.sources import Wheel, motion
+from ibl_dask.timing.wheel.alignment import align, corrected_numbers
+from ibl_dask.timing.wheel.bout import active_bout, bout_offset
+from ibl_dask.timing.wheel.motion import motion
+from ibl_dask.timing.wheel.trace import Wheel
 
 SEEDS = st.integers(0, 2**16)
 

@@ -23,14 +23,13 @@ from ibl_dask.tasks.index_video import keep_index, load_index, video_content
 from ibl_dask.tasks.session_files import Facts, Records, labcams_pattern, read_camera, video_pattern
 from ibl_dask.tasks.video_mp4.trash import set_aside
 from ibl_dask.tasks.video_sync.frame_pass import staying_the_same, write_part
+from ibl_dask.timing.tolerance import tolerated_frames
 from ibl_dask.video.container.index import EMPTY_PLACES, FrameIndex, index_video
 from ibl_dask.video.encoding.profiles import EncodingProfile
 from ibl_dask.video.reducers.base import PassResult, Reducer
 
 SEGMENT_VERSION = 1
 RECORD_VERSION = 2
-_ROWS_SHARE = 0.005
-_ROWS_S = 1.0
 
 
 # -- what a camera has ------------------------------------------------------------------------------------
@@ -375,8 +374,7 @@ def compare_with_rows(workspace: Workspace, camera: Camera, video: Path, n_frame
         return ["the camera left no file about its frames, so they were not counted by one"]
     if files.n_frames == n_frames:
         return []
-    fps = 1 / files.period_s if files.period_s else 30.0
-    most = max(round(_ROWS_S * fps), int(_ROWS_SHARE * n_frames))
+    most = tolerated_frames(n_frames, files.period_s or 1 / 30)
     if abs(files.n_frames - n_frames) > most:
         raise UnequalLengths(
             "the raw video and the camera's own files are not of one recording, or one of them is not whole",

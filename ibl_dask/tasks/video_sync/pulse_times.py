@@ -24,11 +24,14 @@ from ibl_dask.tasks.session_files import (
     read_channels,
     read_fronts,
 )
-from ibl_dask.timing.alignment.camlog_route import camlog_times, read_camlog
-from ibl_dask.timing.alignment.frame_times import CameraTimes, Quality, frame_times, times_from_pulses
-from ibl_dask.timing.alignment.pulses import Pulses, camera_pulses
-from ibl_dask.timing.clocks.bpod import ROUTE, bpod_pulses, read_bpod
+from ibl_dask.timing.alignment.camera_times import CameraTimes, Quality
+from ibl_dask.timing.alignment.camlog_route import camlog_times
+from ibl_dask.timing.alignment.clock_policy import BPOD
+from ibl_dask.timing.alignment.frame_times import frame_times, times_from_pulses
+from ibl_dask.timing.camera.camlog import read_camlog
+from ibl_dask.timing.clocks.bpod import bpod_pulses, read_bpod
 from ibl_dask.timing.clocks.nidq import Fronts, Sync
+from ibl_dask.timing.clocks.pulses import Pulses, camera_pulses
 from ibl_dask.video.container.index import EMPTY_PLACES
 
 TIMING_VERSION = 2
@@ -95,10 +98,12 @@ def time_camera_by_bpod(
     events = read_bpod(alf.require(workspace.session, bpod.collection, bpod.pattern, do))
     pulses = bpod_pulses(events, where=where)
     ttl = None if camera.sync_label is None else events.ttl
-    route = replace(ROUTE, outside_s=longest_extrapolation_s)
+    policy = replace(BPOD, outside_s=longest_extrapolation_s)
     files = read_camera(workspace, camera, _n_frames(records))
     _insist_on_places(records, None if files is None else files.n_frames, where)
-    result = times_from_pulses(_n_frames(records), pulses, ttl, files, where=where, route=route, nominal_hz=camera.fps)
+    result = times_from_pulses(
+        _n_frames(records), pulses, ttl, files, where=where, policy=policy, nominal_hz=camera.fps
+    )
     return _keep(workspace, camera, result, ttl, [*notes, *_video_notes(records)], pulses)
 
 

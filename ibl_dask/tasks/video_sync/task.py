@@ -32,7 +32,8 @@ from ibl_dask.tasks.video_sync import camera_qc as checks
 from ibl_dask.tasks.video_sync import frame_pass as frames
 from ibl_dask.tasks.video_sync import pulse_times as times
 from ibl_dask.tasks.video_sync import wheel_times as wheel
-from ibl_dask.timing.clocks.bpod import ROUTE, TRIALS_FILE
+from ibl_dask.timing.alignment.clock_policy import BPOD
+from ibl_dask.timing.clocks.bpod import TRIALS_FILE
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.index import FrameIndex
 from ibl_dask.video.reducers.base import MotionEnergy, Reducer
@@ -547,7 +548,7 @@ class VideoSyncQcBpod(VideoSyncQc):
         Name of that protocol; kept for the calling convention.
     longest_extrapolation_s : float
         Frames that may lie before the first and after the last trial together, s; see
-        `ibl_dask.timing.clocks.bpod.ROUTE`.
+        `ibl_dask.timing.alignment.clock_policy.BPOD`.
     kwargs
         See `VideoSyncQc`.
 
@@ -566,7 +567,7 @@ class VideoSyncQcBpod(VideoSyncQc):
         *,
         collection: str | None = None,
         protocol: str | None = None,
-        longest_extrapolation_s: float = ROUTE.outside_s,
+        longest_extrapolation_s: float = BPOD.outside_s,
         **kwargs: Any,  # see VideoSyncQc
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
@@ -598,7 +599,7 @@ class VideoSyncQcBpod(VideoSyncQc):
 
     def arguments(self) -> dict[str, Any]:
         given: dict[str, Any] = {} if self.collection is None else {"collection": self.collection}
-        if self.longest_extrapolation_s != ROUTE.outside_s:
+        if self.longest_extrapolation_s != BPOD.outside_s:
             given["longest_extrapolation_s"] = self.longest_extrapolation_s
         return {**super().arguments(), **given}
 

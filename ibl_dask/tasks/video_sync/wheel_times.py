@@ -21,19 +21,15 @@ from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import BpodFiles, Facts, Records, SyncFiles, read_channels, read_fronts, sync_paths
 from ibl_dask.tasks.video_sync.frame_pass import read_motion_energy
 from ibl_dask.tasks.video_sync.pulse_times import load_pulse_times, publish_times
-from ibl_dask.timing.alignment.frame_times import Quality
-from ibl_dask.timing.alignment.pulses import Pulses
-from ibl_dask.timing.wheel.alignment import Alignment, active_bout, align, bout_offset, corrected_numbers
-from ibl_dask.timing.wheel.sources import (
-    Motion,
-    Wheel,
-    motion,
-    read_alf_wheel,
-    read_bpod_wheel,
-    read_timeline_wheel,
-    wheel_from_fronts,
-    wheel_from_steps,
-)
+from ibl_dask.timing.alignment.camera_times import Quality
+from ibl_dask.timing.clocks.pulses import Pulses
+from ibl_dask.timing.tolerance import tolerated_frames
+from ibl_dask.timing.wheel.alignment import Alignment, align, corrected_numbers
+from ibl_dask.timing.wheel.bout import active_bout, bout_offset
+from ibl_dask.timing.wheel.bpod_encoder import read_bpod_wheel
+from ibl_dask.timing.wheel.motion import Motion, motion
+from ibl_dask.timing.wheel.sources import read_alf_wheel, read_timeline_wheel, wheel_from_fronts, wheel_from_steps
+from ibl_dask.timing.wheel.trace import Wheel
 from ibl_dask.video.reducers.base import MotionEnergy
 
 CAMERAS = ("left", "right")
@@ -42,9 +38,6 @@ Sources = tuple[tuple[Path, ...], ...]
 """Files that are read together, in order; of each all that stand for one another (see `alf.only_one`)."""
 _ONE_LINE = "rotary_encoder"
 _TWO_LINES = ("rotary_encoder_0", "rotary_encoder_1")
-_LEFT_OVER_S = 1.0
-_LEFT_OVER_SHARE = 0.005
-"""Frames that the wheel may leave without pulses, as many as any route may."""
 _LONGEST_SEARCH_S = 120.0
 """Surplus pulses beyond this are not searched: where a camera ran two minutes beside its video, do not guess."""
 
@@ -250,7 +243,7 @@ class _Look:
             return self._confirmed()._noted(told, found)
         exposures = self.exposures
         outside = int(np.count_nonzero((numbers < 0) | (numbers >= len(exposures))))
-        allowed = max(round(_LEFT_OVER_S / period), int(_LEFT_OVER_SHARE * numbers.size), self._n_outside())
+        allowed = max(tolerated_frames(numbers.size, period), self._n_outside())
         if outside > allowed:
             told = f"{outside:,} frames would have no pulse, where {allowed:,} may"
             return self._noted(

@@ -1,1 +1,1 @@
-"""From pulses to one time per frame."""
+"""Alignment: one time per frame, from pulses and the records of a camera."""

@@ -1,1 +1,1 @@
-"""What cameras and their computer noted about frames."""
+"""Records of the cameras: their files and logs."""

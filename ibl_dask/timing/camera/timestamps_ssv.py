@@ -1,7 +1,7 @@
 """The older text file of frame clocks: one line per frame, a wall clock and a camera clock.
 
-Half a million lines take well under a second: the file is split once, and all lines of one length are
-parsed together. Only where that fails are lines looked at one by one, to name the corrupt one.
+Half a million lines take well under a second: the file is split once, and all lines of one length are parsed together.
+Lines are parsed one by one only where that fails, to name the corrupt one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,18 @@ _LINE = re.compile(rb"\s*(\S+)\s+(\S+)\s*")
 _INTEGER = re.compile(rb"\d{1,10}")
 _WALL_CLOCK = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?")
 _OFFSET = re.compile(rb"(?:Z|[+-]\d\d:\d\d)$")
-_MOULD = b"0000-00-00T00:00:00.000000000"
+_PATTERN = b"0000-00-00T00:00:00.000000000"
 
 
 def read_registers(path: Path) -> tuple[IntArray, IntArray]:
     """Read wall clock (ns of UTC) and camera clock (the 32-bit number as written), one of each per line.
 
-    The rigs wrote the two columns in either order; the first line tells which.
+    The rigs wrote the two columns in either order; the first line shows which.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        Wall clock, ns of UTC, and camera clock, 0 to 2^32 - 1 (frame,).
 
     Raises
     ------
@@ -48,13 +53,13 @@ def read_registers(path: Path) -> tuple[IntArray, IntArray]:
     if not tokens:
         raise UnusableFile("the file is empty", str(path), "one line per frame", "no line", _COPY_AGAIN)
     if len(tokens) != 2 * (content.rstrip().count(b"\n") + 1):
-        _blame_line(path, content)
+        _raise_for_line(path, content)
     first, second = np.array(tokens[0::2]), np.array(tokens[1::2])
     wall, clock = (first, second) if _INTEGER.fullmatch(tokens[1]) else (second, first)
     try:
         return _wall_clock_ns(wall), _integers(clock)
     except ValueError:
-        _blame_line(path, content)
+        _raise_for_line(path, content)
 
 
 def _integers(tokens: NDArray[np.bytes_]) -> IntArray:
@@ -68,6 +73,7 @@ def _wall_clock_ns(tokens: NDArray[np.bytes_]) -> IntArray:
     """Parse ISO 8601 times to ns of UTC, all those of one length at once."""
     result = np.empty(tokens.size, dtype=np.int64)
     letters = tokens.view(np.uint8).reshape(tokens.size, -1)
+    # Wall clocks of one file differ in length where trailing zeros were left out: numpy pads shorter ones with NUL.
     sizes = np.char.str_len(tokens) if (letters[:, -1] == 0).any() else np.array(tokens.itemsize)
     for size in np.unique(sizes):
         chosen = np.flatnonzero(np.broadcast_to(sizes == size, tokens.shape))
@@ -79,17 +85,18 @@ def _block_ns(letters: NDArray[np.uint8]) -> IntArray:
     """Parse ISO 8601 times of one length, given as (line, letter)."""
     offset = _OFFSET.search(letters[0].tobytes())
     n_time = letters.shape[1] - (len(offset.group()) if offset else 0)
-    mould = np.frombuffer(_MOULD[:n_time], dtype=np.uint8)
-    if n_time not in (19, *range(21, 30)) or not _fits(letters[:, :n_time], mould):
+    pattern = np.frombuffer(_PATTERN[:n_time], dtype=np.uint8)
+    if n_time not in (19, *range(21, 30)) or not _fits(letters[:, :n_time], pattern):
         raise ValueError("not a time")
     times = np.ascontiguousarray(letters[:, :n_time]).view(f"S{n_time}").ravel().astype("M8[ns]")
     return times.astype(np.int64) - _offsets_ns(letters[:, n_time:])
 
 
-def _fits(letters: NDArray[np.uint8], mould: NDArray[np.uint8]) -> bool:
-    digit = mould == ord("0")
+def _fits(letters: NDArray[np.uint8], pattern: NDArray[np.uint8]) -> bool:
+    """Return whether all lines have digits where the pattern has zeros, and its characters elsewhere."""
+    digit = pattern == ord("0")
     digits = letters[:, digit]
-    return bool((letters[:, ~digit] == mould[~digit]).all() and ((digits >= 48) & (digits <= 57)).all())
+    return bool((letters[:, ~digit] == pattern[~digit]).all() and ((digits >= 48) & (digits <= 57)).all())
 
 
 def _offsets_ns(letters: NDArray[np.uint8]) -> IntArray | int:
@@ -106,8 +113,8 @@ def _offsets_ns(letters: NDArray[np.uint8]) -> IntArray | int:
     return offsets
 
 
-def _blame_line(path: Path, content: bytes) -> NoReturn:
-    """Raise for the first line that does not say what a line should."""
+def _raise_for_line(path: Path, content: bytes) -> NoReturn:
+    """Raise for the first line that is not a wall clock and a camera clock."""
     lines = content.rstrip().split(b"\n")
     wall_first = (m := _LINE.fullmatch(lines[0])) is not None and _INTEGER.fullmatch(m[2]) is not None
     number, text = next(((i, line) for i, line in enumerate(lines, 1) if not _is_line(line, wall_first)), (1, lines[0]))

@@ -1,1 +1,1 @@
-"""The main clocks: DAQ, timeline and Bpod."""
+"""Main clocks (DAQ, timeline, Bpod), and the camera pulses on them."""

@@ -1,12 +1,12 @@
-"""Camera pulses and sync TTLs that a Bpod noted while its state machine ran: trial by trial, nothing in between.
+"""Clock of a training rig: camera pulses and sync TTLs that a Bpod noted during its trials, with gaps in between.
 
 A training rig has no DAQ: the camera's strobe goes to port 1 of the Bpod, the sound's TTL to its input BNC2. The file
 of trials holds one JSON object per line and trial, with event times in s since the trial's own start, in steps of
 100 us. The Bpod's clock of a session starts with the Bpod: event + trial start - Bpod start.
 
-What no state machine saw is reasoned out. Between two trials the camera went on, so the gap holds as many exposures as
-periods, and each gap says by its own length how sure that is. Before the first trial and after the last the camera
-ran alone; `ROUTE` says for how long frames may be timed by extrapolation.
+Exposures between trials are inserted. Between two trials the camera went on, so the gap holds as many exposures as
+periods, and its distance from a whole number of them shows how sure that is. Before the first trial and after the last
+the camera ran alone; frames there are extrapolated, for a limited time (`alignment.clock_policy.BPOD`).
 """
 
 from __future__ import annotations
@@ -14,15 +14,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ibl_dask.errors import MissingFile, NoPulses, UnusableFile
 from ibl_dask.model.text import plain
-from ibl_dask.timing.alignment.frame_times import Route
-from ibl_dask.timing.alignment.pulses import Gap, Pulses, fill_gaps, typical_period_s
 from ibl_dask.timing.clocks.nidq import Fronts
+from ibl_dask.timing.clocks.pulses import Gap, Pulses, fill_gaps, typical_period_s
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,57 +37,41 @@ CAMERA_EVENTS = ("Port1In", "Port1Out")
 TTL_EVENTS = ("BNC2High", "BNC2Low")
 """Rise and fall of the sound's TTL, which is also wired to the camera's pin 4."""
 DOUBLE_TTL_S = 5e-3
-"""Dips of the TTL shorter than this are bridged: the go cue of some sound cards is two pulses 3 ms apart, and no camera
-sees what is between them. The reference's threshold."""
+"""Dips of the TTL shorter than this are bridged, s: the go cue of some sound cards is two pulses 3 ms apart, and no
+camera sees the dip between them. The reference's threshold."""
 
 _COPY_AGAIN = "copy the file again from the acquisition computer"
 _LONGEST_SESSION_S = 86_400.0
+"""Longest possible session, s."""
 _FASTEST_HZ = 500.0
-"""No camera of these rigs is faster, by far."""
+"""Rate that no camera of these rigs reaches, by far, Hz."""
 _DOUBLE = 0.5
-"""A pulse sooner than this fraction of a period after another of its trial cannot be an exposure."""
+"""Fraction of a period within which a pulse after another of its trial cannot be an exposure."""
 _UNEVEN = 0.1
-"""A gap this far from a whole number of periods, in periods, is reported. Those of two real sessions are within 0.004;
-at 0.5 nothing could be told."""
+"""Distance from a whole number of periods from which a gap is reported, periods. Gaps of two real sessions are within
+0.004; at 0.5 both numbers would be equally likely."""
 _MOST_NAMED = 5
 """Gaps and trials that a note names one by one."""
 _WATCHED_PERIODS = 2.0
-"""A line that was silent for this long within a trial shows that the camera had not started yet, in periods."""
-
-ROUTE = Route(
-    outside_s=60.0,
-    gaps_are_filled=True,
-    do="see whether the Bpod stopped long before the camera, or other trials follow in another folder: each protocol "
-    "has a Bpod clock of its own, and the camera is timed by one (--collection; `collection` in Python); where the "
-    "camera was just left running, allow for it (--longest-extrapolation; `longest_extrapolation_s` in Python) or cut "
-    "the video",
-)
-"""Frames that may lie outside the trials: a minute of them.
-
-The Bpod always stops before the camera, and often starts after it: whoever ends the task answers its questions before
-the camera stops. The reference extrapolates any number of frames. Here it ends at 60 s (0.5 % of the frames where that
-is more), for two reasons. A camera runs free on a quartz; its period over the last 200 pulses,
-noted in steps of 100 us, is known to about 3e-5, so that after 60 s a time is off by some 2 ms, far less than a frame.
-And beyond a minute it is likelier that the Bpod died, or that the video is of more than these trials, than that
-somebody was slow; times would then be invented for a part of the video that nobody can check."""
+"""Silence of the line within a trial from which the camera had not started yet, periods."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BpodEvents:
-    """What matters to a camera among the events of all trials."""
+    """Events of all trials that time a camera."""
 
     camera: Fronts
     """Rises and falls of the camera's strobe, s since the start of the Bpod."""
     ttl: Fronts
     """Rises and falls of the sound's TTL, s since the start of the Bpod, double pulses fused."""
     rise_lines: IntArray
-    """Line of the file, from 1, that each rise of the strobe comes from (rise,)."""
+    """Line of the file, from 1, of each rise of the strobe (rise,)."""
     trial_starts_s: FloatArray
-    """When each trial started, s since the start of the Bpod (trial,)."""
+    """Start of each trial, s since the start of the Bpod (trial,)."""
     trial_lines: IntArray
     """Line of the file of each trial, from 1 (trial,)."""
     notes: tuple[str, ...] = ()
-    """What was left out."""
+    """Remarks on omitted lines and events, for the user."""
 
 
 def read_bpod(path: Path) -> BpodEvents:
@@ -100,21 +83,21 @@ def read_bpod(path: Path) -> BpodEvents:
     Raises
     ------
     MissingFile
-        If the file is not there.
+        If there is no such file.
     UnusableFile
-        If it holds no whole trial; another line than the last is no JSON object, or any lacks what a trial has; trials
-        or pulses run backwards in time.
+        If it holds no whole trial; another line than the last is no JSON object, or any lacks a field of a trial;
+        trials or pulses run backwards in time.
     """
     trials, notes = _read_trials(path)
     starts = np.array([start for _, start, _ in trials])
     lines = np.array([line for line, _, _ in trials], dtype=np.int64)
-    _insist_on_order(starts, lines, path, "a trial does not start after the one before")
+    _require_order(starts, lines, path, "a trial does not start after the one before")
     strobe = [_Events(name, trials, path) for name in CAMERA_EVENTS]
     ttl = [_Events(name, trials, path) for name in TTL_EVENTS]
-    _insist_on_order(strobe[0].times_s, strobe[0].lines, path, "a camera pulse does not come after the one before")
+    _require_order(strobe[0].times_s, strobe[0].lines, path, "a camera pulse does not come after the one before")
     silent = np.setdiff1d(lines, strobe[0].lines)
     if silent.size:
-        notes.append(f"{silent.size:,} of {lines.size:,} trials hold no camera pulse: lines {_some(silent)}")
+        notes.append(f"{silent.size:,} of {lines.size:,} trials hold no camera pulse: lines {_format_lines(silent)}")
     n_dropped = sum(events.n_dropped for events in (*strobe, *ttl))
     if n_dropped:
         notes.append(f"{n_dropped:,} events without a time were left out")
@@ -131,13 +114,13 @@ def read_bpod(path: Path) -> BpodEvents:
 def fuse_doubles(fronts: Fronts, shortest_s: float = DOUBLE_TTL_S) -> Fronts:
     """Bridge short dips: leave out every fall that a rise follows within a time, and that rise.
 
-    Fronts go in pairs of opposite polarity, so that what was a rise stays one however many fronts are close together.
+    Fronts are removed in pairs of opposite polarity, so that those left keep their alternation.
 
     Parameters
     ----------
-    fronts
+    fronts : Fronts
         In order of time.
-    shortest_s
+    shortest_s : float
         Dips shorter than this are bridged, s.
     """
     dips = (fronts.polarities[:-1] < 0) & (fronts.polarities[1:] > 0) & (np.diff(fronts.times_s) < shortest_s)
@@ -148,7 +131,7 @@ def fuse_doubles(fronts: Fronts, shortest_s: float = DOUBLE_TTL_S) -> Fronts:
 
 
 def bpod_pulses(events: BpodEvents, *, where: str = "") -> Pulses:
-    """Return one pulse per exposure, from the first that was seen to the last: gaps between trials are filled.
+    """Return one pulse per exposure, from the first that was noted to the last: gaps between trials are filled.
 
     A gap is filled with as many pulses as fit at the usual period, never fewer than none, evenly. Those are not
     measured. A gap that is not close to a whole number of periods is named in a note: one pulse may be missing, or one
@@ -165,7 +148,7 @@ def bpod_pulses(events: BpodEvents, *, where: str = "") -> Pulses:
     period = typical_period_s(times)
     if period < 1 / _FASTEST_HZ:
         raise NoPulses(
-            "what the Bpod noted on port 1 are no pulses of a camera",
+            "the events that the Bpod noted on port 1 are no pulses of a camera",
             where,
             expected=f"fewer than {_FASTEST_HZ:g} a second",
             got=f"{1 / period:,.0f} a second",
@@ -178,8 +161,8 @@ def bpod_pulses(events: BpodEvents, *, where: str = "") -> Pulses:
         notes.append(
             f"{int(too_soon.sum()):,} pulses came within half a period of another of their trial and were left out"
         )
-    whole, told = _whole_periods(np.diff(times) / period, lines)
-    notes += told
+    whole, doubts = _whole_periods(np.diff(times) / period, lines)
+    notes += doubts
     started = events.trial_starts_s[np.searchsorted(events.trial_lines, lines[0])]
     if times[0] - started >= _WATCHED_PERIODS * period:
         notes.append(
@@ -208,11 +191,12 @@ class _Events:
         self.n_dropped = int(times.size - self.times_s.size)
 
 
-_Trial = tuple[int, float, dict[str, Any]]
+_Trial = tuple[int, float, dict[str, object]]
 """Line of the file, start in s since the start of the Bpod, events as read."""
 
 
 def _read_trials(path: Path) -> tuple[list[_Trial], list[str]]:
+    """Return all trials of a file, and remarks on its last line."""
     try:
         content = plain(path.read_bytes())
     except FileNotFoundError as error:
@@ -248,13 +232,14 @@ def _read_trials(path: Path) -> tuple[list[_Trial], list[str]]:
 
 
 def _trial(value: object, line: int, path: Path) -> _Trial:
+    """Return a trial from a JSON value, with the fields that it needs."""
     data = value.get("behavior_data") if isinstance(value, dict) else None
     if not isinstance(data, dict):
-        raise _not_a_trial(path, line, "an object with behavior_data", _outline(value))
+        raise _not_a_trial(path, line, "an object with behavior_data", _summary(value))
     wanted = ("Bpod start timestamp", "Trial start timestamp", "Events timestamps")
     missing = [key for key in wanted if key not in data]
     if missing:
-        raise _not_a_trial(path, line, ", ".join(wanted), f"no {', '.join(missing)}; {_outline(data)}")
+        raise _not_a_trial(path, line, ", ".join(wanted), f"no {', '.join(missing)}; {_summary(data)}")
     try:
         start = float(data["Trial start timestamp"]) - float(data["Bpod start timestamp"])
     except (TypeError, ValueError) as error:
@@ -292,13 +277,14 @@ def _not_a_trial(path: Path, line: int, expected: str, got: str) -> UnusableFile
     )
 
 
-def _outline(value: object) -> str:
+def _summary(value: object) -> str:
     if isinstance(value, dict):
         return f"an object with {', '.join(map(str, list(value)[:8])) or 'nothing'}"
     return repr(value)[:60]
 
 
-def _insist_on_order(times_s: FloatArray, lines: IntArray, path: Path, problem: str) -> None:
+def _require_order(times_s: FloatArray, lines: IntArray, path: Path, problem: str) -> None:
+    """Require strictly increasing times, else raise with the line of the first that is not."""
     back = np.flatnonzero(np.diff(times_s) <= 0)
     if back.size:
         at = int(back[0])
@@ -319,14 +305,21 @@ def _fronts(rises: _Events, falls: _Events) -> Fronts:
     return Fronts(times[order], polarities[order])
 
 
-# -- what there is to say ----------------------------------------------------------------------------------
+# -- gaps ----------------------------------------------------------------------------------
 
 
 def _whole_periods(in_periods: FloatArray, lines: IntArray) -> tuple[IntArray, list[str]]:
-    """Return how many periods each interval between pulses holds, at least one, and what is in doubt about them.
+    """Return the periods in each interval between pulses, at least one, and doubts about them.
 
-    A trial whose start was noted wrongly makes the gaps before and after it uneven by opposite amounts. What the first
-    lacks, the second has: an uneven gap is rounded together with the rest that the uneven one before it left.
+    A trial whose start was noted wrongly makes the gaps before and after it uneven by opposite amounts: an uneven gap
+    is therefore rounded together with the remainder that the uneven one before it left.
+
+    Parameters
+    ----------
+    in_periods : ndarray of float
+        Intervals between pulses, periods (interval,).
+    lines : ndarray of int
+        Line of the file of each pulse (interval + 1,).
     """
     whole = np.maximum(np.rint(in_periods), 1).astype(np.int64)
     # Within a trial an exposure may be a little early or late; only where some are missing is there a gap to judge.
@@ -342,25 +335,25 @@ def _whole_periods(in_periods: FloatArray, lines: IntArray) -> tuple[IntArray, l
         named.append(f"{in_periods[at]:.2f} after line {lines[at]:,}")
     if not named:
         return whole, []
-    told = ", ".join(named[:_MOST_NAMED]) + (", ..." if len(named) > _MOST_NAMED else "")
-    what = (
+    gaps = ", ".join(named[:_MOST_NAMED]) + (", ..." if len(named) > _MOST_NAMED else "")
+    consequence = (
         "the frames from there on may be off by one"
         if doubtful or abs(rest) > _UNEVEN
         else "the start of the trials between them was noted wrongly, by less than a period"
     )
-    return whole, [f"{len(named):,} gaps between pulses are no whole number of periods long ({told}): {what}"]
+    return whole, [f"{len(named):,} gaps between pulses are no whole number of periods long ({gaps}): {consequence}"]
 
 
-def _some(lines: IntArray) -> str:
-    """Write line numbers, those that follow each other as ranges.
+def _format_lines(lines: IntArray) -> str:
+    """Format line numbers, those that follow each other as ranges.
 
-    >>> _some(np.array([1, 2, 3, 7]))
+    >>> _format_lines(np.array([1, 2, 3, 7]))
     '1-3, 7'
     """
     ends = [0, *(np.flatnonzero(np.diff(lines) > 1) + 1).tolist(), lines.size]
     runs = [(int(lines[a]), int(lines[b - 1])) for a, b in pairwise(ends)]
-    told = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs[:_MOST_NAMED])
-    return told + (", ..." if len(runs) > _MOST_NAMED else "")
+    ranges = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs[:_MOST_NAMED])
+    return ranges + (", ..." if len(runs) > _MOST_NAMED else "")
 
 
 def _no_pulses(events: BpodEvents, where: str) -> NoPulses:

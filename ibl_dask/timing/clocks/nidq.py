@@ -73,14 +73,15 @@ _PINS_3A = {
 _DIGITAL = re.compile(r"P0\.(\d+)")
 _ANALOG = re.compile(r"AI(\d+)")
 _FIRST_ANALOG = 16
+"""Channel of the first analogue line."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fronts:
-    """Rises and falls of one line, in order."""
+    """Rises and falls of one line, in order of time."""
 
     times_s: NDArray[np.float64]
-    """When, s on the main clock (front,)."""
+    """s on the main clock (front,)."""
     polarities: NDArray[np.int8]
     """+1 where the line goes up, -1 where it goes down (front,)."""
 
@@ -109,9 +110,9 @@ class Sync:
     """Fronts of every line of a session."""
 
     times_s: NDArray[np.float64]
-    """When, s on the main clock, in order (front,)."""
+    """s on the main clock, in order (front,)."""
     channels: NDArray[np.int64]
-    """Which line (front,)."""
+    """Channel of the line (front,)."""
     polarities: NDArray[np.int8]
     """+1 up, -1 down (front,)."""
 
@@ -127,31 +128,36 @@ class Sync:
 
 
 def read_sync(times_path: Path, channels_path: Path, polarities_path: Path) -> Sync:
-    """Read the three files of a sync: times, channels, polarities.
+    """Read the three files of a sync.
+
+    Parameters
+    ----------
+    times_path, channels_path, polarities_path : Path
+        `_spikeglx_sync.times.npy` (s), `.channels.npy` and `.polarities.npy` (+1, -1), one entry per front.
 
     Raises
     ------
     MissingFile, UnusableFile
-        If a file is absent or no array; a time is not a number; a channel or polarity makes no sense; a
-        line runs backwards in time.
+        If a file is absent or no array; a time is not finite; a channel is no whole number from 0, or a polarity not
+        +1 or -1; a line runs backwards in time.
     UnequalLengths
         If the three differ in length.
 
     Notes
     -----
-    Fronts of different lines may be out of order in the files (digital and analogue lines are extracted
-    apart); that says nothing and they are sorted, equal times keeping their order. A single line that runs
-    backwards means damaged files and is refused: sorting it would invent pulses.
+    Fronts of different lines may be out of order in the files, since digital and analogue lines are extracted apart;
+    they are sorted, equal times keeping their order. A single line that runs backwards means damaged files and is
+    refused: sorting it would invent pulses.
     """
     paths = (times_path, channels_path, polarities_path)
     times, channels, polarities = (_load(path) for path in paths)
     if not times.size == channels.size == polarities.size:
-        told = ", ".join(f"{p.name} {a.size:,}" for p, a in zip(paths, (times, channels, polarities), strict=True))
+        sizes = ", ".join(f"{p.name} {a.size:,}" for p, a in zip(paths, (times, channels, polarities), strict=True))
         raise UnequalLengths(
             "the sync files differ in length",
             str(times_path.parent),
             "one entry per front",
-            told,
+            sizes,
             _COPY_AGAIN,
         )
     _require(np.isfinite(times), times, times_path, "a time is not a number", "finite seconds")
@@ -181,7 +187,7 @@ def channel_map(wiring: Path | None, kind: str = "nidq") -> dict[str, int]:
     wiring : Path or None
         The rig's wiring.json; None where it has the usual wiring.
     kind : str
-        Which wiring is usual: nidq (or 3B), 3A, sync (or widefield), timeline (or mesoscope).
+        Kind of sync, for its usual wiring: nidq (or 3B), 3A, sync (or widefield), timeline (or mesoscope).
 
     Raises
     ------
@@ -192,8 +198,8 @@ def channel_map(wiring: Path | None, kind: str = "nidq") -> dict[str, int]:
 
     Notes
     -----
-    Labels the wiring does not name keep their usual channel, unless the wiring uses that channel for
-    something else: another line's pulses must not pass for those of a camera that is not there.
+    Labels that the wiring does not name keep their usual channel, unless the wiring uses that channel for another line:
+    its pulses must not pass for those of a camera that is not there.
     """
     if kind not in _DEFAULTS:
         raise UsageError("no such kind of sync", expected=", ".join(_DEFAULTS), got=kind)
@@ -218,6 +224,7 @@ def _load(path: Path) -> NDArray[np.float64]:
 
 
 def _require(good: NDArray[np.bool_], values: NDArray[np.float64], path: Path, problem: str, expected: str) -> None:
+    """Require that all values are good, else raise with the first that is not."""
     bad = np.flatnonzero(~good)
     if bad.size:
         raise UnusableFile(

@@ -1,7 +1,7 @@
-"""Fronts on the main clock straight from the SpikeGLX recording of a NI-DAQ, where nobody extracted them yet.
+"""Fronts on the main clock from the SpikeGLX recording of a NI-DAQ, where they were not extracted before.
 
-The file is read with the field's library (ibl-neuropixel), which knows its header and its compressed form, and in
-batches, so that hours of recording need no more memory than minutes.
+The file is read with the field's library (ibl-neuropixel), which supports its header and its compressed form, in
+batches: memory does not grow with the length of the recording.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH_S = 100.0
-"""Time that is looked at in one piece, s. The reference's choice, to which its analogue threshold is tied: 1.2 V above
-the 10th percentile of each batch. A batch takes about 350 MB while it is looked at."""
+"""Length of a batch, s. The reference's, to which its analogue threshold is tied: 1.2 V above the 10th percentile of
+each batch. A batch takes about 350 MB while it is processed."""
 SYNC_PULSES = "extract the sync pulses first (SyncPulses)"
 _INSTALL = "pip install 'ibl_dask[spikeglx]'"
 
@@ -47,14 +47,14 @@ def read_binary_sync(
     channels : Path or None
         The channel file of a `.cbin`, `*.nidq.ch`; by default the one beside it.
     batch_s : float
-        See `BATCH_S`.
+        Length of a batch, s; see `BATCH_S`.
 
     Raises
     ------
     MissingFile
         If the header or the channel file is absent, or the library is not installed.
     TruncatedFile
-        If the recording is shorter than its header or its channel file says.
+        If the recording is shorter than by its header or its channel file.
     UnusableFile
         If the file cannot be read by its header.
     """
@@ -68,7 +68,7 @@ def read_binary_sync(
             f"copy it from the acquisition computer, or {SYNC_PULSES}",
         )
     if binary.suffix == ".cbin":
-        channels = _insist_on_whole(binary, channels or binary.with_suffix(".ch"))
+        channels = _require_whole(binary, channels or binary.with_suffix(".ch"))
     if find_spec("spikeglx") is None:
         raise MissingFile(
             "the fronts of the sync were not extracted, and the library that could do so is not installed",
@@ -85,7 +85,7 @@ def read_binary_sync(
             spikeglx.Reader(path, ignore_warnings=True, open=False) as reader,
         ):
             if binary.suffix == ".bin":
-                _insist_on_size(binary, float(reader.meta["fileSizeBytes"]), meta)
+                _require_size(binary, float(reader.meta["fileSizeBytes"]), meta)
             return _fronts(reader, batch_s)
     except IblDaskError:
         raise
@@ -103,7 +103,8 @@ def read_binary_sync(
 def _under_one_name(binary: Path, meta: Path, channels: Path | None) -> Iterator[Path]:
     """Yield the recording as a link, with its header and channel file beside it under the same name.
 
-    The library looks for these by the name of the recording, whatever it is told, and reads no byte-order mark.
+    The library searches for these by the name of the recording, other arguments notwithstanding, and cannot read a
+    byte-order mark.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"recording.nidq{binary.suffix}")
@@ -113,8 +114,8 @@ def _under_one_name(binary: Path, meta: Path, channels: Path | None) -> Iterator
         yield path
 
 
-def _insist_on_whole(binary: Path, channels: Path) -> Path:
-    """Return the channel file of a compressed recording, which says where its chunks are; all of them must be there."""
+def _require_whole(binary: Path, channels: Path) -> Path:
+    """Return the channel file of a compressed recording; require all chunks whose offsets it has."""
     if not channels.exists():
         raise MissingFile(
             "the compressed recording of the sync has no channel file, without which it cannot be read",
@@ -133,11 +134,12 @@ def _insist_on_whole(binary: Path, channels: Path) -> Path:
             f"{type(error).__name__}: {error}",
             "copy it again from where the recording was compressed",
         ) from error
-    _insist_on_size(binary, end, channels)
+    _require_size(binary, end, channels)
     return channels
 
 
-def _insist_on_size(binary: Path, expected: float, by: Path) -> None:
+def _require_size(binary: Path, expected: float, by: Path) -> None:
+    """Require a recording of at least the size that its header or channel file gives, bytes."""
     size = binary.stat().st_size
     if 0 < size < expected:
         raise TruncatedFile(
@@ -151,7 +153,7 @@ def _insist_on_size(binary: Path, expected: float, by: Path) -> None:
 
 
 def _fronts(reader: spikeglx.Reader, batch_s: float) -> Sync:
-    """Look for changes from sample to sample; the first sample of a batch is compared with the last one before it."""
+    """Return changes from sample to sample; the first sample of a batch is compared with the last of the one before."""
     n_samples, rate = int(reader.ns), float(reader.fs)
     size = max(round(batch_s * rate), 2)
     pieces: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int8]]] = []

@@ -1,4 +1,4 @@
-"""The main clock of mesoscope rigs: Timeline, a DAQ that is run from MATLAB and sampled slowly.
+"""Clock of mesoscope rigs: Timeline, a DAQ that is run from MATLAB and sampled slowly.
 
 Its fronts are extracted like those of other rigs (`_timeline_sync.*.npy`), or still in its samples, one column per
 input (`_timeline_DAQdata.raw.npy`). A channel is the column of an input, counted from 1; the meta file names them.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,13 +22,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     FloatArray = NDArray[np.float64]
+    Numbers = NDArray[np.number]
     Edges = tuple[NDArray[np.intp], NDArray[np.int8]]
 
 _COPY_AGAIN = "copy the files of the DAQ again from the acquisition computer"
 _FLOOR_PERCENTILE = 10
-"""What a line is at rest, as the reference takes it: the rest is where it is most of the time, whatever its offset."""
+"""Percentile of the samples that is the level of a line at rest: the reference's. A line rests most of the time, at any
+offset."""
 _SMALLEST_TTL_V = 0.5
-"""A line that never rises so far above its rest carries noise: TTLs are of 3.3 V or 5 V."""
+"""Smallest rise of a line above its rest, V: below it the line carries noise, since TTLs are of 3.3 V or 5 V."""
 
 
 def timeline_channel_map(meta: Path | None, sync: Sync, *, where: str = "") -> dict[str, int]:
@@ -39,7 +41,7 @@ def timeline_channel_map(meta: Path | None, sync: Sync, *, where: str = "") -> d
     meta : Path or None
         `_timeline_DAQdata.meta.json`.
     sync : Sync
-        The fronts, which tell whether channels are numbered like its columns.
+        The fronts: channel 0 among them shows that channels are not numbered like its columns.
     where : str
         Folder of the sync, for messages.
 
@@ -61,7 +63,7 @@ def timeline_channel_map(meta: Path | None, sync: Sync, *, where: str = "") -> d
     if (sync.channels == 0).any():
         return channel_map(None, "timeline")
     raise MissingFile(
-        "nothing says which line is on which channel",
+        "the channels of the lines are not known",
         where,
         "_timeline_DAQdata.meta.json, or channels numbered from 0 in the usual order of mesoscope rigs",
         f"channels {', '.join(map(str, sync.counts())) or 'without a front'}",
@@ -78,15 +80,15 @@ def read_timeline_recording(samples: Path, times: Path | None, meta: Path | None
     ----------
     samples, times, meta : Path
         `_timeline_DAQdata.raw.npy` (sample, input), `_timeline_DAQdata.timestamps.npy`, `_timeline_DAQdata.meta.json`;
-        None where there is none.
+        None for one that is missing, which raises.
 
     Raises
     ------
     MissingFile, UnusableFile, UnequalLengths
-        If a file is absent, makes no sense, or they do not belong together.
+        If a file is absent or has another form, or they do not belong together.
     """
-    times, meta = _beside(samples, times, "timestamps.npy"), _beside(samples, meta, "meta.json")
-    raw, clock = _array(samples, mmap_mode="r"), _array(times)
+    times, meta = _require_beside(samples, times, "timestamps.npy"), _require_beside(samples, meta, "meta.json")
+    raw, clock = _array(samples, mmap=True), _array(times).astype(np.float64, copy=False)
     if raw.ndim != 2:
         raise _unusable(samples, "samples x inputs", f"an array of shape {raw.shape}")
     if clock.ndim == 2 and clock.shape[1] == 2:  # numbers of samples and their times
@@ -99,16 +101,16 @@ def read_timeline_recording(samples: Path, times: Path | None, meta: Path | None
             f"{samples.name} {len(raw):,}, {times.name} {clock.size:,}",
             _COPY_AGAIN,
         )
-    found: list[tuple[FloatArray, NDArray[np.int64], NDArray[np.int8]]] = []
+    pieces: list[tuple[FloatArray, NDArray[np.int64], NDArray[np.int8]]] = []
     for each in _read_inputs(meta):
         if each.name not in LINES or each.column > raw.shape[1]:
             continue
         values = np.array(raw[:, each.column - 1], dtype=np.float64)
         at, polarities = _levels(values) if each.measurement == "Voltage" else _counts(values)
-        found.append((clock.ravel()[at], np.full(at.size, each.column), polarities))
-    if not found:
+        pieces.append((clock.ravel()[at], np.full(at.size, each.column), polarities))
+    if not pieces:
         raise _unusable(meta, f"inputs such as {', '.join(sorted(LINES)[:4])}", "none of them")
-    seconds, channels, polarities = (np.concatenate(part) for part in zip(*found, strict=True))
+    seconds, channels, polarities = (np.concatenate(part) for part in zip(*pieces, strict=True))
     order = np.argsort(seconds, kind="stable")
     return Sync(seconds[order], channels[order].astype(np.int64), polarities[order])
 
@@ -129,7 +131,7 @@ def _read_inputs(meta: Path) -> list[_Input]:
     try:
         entries = json.loads(read_text(meta))["inputs"]
         # MATLAB writes a list of one entry as the entry itself, and no column as an empty list.
-        found = [
+        inputs = [
             _Input(str(each["name"]).lower(), int(each["arrayColumn"]), str(each.get("measurement", "Voltage")))
             for each in ([entries] if isinstance(entries, dict) else entries)
             if isinstance(each["arrayColumn"], int | float)
@@ -137,13 +139,13 @@ def _read_inputs(meta: Path) -> list[_Input]:
     except FileNotFoundError as error:
         raise MissingFile("the meta file of the DAQ is not there", str(meta), do=_COPY_AGAIN) from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        told = f"{type(error).__name__}: {error}"
-        raise _unusable(meta, "a list `inputs`, each with name and arrayColumn", told) from error
-    return [each for each in found if each.column > 0]
+        cause = f"{type(error).__name__}: {error}"
+        raise _unusable(meta, "a list `inputs`, each with name and arrayColumn", cause) from error
+    return [each for each in inputs if each.column > 0]
 
 
-def _beside(samples: Path, path: Path | None, name: str) -> Path:
-    """Insist on a file that belongs to the samples."""
+def _require_beside(samples: Path, path: Path | None, name: str) -> Path:
+    """Return a file that belongs to the samples; raise where it is missing."""
     if path is None:
         raise MissingFile(
             "the recording of the DAQ is not complete",
@@ -156,7 +158,7 @@ def _beside(samples: Path, path: Path | None, name: str) -> Path:
 
 
 def _levels(volts: FloatArray) -> Edges:
-    """Return where a line goes up and down."""
+    """Return the samples at which a line goes up or down, and the directions."""
     above_rest = volts - np.percentile(volts, _FLOOR_PERCENTILE) if volts.size else volts
     swing = float(above_rest.max(initial=0.0))
     if swing < _SMALLEST_TTL_V:
@@ -168,16 +170,16 @@ def _levels(volts: FloatArray) -> Edges:
 
 
 def _counts(values: FloatArray) -> Edges:
-    """Return where a counter changes, and whether it goes up; it turns around at 2^32."""
+    """Return the samples at which a counter changes, and the directions; it wraps at 2^32."""
     steps: FloatArray = np.diff(values)
     steps = steps - 2.0**32 * np.rint(steps / 2.0**32)
     at = np.flatnonzero(steps)
     return at + 1, np.sign(steps[at]).astype(np.int8)
 
 
-def _array(path: Path, **options: Any) -> NDArray[Any]:  # options of numpy
+def _array(path: Path, *, mmap: bool = False) -> Numbers:
     try:
-        values: NDArray[Any] = np.load(path, allow_pickle=False, **options)
+        values: Numbers = np.load(path, allow_pickle=False, mmap_mode="r" if mmap else None)
     except (ValueError, EOFError) as error:
         raise _unusable(path, "a .npy file of numbers", str(error)) from error
     return values

@@ -1,1 +1,1 @@
-"""The wheel: its traces, and the video beside it."""
+"""Wheel: its traces, its motion, and the offset between video and wheel."""

@@ -1,4 +1,4 @@
-"""Camera pulses out of the fronts of a camera's line: one pulse per exposure, at its rise."""
+"""Pulses of a camera on a main clock: one per exposure, at the rise of its line."""
 
 from __future__ import annotations
 
@@ -16,46 +16,27 @@ if TYPE_CHECKING:
 
     from ibl_dask.timing.clocks.nidq import Fronts
 
+
 _LOCAL_PULSES = 200
-"""Pulses at an end from which the period beyond that end is taken."""
-_REGULAR = 0.25
-"""Intervals within this fraction of the median are single periods."""
-_BOUNCE = 0.05
-"""A pulse sooner than this fraction of a period after another is its echo: whichever is right, the time is."""
-_SOONEST = 0.5
-"""No camera exposes again within this fraction of its period."""
-_SPREADS, _LEAST_REGULAR = 4.5, 0.02
-"""Pulses are in a row as long as their intervals are within so many median deviations of the period (three standard
-deviations), not less than this fraction of it."""
-_AROUND = 2
-"""Pulses at either end of a row that are looked at again, since a glitch may have joined it."""
-_GLITCH, _MISSED, _GAP = 3.0, 3.0, 12.0
-"""What it costs to call a pulse a glitch, to call one missed, and at most for all that are missed in a row: as much as
-an interval that is off by 2.4 standard deviations (whose cost is half their square)."""
-_PAUSE = 2.5
-"""What a gap costs at most for being no whole number of periods: a pause may be of any length, and no exposure beside
-it must be called a glitch to make it even."""
-_USUAL_JITTER = 0.1
-"""Standard deviation of an interval for these costs, in periods: wider than any camera's, so that a late exposure is
-not taken for a glitch beside a missed one."""
-_LOOKBACK = 12
-"""Glitches in a row that are thought of."""
+"""Pulses at an end that give the period beyond that end."""
+REGULAR = 0.25
+"""Intervals that differ from the median by up to this fraction of it are single periods."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pulses:
-    """One time per exposure."""
+    """Exposure times of a camera, recorded or inserted."""
 
     times_s: NDArray[np.float64]
-    """When the exposure began, s on the main clock, strictly increasing (pulse,)."""
+    """Start of each exposure, s on the main clock, strictly increasing (pulse,)."""
     measured: NDArray[np.bool_]
-    """False where the pulse was put in by reasoning (pulse,)."""
+    """False where the pulse was inserted (pulse,)."""
     notes: tuple[str, ...] = ()
-    """What was mended."""
+    """Remarks on repairs, for the user."""
     n_inserted: int = 0
-    """Pulses put in by reasoning."""
+    """Pulses that were inserted."""
     period_s: float = field(init=False)
-    """The usual time between pulses, s: never rounded, not even to the sampling of the clock."""
+    """Usual time between pulses, s: never rounded, not even to the sampling of the clock."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "period_s", typical_period_s(self.times_s))
@@ -64,7 +45,7 @@ class Pulses:
         return self.times_s.size
 
     def at(self, index: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the time of pulses by number; beyond either end they go on at the local period."""
+        """Return the times of pulses by number, s; beyond either end they go on at the local period."""
         last = len(self) - 1
         times = self.times_s[np.clip(index, 0, last)]
         before, after = index < 0, index > last
@@ -76,10 +57,10 @@ class Pulses:
         return times
 
     def number_at(self, times_s: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the number of the first pulse at or after each time, negative before the first pulse.
+        """Return the number of the first pulse at or after each time, s; 0 or less up to the first pulse.
 
-        A line that changed within (pulse k-1, pulse k] is first seen on frame k, so this is the pulse whose
-        frame shows the change. Counting in pulses instead of seconds makes jitter and clock drift vanish.
+        A line that changed within (pulse k-1, pulse k] is first seen on frame k, so this is the pulse whose frame shows
+        the change. Counting in pulses instead of seconds eliminates jitter and clock drift.
         """
         numbers = np.searchsorted(self.times_s, times_s, side="left").astype(np.int64)
         before, after = times_s <= self.times_s[0], times_s > self.times_s[-1]
@@ -93,7 +74,7 @@ class Pulses:
         return numbers
 
     def _period_within(self, part: slice) -> float:
-        """Return the usual period of some pulses, s, from those that were measured where there are enough."""
+        """Return the usual period of a part of the pulses, s, from measured ones where there are enough."""
         times, measured = self.times_s[part], self.measured[part]
         intervals = np.diff(times)[measured[1:] & measured[:-1]]
         return _typical(intervals) if intervals.size > 1 else typical_period_s(times)
@@ -101,7 +82,7 @@ class Pulses:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A place where one or more pulses may be missing."""
+    """Gap between two pulses in which one or more may be missing."""
 
     after: int
     """Number of the last pulse before it."""
@@ -114,15 +95,15 @@ class Gap:
 def typical_period_s(times_s: NDArray[np.float64]) -> float:
     """Return the mean of the intervals near their median, s.
 
-    The median alone is quantised to the sampling of the sync (33 us of 16.7 ms, or 7 s an hour); the mean
-    of all is bent by every gap. NaN for fewer than two times.
+    The median alone is quantised to the sampling of the sync (33 us of 16.7 ms, or 7 s an hour); the mean of all is
+    bent by every gap. NaN for fewer than two times.
     """
     return _typical(np.diff(times_s)) if times_s.size > 1 else float("nan")
 
 
 def _typical(intervals: NDArray[np.float64]) -> float:
     median = float(np.partition(intervals, (intervals.size - 1) // 2)[(intervals.size - 1) // 2])
-    return float(intervals[np.abs(intervals - median) <= _REGULAR * abs(median)].mean())
+    return float(intervals[np.abs(intervals - median) <= REGULAR * abs(median)].mean())
 
 
 def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mapping[int, int] | None = None) -> Pulses:
@@ -130,12 +111,12 @@ def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mappin
 
     Parameters
     ----------
-    fronts
+    fronts : Fronts
         Rises and falls of the camera's line.
-    where
+    where : str
         Camera and session, for messages.
-    fronts_per_channel
-        Fronts on every channel of the sync: shows a reader of the message where the camera may really be
+    fronts_per_channel : mapping of int to int, or None
+        Fronts on every channel of the sync, for the message where there are no pulses: it shows where the camera may be
         wired.
 
     Raises
@@ -143,7 +124,7 @@ def camera_pulses(fronts: Fronts, *, where: str = "", fronts_per_channel: Mappin
     NoPulses
         If the line rises fewer than two times.
     UnusableFile
-        If a time is no number.
+        If a time is not finite.
     """
     if not np.isfinite(fronts.times_s).all():
         raise _not_finite(fronts.times_s, where)
@@ -180,7 +161,17 @@ def find_gaps(pulses: Pulses) -> tuple[Gap, ...]:
 
 
 def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...], why: str = "missed by the sync") -> Pulses:
-    """Put evenly spaced pulses into gaps; `why` tells the reader of the notes what they were not noted by."""
+    """Insert evenly spaced pulses into gaps.
+
+    Parameters
+    ----------
+    pulses : Pulses
+        Pulses with gaps.
+    gaps : tuple of Gap
+        Gaps to be filled, in order.
+    why : str
+        Reason why the pulses are missing, for the note.
+    """
     if not gaps:
         return pulses
     pieces = [
@@ -198,24 +189,6 @@ def fill_gaps(pulses: Pulses, gaps: tuple[Gap, ...], why: str = "missed by the s
     )
 
 
-def drop_spurious(pulses: Pulses) -> Pulses:
-    """Leave out pulses that no camera gave, so that at most one is left per period.
-
-    A glitch comes at any moment between two exposures, and its distance from its neighbours alone does not tell which
-    of them is the glitch. So rows of pulses a period apart are kept, and between two rows those pulses that make the
-    intervals most regular, with few called glitches and few called missed. The period is the usual one of the pulses,
-    which holds as long as fewer than a third of them are glitches.
-    """
-    period = pulses.period_s
-    if (np.abs(np.diff(pulses.times_s) - period) <= _REGULAR * period).all():
-        return pulses
-    left_out = np.flatnonzero(~_exposures(pulses.times_s, period))
-    if not left_out.size:
-        return pulses
-    note = f"{left_out.size:,} pulses did not fit between their neighbours, a period apart, and were left out"
-    return replace(drop_pulses(pulses, left_out), notes=(*pulses.notes, note))
-
-
 def drop_pulses(pulses: Pulses, numbers: NDArray[np.intp]) -> Pulses:
     """Return the pulses without some of them."""
     measured = np.delete(pulses.measured, numbers)
@@ -223,63 +196,11 @@ def drop_pulses(pulses: Pulses, numbers: NDArray[np.intp]) -> Pulses:
     return Pulses(np.delete(pulses.times_s, numbers), measured, pulses.notes, n_inserted)
 
 
-def _exposures(times: NDArray[np.float64], period: float) -> NDArray[np.bool_]:
-    """Return which pulses are exposures (pulse,)."""
-    keep = np.concatenate(([True], np.diff(times) >= _BOUNCE * period))
-    places = times[keep] / period
-    off = np.abs(np.diff(places) - 1)
-    linked = off <= np.clip(_SPREADS * np.median(off), _LEAST_REGULAR, _REGULAR)
-    is_sure = np.convolve(np.concatenate(([False], linked, [False])), np.ones(2 * _AROUND), "valid") == 2 * _AROUND
-    is_sure = np.concatenate((np.zeros(_AROUND - 1, np.bool_), is_sure, np.zeros(_AROUND - 1, np.bool_)))
-    chosen = is_sure.copy()
-    edges = np.flatnonzero(np.diff(np.concatenate(([True], is_sure, [True])).astype(np.int8)))
-    for first, stop in edges.reshape(-1, 2).tolist():
-        start, end = max(first - 1, 0), min(stop + 1, places.size)
-        chosen[start:end] = _most_regular(places[start:end].tolist(), first > 0, stop < places.size)
-    kept = np.flatnonzero(chosen)
-    # A pulse all by itself in a long gap is a glitch in a pause, and would make two pauses of it.
-    far = np.diff(places[kept]) > _GAP / _MISSED + 1.5
-    alone = np.concatenate(([False], far)) & np.concatenate((far, [False]))
-    chosen[kept[alone]] = False
-    keep[keep] = chosen
-    return keep
-
-
-def _most_regular(places: list[float], from_first: bool, to_last: bool) -> list[bool]:
-    """Return which of a few pulses are exposures: those on the cheapest way through them.
-
-    Parameters
-    ----------
-    places
-        When the pulses came, in periods.
-    from_first, to_last
-        True where the first, or the last, is an exposure for sure.
-    """
-    n = len(places)
-    costs, before = [0.0] * n, [-1] * n
-    for i in range(n):
-        costs[i] = _GLITCH * i if i == 0 or not from_first else float("inf")
-        for j in range(max(i - _LOOKBACK, 0), i):
-            distance = places[i] - places[j]
-            if distance < _SOONEST:
-                continue
-            whole = max(round(distance), 1)
-            uneven = ((distance - whole) / _USUAL_JITTER) ** 2 / 2
-            if whole > 1:
-                uneven = min(uneven, _PAUSE)
-            cost = costs[j] + _GLITCH * (i - j - 1) + min(_MISSED * (whole - 1), _GAP) + uneven
-            if cost < costs[i]:
-                costs[i], before[i] = cost, j
-    at = n - 1 if to_last else min(range(n), key=lambda i: costs[i] + _GLITCH * (n - 1 - i))
-    chosen = [False] * n
-    while at >= 0:
-        chosen[at] = True
-        at = before[at]
-    return chosen
-
-
 def _missed_rises(times: NDArray[np.float64], up: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
-    """Return when the line must have risen between two falls, and how many such falls are too close."""
+    """Return the times at which the line must have risen between two falls, s, and the number of falls too close.
+
+    A missed rise is a usual pulse width (their median) before the second of two falls.
+    """
     pulse = up[:-1] & ~up[1:]
     twice = np.flatnonzero(~up[:-1] & ~up[1:])
     if not twice.size or not pulse.any():
@@ -304,8 +225,8 @@ def _not_finite(times: NDArray[np.float64], where: str) -> UnusableFile:
 def _no_pulses(n_rises: int, n_falls: int, where: str, fronts_per_channel: Mapping[int, int] | None) -> NoPulses:
     got = f"{n_rises:,} rises and {n_falls:,} falls"
     if fronts_per_channel is not None:
-        told = ", ".join(f"{channel}: {number:,}" for channel, number in sorted(fronts_per_channel.items()))
-        got += f"; fronts per channel: {told or 'none on any'}"
+        channels = ", ".join(f"{channel}: {number:,}" for channel, number in sorted(fronts_per_channel.items()))
+        got += f"; fronts per channel: {channels or 'none on any'}"
     return NoPulses(
         "the sync holds no pulses of this camera",
         where,
