@@ -177,7 +177,7 @@ class PlainProcesses:
                 yield record
 
     def cancel(self) -> None:
-        """Drop what has not started."""
+        """Drop steps that have not started."""
         self._waiting.clear()
 
     def close(self) -> None:

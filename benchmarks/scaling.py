@@ -381,11 +381,12 @@ def simulation_table(
         "",
         f"A session is {len(session):,} chunks of {statistics.mean(session):.1f} s, {sum(session) / 3600:.1f} core-"
         f"hours. An empty step costs the driver {1000 * driver['wall_s']:.1f} ms "
-        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), which limits it to {1 / driver['wall_s']:.0f} steps/s. A "
-        f"waiting step takes {driver['held_kb']:.1f} kB of its memory; at most {WINDOW_PER_SLOT} per worker wait, "
+        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), which limits it to {1 / driver['wall_s']:.0f} steps/s. "
+        f"A waiting step takes {driver['held_kb']:.1f} kB of its memory; at most {WINDOW_PER_SLOT} per worker wait, "
         "plus those of one session. "
         + " ".join(
-            f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system ({format_calls(*calls[name])})."
+            f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system "
+            f"({format_calls(*calls[name])})."
             for name in calls
         ),
         "",
