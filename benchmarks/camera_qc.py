@@ -1,13 +1,13 @@
-"""What the checks of a session cost once its frames were measured, and what finding the face adds to a frame pass.
+"""Cost of the checks of a measured session, and of finding the face in a frame pass.
 
     python benchmarks/camera_qc.py [--minutes 60] [--repeat 3] [--out benchmarks/results/camera_qc.md]
 
-checks         the steps `qc` of three cameras and `publish` of a session of an hour, one after another in one process:
+checks         steps `qc` of three cameras and `publish` of a session of an hour, one after another in one process:
                per-frame stores, times, camera files and indexes are read from disk, `qc.json` is written.
-reference      `CameraQC`'s own checks on arrays of the same lengths that are in memory already, with 100 real frames a
-               camera; without its decoding and reading, and without wheel alignment. Needs IBL_DASK_PEER_PYTHON.
-face           one frame: the search of the whole frame, as the reference does it twice, beside ours; and all that the
-               reducer does with a sampled frame. The reference frames come from --reference-frames.
+reference      checks of `CameraQC` on arrays of the same lengths in memory, with 100 real frames per camera; without
+               decoding, reading and wheel alignment. Needs IBL_DASK_PEER_PYTHON.
+face           one frame: search of the whole frame (done twice by the reference), search by `ibl_dask`, and total work
+               of the reducer on a sampled frame. Reference frames are read from --reference-frames.
 """
 
 from __future__ import annotations
@@ -100,13 +100,13 @@ def main() -> None:
 
 
 def median(runs: list[dict[str, float]], name: str) -> str:
-    """Return the median of one row in words."""
+    """Format the median of one row."""
     seconds = [run[name] for run in runs if name in run]
     return f"{statistics.median(seconds):.2f}" if seconds else ""
 
 
 def write_measured(root: Path, minutes: int) -> Workspace:
-    """Write what frame passes and timing leave behind of three cameras."""
+    """Write the results of frame pass and timing of three cameras."""
     folder = root / "Subjects" / "SW_001" / "2023-05-01" / "001"
     (folder / "raw_video_data").mkdir(parents=True)
     (folder / "alf").mkdir()
@@ -172,7 +172,7 @@ def write_camera(workspace: Workspace, label: str, n: int, fps: int, width: int,
 
 
 def judge(workspace: Workspace) -> dict[str, float]:
-    """Run the steps of the checks; return how long each took, s."""
+    """Run the steps of the checks; return the duration of each, s."""
     seconds, records = {}, {}
     for label in RIGS:
         facts = {"n_ttl_rises": 1, "hint": "PASS", "period_s": 1 / RIGS[label][0]}
@@ -193,7 +193,7 @@ def judge(workspace: Workspace) -> dict[str, float]:
 
 
 def ask_the_reference(minutes: int) -> dict[str, float]:
-    """Return how long the reference's checks take on arrays in memory, s."""
+    """Return the duration of the reference's checks on arrays in memory, s."""
     with tempfile.TemporaryDirectory() as home:
         environment = {"PATH": os.environ["PATH"], "HOME": home, "MPLBACKEND": "Agg"}
         command = [str(PEER), "-c", THEIRS, json.dumps(RIGS), str(minutes)]
@@ -204,7 +204,7 @@ def ask_the_reference(minutes: int) -> dict[str, float]:
 
 
 def face_table(folder: Path, repeat: int) -> list[str]:
-    """Return what finding the face costs."""
+    """Return the table of the face search."""
     lines = ["| one frame, ms | search of the whole frame | ours | all of a sampled frame | of one judged for focus |"]
     lines.append("| --- | ---: | ---: | ---: | ---: |")
     for label, (_, width, height) in RIGS.items():

@@ -1,12 +1,12 @@
-"""Frame times against the truth on as many random sessions as one likes: right, flagged, refused, silently wrong.
+"""Frame times compared with the truth on any number of random sessions.
 
     python benchmarks/clocks.py [--clocks 100000] [--first 0] [--jobs 1] [--kind KIND ...] [--parts DIR]
                                 [--out benchmarks/results/clocks.md]
 
-Every clock is a session of one kind (`tests/helpers/random_clocks.py`), made from its number; kinds take turns, so that
-`--first 100000 --clocks 100000` goes on where `--clocks 100000` ended. Each block of numbers leaves a file in
-`--parts`; blocks that are there are not done again, and the table is the sum of all of them. Clocks that are silently
-wrong are named, one a line; `--show` names those of other verdicts.
+Each clock is a session of one kind (`tests/helpers/random_clocks.py`), generated from its number. Kinds alternate, so
+that `--first 100000 --clocks 100000` continues after `--clocks 100000`. Each block of numbers is stored in a file in
+`--parts`; existing blocks are skipped, and the table is the sum of all blocks. Silently wrong clocks are printed, one
+per line; `--show` prints those of other verdicts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_S = 60.0
 
 
 def main() -> None:
-    """Run what is asked for, and write the table."""
+    """Run the requested clocks and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clocks", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first clock")
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def run_block(block: range, kinds: tuple[str, ...], parts: Path, show: tuple[str, ...]) -> str:
-    """Judge a block of clocks and keep the counts; return the lines to be shown."""
+    """Judge a block of clocks and store the counts; return the lines to print."""
     part = parts / f"{block.start:09d}-{block.stop:09d}.json"
     if part.exists():
         return ""
@@ -112,7 +112,7 @@ LEGEND = """
 - *silently wrong*: half a frame off or more with outcome PASS and quality 0.
 - *no trace*: the same, where a DAQ lost samples for a whole number of periods, to under 0.2 ms, and no two TTLs lie
   beyond: a recording without a loss leaves the same files.
-- *refused*: the error says why: over a second of frames without pulses, mostly since more samples than that were lost.
+- *refused*: an error with its reason: over a second of frames without pulses, mostly since more samples were lost.
 """
 
 

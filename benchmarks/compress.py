@@ -1,19 +1,19 @@
-"""Chunk-parallel compression with verification, beside one pass of FFmpeg's program.
+"""Chunk-parallel compression with verification, compared with one pass of the FFmpeg program.
 
     python benchmarks/compress.py [--frames 3000] [--repeat 3] [--cameras left,right] [--codecs mpeg4,mjpeg]
 
 Both sides compress the same raw AVI in the same run, one after another, with libx264, preset slow, CRF 17; the tables
-give ratios. The raw videos are real clips of mice, run forth and back, with a number burnt into every frame. The start
-of the cluster is not counted.
+give ratios. The raw videos are real clips of mice, played forwards and backwards, with a number drawn into every frame.
+The start of the cluster is excluded.
 
 ffmpeg           `ffmpeg -threads 2 -i RAW -c:v libx264 -preset slow -crf 17 -threads 2 OUT`.
-encode alone     the same chunks as below on two processes, without comparing anything.
+encode alone     the same chunks as below on two processes, without comparison.
 ibl_dask.run     VideoCompress on two Dask workers: index, chunks, decoding and comparing every frame of the result, the
                  frame pass of the result with all reducers, join, check of the joined file, record.
 one worker       the same on one.
 
-More workers are a simulation: the chunks of an hour of video, as long as those measured here took per frame, given to
-whoever is free, and then the join, as long as it took here per frame.
+More workers are simulated: chunks of an hour of video, with the measured time per frame, are assigned to free workers;
+the join follows, with its measured time per frame.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def make_session(root: Path, label: str, codec: str, n_frames: int) -> tuple[Path, Path]:
-    """Write a session with one camera of real footage, as the rig would record it."""
+    """Write a session with one camera of real footage, in the rig's format."""
     width, height, fps, clip = CAMERAS[label]
     with FrameReader(DATA / "video" / clip) as reader:
         frames = reader.read(0, min(CLIP_FRAMES, len(reader.index)))
@@ -138,7 +138,7 @@ def by_us(session: Path, out: Path, client: Any) -> tuple[float, Any]:
 
 
 def look_at(path: Path, raw: Path) -> tuple[int, float, bool]:
-    """Return size, mean PSNR and whether every number is there in order."""
+    """Return size, mean PSNR, and True if all frame numbers are present in order."""
     values, numbers = [], []
     with FrameReader(path) as result, FrameReader(raw) as source:
         n = len(result.index)
@@ -223,13 +223,13 @@ def simulate(label: str, frame_s: float, join_s: float) -> str:
     width, height, fps, _ = CAMERAS[label]
     n = fps * HOUR_S
     chunks = split_for_encoding(np.arange(0, n, 12), n, width, height)
-    told = []
+    hours = []
     for workers in WORKERS:
         free = [0.0] * workers
         for chunk in chunks:
             heapq.heappush(free, heapq.heappop(free) + len(chunk) * frame_s)
-        told.append(f"{workers} worker{'s' * (workers > 1)} {(max(free) + n * join_s) / 60:.1f} min")
-    return ", ".join(told) + "."
+        hours.append(f"{workers} worker{'s' * (workers > 1)} {(max(free) + n * join_s) / 60:.1f} min")
+    return ", ".join(hours) + "."
 
 
 if __name__ == "__main__":

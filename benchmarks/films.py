@@ -1,4 +1,4 @@
-"""Sessions of any length for benchmarks, made in minutes: a film is encoded once and repeated without encoding."""
+"""Sessions of any length for benchmarks: a clip is encoded once, and its packets are repeated without encoding."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CAMERAS = {"left": (1280, 1024, 60), "right": (640, 512, 150)}
 CLIP_FRAMES = 1000
 TINY = 0.125
 GOP = 250
-"""x264's own, which the reference leaves as it is."""
+"""Default of x264, unchanged by the reference."""
 AS_COMPRESSED = {"preset": "slow", "crf": "17"}
-"""How the reference compresses videos of ephys rigs."""
+"""Settings of the reference for videos of ephys rigs."""
 
 
 def make_session(root: Path, label: str, n_frames: int) -> tuple[Path, Path]:
@@ -23,12 +23,12 @@ def make_session(root: Path, label: str, n_frames: int) -> tuple[Path, Path]:
     Returns
     -------
     session, video
-        The folder, and the video: 1,000 frames as the reference compresses them, over and over.
+        Session folder, and video: 1,000 frames compressed with the reference's settings, repeated.
     """
     width, height, fps = CAMERAS[label]
     clip = write_clip(root / "clips", label)
     session = root / "Subjects" / f"SW_{label}" / "2023-05-01" / f"{n_frames // 1000:03d}"
-    # The rig's other files for the wanted length, with a video of tiny frames that gives way to the real one.
+    # The rig's other files at the requested length; their video of tiny frames is replaced below.
     write_session(session, duration_s=n_frames / fps, cameras=(label,), scale=TINY, burn=False)
     description = session / "_ibl_experiment.description.yaml"
     tiny = description.read_text()
@@ -61,7 +61,7 @@ def write_clip(root: Path, label: str) -> Path:
 
 
 def repeat(clip: Path, target: Path, n_frames: int) -> None:
-    """Write a film that shows a clip over and over, by copying its packets."""
+    """Write a video that repeats a clip, by copying its packets."""
     with av.open(str(clip)) as source, av.open(str(target), "w") as out:
         stream = source.streams.video[0]
         copy = out.add_stream_from_template(stream)

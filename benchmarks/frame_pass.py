@@ -1,20 +1,20 @@
-"""One decode of a video with all reducers, beside FFmpeg alone, beside plain processes and beside the reference.
+"""One decode of a video with all reducers, compared with FFmpeg, plain processes and the reference.
 
     python benchmarks/frame_pass.py [--minutes 6] [--repeat 3] [--out benchmarks/results/frame_pass.md]
 
-All sides read the same files in the same run, one after another, and the tables give ratios: absolute numbers depend
-on the machine. Videos are made as the reference compresses them (libx264, preset slow, CRF 17, a keyframe every 250
-frames). The start of the cluster is not counted.
+All sides read the same files in the same run, one after another, and the tables give ratios, since absolute numbers
+depend on the machine. Videos have the reference's settings (libx264, preset slow, CRF 17, a keyframe every 250 frames).
+The start of the cluster is excluded.
 
-ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`, decoding and nothing else, on one core.
-two ffmpeg       the same twice, side by side on both cores: what the machine gives at most.
+ffmpeg           `ffmpeg -threads 1 -i VIDEO -f null -`, decoding only, on one core.
+two ffmpeg       the same twice, side by side on both cores: the limit of the machine.
 pass             every frame decoded in one process, with all reducers of the camera task.
-two workers      everything that `ibl_dask.run` does on two Dask workers: index, times, chunks, merge, checks, report.
+two workers      all steps of `ibl_dask.run` on two Dask workers: index, times, chunks, merge, checks, report.
 plain processes  the same steps in the same order on two plain processes, without Dask.
-reference        ibllib 4.1.0 in its own environment, named by IBL_DASK_PEER_PYTHON, for those products that both
-                 sides make: frame times from the sync fronts, the 100 sampled frames with brightness and focus, and
-                 motion energy of every frame in the same region. On 5,000 frames, where its share of fixed cost
-                 (100 random seeks) is largest, and ours too.
+reference        ibllib 4.1.0 in the environment of IBL_DASK_PEER_PYTHON, for the results that both sides produce:
+                 frame times from the sync fronts, the 100 sampled frames with brightness and focus, and motion energy
+                 of every frame in the same region. On 5,000 frames, which maximises the share of fixed cost on
+                 both sides (100 random seeks in the reference).
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ print(json.dumps(spent))
 
 
 class PlainProcesses:
-    """An executor of two plain processes: what is left when Dask is taken away."""
+    """Executor of two plain processes, without Dask."""
 
     slots = 2
 
@@ -177,7 +177,7 @@ class PlainProcesses:
                 yield record
 
     def cancel(self) -> None:
-        """Drop what has not started."""
+        """Drop steps that have not started."""
         self._waiting.clear()
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=6.0, help="length of the session")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--cameras", nargs="+", default=list(CAMERAS))
-    parser.add_argument("--films", type=Path, help="folder that keeps the films for the next time")
+    parser.add_argument("--films", type=Path, help="folder that keeps the videos for the next run")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -205,7 +205,7 @@ def main() -> None:
 
 
 def machine() -> str:
-    """Return what the numbers were measured on."""
+    """Return date, cores and Python version of the measurement."""
     cores = len(os.sched_getaffinity(0))
     return f"{time.strftime('%Y-%m-%d')}, {cores} cores ({platform.machine()}), Python {platform.python_version()}"
 
@@ -225,7 +225,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         # In turn, so that a machine that slows down slows every side.
         sides: dict[str, Callable[[], float]] = {
             "ffmpeg": lambda: timed(lambda: ffmpeg(video)),
-            # Two films in this time, so half of it for one.
+            # Two videos in this time, so half of it for one.
             "both": lambda: timed(lambda: ffmpeg(video, at_once=2)) / 2,
             "pass": lambda: measure_pass(video, label),
             "workers": lambda: timed_run(session, root, client=client),
@@ -235,7 +235,7 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         seconds: dict[str, list[float]] = {name: [] for name in sides}
         core_s: dict[str, list[float]] = {name: [] for name in sides}
         for turn in range(repeat):
-            # There and back: whoever comes after whom matters on a machine that warms up.
+            # Forwards and backwards: the order matters on a machine that warms up.
             for name, side in list(sides.items())[:: 1 if turn % 2 == 0 else -1]:
                 before = spent_s()
                 seconds[name].append(side())
@@ -262,14 +262,14 @@ def table(label: str, minutes: float, repeat: int, root: Path) -> str:
         f"| the same steps, 2 plain processes | {rate['plain']:.0f} | {over['plain']:.2f} |",
         "",
         f"Core time of a run: {statistics.median(core_s['workers']):.0f} s. "
-        f"Dask costs {statistics.median(dask):+.1f} % of the wall time (each turn: {say_percents(dask)}), "
-        f"{statistics.median(dask_cores):+.1f} % of the core time (each turn: {say_percents(dask_cores)}).",
+        f"Dask costs {statistics.median(dask):+.1f} % of the wall time (each turn: {format_percents(dask)}), "
+        f"{statistics.median(dask_cores):+.1f} % of the core time (each turn: {format_percents(dask_cores)}).",
         "",
         f"Peak resident memory of a worker: {peak_of_tenth} MB after {n_tenth:,} frames, {peak} MB after {n_frames:,}.",
         "",
-        say_reducers(short_video, label),
+        measure_reducers(short_video, label),
         "",
-        say_reference(short, short_video, label, s["short"], REFERENCE_FRAMES / rate["both"]),
+        measure_reference(short, short_video, label, s["short"], REFERENCE_FRAMES / rate["both"]),
     ]
     return "\n".join(lines)
 
@@ -278,7 +278,7 @@ def peak_mb(client: Any) -> int:
     """Return the peak resident memory of the workers so far, MB."""
 
     def peak() -> int:
-        # Not `ru_maxrss`: that of a new process begins with what the one that started it had.
+        # Not `ru_maxrss`: a new process inherits the value of its parent.
         lines = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
         return next(int(words[1]) for words in lines if words[0] == "VmHWM:") // 1024
 
@@ -286,38 +286,38 @@ def peak_mb(client: Any) -> int:
 
 
 def spent_s() -> float:
-    """Return the core time that this process and those below it have spent so far, s."""
+    """Return the core time spent so far by this process and its children, s."""
     own = psutil.Process()
     times = [process.cpu_times() for process in (own, *own.children(recursive=True))]
     return float(sum(each.user + each.system for each in times))
 
 
-def say_percents(values: Sequence[float]) -> str:
-    """Write signed percentages."""
+def format_percents(values: Sequence[float]) -> str:
+    """Format signed percentages."""
     return ", ".join(f"{value:+.1f}" for value in values)
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Return how long a call takes, s."""
+    """Return the duration of a call, s."""
     clock = time.perf_counter()
     call()
     return time.perf_counter() - clock
 
 
 def timed_run(session: Path, root: Path, **who: object) -> float:
-    """Return how long a run into an empty folder takes, s."""
+    """Return the duration of a run into an empty folder, s."""
     with tempfile.TemporaryDirectory(dir=root) as out:
         return timed(lambda: check(run([session], output_root=out, **who)))
 
 
 def check(result: Run) -> None:
-    """Insist that a run succeeded, or its time means nothing."""
+    """Exit if a run failed, since its duration is then meaningless."""
     if result.exit_code:
         raise SystemExit([failure.message for outcome in result.sessions for failure in outcome.failures])
 
 
 def ffmpeg(video: Path, at_once: int = 1) -> None:
-    """Decode a video, on one core for each time at once, and throw the frames away."""
+    """Decode a video in `at_once` processes of one thread each, and discard the frames."""
     program = imageio_ffmpeg.get_ffmpeg_exe()
     command = [program, "-v", "error", "-threads", "1", "-i", str(video), "-threads", "1", "-f", "null", "-"]
     running = [subprocess.Popen(command, stdin=subprocess.DEVNULL) for _ in range(at_once)]
@@ -326,7 +326,7 @@ def ffmpeg(video: Path, at_once: int = 1) -> None:
 
 
 def measure_pass(video: Path, label: str) -> float:
-    """Return how long a process takes to pass over all chunks, started as a worker is, s."""
+    """Return the duration of a pass over all chunks, in one process started like a worker, s."""
     done = subprocess.run(
         [sys.executable, "-c", PASS, str(video), label],
         capture_output=True,
@@ -337,8 +337,8 @@ def measure_pass(video: Path, label: str) -> float:
     return float(done.stdout)
 
 
-def say_reducers(video: Path, label: str) -> str:
-    """Say what each reducer takes of a pass, by a clock around each call."""
+def measure_reducers(video: Path, label: str) -> str:
+    """Measure the share of each reducer in a pass, by a clock around each call."""
     done = subprocess.run(
         [sys.executable, "-c", REDUCERS, str(video), label],
         capture_output=True,
@@ -351,10 +351,10 @@ def say_reducers(video: Path, label: str) -> str:
     return f"Microseconds per frame in each reducer, on {REFERENCE_FRAMES:,} frames: {each}."
 
 
-def say_reference(session: Path, video: Path, label: str, ours_s: float, least_s: float) -> str:
-    """Say what the reference takes for its products on the short session, beside a whole run of ours.
+def measure_reference(session: Path, video: Path, label: str, ours_s: float, least_s: float) -> str:
+    """Compare the reference on the short session with a whole run, and with decoding alone on all cores.
 
-    And beside decoding alone on all cores, which nothing that looks at every frame can be faster than.
+    Decoding alone is the lower limit for any program that reads every frame.
     """
     python = os.environ.get("IBL_DASK_PEER_PYTHON")
     if not python:

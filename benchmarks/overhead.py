@@ -1,12 +1,12 @@
-"""What a user waits for before anything is decoded, and what indexing costs.
+"""Latency before the first decoded chunk, and cost of indexing.
 
     python benchmarks/overhead.py [--repeat 5] [--out benchmarks/results/overhead.md]
 
-import         `import ibl_dask` in a new process, less what an empty process takes.
+import         `import ibl_dask` in a new process, minus the time of an empty process.
 help           `ibl-dask --help`, the whole process.
-index          `index_video` of an MP4 of 270,000 frames (half an hour at 150 Hz), in a process that has imported it.
-first chunk    from the start of `ibl-dask run SESSION` to the first chunk being decoded: the command's own start, the
-               start of the workers, and the index of the video, on a session of 54,000 frames.
+index          `index_video` of an MP4 of 270,000 frames (half an hour at 150 Hz), without its import.
+first chunk    from the start of `ibl-dask run SESSION` to the first chunk being decoded: start of the command, start of
+               the workers, and index of the video, on a session of 54,000 frames.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def long_video(root: Path) -> Path:
-    """Return an MP4 of as many frames as half an hour of the right camera."""
+    """Return an MP4 with the frames of half an hour of the right camera."""
     clip = root / "Subjects" / "SW_tiny" / "2023-05-01" / "001"
     write_session(clip, duration_s=1000 / 150, cameras=("right",), scale=0.25, b_frames=3)
     video = root / "long.mp4"
@@ -66,14 +66,14 @@ def long_video(root: Path) -> Path:
 
 
 def started(statement: str) -> float:
-    """Return how long a new process takes for a statement, s."""
+    """Return the duration of a statement in a new process, s."""
     clock = time.perf_counter()
     subprocess.run([sys.executable, "-c", statement], check=True)
     return time.perf_counter() - clock
 
 
 def command(*arguments: str) -> float:
-    """Return how long a command takes, s."""
+    """Return the duration of a command, s."""
     clock = time.perf_counter()
     subprocess.run([COMMAND, *arguments], check=True, capture_output=True)
     return time.perf_counter() - clock

@@ -1,6 +1,6 @@
-"""Plan a cohort: how long `ibl-dask plan` takes for many sessions of an hour, and what it imports.
+"""Duration and imports of `ibl-dask plan` for many sessions of an hour.
 
-Every session has three cameras of 216,000 frames, two probes and two protocols; videos are links to one file, since
+Each session has three cameras of 216,000 frames, two probes and two protocols. Videos are links to one file, since
 only their tables are read.
 
     python benchmarks/plan.py [n_sessions]
@@ -28,10 +28,10 @@ import contextlib, io, json, sys, time
 clock = time.perf_counter()
 from ibl_dask.cli.plan import show_plan
 imported = time.perf_counter() - clock
-told = io.StringIO()
-with contextlib.redirect_stdout(told):
+printed = io.StringIO()
+with contextlib.redirect_stdout(printed):
     show_plan([sys.argv[1]], None, None, None, None, as_json=True)
-totals = json.loads(told.getvalue())["totals"]
+totals = json.loads(printed.getvalue())["totals"]
 heavy = [name for name in {heavy!r} if name in sys.modules]
 print(json.dumps([imported, time.perf_counter() - clock, heavy, totals]))
 """
@@ -80,7 +80,7 @@ def main() -> None:
         for number in range(n):
             write_session(root / "lab" / "Subjects" / f"S{number:04}" / "2023-05-01" / "001", video)
         clock = time.perf_counter()
-        told = subprocess.run(
+        printed = subprocess.run(
             [sys.executable, "-c", PLAN.format(heavy=HEAVY), str(root / "lab")],
             capture_output=True,
             text=True,
@@ -88,7 +88,7 @@ def main() -> None:
         )
         whole = time.perf_counter() - clock
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    imported, seconds, heavy, totals = json.loads(told.stdout)
+    imported, seconds, heavy, totals = json.loads(printed.stdout)
     print(f"{n} sessions, {totals['tasks']} tasks, {totals['tasks_that_run']} would run: {seconds:.1f} s")
     print(
         f"of which {imported:.1f} s imports; {1e3 * (seconds - imported) / n:.1f} ms a session; process {whole:.1f} s"

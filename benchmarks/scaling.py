@@ -1,19 +1,19 @@
-"""Frame pass and compression on workers that Slurm starts, and what a thousand workers would meet.
+"""Frame pass and compression on Slurm workers, and a simulation of a thousand workers.
 
     python benchmarks/scaling.py [--frames 24000] [--encoded 1500] [--workers 1,2,4] [--repeat 3]
                                  [--out benchmarks/results/scaling.md]
 
-The Slurm is the one of the tests: real commands and daemons, four virtual nodes on this machine. So workers beyond the
-cores of the machine show what they cost, and not what they bring: efficiency is told up to the number of cores.
+Slurm is that of the tests: real commands and daemons, four virtual nodes on this machine. Workers beyond the cores of
+the machine show their cost, not their gain; efficiency is given up to the number of cores.
 
-frame pass     `ibl_dask.run` of VideoSyncQcNidq on a right camera, 640x512, workers already there.
-compression    VideoCompress of a raw MPEG-4 video of that size, the same way.
-first chunk    from the call of `run` to the start of the first chunk: with workers there, and from no job at all.
-a chunk costs  what passes between two chunks on one worker, beyond the step itself.
+frame pass     `ibl_dask.run` of VideoSyncQcNidq on a right camera, 640x512, with running workers.
+compression    VideoCompress of a raw MPEG-4 video of that size, likewise.
+first chunk    from the call of `run` to the start of the first chunk: with running workers, and without any job.
+a chunk costs  time between two chunks on one worker, beyond the step itself.
 
-A thousand workers are simulated: sessions of three cameras whose chunks take as long per pixel as here, handed out one
-after another by one driver that takes as long for each step as it does here. The driver's cost is measured on steps
-that do nothing, so it holds Dask's scheduler, the driver's own work and the journal with its fsync.
+A thousand workers are simulated: sessions of three cameras, with the measured time per pixel of a chunk, are handed out
+step by step by one driver with its measured time per step. The driver's cost is measured on empty steps: it comprises
+Dask's scheduler, the driver's own work and the journal with its fsync.
 """
 
 from __future__ import annotations
@@ -86,10 +86,10 @@ def main() -> None:
     text = "\n\n".join(
         [
             machine(),
-            tell_scaling(jobs, seconds, records, options),
-            f"From `run` with no job at all to the first chunk: {first_s:.1f} s, of which Slurm, Python and "
-            "its imports take nearly all.",
-            tell_thousand(records, driver, calls, options),
+            scaling_table(jobs, seconds, records, options),
+            f"From `run` without any job to the first chunk: {first_s:.1f} s, nearly all of it Slurm, Python and "
+            "its imports.",
+            simulation_table(records, driver, calls, options),
         ]
     )
     print(text)
@@ -98,7 +98,7 @@ def main() -> None:
 
 
 def write_raw(root: Path, n_frames: int) -> Path:
-    """Write a raw right camera as the rig records it."""
+    """Write a raw right camera in the rig's format."""
     session = root / "Subjects" / "SW_raw" / "2023-05-01" / "001"
     fps = CAMERAS["right"][2]
     write_session(session, duration_s=n_frames / fps, cameras=("right",), raw_avi=True, codec="mpeg4", gop=12)
@@ -124,7 +124,7 @@ def site(slurm: Slurm, root: Path, workers: int, least: int) -> Iterator[Any]:
     with connect(profile) as client:
         if least:
             client.wait_for_workers(least, timeout=120)
-            # Imports that a worker does in the background when it starts are not what is measured.
+            # Excludes the imports that a worker does in the background at its start.
             time.sleep(4.0)
         yield client
 
@@ -132,7 +132,7 @@ def site(slurm: Slurm, root: Path, workers: int, least: int) -> Iterator[Any]:
 def measure(
     slurm: Slurm, root: Path, jobs: Mapping[str, tuple[Path, Any]], workers: list[int], repeat: int
 ) -> tuple[dict[tuple[str, int], list[float]], dict[tuple[str, int], list[StepRecord]]]:
-    """Return how long each run took on each number of workers, s, and the records of the last one."""
+    """Return the duration of each run on each number of workers, s, and the records of the last one."""
     seconds: dict[tuple[str, int], list[float]] = {}
     records: dict[tuple[str, int], list[StepRecord]] = {}
     for _ in range(repeat):
@@ -147,7 +147,7 @@ def measure(
 
 
 def timed_run(session: Path, root: Path, client: Any, options: Mapping[str, Any]) -> tuple[float, Run]:
-    """Run a session into an empty folder; return the Unix time of the call, too."""
+    """Run a session into an empty folder; also return the Unix time of the call."""
     with tempfile.TemporaryDirectory(dir=root) as out:
         started_s = time.time()
         result = run([session], client=client, output_root=out, work_dir=Path(out) / "work", **options)
@@ -161,14 +161,14 @@ def _started(started_s: float) -> StepRecord:
 
 
 def from_nothing(slurm: Slurm, root: Path, session: Path) -> float:
-    """Return how long after `run` the first chunk starts where no job is there, s."""
+    """Return the time from `run` to the first chunk without a running job, s."""
     with site(slurm, root, 2, 0) as client:
         started_s, result = timed_run(session, root, client, {"tasks": ["VideoSyncQC_nidq"]})
     return first_chunk_s(started_s, result.sessions[0].records.values())
 
 
 def first_chunk_s(started_s: float, records: Any) -> float:
-    """Return how long after a moment the first chunk started, s."""
+    """Return the time from a moment to the start of the first chunk, s."""
     return min(r.started_s for r in records if r.key[0].startswith(("framepass", "encode"))) - started_s
 
 
@@ -178,7 +178,7 @@ def chunks_of(records: list[StepRecord]) -> list[StepRecord]:
 
 
 def gaps_s(records: list[StepRecord]) -> list[float]:
-    """Return what passed between the end of a chunk and the start of the next on the same worker, s."""
+    """Return the intervals between the end of a chunk and the start of the next on the same worker, s."""
     by_worker: dict[str, list[StepRecord]] = {}
     for record in chunks_of(records):
         by_worker.setdefault(record.worker, []).append(record)
@@ -189,8 +189,8 @@ def gaps_s(records: list[StepRecord]) -> list[float]:
     return gaps
 
 
-def tell_scaling(jobs: Any, seconds: Any, records: Any, options: Any) -> str:
-    """Write the table of measured runs."""
+def scaling_table(jobs: Any, seconds: Any, records: Any, options: Any) -> str:
+    """Return the table of measured runs."""
     lines = [
         f"### On Slurm: right 640x512, {options.frames:,} frames to measure, {options.encoded:,} to compress, "
         f"median of {options.repeat}",
@@ -214,15 +214,15 @@ def tell_scaling(jobs: Any, seconds: Any, records: Any, options: Any) -> str:
 
 
 def nothing(records: Any, number: int) -> dict[str, int]:
-    """Do nothing, as a step."""
+    """Do nothing; the function of an empty step."""
     return {"number": number}
 
 
 def drive_empty_steps(root: Path) -> dict[str, float]:
-    """Return what a step costs the driver: its time, and that of all its threads, s; memory for many steps, kB each."""
+    """Return the driver's cost of a step: wall time and time of all threads, s; memory of a waiting step, kB."""
     with connect(this_machine(2, dashboard_port=0)) as client, Journal(root, "empty") as journal:
         executor = OnCluster(client)
-        # More places than there are workers, so that none of them waits for the driver: as with many workers.
+        # More places than workers, so that no worker waits for the driver, as with many workers.
         executor._count_workers = lambda: [{"CPU": 1.0, "MEMORY_GB": 2.0}] * 64  # type: ignore[method-assign]
         drive(executor, journal, root, 200)
         before = resource.getrusage(resource.RUSAGE_SELF)
@@ -236,21 +236,21 @@ def drive_empty_steps(root: Path) -> dict[str, float]:
 
 
 def empty_steps(root: Path, n: int, turn: str) -> list[Step]:
-    """Return steps that do nothing."""
+    """Return empty steps."""
     return [
         Step("empty", "left", f"session-{turn}", "f", nothing, {"number": number}, chunk=number) for number in range(n)
     ]
 
 
 def drive(executor: OnCluster, journal: Journal, root: Path, n: int) -> None:
-    """Run steps that do nothing, and journal them as a driver does."""
+    """Run empty steps, and journal them like a driver."""
     executor.submit(empty_steps(root, n, str(n)), root, {}, 0)
     for record in executor.completed():
         journal.append(events.to_json(events.StepFinished("session", record)))
 
 
 def memory_of_waiting(root: Path, client: Any, n: int = 50_000) -> float:
-    """Return the memory that a step takes in the driver while it waits, kB."""
+    """Return the memory of a waiting step in the driver, kB."""
     before = resident_kb()
     executor = OnCluster(client)
     executor._feed = lambda: None  # type: ignore[method-assign]
@@ -268,7 +268,7 @@ COUNTED = {"open": "open", "os.rename": "rename", "os.mkdir": "mkdir", "os.remov
 
 
 def count_file_calls(session: Path, root: Path, options: Mapping[str, Any]) -> tuple[Counter[str], int]:
-    """Run a session in this process; return what its chunks asked of the file system, and how many they are."""
+    """Run a session in this process; return the file system calls of its chunks, and the number of chunks."""
     calls: Counter[str] = Counter()
     n = itertools.count()
     counting = False
@@ -308,7 +308,7 @@ def count_file_calls(session: Path, root: Path, options: Mapping[str, Any]) -> t
 
 
 def chunk_seconds(of_step: Mapping[str, float]) -> list[float]:
-    """Return how long each chunk of an hour's session takes, s, in the order in which they go out."""
+    """Return the duration of each chunk of an hour's session, s, in the order of submission."""
     steps: list[tuple[int, float]] = []
     for width, height, fps in CAMERAS.values():
         n = fps * SESSION_S
@@ -322,10 +322,9 @@ def chunk_seconds(of_step: Mapping[str, float]) -> list[float]:
 
 
 def simulate(n_workers: int, durations: list[float], driver_s: float) -> tuple[float, float]:
-    """Hand steps to workers that hold two each; return the time that it takes, s, and the driver's share of it.
+    """Simulate handing steps to workers that hold two each; return the duration, s, and the driver's share of it.
 
-    A record that comes back waits until the driver has dealt with those before it, and only then its worker gets one
-    more step.
+    A returned record waits until the driver has processed those before it; its worker then gets one more step.
     """
     todo = iter(durations)
     free_s = 0.0
@@ -364,10 +363,10 @@ def simulate(n_workers: int, durations: list[float], driver_s: float) -> tuple[f
     return now_s, busy_s / now_s
 
 
-def tell_thousand(
+def simulation_table(
     records: Any, driver: Mapping[str, float], calls: Mapping[str, tuple[Counter[str], int]], options: Any
 ) -> str:
-    """Write the simulation of many workers."""
+    """Return the table of the simulation of many workers."""
     width, height, _ = CAMERAS["right"]
     frames = {"framepass": ("frame pass", options.frames), "encode": ("compression", options.encoded)}
     of_step = {
@@ -381,12 +380,13 @@ def tell_thousand(
         f"### Simulated: sessions of three cameras and {SESSION_S // 3600} hour, compressed and measured",
         "",
         f"A session is {len(session):,} chunks of {statistics.mean(session):.1f} s, {sum(session) / 3600:.1f} core-"
-        f"hours. A step that does nothing costs the driver {1000 * driver['wall_s']:.1f} ms "
-        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), so {1 / driver['wall_s']:.0f} steps/s at most; one "
-        f"that waits takes {driver['held_kb']:.1f} kB of its memory, and at most {WINDOW_PER_SLOT} for each worker do, "
-        "and those of one session more. "
+        f"hours. An empty step costs the driver {1000 * driver['wall_s']:.1f} ms "
+        f"({1000 * driver['cpu_s']:.1f} ms of all its threads), which limits it to {1 / driver['wall_s']:.0f} steps/s. "
+        f"A waiting step takes {driver['held_kb']:.1f} kB of its memory; at most {WINDOW_PER_SLOT} per worker wait, "
+        "plus those of one session. "
         + " ".join(
-            f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system ({tell_calls(*calls[name])})."
+            f"A chunk of the {name} makes {per_chunk[name]:.0f} calls to the file system "
+            f"({format_calls(*calls[name])})."
             for name in calls
         ),
         "",
@@ -406,8 +406,8 @@ def tell_thousand(
     return "\n".join(lines)
 
 
-def tell_calls(calls: Counter[str], n: int) -> str:
-    """Write what kinds of calls these are."""
+def format_calls(calls: Counter[str], n: int) -> str:
+    """Format the number of calls of each kind per chunk."""
     return ", ".join(f"{name} {of / n:.1f}" for name, of in calls.most_common())
 
 

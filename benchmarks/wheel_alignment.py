@@ -1,16 +1,16 @@
-"""What it takes to compare an hour of video with the wheel, beside the reference where it is installed.
+"""CPU time of comparing an hour of video with the wheel, and that of the reference where it is installed.
 
     python benchmarks/wheel_alignment.py [--repeat 5] [--out benchmarks/results/wheel_alignment.md]
 
-Motion energies and wheel are made up (no frame is drawn): an hour of a right camera at 150 Hz, 540,000 frames, and of a
-left camera at 60 Hz; a wheel in bouts, four edges per tick. Everything runs on one core;
-seconds are those of the processor, so that what else the machine does is left out.
+Motion energies and wheel are synthetic (no frame is drawn): an hour of a right camera at 150 Hz, 540,000 frames, and of
+a left camera at 60 Hz; a wheel in bouts, four edges per tick. Everything runs on one core, and durations are CPU times,
+so that other work on the machine has no effect.
 
 speed          1 kHz interpolation, filter and differences.
 alignment      every window of the hour, all shifts within 2 s, compared with those within 8 s.
 short          the reference's bout and its offset.
-reference      `MotionAlignmentFullSession.compute_shifts` on the same arrays, for every `--every`th of its windows:
-               each costs the same, and all of them take too long. Needs IBL_DASK_PEER_PYTHON.
+reference      `MotionAlignmentFullSession.compute_shifts` on the same arrays, for every `--every`th of its windows,
+               since each costs the same and all of them take too long. Needs IBL_DASK_PEER_PYTHON.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ DURATION_S = 3600.0
 PIECE_S = 120.0
 TICK_RAD = 2 * np.pi / 4096
 GRAIN_RAD = 0.02
-"""Turn after which two frames look as different as they can."""
+"""Turn at which the difference of two frames saturates."""
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
 REFERENCE = """
 import sys, time
@@ -142,7 +142,7 @@ def reference(label: str, fps: float, wheel: Wheel, times: np.ndarray, energy: n
 
 
 def make_hour(fps: float) -> tuple[Wheel, np.ndarray, np.ndarray]:
-    """Return a wheel, frame times and motion energies of an hour, made up in pieces of two minutes."""
+    """Return a synthetic wheel, frame times and motion energies of an hour, in pieces of two minutes."""
     rng = np.random.default_rng(1)
     clock, angle, edges, counts = [], [], [], []
     start = turned = 0
@@ -166,7 +166,7 @@ def make_hour(fps: float) -> tuple[Wheel, np.ndarray, np.ndarray]:
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Return how long a call keeps the processor busy, s."""
+    """Return the CPU time of a call, s."""
     clock = time.process_time()
     work()
     return time.process_time() - clock

@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Runs the driver itself in a job, so that nobody's terminal has to stay open:
+# Run the driver in a job, independent of a terminal:
 #
 #     qsub -v PROFILE=/shared/pbs.yaml,SESSIONS=/shared/Subjects cluster/driver.pbs.sh
 #
-# OPTIONS, given in the same way, are further arguments of `ibl-dask run`. A comma ends a value for qsub, and what it
-# makes of quotes differs from PBS to PBS: write %2C for one, as in OPTIONS="--tasks VideoCompress%2CVideoSyncQcNidq",
-# and %25 for a percent sign before two digits. The driver needs one core; the jobs of the
-# profile's pools do the work. Five minutes before its walltime the driver is told to stop, and this job submits its
-# script once more, which goes on where it was; what you delete stays deleted. Change walltime, queue and, below, how
-# ibl-dask is found. SCRIPT says where this file is, if that is not cluster/driver.pbs.sh where qsub was called.
+# OPTIONS, passed in the same way, are further arguments of `ibl-dask run`. A comma ends a value for qsub, and the
+# treatment of quotes differs between PBS versions: write %2C for a comma, as in
+# OPTIONS="--tasks VideoCompress%2CVideoSyncQcNidq", and %25 for a percent sign before two digits. The driver needs one
+# core; the jobs of the profile's pools do the work. Five minutes before its walltime the driver gets SIGTERM, and this
+# job submits its script again, which continues; a deleted job stays deleted. Change walltime, queue and the lookup of
+# ibl-dask below. SCRIPT is the path of this file, by default cluster/driver.pbs.sh where qsub was called.
 #PBS -N ibl-dask
 #PBS -S /bin/bash
 #PBS -l select=1:ncpus=1:mem=4gb
@@ -17,7 +17,7 @@
 #PBS -r y
 walltime_s=${WALLTIME_S:-86400} # as in the directive above
 
-# From values as qsub takes them to what they mean, and back.
+# Decode the values of qsub, and encode them again.
 meant() { local v=${1//%2C/,}; v=${v//%22/\"}; v=${v//%27/\'}; v=${v//%5C/\\}; printf %s "${v//%25/%}"; }
 taken() { local v=${1//%/%25}; v=${v//,/%2C}; v=${v//\"/%22}; v=${v//\'/%27}; printf %s "${v//\\/%5C}"; }
 for name in PROFILE SESSIONS OPTIONS SCRIPT IBL_DASK; do
@@ -44,13 +44,13 @@ if ! command -v "$ibl_dask" >/dev/null; then
     exit 2
 fi
 
-# PBS tells of the end of the walltime only seconds before it kills, so that a clock of our own does.
+# PBS announces the end of the walltime only seconds before the kill, so `timeout` sends the signal earlier.
 # shellcheck disable=SC2086 # sessions and options have blanks between them
 timeout --signal=TERM "$((walltime_s - 300))" "$ibl_dask" run --profile "$PROFILE" $SESSIONS ${OPTIONS:-} &
 driver=$!
-# The driver makes of SIGTERM what Ctrl-C is: it cancels its jobs, and leaves everything that is finished.
+# SIGTERM acts like Ctrl-C: the driver cancels its jobs and keeps finished results.
 trap 'kill -TERM "$driver" 2>/dev/null' TERM INT
-# A signal ends `wait` before the driver ends.
+# `wait` returns on a signal, before the driver ends.
 while kill -0 "$driver" 2>/dev/null; do wait "$driver"; done
 wait "$driver"
 code=$?

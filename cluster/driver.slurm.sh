@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs the driver itself in a job, so that nobody's terminal has to stay open:
+# Run the driver in a job, independent of a terminal:
 #
 #     sbatch cluster/driver.slurm.sh cluster/slurm.yaml /shared/Subjects [more arguments of `ibl-dask run`]
 #
-# The driver needs one core; the jobs of the profile's pools do the work. Two minutes before its walltime the driver is
-# told to stop, and this job puts itself into the queue again, where it goes on. Slurm does that where it preempts this
-# job; what you cancel stays cancelled. Change time, partition and, below, how ibl-dask is found.
+# The driver needs one core; the jobs of the profile's pools do the work. Two minutes before its walltime the driver gets
+# SIGTERM, and this job requeues itself and continues. Slurm requeues it after preemption; a cancelled job stays
+# cancelled. Change time, partition and the lookup of ibl-dask below.
 #SBATCH --job-name=ibl-dask
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task=1
@@ -34,10 +34,10 @@ fi
 again=0
 "$ibl_dask" run --profile "$profile" "$@" &
 driver=$!
-# The driver makes of SIGTERM what Ctrl-C is: it cancels its jobs, and leaves everything that is finished.
+# SIGTERM acts like Ctrl-C: the driver cancels its jobs and keeps finished results.
 trap 'again=1; kill -TERM "$driver" 2>/dev/null' USR1
 trap 'kill -TERM "$driver" 2>/dev/null' TERM INT
-# A signal ends `wait` before the driver ends.
+# `wait` returns on a signal, before the driver ends.
 while kill -0 "$driver" 2>/dev/null; do wait "$driver"; done
 wait "$driver"
 code=$?
