@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -171,6 +171,6 @@ class Fidelity:
             (self.is_misplaced, "show the frame before or after"),
         ):
             if wrong.any():
-                runs = [(first + start, last + start) for first, last in find_runs(wrong)]
-                told.append(f"frames {say_runs(runs)} {what}")
+                runs = [(first + start, last + start) for first, last in find_ranges(wrong)]
+                told.append(f"frames {format_ranges(runs)} {what}")
         return "; ".join(told)
