@@ -26,7 +26,7 @@ _INDEX_ENTRY = np.dtype([("id", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("si
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VideoOutline:
+class ContainerSummary:
     """A video as its container describes it."""
 
     n_frames: int
@@ -39,8 +39,8 @@ class VideoOutline:
     """Numbers of the frames from which decoding may start, as the container says. (n,)"""
 
 
-def read_outline(path: Path) -> VideoOutline | None:
-    """Read the outline of an MP4 or AVI; None where its tables do not say everything.
+def read_container_summary(path: Path) -> ContainerSummary | None:
+    """Read the summary of an MP4 or AVI; None where its tables do not say everything.
 
     Raises
     ------
@@ -48,16 +48,16 @@ def read_outline(path: Path) -> VideoOutline | None:
         If the file cannot be read.
     """
     try:
-        return _mp4_outline(path) or _avi_outline(path)
+        return _mp4_summary(path) or _avi_summary(path)
     except (struct.error, ValueError, IndexError):
         return None
 
 
-def _mp4_outline(path: Path) -> VideoOutline | None:
+def _mp4_summary(path: Path) -> ContainerSummary | None:
     tables = read_sample_tables(path)
     if tables is None or tables.n_samples == 0:
         return None
-    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables))
+    return ContainerSummary(tables.n_samples, tables.width, tables.height, _numbers(tables))
 
 
 def _numbers(tables: SampleTables) -> NDArray[np.int64]:
@@ -78,7 +78,7 @@ def _numbers(tables: SampleTables) -> NDArray[np.int64]:
     return np.sort(numbers)
 
 
-def _avi_outline(path: Path) -> VideoOutline | None:
+def _avi_summary(path: Path) -> ContainerSummary | None:
     """Read the header and the index of a plain AVI; None for one that is cut short, or continued (OpenDML)."""
     with path.open("rb") as file:
         head = file.read(12)
@@ -107,7 +107,7 @@ def _avi_outline(path: Path) -> VideoOutline | None:
     if not len(frames):
         return None
     is_key = (frames["flags"] & _AVI_KEYFRAME > 0) & (frames["size"] > 0)
-    return VideoOutline(len(frames), width, height, np.flatnonzero(is_key))
+    return ContainerSummary(len(frames), width, height, np.flatnonzero(is_key))
 
 
 def _avi_videos(header: bytes) -> list[tuple[int, tuple[int, int]]]:
