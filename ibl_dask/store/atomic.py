@@ -24,7 +24,7 @@ _TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
 _ABANDONED_S = 86_400.0
 
 
-def insist_on_writable(path: Path) -> None:
+def require_writable(path: Path) -> None:
     """Check, without making anything, that a folder can be written to, or be made where there is none.
 
     Raises
@@ -47,7 +47,7 @@ def make_folder(path: Path) -> None:
     NotWritable
         If it cannot be made, or not be written to.
     """
-    insist_on_writable(path)
+    require_writable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
-from ibl_dask.store.atomic import insist_on_writable, make_folder, readable_folder
+from ibl_dask.store.atomic import make_folder, readable_folder, require_writable
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
@@ -170,21 +170,21 @@ class Workspace:
         """Return the report."""
         return self.session.own / "report.html"
 
-    def insist_on_writable(self) -> None:
+    def require_writable(self) -> None:
         """Check that results can be written, without making anything.
 
         Raises
         ------
         NotWritable
-            If not, or if they would land behind a link; see `insist_on_own`.
+            If not, or if they would land behind a link; see `require_own`.
         """
         own = (self.session.own, self.session.own / "done", self.session.own / "logs")
         for folder in (self.session.outputs, self.session.outputs / "alf", *own):
-            self.insist_on_own(folder)
+            self.require_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
-            insist_on_writable(folder)
+            require_writable(folder)
 
-    def insist_on_own(self, folder: Path) -> None:
+    def require_own(self, folder: Path) -> None:
         """Check that a folder that results go to, or that something is removed from, is the session's own.
 
         Raises
@@ -214,9 +214,9 @@ class Workspace:
             )
 
     def is_own(self, folder: Path) -> bool:
-        """Return whether a folder is the session's own; see `insist_on_own`."""
+        """Return whether a folder is the session's own; see `require_own`."""
         try:
-            self.insist_on_own(folder)
+            self.require_own(folder)
         except NotWritable:
             return False
         return True
@@ -227,9 +227,9 @@ class Workspace:
         Raises
         ------
         NotWritable
-            See `insist_on_writable`; nothing was made then.
+            See `require_writable`; nothing was made then.
         """
-        self.insist_on_writable()
+        self.require_writable()
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
             make_folder(folder)
 

@@ -86,7 +86,7 @@ class FrameReader:
     def __init__(self, path: Path, index: FrameIndex | None = None) -> None:
         self.path = path
         self.index = index_video(path) if index is None else index
-        self.index.insist_on(path)
+        self.index.require_unchanged(path)
         self._pts: memoryview[int] = np.ascontiguousarray(self.index.pts).data
         self._key_pts = self.index.key_pts.tolist()
         order = np.argsort(self.index.places, kind="stable")

@@ -148,7 +148,7 @@ def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any])
 
 def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: Path) -> Facts:
     """Index the raw video, where its copy may be written."""
-    workspace.insist_on_own(workspace.video_file(camera).parent)
+    workspace.require_own(workspace.video_file(camera).parent)
     insist_on_one([video, *find_raw_video(workspace, camera).others], "video")
     found = index_video(video)
     keep_index(workspace.raw_index_file(camera.label), found)
@@ -249,7 +249,7 @@ def put_in_place(
     with writing_path(target, _expected_bytes(workspace, camera.label, chunks)) as unfinished:
         written = write_mp4(unfinished, segments(), source, profile)
         index = check_mp4(written, source)
-        source.insist_on(video)
+        source.require_unchanged(video)
         psnr, ssim = (np.concatenate(parts) for parts in zip(*fidelity, strict=True))
         made = {
             "profile": profile.settings(),

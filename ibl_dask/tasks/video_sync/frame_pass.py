@@ -82,11 +82,11 @@ def _write_part(
 @contextlib.contextmanager
 def staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
     """Refuse what was decoded from a video that is still being copied, or was taken away."""
-    frame_index.insist_on(video)
+    frame_index.require_unchanged(video)
     try:
         yield
     finally:
-        frame_index.insist_on(video)
+        frame_index.require_unchanged(video)
 
 
 def _chunk_content(path: Path, video: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:

@@ -134,7 +134,7 @@ class FrameIndex:
         known: dict[str, Any] = {"size": self.size_bytes, "index": digest.hexdigest()[:16]}
         return {**known, **(self.content or {"mtime_ns": self.mtime_ns})}
 
-    def insist_on(self, path: Path) -> None:
+    def require_unchanged(self, path: Path) -> None:
         """Insist that a file is still the one that was indexed, by its size and time of writing.
 
         Raises

@@ -74,7 +74,7 @@ def write_mp4(
             if stream is None:
                 stream = _add_stream(container, segment, source.rate, profile)
                 written.parameter_sets = bytes(segment.parameter_sets)
-            _insist_on_order(path, chunk, segment, n_frames, written.parameter_sets)
+            _require_order(path, chunk, segment, n_frames, written.parameter_sets)
             ends = np.cumsum(segment.sizes)
             for start, end, frame, is_key in zip(
                 ends - segment.sizes, ends, segment.frames, segment.is_key, strict=True
@@ -106,7 +106,7 @@ def _add_stream(container: Any, segment: Segment, rate: Fraction, profile: Encod
     return stream
 
 
-def _insist_on_order(path: Path, chunk: Chunk, segment: Segment, n_frames: int, parameters: bytes) -> None:
+def _require_order(path: Path, chunk: Chunk, segment: Segment, n_frames: int, parameters: bytes) -> None:
     numbers = np.sort(segment.frames)
     if chunk.start != n_frames or not np.array_equal(numbers, np.arange(chunk.start, chunk.stop)):
         raise _differs(path, f"frames {n_frames:,} to {chunk.stop - 1:,} once each", f"{numbers.size:,} others")

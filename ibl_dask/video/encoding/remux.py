@@ -81,7 +81,7 @@ def copy_to_mp4(source: Path, index: FrameIndex, target: Path) -> str:
     UnusableFile
         If its codec is none of `CODECS`, or packets that its index lists cannot be had.
     """
-    _insist_on_copyable(source, index)
+    _require_copyable(source, index)
     container, stream = open_video(source)
     with container:
         starts = set(index.keyframes.tolist())
@@ -152,7 +152,7 @@ def check_copy(source: Path, index: FrameIndex, target: Path) -> tuple[FrameInde
         flags = [entry.is_keyframe for entry in stream.index_entries]
     if [frame in starts for frame in after.frames] != flags:
         raise _differs(target, f"{len(starts):,} keyframes", f"{sum(flags):,}, or others")
-    _insist_on_same_pixels(source, index, target, copied)
+    _require_same_pixels(source, index, target, copied)
     return copied, after.digest
 
 
@@ -170,7 +170,7 @@ def copy_notes(source: Path, index: FrameIndex) -> list[str]:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def _insist_on_copyable(path: Path, index: FrameIndex) -> None:
+def _require_copyable(path: Path, index: FrameIndex) -> None:
     do = _COMPRESS
     if index.codec not in CODECS:
         what, got = "this video's packets cannot stand in an MP4 as they are", f"codec {index.codec}"
@@ -272,7 +272,7 @@ def _first_difference(before: Packets, after: Packets) -> str:
     return f"others from packet {position:,} on, that of frame {frame:,}"
 
 
-def _insist_on_same_pixels(source: Path, index: FrameIndex, target: Path, copied: FrameIndex) -> None:
+def _require_same_pixels(source: Path, index: FrameIndex, target: Path, copied: FrameIndex) -> None:
     """Compare the first frame.
 
     Decoders of MPEG-4 allow for what an encoder does its own way. Where it did not sign the stream, an AVI's tag says
