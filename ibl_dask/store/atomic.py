@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ibl_dask.errors import IblDaskError, NotWritable
-from ibl_dask.store.disk import explained, nearest_folder
+from ibl_dask.store.disk import explain_os_error, nearest_folder
 from ibl_dask.store.processes import Process, state_of, this_process
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _raise_explained(error, path, n_bytes)
+        _raise_os_error(error, path, n_bytes)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -211,7 +211,7 @@ def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
         temporary.rename(path)
         _remove(aside)
     except OSError as error:
-        _raise_explained(error, path, n_bytes)
+        _raise_os_error(error, path, n_bytes)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -253,8 +253,8 @@ def _sync_folder(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _raise_explained(error: OSError, path: Path, n_bytes: int = 0) -> NoReturn:
-    told = explained(error, path, n_bytes)
+def _raise_os_error(error: OSError, path: Path, n_bytes: int = 0) -> NoReturn:
+    told = explain_os_error(error, path, n_bytes)
     if told is None or isinstance(error, IblDaskError):
         raise error
     raise told from error

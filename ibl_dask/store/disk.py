@@ -35,14 +35,14 @@ _CONNECTION = (
     errno.ENETUNREACH,
     errno.ENETRESET,
 )
-_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EAGAIN, errno.EINTR, *_CONNECTION}
+_TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EAGAIN, errno.EINTR, *_CONNECTION}
 """What may be over the next time: of a network disk, and of a connection."""
-PAUSES_S = (1.0, 5.0, 20.0)
+RETRY_PAUSES_S = (1.0, 5.0, 20.0)
 """How long is waited before something that may pass is tried again, s."""
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> IblDaskError | None:
+def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int = 0) -> IblDaskError | None:
     """Return an error of ours for what the system said; None where nobody foresaw it.
 
     Parameters
@@ -105,36 +105,36 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
     return None
 
 
-def passes_by_itself(error: BaseException | None) -> bool:
+def is_transient(error: BaseException | None) -> bool:
     """Return whether an error, or what it was raised from, may be over the next time."""
     while error is not None:
         if not isinstance(error, IblDaskError):
             if isinstance(error, ConnectionError | TimeoutError):
                 return True
             if isinstance(error, OSError) and error.errno is not None:
-                return error.errno in _PASSING
+                return error.errno in _TRANSIENT
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 
 
-def patiently(call: Callable[[], _Result]) -> _Result:
+def retry_transient(call: Callable[[], _Result]) -> _Result:
     """Call something, and again after a pause as long as it fails with what may pass by itself.
 
     Whatever else it raises is raised at once.
     """
-    for pause_s in PAUSES_S:
+    for pause_s in RETRY_PAUSES_S:
         try:
             return call()
         except Exception as error:
-            if not passes_by_itself(error):
+            if not is_transient(error):
                 raise
             _log.info("tried again in %g s: %s", pause_s, error)
         time.sleep(pause_s)
     try:
         return call()
     except Exception as error:
-        if passes_by_itself(error):
-            error.add_note(f"It was tried {1 + len(PAUSES_S)} times within {sum(PAUSES_S):g} s.")
+        if is_transient(error):
+            error.add_note(f"It was tried {1 + len(RETRY_PAUSES_S)} times within {sum(RETRY_PAUSES_S):g} s.")
         raise
 
 
