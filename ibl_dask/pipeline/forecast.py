@@ -33,7 +33,7 @@ from ibl_dask.tasks.video_sync.task import VideoSyncQc
 from ibl_dask.video.chunking import split_for_encoding, split_video
 from ibl_dask.video.container.summary import ContainerSummary, read_container_summary
 from ibl_dask.video.decoder import may_be_here
-from ibl_dask.video.reducers.base import Reducer
+from ibl_dask.video.reducers.protocol import Reducer
 
 Why = Literal[kept.Why, "listed anew", "environment missing", "needs Alyx", "results elsewhere", "waits", "no input"]
 """Why a task would run, or not."""

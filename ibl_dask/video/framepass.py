@@ -9,7 +9,7 @@ import numpy as np
 
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import DamageMet, FrameReader
-from ibl_dask.video.reducers.base import PassResult
+from ibl_dask.video.reducers.protocol import PassResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.video.container.index import FrameIndex
-    from ibl_dask.video.reducers.base import Reducer
+    from ibl_dask.video.reducers.protocol import Reducer
 
 
 def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Reducer]) -> PassResult:

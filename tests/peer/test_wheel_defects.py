@@ -32,7 +32,7 @@ from ibl_dask.timing.wheel.alignment import align
 from ibl_dask.timing.wheel.sources import TICKS_PER_TURN, Wheel, counts_from_counter, motion, read_timeline_wheel
 from ibl_dask.video.chunking import cut_evenly
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.reducers.base import MotionEnergy
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 if TYPE_CHECKING:
     from pathlib import Path

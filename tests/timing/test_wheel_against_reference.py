@@ -17,8 +17,8 @@ from ibl_dask.timing.wheel.alignment import active_bout, align, bout_offset
 from ibl_dask.timing.wheel.sources import Wheel, motion, read_bpod_wheel, wheel_from_fronts
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.framepass import join_passes, run_pass
-from ibl_dask.video.reducers.base import MotionEnergy
 from ibl_dask.video.reducers.camera_set import wheel_region
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 pytestmark = pytest.mark.peer
 

@@ -25,7 +25,7 @@ from ibl_dask.tasks.video_mp4.trash import set_aside
 from ibl_dask.tasks.video_sync.frame_pass import staying_the_same, write_part
 from ibl_dask.video.container.index import EMPTY_PLACES, FrameIndex, index_video
 from ibl_dask.video.encoding.profiles import EncodingProfile
-from ibl_dask.video.reducers.base import PassResult, Reducer
+from ibl_dask.video.reducers.protocol import PassResult, Reducer
 
 SEGMENT_VERSION = 1
 RECORD_VERSION = 2

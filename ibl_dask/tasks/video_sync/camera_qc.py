@@ -128,7 +128,7 @@ def _measurements(store: FramesStore | None) -> dict[str, Any]:
 
 def _samples(store: FramesStore | None, label: str, frame_index: FrameIndex) -> dict[str, Any]:
     """Return the values at the sampled frames, as often as the reference samples each."""
-    from ibl_dask.video.reducers.base import focus_samples, sample_frames
+    from ibl_dask.video.reducers.camera_qc import focus_samples, sample_frames
     from ibl_dask.video.reducers.reference_frame import face_region
 
     if store is None or "sample_brightness" not in store.columns:

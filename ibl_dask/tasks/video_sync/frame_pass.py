@@ -21,7 +21,8 @@ from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.session_files import Facts, Records
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 from ibl_dask.video.container.index import FrameIndex
-from ibl_dask.video.reducers.base import MotionEnergy, PassResult, Reducer
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
+from ibl_dask.video.reducers.protocol import PassResult, Reducer
 
 CHUNK_VERSION = 1
 

@@ -34,7 +34,7 @@ from ibl_dask.timing.wheel.sources import (
     wheel_from_fronts,
     wheel_from_steps,
 )
-from ibl_dask.video.reducers.base import MotionEnergy
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 CAMERAS = ("left", "right")
 """Cameras that see the wheel well enough; the body camera's view of it is often obstructed."""

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from ibl_dask.video.container.index import FrameIndex
     from ibl_dask.video.encoding.fidelity import Plane
     from ibl_dask.video.encoding.profiles import EncodingProfile
-    from ibl_dask.video.reducers.base import PassResult, Reducer
+    from ibl_dask.video.reducers.protocol import PassResult, Reducer
 
 ENCODER = "libx264"
 _KIND_B = 3
