@@ -32,7 +32,7 @@ from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
 from ibl_dask.tasks.video_sync.task import VideoSyncQc
 from ibl_dask.video.chunking import split_for_encoding, split_video
 from ibl_dask.video.container.summary import ContainerSummary, read_container_summary
-from ibl_dask.video.decoder import may_be_here
+from ibl_dask.video.decoder import may_be_installed
 from ibl_dask.video.reducers.protocol import Reducer
 
 Why = Literal[kept.Why, "listed anew", "environment missing", "needs Alyx", "results elsewhere", "waits", "no input"]
@@ -362,7 +362,7 @@ def _is_of(identity: Mapping[str, Any], video: Path, note: Path) -> bool:
     """
     now = alf.identity(video) or {}
     looks = (identity.get("size"), identity.get("sample")) == (now["size"], now["content"])
-    if not looks or not may_be_here(str(identity.get("decoder"))):
+    if not looks or not may_be_installed(str(identity.get("decoder"))):
         return False
     return noted_content(video, note) in (None, identity.get("sha256"))
 

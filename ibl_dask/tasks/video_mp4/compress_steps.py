@@ -229,8 +229,8 @@ def put_in_place(
 
     The record is written before the name is given: a name without a record would look like somebody else's file.
     """
-    from ibl_dask.video.encoding.encode import Segment
     from ibl_dask.video.encoding.join import check_mp4, write_mp4
+    from ibl_dask.video.encoding.segment import Segment
 
     source = load_index(workspace.raw_index_file(camera.label))
     notes = [*compare_with_rows(workspace, camera, video, len(source)), *source.notes]
