@@ -1,4 +1,4 @@
-"""What a disk refuses, in words that say what to do."""
+"""Errors of the operating system: explanations with advice, and retries of transient ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_ROOM = {
     errno.EFBIG: "the file is larger than this disk, or a limit of this process, allows",
 }
 _BROKEN = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV)
-"""What a disk, or the server of a network file system, answers when it fails itself."""
+"""Errors of a failing disk, or of the server of a network file system."""
 _CONNECTION = (
     errno.ECONNRESET,
     errno.ECONNREFUSED,
@@ -36,23 +36,23 @@ _CONNECTION = (
     errno.ENETRESET,
 )
 _TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EAGAIN, errno.EINTR, *_CONNECTION}
-"""What may be over the next time: of a network disk, and of a connection."""
+"""Errors of network disks and connections that may not occur again."""
 RETRY_PAUSES_S = (1.0, 5.0, 20.0)
-"""How long is waited before something that may pass is tried again, s."""
+"""Pauses before a call with a transient error is repeated, s."""
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int = 0) -> IblDaskError | None:
-    """Return an error of ours for what the system said; None where nobody foresaw it.
+    """Return an error of the package, with advice, for an error of the system; None for one without an explanation.
 
     Parameters
     ----------
     error : OSError
-        What the system said.
+        The system's error.
     written : Path, optional
-        The file or folder that was being written; where not given, a refusal is taken to be about reading.
+        The file or folder that was being written; by default the error is explained as one of reading.
     n_bytes : int
-        How much was to be written, if known.
+        Bytes to be written, if known.
     """
     if isinstance(error, IblDaskError):
         return error
@@ -73,8 +73,8 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             "where": where,
             "expected": "an answer without error" if written is None else "to write it",
             "got": reason,
-            "do": "run again once it works: finished chunks are kept; if it happens again, tell whoever looks after "
-            "this disk",
+            "do": "run again once it works: finished chunks are kept; if it happens again, report it to the "
+            "administrator of this disk",
         }
         return NotReadable(**wanted) if written is None else NotWritable(**wanted)
     if error.errno in _CONNECTION or isinstance(error, ConnectionError):
@@ -83,8 +83,8 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             where=where,
             expected="an answer",
             got=reason,
-            do="run again once it works: finished chunks are kept; if it happens again, tell whoever looks after the "
-            "network",
+            do="run again once it works: finished chunks are kept; if it happens again, report it to the "
+            "administrator of the network",
         )
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
         return NotWritable(
@@ -106,7 +106,7 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
 
 
 def is_transient(error: BaseException | None) -> bool:
-    """Return whether an error, or what it was raised from, may be over the next time."""
+    """Return whether an error, or the one it was raised from, may not occur again."""
     while error is not None:
         if not isinstance(error, IblDaskError):
             if isinstance(error, ConnectionError | TimeoutError):
@@ -118,9 +118,9 @@ def is_transient(error: BaseException | None) -> bool:
 
 
 def retry_transient(call: Callable[[], _Result]) -> _Result:
-    """Call something, and again after a pause as long as it fails with what may pass by itself.
+    """Call a function, and repeat the call after pauses as long as it fails with a transient error.
 
-    Whatever else it raises is raised at once.
+    Other errors are raised at once, and a transient one after the last pause.
     """
     for pause_s in RETRY_PAUSES_S:
         try:
@@ -139,8 +139,8 @@ def retry_transient(call: Callable[[], _Result]) -> _Result:
 
 
 def nearest_folder(path: Path) -> Path:
-    """Return the path itself if there is something, else the nearest folder above it."""
-    return next(place for place in (path, *path.parents) if os.path.lexists(place))
+    """Return the path itself if it exists, also as a dangling link, else the nearest existing folder above it."""
+    return next(each for each in (path, *path.parents) if os.path.lexists(each))
 
 
 def _free(path: Path) -> str:
