@@ -1,4 +1,4 @@
-"""Frames that follow each other, as people name them."""
+"""Ranges of consecutive frames, and their format in messages."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 RANGES_SHOWN = 5
-"""Runs that a message names; more are counted."""
+"""Number of ranges that a message lists; further ones are counted."""
 
 
 def find_ranges(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
-    """Return the first and last place of each run of places that are set.
+    """Return the first and last index of each range of set flags.
 
     >>> find_ranges(np.array([0, 1, 1, 0, 1]))
     ((1, 2), (4, 4))
@@ -25,11 +25,12 @@ def find_ranges(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
 
 
-def format_ranges(runs: Sequence[tuple[int, int]]) -> str:
-    """Return the numbers of the first few runs in words.
+def format_ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    """Return the first few ranges as text, and the number of further ones.
 
     >>> format_ranges([(1, 2), (4, 4)])
     '1 to 2, 4'
     """
-    said = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in runs[:RANGES_SHOWN]]
-    return ", ".join(said) + (f", and {len(runs) - RANGES_SHOWN:,} more runs" if len(runs) > RANGES_SHOWN else "")
+    shown = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in ranges[:RANGES_SHOWN]]
+    n_more = len(ranges) - RANGES_SHOWN
+    return ", ".join(shown) + (f", and {n_more:,} more ranges" if n_more > 0 else "")

@@ -93,7 +93,7 @@ def separate_equal_times(path: Path, packets: PacketTable) -> tuple[PacketTable,
     if not is_in_order or packets.is_hidden.any() or np.unique(packets.places).size < pts.size:
         twice = int(np.flatnonzero(is_tied)[0])
         raise UnreadableVideo(
-            "two frames are shown at the same time, and nothing says which of them is the first",
+            "two frames are shown at the same time, and their order is not defined",
             where=str(path),
             expected="another presentation time for every frame, or frames that are shown as they are decoded",
             got=f"frames {twice:,} and {twice + 1:,} both at tick {tick}",
@@ -171,7 +171,7 @@ def _starts_in_file(
 
 
 def _with_first_start(starts: NDArray[np.int64], size: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Let decoding start at the first packet whatever it holds: nothing precedes it."""
+    """Let decoding start at the first packet regardless of its content: nothing precedes it."""
     starts[np.flatnonzero(size)[:1]] = Start.CLOSED
     return starts
 

@@ -315,7 +315,7 @@ def _missing_packets(path: Path, n_packets: int, got: str) -> UnusableFile:
 
 def _differs(path: Path, expected: str, got: str) -> CorruptOutput:
     return CorruptOutput(
-        "the MP4 does not hold what the AVI does",
+        "the MP4 differs from the AVI",
         where=str(path),
         expected=expected,
         got=got,
