@@ -15,7 +15,7 @@ import time
 from functools import lru_cache
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.store.marker import read_marker, write_marker
 
@@ -30,7 +30,7 @@ _SETTLED_NS = 2_000_000_000
 """Age of the last change below which a further change may have the same time, given the clock ticks of its disk."""
 
 
-def identity(path: Path | None) -> dict[str, object] | None:
+def identity(path: Path | None) -> dict[str, Any] | None:  # JSON
     """Return the identity of a file, for fingerprints; JSON, None for None.
 
     Name, size and a hash of the content; of a large file also the times of writing and of the last change.

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     import av
     from numpy.typing import NDArray
-    from typing_extensions import Buffer
 
 _Element = TypeVar("_Element", bound=np.generic)
 
@@ -68,7 +67,7 @@ def _bits(frame: av.VideoFrame) -> int:
 
 def _first_plane(frame: av.VideoFrame, kind: type[_Element]) -> NDArray[_Element]:
     plane = frame.planes[0]
-    buffer = cast("Buffer", plane)  # the stubs of PyAV lack its buffer protocol
+    buffer = cast("memoryview[int]", plane)  # the stubs of PyAV lack its buffer protocol
     return np.ndarray((frame.height, frame.width), kind, buffer, strides=(plane.line_size, np.dtype(kind).itemsize))
 
 

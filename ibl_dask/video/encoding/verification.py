@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
+    from av.video.stream import VideoStream
 
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.video.encoding.fidelity import Plane
@@ -81,7 +82,7 @@ class ChunkVerifier:
         """Add a frame that was given to the encoder, in the encoder's pixel format."""
         self._sources.append((number, stored_luma(source), source))
 
-    def add(self, packets: Iterable[Packet]) -> None:
+    def add(self, packets: Iterable[Packet[VideoStream]]) -> None:
         """Decode packets, and compare the frames that come out."""
         for packet in packets:
             self._claims[int(packet.pts or 0)] = claim_of(packet)
@@ -112,7 +113,7 @@ class ChunkVerifier:
         )
         return fidelity, self._first_luma
 
-    def _decode(self, packet: Packet | None) -> None:
+    def _decode(self, packet: Packet[VideoStream] | None) -> None:
         try:
             self._ready.extend(self._decoder.decode(packet))
         except av.error.FFmpegError as error:
@@ -142,7 +143,7 @@ class ChunkVerifier:
         self._next += 1
 
 
-def claim_of(packet: Packet) -> Claim:
+def claim_of(packet: Packet[VideoStream]) -> Claim:
     """Return the loss of luma that the encoder reports of a frame.
 
     Notes

@@ -6,7 +6,7 @@ import hashlib
 import re
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import av
 import cv2
@@ -19,11 +19,12 @@ from ibl_dask.video.pixels import EncoderFormat
 if TYPE_CHECKING:
     from av.packet import Packet
     from av.video.codeccontext import VideoCodecContext
+    from av.video.stream import VideoStream
 
     from ibl_dask.video.encoding.profiles import EncodingProfile
     from ibl_dask.video.reader import FrameReader
 
-ENCODER = "libx264"
+ENCODER: Final = "libx264"
 _AVX_512F = 13
 """OpenCV's number of that instruction set; Python has no name for it."""
 
@@ -93,7 +94,7 @@ class Encoder:
         self._frames: list[int] = []
         self._is_key: list[bool] = []
 
-    def add(self, number: int, frame: av.VideoFrame) -> list[Packet]:
+    def add(self, number: int, frame: av.VideoFrame) -> list[Packet[VideoStream]]:
         """Encode a frame; return the packets that the encoder has finished."""
         frame = self._pixels.convert(frame)
         # Otherwise the encoder would repeat the picture types and times of the source.
@@ -102,11 +103,11 @@ class Encoder:
         self.last = frame
         return self._keep(self._context.encode(frame))
 
-    def flush(self) -> list[Packet]:
+    def flush(self) -> list[Packet[VideoStream]]:
         """Return the packets of the frames that the encoder has held back."""
         return self._keep(self._context.encode(None))
 
-    def _keep(self, packets: list[Packet]) -> list[Packet]:
+    def _keep(self, packets: list[Packet[VideoStream]]) -> list[Packet[VideoStream]]:
         for packet in packets:
             content = bytes(packet)
             self._packets.append(content)
