@@ -28,7 +28,7 @@ class Column:
 
     dims: tuple[str, ...]
     """Names of its dimensions, frames first."""
-    values: NDArray[np.generic]
+    values: NDArray[Any]  # element type known at run time only
     """The array; its shape has one size per dimension."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """CF attributes: units, long_name."""
