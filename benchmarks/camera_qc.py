@@ -38,7 +38,7 @@ from ibl_dask.tasks.video_sync.camera_qc import check_camera, publish_qc
 from ibl_dask.tasks.video_sync.pulse_times import TIMING_VERSION
 from ibl_dask.video.container.index import INDEX_VERSION, FrameIndex
 from ibl_dask.video.reducers.camera_set import camera_reducers
-from ibl_dask.video.reducers.reference_frame import FaceFinder, ReferenceFrame, find_reference, sharp_places
+from ibl_dask.video.reducers.reference_frame import FaceFinder, ReferenceFrame, find_reference, sharp_positions
 
 RIGS = {"left": (60, 1280, 1024), "right": (150, 640, 512), "body": (30, 640, 512)}
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON")
@@ -218,7 +218,7 @@ def face_table(folder: Path, repeat: int) -> list[str]:
         size = (face.bottom - face.top, face.right - face.left)
         full, ours = milliseconds(finder.search, image, repeat), milliseconds(finder.find, image, repeat)
         sampled = ours + milliseconds(finder.histogram_correlation, image, repeat)
-        places = milliseconds(lambda picture, size=size: sharp_places(picture, *size), equalised, repeat)
+        places = milliseconds(lambda picture, size=size: sharp_positions(picture, *size), equalised, repeat)
         lines.append(f"| {label} | {full:.1f} | {ours:.1f} | {sampled:.1f} | {sampled + places:.1f} |")
     return lines
 

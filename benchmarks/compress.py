@@ -45,7 +45,7 @@ from ibl_dask.synth.movie import loop_clip
 from ibl_dask.synth.session import write_session
 from ibl_dask.video.chunking import split_for_encoding
 from ibl_dask.video.container.index import FrameIndex, index_video
-from ibl_dask.video.encoding import encode
+from ibl_dask.video.encoding import x264
 from ibl_dask.video.encoding.fidelity import error_energy, psnr_db
 from ibl_dask.video.encoding.profiles import PROFILES, EncodingProfile
 from ibl_dask.video.pixels import luma
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--without-one-worker", action="store_true", help="leave the longest side out")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    text = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}), {encode.encoder_build()}\n"
+    text = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}), {x264.encoder_build()}\n"
     with tempfile.TemporaryDirectory() as folder:
         for label in arguments.cameras.split(","):
             for codec in arguments.codecs.split(","):
@@ -111,7 +111,7 @@ def encode_alone(work: tuple[Path, FrameIndex, Chunk, EncodingProfile]) -> int:
     encoder = None
     with FrameReader(path, index) as reader:
         for number, frame in reader.frames_while_sound(chunk.start, chunk.stop):
-            encoder = encoder or encode.Encoder(reader, frame, profile)
+            encoder = encoder or x264.Encoder(reader, frame, profile)
             encoder.add(number, frame)
     if encoder is None:
         raise SystemExit(f"{path} has no frames")

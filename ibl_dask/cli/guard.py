@@ -10,14 +10,14 @@ from pathlib import Path
 
 from ibl_dask.cli.console import show_error
 from ibl_dask.errors import IblDaskError
-from ibl_dask.store.disk import explained
+from ibl_dask.store.disk import explain_os_error
 
 
 def told(error: Exception) -> IblDaskError:
     """Return an error as one of ours; what nobody foresaw says where it happened and where its traceback is."""
     if isinstance(error, IblDaskError):
         return error
-    known = explained(error) if isinstance(error, OSError) else None
+    known = explain_os_error(error) if isinstance(error, OSError) else None
     if known is not None:
         return known
     if isinstance(error, OSError) and error.filename is not None:

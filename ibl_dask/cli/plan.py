@@ -59,7 +59,7 @@ def show_plan(
             )
             if made.specs:
                 places.claim(made.session)
-                made.workspace.insist_on_writable()
+                made.workspace.require_writable()
             place = made.workspace.work_dir
             if place not in rates:
                 rates[place] = read_rates(place)

@@ -1,4 +1,4 @@
-"""Frames that follow each other, as people name them."""
+"""Ranges of consecutive frames, and their format in messages."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-RUNS_SAID = 5
-"""Runs that a message names; more are counted."""
+RANGES_SHOWN = 5
+"""Number of ranges that a message lists; further ones are counted."""
 
 
-def find_runs(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
-    """Return the first and last place of each run of places that are set.
+def find_ranges(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
+    """Return the first and last index of each range of set flags.
 
-    >>> find_runs(np.array([0, 1, 1, 0, 1]))
+    >>> find_ranges(np.array([0, 1, 1, 0, 1]))
     ((1, 2), (4, 4))
     """
     edges = np.diff(np.concatenate(([0], flags != 0, [0])).astype(np.int8))
     return tuple(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
 
 
-def say_runs(runs: Sequence[tuple[int, int]]) -> str:
-    """Return the numbers of the first few runs in words.
+def format_ranges(ranges: Sequence[tuple[int, int]]) -> str:
+    """Return the first few ranges as text, and the number of further ones.
 
-    >>> say_runs([(1, 2), (4, 4)])
+    >>> format_ranges([(1, 2), (4, 4)])
     '1 to 2, 4'
     """
-    said = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in runs[:RUNS_SAID]]
-    return ", ".join(said) + (f", and {len(runs) - RUNS_SAID:,} more runs" if len(runs) > RUNS_SAID else "")
+    shown = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in ranges[:RANGES_SHOWN]]
+    n_more = len(ranges) - RANGES_SHOWN
+    return ", ".join(shown) + (f", and {n_more:,} more ranges" if n_more > 0 else "")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibl_dask.store.disk import PAUSES_S
+from ibl_dask.store.disk import RETRY_PAUSES_S
 from ibl_dask.store.lock import Attempt
 
 RETRY_S = 2.0
@@ -41,7 +41,7 @@ class Candidate:
     @property
     def pause_s(self) -> float | None:
         """Return how long to wait after a failure that may pass, s; None where it was tried often enough."""
-        return PAUSES_S[self.n_failures] if self.n_failures < len(PAUSES_S) else None
+        return RETRY_PAUSES_S[self.n_failures] if self.n_failures < len(RETRY_PAUSES_S) else None
 
 
 class Admission:

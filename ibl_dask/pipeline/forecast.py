@@ -31,9 +31,9 @@ from ibl_dask.tasks.video_register.task import VideoRegisterRaw
 from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
 from ibl_dask.tasks.video_sync.task import VideoSyncQc
 from ibl_dask.video.chunking import split_for_encoding, split_video
-from ibl_dask.video.container.summary import VideoOutline, read_outline
-from ibl_dask.video.decoder import may_be_here
-from ibl_dask.video.reducers.base import Reducer
+from ibl_dask.video.container.summary import ContainerSummary, read_container_summary
+from ibl_dask.video.decoder import may_be_installed
+from ibl_dask.video.reducers.protocol import Reducer
 
 Why = Literal[kept.Why, "listed anew", "environment missing", "needs Alyx", "results elsewhere", "waits", "no input"]
 """Why a task would run, or not."""
@@ -338,7 +338,7 @@ _STEPS = {
 """Step of a measured camera -> what is to be done where it was not done for what is there now."""
 
 
-def _chunks(task: VideoSyncQc, label: str, outline: VideoOutline, identity: Mapping[str, Any]) -> Sequence[Any]:
+def _chunks(task: VideoSyncQc, label: str, outline: ContainerSummary, identity: Mapping[str, Any]) -> Sequence[Any]:
     known = recorded_chunks(task.workspace, label, identity) if task.chunk_pixels is None else ()
     size = (outline.width, outline.height)
     return known or split_video(outline.keyframes, outline.n_frames, *size, task.chunk_pixels)
@@ -362,15 +362,15 @@ def _is_of(identity: Mapping[str, Any], video: Path, note: Path) -> bool:
     """
     now = alf.identity(video) or {}
     looks = (identity.get("size"), identity.get("sample")) == (now["size"], now["content"])
-    if not looks or not may_be_here(str(identity.get("decoder"))):
+    if not looks or not may_be_installed(str(identity.get("decoder"))):
         return False
     return noted_content(video, note) in (None, identity.get("sha256"))
 
 
-def _outline(path: Path) -> VideoOutline | str:
+def _outline(path: Path) -> ContainerSummary | str:
     """Return what a video holds; its tables say, else an index is made. What is wrong with it where it has none."""
     try:
-        found = read_outline(path)
+        found = read_container_summary(path)
         if found is not None:
             return found
         from ibl_dask.video.container.index import index_video
@@ -378,7 +378,7 @@ def _outline(path: Path) -> VideoOutline | str:
         index = index_video(path)
     except (IblDaskError, OSError) as error:
         return str(error)
-    return VideoOutline(len(index), index.width, index.height, index.keyframes)
+    return ContainerSummary(len(index), index.width, index.height, index.keyframes)
 
 
 def _absent(camera: Camera) -> CameraForecast:

@@ -29,7 +29,7 @@ from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_p
 from ibl_dask.pipeline.task_states import Turn, blocking, held_back, make_turns, startable
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.containment import contained
-from ibl_dask.store.disk import passes_by_itself, patiently
+from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.processes import this_process
@@ -273,7 +273,7 @@ class Driver:
             candidate.is_taken = not candidate.attempt.is_open
             candidate.wait()
             return "" if is_last_try and candidate.is_taken else f"{error.what}: {error.got}"
-        if passes_by_itself(error) and (pause_s := candidate.pause_s) is not None:
+        if is_transient(error) and (pause_s := candidate.pause_s) is not None:
             candidate.n_failures += 1
             candidate.wait(pause_s)
             return str(error)
@@ -363,7 +363,7 @@ class Driver:
                     return {}
                 if turn.phase != "rest":
                     is_first = turn.phase == "held"
-                    steps = patiently(
+                    steps = retry_transient(
                         turn.task.first_steps if is_first else partial(turn.task.steps, driven.outcome.records)
                     )
                     fresh = {step.key: step for step in steps}
@@ -395,7 +395,7 @@ class Driver:
             if turn.status is Status.WAITING:
                 mine = {key: records[key] for key in turn.steps}
                 with contained(turn.name):
-                    turn.status = patiently(partial(turn.task.conclude, mine, obstacle=turn.reason))
+                    turn.status = retry_transient(partial(turn.task.conclude, mine, obstacle=turn.reason))
                     failures = turn.task.failures
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence
 from ibl_dask.qc.registry import check
@@ -47,7 +47,7 @@ def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
         Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,
         measured=f"{evidence.n_decode_errors:,} of {evidence.n_frames:,} frames do not decode",
         threshold="none",
-        message=f"frames {say_runs(evidence.undecoded_runs)}; decode_error of the per-frame store names every one"
+        message=f"frames {format_ranges(evidence.undecoded_runs)}; decode_error of the per-frame store names every one"
         if evidence.undecoded_runs
         else "",
         values={
@@ -73,14 +73,14 @@ def check_black_frames(evidence: CameraEvidence) -> CheckResult | str:
     black = brightness <= BLACK_LUMA
     n_decoded = int(np.count_nonzero(~np.isnan(brightness)))
     share = int(np.count_nonzero(black)) / n_decoded
-    runs = find_runs(black)
+    runs = find_ranges(black)
     outcome = Outcome.FAIL if share >= MAX_BLACK_SHARE else Outcome.WARNING
     return CheckResult(
         "black_frames",
         outcome if runs else Outcome.PASS,
         measured=f"{np.count_nonzero(black):,} of {n_decoded:,} frames that decode are black ({share:.2%})",
         threshold=f"none with a mean luma of {BLACK_LUMA} or less; FAIL from {MAX_BLACK_SHARE:.0%} on",
-        message=f"frames {say_runs(runs)}" if runs else "",
+        message=f"frames {format_ranges(runs)}" if runs else "",
         values={"n_black": int(np.count_nonzero(black)), "share_black": share, "n_runs": len(runs)},
     )
 
@@ -104,7 +104,7 @@ def check_repeated_frames(evidence: CameraEvidence) -> CheckResult | str:
     if brightness is None or evidence.motion_energy is None or rate is None:
         return _UNSEEN if rate is not None else "the frame rate is not known"
     repeats = _repeats(brightness, evidence.motion_energy)
-    runs = find_runs(repeats)
+    runs = find_ranges(repeats)
     lengths = [last - first + 1 for first, last in runs]
     longest = max(lengths, default=0)
     share = float(np.mean(repeats))
@@ -115,7 +115,7 @@ def check_repeated_frames(evidence: CameraEvidence) -> CheckResult | str:
         measured=f"{np.count_nonzero(repeats):,} of {len(repeats):,} frames repeat the one before ({share:.2%}), "
         f"at most {longest:,} in a row ({longest / rate:.2g} s)",
         threshold=f"under {REPEATED_SHARE:.0%} of frames; FAIL from {FROZEN_S:g} s in a row on",
-        message=f"frames {say_runs(frozen)}" if frozen else "",
+        message=f"frames {format_ranges(frozen)}" if frozen else "",
         values={
             "n_repeated": int(np.count_nonzero(repeats)),
             "share_repeated": share,
@@ -164,7 +164,7 @@ def check_light_steps(evidence: CameraEvidence) -> CheckResult | str:
     # Medians of seconds beside the right one see the same step; the means themselves jump there.
     places = slice(STEP_WINDOW_S, STEP_WINDOW_S + len(steps))
     frames, jumps = starts[places], np.abs(np.diff(means, prepend=means[0]))[places]
-    runs = find_runs(np.abs(steps) >= STEP_LUMA)
+    runs = find_ranges(np.abs(steps) >= STEP_LUMA)
     at = [first + int(np.argmax(jumps[first : last + 1])) for first, last in runs]
     largest = max(at or range(len(steps)), key=lambda i: abs(steps[i]))
     told = ", ".join(f"{frames[i]:,} ({steps[i]:+.0f})" for i in at[:5]) + (", ..." if len(at) > 5 else "")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.model.frame_ranges import find_runs
+from ibl_dask.model.frame_ranges import find_ranges
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import check
@@ -158,4 +158,4 @@ def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:
-    return max((last - first + 1 for first, last in find_runs(flags)), default=0)
+    return max((last - first + 1 for first, last in find_ranges(flags)), default=0)

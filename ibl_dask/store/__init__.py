@@ -1,1 +1,1 @@
-"""Where things land: atomic writes, ALF files, chunk files, per-frame Zarr, markers, the run journal."""
+"""Files of a session: atomic writes, ALF files, arrays, per-frame Zarr, markers, the run journal, the session lock."""

@@ -1,4 +1,4 @@
-"""ALF files: finding inputs, which may carry a dataset UUID, and writing outputs."""
+"""ALF files: look-up of inputs, whose names may contain a dataset UUID, and publication of outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain, count
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,47 +27,56 @@ if TYPE_CHECKING:
     from ibl_dask.model.session import Session
 
 _PIECE = 1 << 20
-"""Bytes that are compared at once."""
+"""Bytes compared at a time."""
 UUID = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
 
 
 def find(session: Session, collection: str, pattern: str) -> Path | None:
-    """Return a file of the session, looked up among the outputs first; None where there is none.
+    """Return a file of the session, looked up among the outputs first; None if it is missing.
 
     Parameters
     ----------
     session : Session
-        Where to look.
+        The session.
     collection : str
-        Folder relative to the session; not looked into below its first level.
+        Folder relative to the session; its subfolders are not searched.
     pattern : str
-        File name, `*` where it may vary. `name.<uuid>.ext` is found for `name.ext`. Names that begin with a dot are
-        those of file systems and editors, never of data.
+        File name, with `*` for variable parts. `name.ext` also finds `name.<uuid>.ext`. Names that begin with a dot
+        belong to file systems and editors, never to data.
 
     Raises
     ------
     UnusableFile
-        If there are several that differ; see `only_one`.
+        If several files match, and differ; see `only_one`.
     """
     return only_one(find_each(session, collection, pattern))
 
 
 def find_each(session: Session, collection: str, pattern: str) -> list[Path]:
-    """Return the files that stand for one another, those without a UUID first: all of the first folder that has any.
+    """Return all matches in the first folder that has any, those without a UUID first.
 
-    What plans looks at all of them, so that a camera with two of a kind is refused when its turn comes, and alone.
+    Plans use all of them, so that a camera with two differing files is refused in its own step, and alone.
+
+    Parameters
+    ----------
+    session : Session
+        The session.
+    collection : str
+        Folder relative to the session.
+    pattern : str
+        File name; see `find`.
     """
-    places = (_matches(_folder(root, collection), pattern) for root in session.roots)
-    return next((found for found in places if found), [])
+    matches = (_matches(_folder(root, collection), pattern) for root in session.roots)
+    return next((files for files in matches if files), [])
 
 
 def only_one(found: Sequence[Path]) -> Path | None:
-    """Return the one file among some that stand for one another: any, where their bytes are equal; None for none.
+    """Return the first of several interchangeable files, whose bytes are equal; None for an empty sequence.
 
     Raises
     ------
     UnusableFile
-        If they differ: nothing tells which of them is meant.
+        If the files differ, so that the choice is ambiguous.
     """
     for other in found[1:]:
         if not _are_equal(found[0], other):
@@ -82,7 +91,17 @@ def only_one(found: Sequence[Path]) -> Path | None:
 
 
 def find_all(session: Session, collection: str, pattern: str) -> list[Path]:
-    """Return every file that matches, those without a UUID first; one of the outputs hides its namesake."""
+    """Return every file that matches, those without a UUID first; files of the outputs hide their namesakes.
+
+    Parameters
+    ----------
+    session : Session
+        The session.
+    collection : str
+        Folder relative to the session.
+    pattern : str
+        File name; see `find`.
+    """
     found: dict[str, Path] = {}
     for root in session.roots:
         for path in _matches(_folder(root, collection), pattern):
@@ -100,12 +119,12 @@ def without_uuid(name: str) -> str:
 
 
 def is_hidden(name: str, pattern: str = "") -> bool:
-    """Return whether a name is none of a data file: `._name` of a Mac, `.name.swp`; unless it is asked for."""
+    """Return whether a name is hidden (`._name` of a Mac, `.name.swp`), and the pattern is not for hidden names."""
     return name.startswith(".") and not pattern.startswith(".")
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
-    """Return the files in a folder; a link that leads nowhere is no file."""
+    """Return the files in a folder, without dangling links."""
     regex = _regex(pattern)
     if not folder.is_dir():
         return []
@@ -118,15 +137,16 @@ def _is_named(path: Path, regex: re.Pattern[str], pattern: str) -> bool:
 
 
 def _are_equal(first: Path, second: Path) -> bool:
-    """Return whether two files hold the same bytes; one comparison for as long as neither changes."""
+    """Return whether two files hold the same bytes; the result is cached until one of them changes."""
     states = [path.stat() for path in (first, second)]
     if states[0].st_size != states[1].st_size or first.samefile(second):
         return states[0].st_size == states[1].st_size
-    return _hold_the_same(first, second, *((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states))
+    return _compare_bytes(first, second, *((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states))
 
 
 @lru_cache(maxsize=1024)
-def _hold_the_same(first: Path, second: Path, *states: tuple[int, ...]) -> bool:
+def _compare_bytes(first: Path, second: Path, *states: tuple[int, ...]) -> bool:
+    """Compare two files; the states are part of the cache's key only."""
     with first.open("rb") as one, second.open("rb") as other:
         while piece := one.read(_PIECE):
             if piece != other.read(_PIECE):
@@ -135,14 +155,25 @@ def _hold_the_same(first: Path, second: Path, *states: tuple[int, ...]) -> bool:
 
 
 def require(session: Session, collection: str, pattern: str, do: str) -> Path:
-    """Return a file of the session.
+    """Return a file of the session, looked up as by `find`.
+
+    Parameters
+    ----------
+    session : Session
+        The session.
+    collection : str
+        Folder relative to the session.
+    pattern : str
+        File name; see `find`.
+    do : str
+        Advice in the error if the file is missing.
 
     Raises
     ------
     MissingFile
-        If there is none.
+        If the file is missing.
     UnusableFile
-        If there are several that differ.
+        If several files match, and differ.
     """
     found = find(session, collection, pattern)
     if found is None:
@@ -170,36 +201,41 @@ def require(session: Session, collection: str, pattern: str, do: str) -> Path:
     return found
 
 
-def identities(paths: Sequence[Path]) -> Any:  # JSON
-    """Return what tells the files that stand for one another from others: of one its identity, None for none."""
+def identities(paths: Sequence[Path]) -> dict[str, object] | list[dict[str, object] | None] | None:
+    """Return the identities of interchangeable files, for fingerprints: of one file its identity, None for none."""
     return identity(paths[0] if paths else None) if len(paths) < 2 else [identity(path) for path in paths]
 
 
 def latest(path: Path) -> Path | None:
-    """Return the newest revision of an ALF file, the file itself where it has none, None where neither exists."""
+    """Return the newest revision of an ALF file, else the file itself, None if neither exists."""
     revisions = sorted(folder / path.name for folder in path.parent.glob("#*#") if (folder / path.name).exists())
     if revisions:
         return revisions[-1]
     return path if path.exists() else None
 
 
-def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Path:
-    """Write an ALF `.npy` file without destroying what an earlier run, or another program, published.
+def publish_npy(path: Path, array: NDArray[np.generic], overwrite: bool = False) -> Path:
+    """Write an ALF `.npy` file without destroying one that an earlier run, or another program, published.
 
     Parameters
     ----------
     path : Path
-        Where it belongs.
+        The file, without a revision.
     array : ndarray
         Its content.
     overwrite : bool
-        Replace the newest revision instead of making another.
+        Replace the newest revision instead of adding another.
 
     Returns
     -------
     Path
-        Where it is: at `path` if nothing was there, in a new revision folder `#YYYY-MM-DD#` if something else was, and
-        where it was if it was there already, or the first part of it.
+        The file that holds the array: `path` if there was none; the existing one if its bytes are equal, or a truncated
+        copy of the new ones; else a new one in a revision folder `#YYYY-MM-DD#`.
+
+    Raises
+    ------
+    NotWritable
+        If the revision folder is a link, the folder is not writable, or the disk is full.
     """
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
@@ -209,7 +245,7 @@ def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Pat
     if present is None:
         target = path
     elif overwrite or content.getvalue().startswith(present.read_bytes()):
-        target = present  # what is there is this very file cut short
+        target = present  # a truncated copy of this file, for instance of a full disk
     else:
         target = _new_revision(path)
     if target.parent != path.parent and target.parent.is_symlink():
@@ -227,7 +263,7 @@ def publish_npy(path: Path, array: NDArray[Any], overwrite: bool = False) -> Pat
 
 def _new_revision(path: Path) -> Path:
     today = datetime.now(UTC).date().isoformat()
-    letters = (f"{'z' * (n // 26)}{ascii_lowercase[n % 26]}" for n in count())  # they sort in the order of counting
+    letters = (f"{'z' * (n // 26)}{ascii_lowercase[n % 26]}" for n in count())  # a..z, za..zz: sorted by age
     names = (f"#{today}{letter}#" for letter in chain([""], letters))
     return next(target for name in names if not (target := path.parent / name / path.name).exists())
 

@@ -1,4 +1,4 @@
-"""Files of our own that hold a few arrays and some facts: chunk results, cached indexes, timing details."""
+"""`.npz` files of arrays and JSON facts with a versioned header: chunk results, cached indexes, timing details."""
 
 from __future__ import annotations
 
@@ -22,18 +22,27 @@ _FACTS = "facts.json"
 
 
 def write_arrays(
-    path: Path, kind: str, version: int, arrays: Mapping[str, NDArray[Any]], facts: Mapping[str, Any]
+    path: Path, kind: str, version: int, arrays: Mapping[str, NDArray[np.generic]], facts: Mapping[str, object]
 ) -> None:
     """Write arrays and facts as one `.npz` file that NumPy reads.
 
     Parameters
     ----------
     path : Path
-        Where; any older file is replaced.
-    kind, version
-        Name and version of the layout, checked on reading.
-    arrays, facts
-        What to keep; facts are anything that JSON holds.
+        The file; any older one is replaced.
+    kind : str
+        Name of the layout, checked on reading.
+    version : int
+        Version of the layout, checked on reading.
+    arrays : mapping of str to ndarray
+        Arrays by name, of any shape; no objects.
+    facts : mapping
+        Values that JSON holds.
+
+    Raises
+    ------
+    NotWritable
+        If the folder is not writable, or the disk is full.
     """
     header = json.dumps({"kind": kind, "version": version, "arrays": sorted(arrays), "facts": facts}, sort_keys=True)
     with writing(path, len(header) + sum(values.nbytes for values in arrays.values())) as file:
@@ -41,17 +50,27 @@ def write_arrays(
 
 
 def read_arrays(path: Path, kind: str, version: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read what `write_arrays` wrote.
+    """Read the arrays and facts of a file that `write_arrays` wrote.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        Expected name of the layout.
+    version : int
+        Expected version of the layout.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     CorruptOutput
         If the file is damaged or of another kind.
     FormatTooNew
         If it has another version.
     """
+    # Read whole first: NumPy would keep the file open, and a network disk would be asked for every array.
     data = io.BytesIO(path.read_bytes())
     try:
         with np.load(data, allow_pickle=False) as content:

@@ -1,4 +1,8 @@
-"""Writing so that a reader sees the old content or the new, and nothing between."""
+"""Atomic writes: a reader sees the old content or the new content of a file or folder, and nothing in between.
+
+New content is written beside its target, flushed to disk, and renamed: a rename within a folder is atomic, also on
+network file systems. A process that is killed at any time leaves a whole file, or a temporary one to be swept.
+"""
 
 from __future__ import annotations
 
@@ -13,41 +17,42 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from ibl_dask.errors import IblDaskError, NotWritable
-from ibl_dask.store.disk import explained, nearest_folder
+from ibl_dask.store.disk import explain_os_error, nearest_folder
 from ibl_dask.store.processes import Process, state_of, this_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
-"""Older versions named host and process number alone."""
+"""Name of a temporary file; the mark of older versions consists of host and process number alone."""
 _ABANDONED_S = 86_400.0
+"""Age from which a temporary file without a known writer is abandoned, s."""
 
 
-def insist_on_writable(path: Path) -> None:
-    """Check, without making anything, that a folder can be written to, or be made where there is none.
+def require_writable(path: Path) -> None:
+    """Require that a folder is writable, or can be created, without creating anything.
 
     Raises
     ------
     NotWritable
-        If not.
+        If it is not writable.
     """
     place = nearest_folder(path)
     if not place.is_dir():
         raise _not_writable(path, "a link that leads nowhere" if place.is_symlink() else f"{place} is no folder")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise _not_writable(path, f"{place} is read-only, or belongs to somebody else")
+        raise _not_writable(path, f"{place} is read-only, or belongs to another user")
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that results or scratch can be written to.
+    """Create a folder for results or scratch, if it does not exist.
 
     Raises
     ------
     NotWritable
-        If it cannot be made, or not be written to.
+        If it cannot be created, or is not writable.
     """
-    insist_on_writable(path)
+    require_writable(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,19 +70,19 @@ def _not_writable(path: Path, reason: str) -> NotWritable:
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a name beside a path that no other process uses and no ALF pattern matches."""
+    """Return a name in the folder of a path that no other process uses and no ALF pattern matches."""
     return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
 def sweep_temporaries(folder: Path) -> int:
-    """Remove what killed writers left below a folder; return how many. Only for the one who holds the session.
+    """Remove temporary files of killed writers below a folder; return their number. For the holder of the session.
 
-    What belongs to a process that cannot be seen from here, of another host or container, goes after a day.
+    Files of a process that is not visible from here, of another host or container, are removed after a day.
     """
     n_removed = 0
     for path in folder.rglob(".*.tmp"):
-        named = _TEMPORARY.fullmatch(path.name)
-        if named is None or not is_abandoned(path, Process.from_mark(named["mark"]), _ABANDONED_S):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None or not is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S):
             continue
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
@@ -88,16 +93,16 @@ def sweep_temporaries(folder: Path) -> int:
 
 
 def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:
-    """Return whether nobody writes a file any more: its writer is gone, or cannot be seen, and the file is old.
+    """Return whether the writer of a file has ended, or is not visible from here and the file is old.
 
     Parameters
     ----------
     path : Path
         File or folder.
     writer : Process or None
-        Whose it is; None where an older version did not say enough.
+        Its writer; None if the name, of an older version, does not identify it.
     after_s : float
-        How old it must be where nothing is known of its writer, s.
+        Age from which a file with an unknown writer counts as abandoned, s.
     """
     state = "unknown" if writer is None else state_of(writer)
     if state == "unknown":
@@ -109,19 +114,19 @@ def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:
 
 @contextlib.contextmanager
 def writing(path: Path, n_bytes: int = 0) -> Iterator[BinaryIO]:
-    """Open a file that appears under its name only once it is whole and on disk.
+    """Open a file for writing that appears under its name only when it is complete and on disk.
 
     Parameters
     ----------
     path : Path
         Its name.
     n_bytes : int
-        How large it will be, if known; for the message that there is no room for it.
+        Its final size, if known; for the message about a full disk.
 
     Raises
     ------
     NotWritable
-        If the folder refuses, or the disk is full.
+        If the folder is not writable, or the disk is full.
     """
     with writing_path(path, n_bytes) as temporary, temporary.open("wb") as file:
         yield file
@@ -129,37 +134,47 @@ def writing(path: Path, n_bytes: int = 0) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
-    """Do what `writing` does for those who open a file by its name: yield the name that it has meanwhile."""
+    """Yield the temporary name of a file, for libraries that open files by name; otherwise like `writing`.
+
+    Parameters
+    ----------
+    path : Path
+        The final name.
+    n_bytes : int
+        The final size, if known.
+    """
     temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        # Without the flush, a power failure after the rename could leave an empty file under the final name.
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _raise_explained(error, path, n_bytes)
+        _raise_os_error(error, path, n_bytes)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
 def move(path: Path, target: Path) -> None:
-    """Give a file another name on the same disk, never one that is taken: at no moment is it without a name.
+    """Rename a file on the same disk without replacing another one; it has a name at all times.
 
-    A process that is killed within may leave it both names; moving it once more takes the old one away.
+    A rename would replace the target silently, so the file is linked to its new name, and the old name is removed. A
+    process that is killed in between leaves both names; a second move removes the old one.
 
     Raises
     ------
     FileExistsError
-        If another file has that name.
+        If another file has the new name.
     """
     try:
         os.link(path, target, follow_symlinks=False)
     except FileExistsError:
         if not is_one_file(path, target):
             raise
-    except OSError:  # disks without hard links
+    except OSError:  # file systems without hard links, such as FAT and some network disks
         if os.path.lexists(target):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target)) from None
         path.rename(target)
@@ -170,12 +185,12 @@ def move(path: Path, target: Path) -> None:
 
 
 def is_one_file(path: Path, other: Path) -> bool:
-    """Return whether two names stand for one file, neither being a link to the other."""
+    """Return whether two names are hard links of one file; symbolic links are not followed."""
     return os.path.samestat(path.lstat(), other.lstat())
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on disk, where that can be asked for."""
+    """Flush the names in a folder to disk, if the file system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -185,7 +200,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one go."""
+    """Write a text file atomically."""
     content = text.encode()
     with writing(path, len(content)) as file:
         file.write(content)
@@ -193,10 +208,23 @@ def write_text(path: Path, text: str) -> None:
 
 @contextlib.contextmanager
 def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
-    """Fill a folder that appears under its name only once it is whole.
+    """Yield a temporary folder that receives its final name when it is complete.
 
-    An older folder of that name is set aside by a rename and removed after the new one is in place; a reader that
-    comes between reads the one set aside (`readable_folder`), and the next writer clears up (`recover_folder`).
+    A folder cannot be replaced by one rename. An older folder of the final name is set aside by a rename, and removed
+    after the new one is in place. Between the two renames a reader uses the folder set aside (`readable_folder`); after
+    an interruption the next writer restores or removes it (`recover_folder`).
+
+    Parameters
+    ----------
+    path : Path
+        The final name.
+    n_bytes : int
+        The final size, if known; for the message about a full disk.
+
+    Raises
+    ------
+    NotWritable
+        If the folder is not writable, or the disk is full.
     """
     temporary = temporary_name(path)
     try:
@@ -211,7 +239,7 @@ def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
         temporary.rename(path)
         _remove(aside)
     except OSError as error:
-        _raise_explained(error, path, n_bytes)
+        _raise_os_error(error, path, n_bytes)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):
@@ -219,12 +247,12 @@ def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
 
 
 def readable_folder(path: Path) -> Path | None:
-    """Return where a folder can be read, also between the two renames of a swap; None where there is none."""
+    """Return the path at which a folder can be read, also between the two renames of a swap; None if it is missing."""
     return next((folder for folder in (path, _aside(path)) if folder.exists()), None)
 
 
 def recover_folder(path: Path) -> bool:
-    """Finish or undo a swap that was interrupted; return whether the folder is there now."""
+    """Finish or undo an interrupted swap; return whether the folder exists now."""
     aside = _aside(path)
     if aside.exists():
         if path.exists():
@@ -239,7 +267,7 @@ def _aside(path: Path) -> Path:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder; of a link to one the link alone, never what it leads to."""
+    """Remove a folder; of a symbolic link only the link itself, never its target."""
     if folder.is_symlink():
         folder.unlink()
     elif folder.exists():
@@ -253,8 +281,8 @@ def _sync_folder(folder: Path) -> None:
                 os.fsync(file.fileno())
 
 
-def _raise_explained(error: OSError, path: Path, n_bytes: int = 0) -> NoReturn:
-    told = explained(error, path, n_bytes)
-    if told is None or isinstance(error, IblDaskError):
+def _raise_os_error(error: OSError, path: Path, n_bytes: int = 0) -> NoReturn:
+    explained = explain_os_error(error, path, n_bytes)
+    if explained is None or isinstance(error, IblDaskError):
         raise error
-    raise told from error
+    raise explained from error

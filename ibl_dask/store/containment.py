@@ -1,4 +1,4 @@
-"""Code of others may try to end the process that it runs in: that is an error of that code, and ends nothing else."""
+"""Containment of code of other packages that tries to end the process: it becomes an error of that code alone."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _REQUESTS = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def contained(whose: str) -> Iterator[None]:
-    """Make an error of what would end the process from within this block, unless a signal asked for it.
+    """Convert an attempt of this block to end the process into an error, unless a signal requested the end.
 
-    `sys.exit`, also that of `argparse`, a `KeyboardInterrupt` that somebody raises, and whatever else is no `Exception`
-    would pass through all that keeps one task from stopping the others. Ctrl-C and SIGTERM still do what they did.
+    `sys.exit`, also that of `argparse`, a `KeyboardInterrupt` raised by code, and other exceptions that are no
+    `Exception` would otherwise pass all handlers that isolate one task from the others. Ctrl-C and SIGTERM keep their
+    effect.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def contained(whose: str) -> Iterator[None]:
     Raises
     ------
     TaskFailed
-        In place of what was raised.
+        In place of the exception that would end the process.
     """
     with _requests_noted() as requests:
         try:
@@ -44,14 +45,14 @@ def contained(whose: str) -> Iterator[None]:
                 "code of a task tried to end the process that it runs in",
                 where=whose,
                 expected="a return, or an exception",
-                got=_say(error),
+                got=_format_exit(error),
                 do="raise an exception instead; read arguments of a command line only under "
                 '`if __name__ == "__main__":`',
             ) from error
 
 
-def _say(error: BaseException) -> str:
-    """Name what was raised, and what usually raises it."""
+def _format_exit(error: BaseException) -> str:
+    """Return the exception as text, with its usual source."""
     if isinstance(error, SystemExit):
         by = ", perhaps of argparse, which read the arguments of this program" if error.code == 2 else ""
         return f"SystemExit: {error.code} (sys.exit{by})"
@@ -60,7 +61,7 @@ def _say(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _requests_noted() -> Iterator[list[int]]:
-    """Note the signals that come in this block; what they lead to stays the same. Only the main thread receives any."""
+    """Yield a list of the signals that arrive in this block; their handlers still run. For the main thread only."""
     came: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield came

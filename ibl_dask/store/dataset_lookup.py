@@ -1,4 +1,4 @@
-"""Looking for the datasets of a signature among a session's files."""
+"""Look-up of the datasets of a signature among a session's files."""
 
 from __future__ import annotations
 
@@ -16,38 +16,42 @@ _DATASET = re.compile(rf"\.{UUID}(?=\.|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What there is of an expected dataset."""
+class DatasetFiles:
+    """Files of an expected dataset."""
 
     ok: bool
-    """Whether the expectation is met."""
+    """True if the expectation is met."""
     files: tuple[Path, ...] = ()
     """Its files, in order of their paths relative to the session."""
     missing: frozenset[str] = frozenset()
-    """Patterns that have no file and should, or have some and should not."""
+    """Patterns without a required file, or with an unwanted one."""
 
 
 def find_files(
     roots: Sequence[Path], expected: ExpectedDataset, *, to_register: bool = False, with_content: bool = False
-) -> Found:
-    """Look for an expected dataset.
+) -> DatasetFiles:
+    """Find the files of an expected dataset.
 
     Parameters
     ----------
     roots : sequence of Path
-        Folders of the session, looked through in order: a file hides its namesakes in the later ones.
+        Folders of the session, searched in order: a file hides its namesakes in later folders.
     expected : ExpectedDataset
-        What to look for. What is not required is always ok, whatever is missing.
+        The dataset, or a combination of datasets. An optional one is always ok.
     to_register : bool
-        Look only for what a database shall know of.
+        Find only datasets that are registered in a database.
     with_content : bool
-        An empty file counts as none.
+        Ignore empty files.
 
     Returns
     -------
-    Found
-        What there is. A pattern is looked for at its place only; a copy of the session's folders inside one of them
-        does not count.
+    DatasetFiles
+        Patterns match paths relative to the session; copies of the session's folders in its subfolders do not count.
+
+    Raises
+    ------
+    TypeError
+        If `expected` is no expected dataset.
     """
     return _Look(tuple(roots), to_register, with_content).find(expected)
 
@@ -58,42 +62,42 @@ class _Look:
     to_register: bool
     with_content: bool
 
-    def find(self, expected: ExpectedDataset, *, strictly: bool = False) -> Found:
-        """Look for something; strictly: as if all of it were required."""
+    def find(self, expected: ExpectedDataset, *, strictly: bool = False) -> DatasetFiles:
+        """Find the files of an expectation; strictly: as if all of it were required."""
         if isinstance(expected, Combined):
             found = self._combined(expected, strictly=strictly or expected.inverted)
             if expected.inverted:
                 there = frozenset(expected.patterns) if found.ok else frozenset[str]()
-                found = Found(not found.ok, found.files, there)
+                found = DatasetFiles(not found.ok, found.files, there)
         elif isinstance(expected, Dataset):
             if self.to_register and not expected.register:
-                return Found(True)
+                return DatasetFiles(True)
             found = self._dataset(expected)
         else:
             raise TypeError(f"not an expected dataset: {expected!r}")
-        return found if strictly or expected.is_required else Found(True, found.files, found.missing)
+        return found if strictly or expected.is_required else DatasetFiles(True, found.files, found.missing)
 
-    def _dataset(self, dataset: Dataset) -> Found:
+    def _dataset(self, dataset: Dataset) -> DatasetFiles:
         files = self._files(dataset.pattern)
         if not files and dataset.revision is None:
             files = self._files("/".join(part for part in (dataset.collection, "#*#", dataset.name) if part))
         ok = bool(files) != dataset.inverted
-        return Found(ok, files, frozenset() if ok else frozenset({dataset.pattern}))
+        return DatasetFiles(ok, files, frozenset() if ok else frozenset({dataset.pattern}))
 
-    def _combined(self, expected: Combined, *, strictly: bool) -> Found:
+    def _combined(self, expected: Combined, *, strictly: bool) -> DatasetFiles:
         left = self.find(expected.left, strictly=strictly)
         if expected.operator == "or" and left.ok:
-            return Found(True, left.files)
+            return DatasetFiles(True, left.files)
         right = self.find(expected.right, strictly=strictly)
         files = tuple(sorted({*left.files, *right.files}))
         missing = left.missing | right.missing
         if expected.operator == "or":
-            return Found(right.ok, right.files, left.missing if right.ok else missing)
+            return DatasetFiles(right.ok, right.files, left.missing if right.ok else missing)
         if expected.operator == "and":
-            return Found(left.ok and right.ok, files, missing)
+            return DatasetFiles(left.ok and right.ok, files, missing)
         if left.ok != right.ok:
-            return Found(True, left.files if left.ok else right.files)
-        return Found(False, files, frozenset(expected.patterns) if left.ok else missing)
+            return DatasetFiles(True, left.files if left.ok else right.files)
+        return DatasetFiles(False, files, frozenset(expected.patterns) if left.ok else missing)
 
     def _files(self, pattern: str) -> tuple[Path, ...]:
         *folders, name = pattern.split("/")
@@ -117,10 +121,7 @@ def _folders(root: Path, patterns: Sequence[str]) -> Iterator[Path]:
 
 
 def _inside(folder: Path, pattern: str) -> Iterator[Path]:
-    """Yield what is in a folder under a name that matches, a dataset UUID in it or not.
-
-    A link that leads nowhere is nothing.
-    """
+    """Yield the entries of a folder whose name matches, with or without its dataset UUID; no dangling links."""
     if not folder.is_dir():
         return
     for path in folder.iterdir():
@@ -133,5 +134,5 @@ def _inside(folder: Path, pattern: str) -> Iterator[Path]:
 
 
 def _is_empty(path: Path) -> bool:
-    """Return whether a file has no content, or a folder none in it."""
+    """Return whether a file or folder is empty."""
     return not any(path.iterdir()) if path.is_dir() else path.stat().st_size == 0

@@ -1,4 +1,4 @@
-"""Writing experiment descriptions, and adding what one acquisition computer recorded to that of the session."""
+"""Writing of experiment descriptions, and merging of an acquisition computer's description into the session's."""
 
 from __future__ import annotations
 
@@ -20,28 +20,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATIENCE_S = 60.0
-"""How long another computer's turn is waited for; merging two small files takes milliseconds."""
+"""Longest wait for other computers, s; merging two small files takes milliseconds."""
 
 
 def write_description(path: Path, content: Mapping[str, Any]) -> None:
-    """Write the content of a description; readers see the old file or the new one.
+    """Write a description atomically.
 
     Parameters
     ----------
     path : Path
         The file.
     content : mapping
-        What it holds; the version of the layout is added.
+        Its content; the version of the layout is added.
     """
     text = yaml.safe_dump({**content, "version": str(content.get("version") or VERSION)}, allow_unicode=True)
     write_text(path, text)
 
 
 def add_device(device: Path, session: Path, *, remove: bool = False, patience_s: float = PATIENCE_S) -> dict[str, Any]:
-    """Add the description that an acquisition computer left to that of the session.
+    """Merge the description of an acquisition computer into that of the session.
 
-    Any number of computers may do so at once: each waits for its turn, and none takes it away from another that is
-    still at it.
+    Several computers may do so at once: each waits for a lock, which is never taken from a computer that still runs.
 
     Parameters
     ----------
@@ -50,22 +49,22 @@ def add_device(device: Path, session: Path, *, remove: bool = False, patience_s:
     session : Path
         Session folder, or the session's own description file.
     remove : bool
-        Remove the computer's file once the description was read back with all that it holds, and the folder it is in
-        once that is empty.
+        Remove the computer's file after the session's description was read back with all of its content, and then its
+        folder if it is empty.
     patience_s : float
-        How long to wait for the others, s.
+        Longest wait for other computers, s.
 
     Returns
     -------
     dict
-        What the session's description holds now.
+        Content of the session's description.
 
     Raises
     ------
     DescriptionError
-        If a file cannot be understood, or both name a different main clock.
+        If a file is invalid, or the two name different main clocks.
     SessionLocked
-        If others hold the description for longer than that; nothing was changed.
+        If others hold the lock for longer than `patience_s`; nothing was changed.
     """
     target = session / DESCRIPTION_NAME if session.is_dir() else session
     with _turn(target.with_name(f".{target.name}.lock"), patience_s):
@@ -75,20 +74,20 @@ def add_device(device: Path, session: Path, *, remove: bool = False, patience_s:
             write_description(target, whole)
     if remove and added and _holds(target, added):
         device.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # others are left in it
+        with contextlib.suppress(OSError):  # files of other computers remain
             device.parent.rmdir()
     return whole
 
 
 def _holds(target: Path, added: dict[str, Any]) -> bool:
-    """Return whether a description, as it is on the disk, gains nothing by what was added to it."""
+    """Return whether a description on disk contains everything that was added to it."""
     now = read_content(target)
     return merge_descriptions(now, added) == now
 
 
 @contextlib.contextmanager
 def _turn(lock: Path, patience_s: float) -> Iterator[None]:
-    """Hold a lock as soon as it is free. Whether its holder lives is for `Attempt` to say, not for the clock."""
+    """Hold a lock as soon as it is free; `Attempt` finds out whether its holder still runs."""
     until = time.monotonic() + patience_s
     attempt = Attempt(lock)
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a disk refuses, in words that say what to do."""
+"""Errors of the operating system: explanations with advice, and retries of transient ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NO_ROOM = {
     errno.EFBIG: "the file is larger than this disk, or a limit of this process, allows",
 }
 _BROKEN = (errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.ENXIO, errno.ENODEV)
-"""What a disk, or the server of a network file system, answers when it fails itself."""
+"""Errors of a failing disk, or of the server of a network file system."""
 _CONNECTION = (
     errno.ECONNRESET,
     errno.ECONNREFUSED,
@@ -35,24 +35,24 @@ _CONNECTION = (
     errno.ENETUNREACH,
     errno.ENETRESET,
 )
-_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EAGAIN, errno.EINTR, *_CONNECTION}
-"""What may be over the next time: of a network disk, and of a connection."""
-PAUSES_S = (1.0, 5.0, 20.0)
-"""How long is waited before something that may pass is tried again, s."""
+_TRANSIENT = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EREMOTEIO, errno.EAGAIN, errno.EINTR, *_CONNECTION}
+"""Errors of network disks and connections that may not occur again."""
+RETRY_PAUSES_S = (1.0, 5.0, 20.0)
+"""Pauses before a call with a transient error is repeated, s."""
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
-def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> IblDaskError | None:
-    """Return an error of ours for what the system said; None where nobody foresaw it.
+def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int = 0) -> IblDaskError | None:
+    """Return an error of the package, with advice, for an error of the system; None for one without an explanation.
 
     Parameters
     ----------
     error : OSError
-        What the system said.
+        The system's error.
     written : Path, optional
-        The file or folder that was being written; where not given, a refusal is taken to be about reading.
+        The file or folder that was being written; by default the error is explained as one of reading.
     n_bytes : int
-        How much was to be written, if known.
+        Bytes to be written, if known.
     """
     if isinstance(error, IblDaskError):
         return error
@@ -73,8 +73,8 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
             "where": where,
             "expected": "an answer without error" if written is None else "to write it",
             "got": reason,
-            "do": "run again once it works: finished chunks are kept; if it happens again, tell whoever looks after "
-            "this disk",
+            "do": "run again once it works: finished chunks are kept; if it happens again, report it to the "
+            "administrator of this disk",
         }
         return NotReadable(**wanted) if written is None else NotWritable(**wanted)
     if error.errno in _CONNECTION or isinstance(error, ConnectionError):
@@ -83,8 +83,8 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
             where=where,
             expected="an answer",
             got=reason,
-            do="run again once it works: finished chunks are kept; if it happens again, tell whoever looks after the "
-            "network",
+            do="run again once it works: finished chunks are kept; if it happens again, report it to the "
+            "administrator of the network",
         )
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
         return NotWritable(
@@ -105,42 +105,42 @@ def explained(error: OSError, written: Path | None = None, n_bytes: int = 0) -> 
     return None
 
 
-def passes_by_itself(error: BaseException | None) -> bool:
-    """Return whether an error, or what it was raised from, may be over the next time."""
+def is_transient(error: BaseException | None) -> bool:
+    """Return whether an error, or the one it was raised from, may not occur again."""
     while error is not None:
         if not isinstance(error, IblDaskError):
             if isinstance(error, ConnectionError | TimeoutError):
                 return True
             if isinstance(error, OSError) and error.errno is not None:
-                return error.errno in _PASSING
+                return error.errno in _TRANSIENT
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return False
 
 
-def patiently(call: Callable[[], _Result]) -> _Result:
-    """Call something, and again after a pause as long as it fails with what may pass by itself.
+def retry_transient(call: Callable[[], _Result]) -> _Result:
+    """Call a function, and repeat the call after pauses as long as it fails with a transient error.
 
-    Whatever else it raises is raised at once.
+    Other errors are raised at once, and a transient one after the last pause.
     """
-    for pause_s in PAUSES_S:
+    for pause_s in RETRY_PAUSES_S:
         try:
             return call()
         except Exception as error:
-            if not passes_by_itself(error):
+            if not is_transient(error):
                 raise
             _log.info("tried again in %g s: %s", pause_s, error)
         time.sleep(pause_s)
     try:
         return call()
     except Exception as error:
-        if passes_by_itself(error):
-            error.add_note(f"It was tried {1 + len(PAUSES_S)} times within {sum(PAUSES_S):g} s.")
+        if is_transient(error):
+            error.add_note(f"It was tried {1 + len(RETRY_PAUSES_S)} times within {sum(RETRY_PAUSES_S):g} s.")
         raise
 
 
 def nearest_folder(path: Path) -> Path:
-    """Return the path itself if there is something, else the nearest folder above it."""
-    return next(place for place in (path, *path.parents) if os.path.lexists(place))
+    """Return the path itself if it exists, also as a dangling link, else the nearest existing folder above it."""
+    return next(each for each in (path, *path.parents) if os.path.lexists(each))
 
 
 def _free(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The per-frame store of a camera: one Zarr group that `xarray.open_zarr` opens without us."""
+"""Per-frame store of a camera: one Zarr group, which `xarray.open_zarr` opens without this package."""
 
 from __future__ import annotations
 
@@ -28,28 +28,47 @@ class Column:
 
     dims: tuple[str, ...]
     """Names of its dimensions, frames first."""
-    values: NDArray[Any]
-    """The array."""
+    values: NDArray[Any]  # element type known at run time only
+    """The array; its shape has one size per dimension."""
     attributes: Mapping[str, str] = field(default_factory=dict)
-    """units, long_name and the like."""
+    """CF attributes: units, long_name."""
 
 
 @dataclass(frozen=True, slots=True)
 class FramesStore:
-    """Everything in a per-frame store."""
+    """Content of a per-frame store."""
 
     columns: Mapping[str, Column]
     """Data by name."""
     coordinates: Mapping[str, Column]
     """Coordinates by name: frame numbers, times."""
     fingerprints: Mapping[str, str]
-    """Reducer -> fingerprint of what its columns were made with."""
-    video: Mapping[str, Any]
-    """Identity of the video."""
+    """Reducer -> its fingerprint when its columns were computed."""
+    video: Mapping[str, object]
+    """Identity of the video; see `FrameIndex.identity`."""
 
 
 def write_frames(path: Path, content: FramesStore, session: str, camera: str) -> None:
-    """Write the store beside its place and swap it in."""
+    """Write a store, and replace the older one when it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        The store, a folder.
+    content : FramesStore
+        Arrays and attributes.
+    session : str
+        Reference of the session.
+    camera : str
+        Label of the camera.
+
+    Raises
+    ------
+    NotWritable
+        If the folder is not writable, or the disk is full.
+    ValueError
+        If arrays differ in the size of a common dimension.
+    """
     import zarr
 
     every = {**content.columns, **content.coordinates}
@@ -61,14 +80,14 @@ def write_frames(path: Path, content: FramesStore, session: str, camera: str) ->
         "camera": camera,
         "video": dict(content.video),
         "fingerprints": dict(content.fingerprints),
-        # A Zarr chunk that is not there reads as zeros, so that a lost file would pass for data.
+        # Zarr reads a missing chunk as zeros, so without digests a lost file would pass for data.
         "digests": {name: _digest(column.values) for name, column in every.items()},
-        # Where xarray looks for coordinates that are no dimension.
+        # Attribute by which xarray finds coordinates that are no dimension.
         **({"coordinates": " ".join(sorted(plain))} if plain else {}),
     }
     n_bytes = sum(column.values.nbytes for column in every.values())
     with writing_folder(path, n_bytes) as folder, warnings.catch_warnings():
-        # Consolidated metadata make opening fast and silent; that Zarr v3 does not specify them yet is known.
+        # Consolidated metadata make opening fast and silent, although Zarr v3 does not specify them yet.
         warnings.filterwarnings("ignore", "Consolidated metadata is currently not part", category=UserWarning)
         group = zarr.create_group(folder, zarr_format=3, attributes=attributes)
         for name, column in every.items():
@@ -90,26 +109,26 @@ def _check_sizes(columns: Mapping[str, Column]) -> None:
                 raise ValueError(f"{name} has {size:,} along {dim}, where other arrays have {sizes[dim]:,}")
 
 
-def _digest(values: NDArray[Any]) -> str:
+def _digest(values: NDArray[np.generic]) -> str:
     shape_and_type = f"{values.dtype.str}{values.shape}".encode()
     return hashlib.sha256(shape_and_type + np.ascontiguousarray(values).tobytes()).hexdigest()[:16]
 
 
 def read_frames(path: Path) -> FramesStore | None:
-    """Read a store; None where there is none.
+    """Read a store; None if it does not exist.
 
     Raises
     ------
     FormatTooNew
-        If it was written with another layout.
+        If it has another layout.
     CorruptOutput
-        If it cannot be read.
+        If it is damaged, or an array differs from its digest.
     """
-    found = readable_folder(path)
-    if found is None:
+    folder = readable_folder(path)
+    if folder is None:
         return None
     try:
-        return _read(found)
+        return _read(folder)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, FileNotFoundError) as error:
         raise CorruptOutput(
             "this per-frame store is damaged",
@@ -143,28 +162,28 @@ def _read(path: Path) -> FramesStore:
     return FramesStore(columns, coordinates, dict(attributes["fingerprints"]), dict(attributes["video"]))
 
 
-def _column(array: Any) -> Column:  # zarr.Array, whose types lead nowhere
+def _column(array: Any) -> Column:  # zarr.Array: the library has no usable types
     dims = tuple(map(str, array.metadata.dimension_names))
     return Column(dims, np.asarray(array[...]), {name: str(text) for name, text in array.attrs.asdict().items()})
 
 
-def read_stored(path: Path) -> tuple[dict[str, str], dict[str, Any]] | None:
-    """Return what a store says it holds: fingerprints of its reducers, and identity of the video; None without one.
+def read_stored(path: Path) -> tuple[dict[str, str], dict[str, object]] | None:
+    """Return the fingerprints of the reducers and the identity of the video of a store; None if it is missing.
 
-    No array is looked at, so this is for plans: a store that was damaged since is made anew when it is run.
+    For plans: no array is read. A run verifies the store, and replaces a damaged one.
     """
-    found = readable_folder(path)
+    folder = readable_folder(path)
     try:
-        said = json.loads((found / "zarr.json").read_text())["attributes"] if found is not None else None
-        return None if said is None else (dict(said["fingerprints"]), dict(said["video"]))
+        attributes = json.loads((folder / "zarr.json").read_text())["attributes"] if folder is not None else None
+        return None if attributes is None else (dict(attributes["fingerprints"]), dict(attributes["video"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def stored_fingerprints(path: Path, video: Mapping[str, Any]) -> dict[str, str]:
-    """Return which reducers' values a store holds for a video, and their fingerprints.
+def stored_fingerprints(path: Path, video: Mapping[str, object]) -> dict[str, str]:
+    """Return the fingerprints of the reducers whose values a store holds for a video.
 
-    Empty where there is no store, or one that cannot be trusted: every array is read and compared with its digest.
+    Empty if the store is missing, damaged, or of another video: every array is read and compared with its digest.
     """
     try:
         store = read_frames(path)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ibl_dask.errors import SessionLocked
-from ibl_dask.store.disk import explained
+from ibl_dask.store.disk import explain_os_error
 from ibl_dask.store.processes import Process, Verdict, state_of
 
 HEARTBEAT_S = 20.0
@@ -190,7 +190,7 @@ class Watch:
                 if see(self.path) == self._seen:
                     self.path.unlink(missing_ok=True)
             except OSError as error:
-                raise explained(error, self.path) or error from error
+                raise explain_os_error(error, self.path) or error from error
 
     def refusal(self) -> SessionLocked:
         """Say who holds it."""

@@ -1,9 +1,9 @@
-"""What tells a file from another version of it: its bytes, wherever it stands and whatever it says of its age.
+"""Identity of files by their content, independent of path and time of writing.
 
-Neither size nor time of writing tell that: `cp -p` sets them. A small file is read whole. Of a large one a few places
-are read, and its change time (ctime), which nobody can set, stands for what was not read: such a file is another one
-once it was written to, replaced, or copied elsewhere. What must not be in doubt (a video that is decoded for hours, a
-copy whose original shall go) is known by all its bytes, see `sha256_of` and `content_of`.
+Size and time of writing do not identify a file: `cp -p` sets them. A small file is hashed whole. Of a large one a few
+blocks are hashed, and its change time (ctime), which no program can set, represents the rest: such a file counts as
+another one once it was written to, replaced, or copied. Files that must be identified with certainty (a video that is
+decoded for hours, a copy whose original will be removed) are hashed whole, see `sha256_of` and `content_of`.
 """
 
 from __future__ import annotations
@@ -23,18 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 WHOLE_BYTES = 1 << 20
-"""Files up to this size are hashed whole."""
-_PLACES = 5
-_PLACE_BYTES = 1 << 14
+"""Largest size of files that are hashed whole."""
+_N_BLOCKS = 5
+_BLOCK_BYTES = 1 << 14
 _SETTLED_NS = 2_000_000_000
-"""A file that changed less than this ago may change once more within one tick of the clock of its disk."""
+"""Age of the last change below which a further change may have the same time, given the clock ticks of its disk."""
 
 
-def identity(path: Path | None) -> dict[str, Any] | None:
-    """Return what tells a file from another version of it, for fingerprints; JSON, None for None.
+def identity(path: Path | None) -> dict[str, Any] | None:  # JSON
+    """Return the identity of a file, for fingerprints; JSON, None for None.
 
-    Name, size and a hash of what was read of it; of a large file also when it was written and when it was last changed
-    in any way.
+    Name, size and a hash of the content; of a large file also the times of writing and of the last change.
     """
     if path is None:
         return None
@@ -43,10 +42,10 @@ def identity(path: Path | None) -> dict[str, Any] | None:
     return known if stat.st_size <= WHOLE_BYTES else {**known, **_times(stat)}
 
 
-def looks_like(path: Path, recorded: Mapping[str, Any]) -> bool:
-    """Return whether a file has the name, size and content of an identity, though it may have been copied since.
+def looks_like(path: Path, recorded: Mapping[str, object]) -> bool:
+    """Return whether a file has the name, size and content of an identity, even if it is a copy.
 
-    An identity of an earlier version says nothing of the content: then the time of writing counts.
+    For an identity of an earlier version, which has no hash, the time of writing is compared instead.
     """
     now = identity(path) or {}
     names = ("name", "size", "content") if "content" in recorded else ("name", "size", "mtime_ns")
@@ -55,9 +54,9 @@ def looks_like(path: Path, recorded: Mapping[str, Any]) -> bool:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as it is on the disk now: read whole, and past the memory of the system if possible.
+    """Return the SHA-256 of a file as it is on disk, bypassing the page cache if possible.
 
-    What is in memory may look better than what a failing disk kept of it.
+    After a write the cache may hold content that a failing disk has lost.
     """
     with path.open("rb") as file:
         with contextlib.suppress(OSError, AttributeError):
@@ -67,34 +66,34 @@ def sha256_of(path: Path) -> str:
 
 
 def content_of(path: Path, note: Path) -> str:
-    """Return the SHA-256 of a file: read whole, unless a note says it of this very file.
+    """Return the SHA-256 of a file, from a note if the file is unchanged since, else by reading it whole.
 
     Parameters
     ----------
-    path
+    path : Path
         The file.
-    note
-        Where it is noted. It counts as long as nothing touched the file: size, times of writing and of change, and the
-        places that are always read.
+    note : Path
+        File of the note. It is valid as long as size, times of writing and of change, and the hashed blocks of the file
+        are unchanged.
     """
-    is_settled, before = _is_settled(path.stat()), _seen(path)
+    is_settled, before = _is_settled(path.stat()), _state(path)
     known = noted_content(path, note)
     if known is not None:
         return known
-    found = sha256_of(path)
-    if is_settled and _seen(path) == before:
-        write_marker(note, before, note.parent, (), {"file": path.name, "sha256": found})
-    return found
+    digest = sha256_of(path)
+    if is_settled and _state(path) == before:
+        write_marker(note, before, note.parent, (), {"file": path.name, "sha256": digest})
+    return digest
 
 
 def noted_content(path: Path, note: Path) -> str | None:
-    """Return the SHA-256 of a file where it is noted of this very file; None where it would have to be read."""
-    known = read_marker(note, _seen(path), note.parent)
+    """Return the SHA-256 of a file from its note; None if there is none, or the file has changed since."""
+    known = read_marker(note, _state(path), note.parent)
     return None if known is None else str(known["sha256"])
 
 
-def _seen(path: Path) -> str:
-    """Return what changes with anything that happens to a file."""
+def _state(path: Path) -> str:
+    """Return a digest of name, size, times and hashed blocks, which changes with any change of a file."""
     stat = path.stat()
     parts = (path.name, stat.st_size, *_times(stat).values(), _content_of(path, stat))
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
@@ -109,10 +108,11 @@ def _is_settled(stat: os.stat_result) -> bool:
 
 
 def _content_of(path: Path, stat: os.stat_result) -> str:
-    """Return a hash of all of a small file, and of some places of a large one; what cannot be read has none."""
+    """Return the hash of a small file, or of some blocks of a large one; empty if it is unreadable."""
     if not S_ISREG(stat.st_mode):
         return ""
-    read = _remembered if _is_settled(stat) else _remembered.__wrapped__
+    # A file that changed just now may change again without a new time: then a cached hash would be wrong.
+    read = _cached_hash if _is_settled(stat) else _cached_hash.__wrapped__
     try:
         return read(str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     except OSError:
@@ -120,14 +120,14 @@ def _content_of(path: Path, stat: os.stat_result) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _remembered(path: str, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> str:
-    """Read the places of a file, once in a process for as long as nothing touches it."""
-    found = hashlib.sha256()
+def _cached_hash(path: str, inode: int, size: int, mtime_ns: int, ctime_ns: int) -> str:
+    """Hash a file, or blocks at equal distances from its start to its end; cached until its state changes."""
+    digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         if size <= WHOLE_BYTES:
-            found.update(file.read())
+            digest.update(file.read())
         else:
-            for place in range(_PLACES):
-                file.seek((size - _PLACE_BYTES) * place // (_PLACES - 1))
-                found.update(file.read(_PLACE_BYTES))
-    return found.hexdigest()[:16]
+            for block in range(_N_BLOCKS):
+                file.seek((size - _BLOCK_BYTES) * block // (_N_BLOCKS - 1))
+                digest.update(file.read(_BLOCK_BYTES))
+    return digest.hexdigest()[:16]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import NotWritable
 from ibl_dask.store.atomic import make_folder
-from ibl_dask.store.disk import explained, patiently
+from ibl_dask.store.disk import explain_os_error, retry_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,9 +42,9 @@ class Journal:
         self._n_bytes: int | None = None
         self._file: FileIO | None = None
         try:
-            patiently(self._open)
+            retry_transient(self._open)
         except OSError as error:
-            raise (explained(error, self.path) or error) from error
+            raise (explain_os_error(error, self.path) or error) from error
 
     def _open(self) -> FileIO:
         """Open the file, and forget what is in it of lines that are still to be written."""
@@ -89,7 +89,7 @@ class Journal:
         self._unwritten = b""
 
     def _explained(self, error: OSError) -> IblDaskError:
-        return explained(error, self.path, len(self._unwritten)) or NotWritable(
+        return explain_os_error(error, self.path, len(self._unwritten)) or NotWritable(
             "the journal cannot be written",
             where=str(self.path),
             expected=f"{len(self._unwritten)} bytes written",
@@ -108,7 +108,7 @@ class Journal:
         """Close the file. Lines that are not on disk are tried again, for a while where what is wrong may pass."""
         if self._unwritten:
             try:
-                patiently(self._write_afresh)
+                retry_transient(self._write_afresh)
             except OSError as error:
                 self.failure = self._explained(error)
             else:

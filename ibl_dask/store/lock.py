@@ -25,7 +25,7 @@ from typing import Any
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store import holder
 from ibl_dask.store.atomic import make_folder, temporary_name
-from ibl_dask.store.disk import explained
+from ibl_dask.store.disk import explain_os_error
 from ibl_dask.store.holder import AskJob, Watch, name_holder, read_owner, see
 from ibl_dask.store.processes import this_process
 
@@ -111,7 +111,7 @@ def _make(path: Path) -> Held | None:
             except FileExistsError:
                 return None
     except OSError as error:
-        raise explained(error, path) or error from error
+        raise explain_os_error(error, path) or error from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,8 +1,8 @@
-"""`pipeline_tasks.yaml`: the tasks of a session as the field's programs write and read them."""
+"""Reader and writer of `pipeline_tasks.yaml`, the list of a session's tasks that programs of the field share."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import yaml
 
@@ -21,10 +21,10 @@ _MODULE = "ibllib.pipes.tasks.Pipeline"
 
 
 class _Reader(yaml.SafeLoader):
-    """Reads the tuples that the field's writer leaves in arguments, as lists; nothing else that is not plain."""
+    """Safe YAML loader that also accepts tuples, which the field's writer leaves in arguments, as lists."""
 
 
-def _sequence(reader: _Reader, node: yaml.SequenceNode) -> list[Any]:
+def _sequence(reader: _Reader, node: yaml.SequenceNode) -> list[object]:
     return reader.construct_sequence(node, deep=True)
 
 
@@ -44,7 +44,7 @@ def read_specs(folder: Path) -> tuple[TaskSpec, ...]:
     UnusableFile
         If the file is no list of tasks.
     FileNotFoundError
-        If there is none.
+        If the file does not exist.
     """
     path = folder / SPECS_NAME
     try:
@@ -74,8 +74,8 @@ def write_specs(folder: Path, specs: Iterable[TaskSpec]) -> Path:
     return path
 
 
-def _row(spec: TaskSpec) -> dict[str, Any]:
-    """Return a task as it is sent to Alyx; what Alyx does not know is kept beside it."""
+def _row(spec: TaskSpec) -> dict[str, object]:
+    """Return a task with the fields of Alyx; further fields of the spec are kept beside them."""
     extra = {"status": "Waiting", "log": None, "module": _MODULE, "session": None, "graph": _GRAPH}
     return {**spec.to_dict(), **extra}
 

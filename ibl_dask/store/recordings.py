@@ -1,8 +1,8 @@
-"""SpikeGLX recordings of a NI-DAQ: which files belong together.
+"""Files of SpikeGLX recordings of a NI-DAQ, grouped by recording.
 
 The samples (`.bin`, or `.cbin` with its channel file `.ch`), the header `.meta` and the wiring of one recording have
-one stem, `<stem>.nidq.<ext>`, such as `_spikeglx_ephysData_g0_t0`. Files of another stem belong to another recording:
-its header may tell another rate.
+one stem, `<stem>.nidq.<ext>`, such as `_spikeglx_ephysData_g0_t0`. Files of another stem belong to another recording,
+which may have another sampling rate.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _NAME = re.compile(r"(?P<stem>[^.].*)\.nidq\.(?P<kind>c?bin|meta|ch|wiring\.json
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The files of one recording; several of a kind differ only in the UUIDs of their names."""
+    """Files of one recording; several of a kind differ only in the UUIDs of their names."""
 
     stem: str
-    """What their names begin with."""
+    """Common beginning of their names."""
     samples: tuple[Path, ...]
-    """`.bin` or `.cbin`."""
+    """Samples, `.bin` or `.cbin`."""
     header: tuple[Path, ...] = ()
-    """`.meta`."""
+    """Header, `.meta`."""
     channels: tuple[Path, ...] = ()
-    """`.ch`, which a `.cbin` needs."""
+    """Channel file of a `.cbin`, `.ch`."""
     wiring: tuple[Path, ...] = ()
-    """`.wiring.json`, where it has one of its own."""
+    """Wiring of this recording, `.wiring.json`, if it has its own."""
 
 
 def find_recordings(session: Session, collection: str, extension: str | None = None) -> list[Recording]:
@@ -46,18 +46,20 @@ def find_recordings(session: Session, collection: str, extension: str | None = N
 
     Parameters
     ----------
-    session, collection
-        Where to look.
+    session : Session
+        The session.
+    collection : str
+        Folder relative to the session.
     extension : str, optional
-        `bin` or `cbin`: what the description says; that form is taken where a recording is there in both. The
-        compressed one by default, if its channel file is there.
+        `bin` or `cbin`, from the description: form to use of a recording that exists in both. By default the
+        compressed one, if its channel file exists.
     """
     groups: dict[str, dict[str, list[Path]]] = {}
     for path in find_all(session, collection, "*.nidq.*"):
         match = _NAME.fullmatch(without_uuid(path.name))
         if match is not None:
             files = groups.setdefault(match["stem"], {}).setdefault(match["kind"], [])
-            if not files or files[0].parent == path.parent:  # those of the outputs hide the others
+            if not files or files[0].parent == path.parent:  # files of the outputs hide the others
                 files.append(path)
     return [_recording(stem, groups[stem], extension) for stem in sorted(groups) if groups[stem].keys() & _SAMPLES]
 
@@ -69,7 +71,7 @@ def _recording(stem: str, files: Mapping[str, Sequence[Path]], extension: str | 
 
 
 def stem_of(name: str) -> str:
-    """Return the stem of a recording, by the name of one of its files; a stem is its own.
+    """Return the stem of a recording from the name of one of its files, or from the stem itself.
 
     >>> stem_of("_spikeglx_ephysData_g0_t0.nidq.cbin")
     '_spikeglx_ephysData_g0_t0'
@@ -78,24 +80,24 @@ def stem_of(name: str) -> str:
     return name.removesuffix(".nidq") if match is None else match["stem"]
 
 
-def the_recording(found: Sequence[Recording], named: str | None, where: Path) -> Recording | None:
-    """Return the recording that is meant; None where there is none.
+def select_recording(found: Sequence[Recording], named: str | None, where: Path) -> Recording | None:
+    """Return the recording that the description names, or the only one; None if there is no recording.
 
     Parameters
     ----------
     found : sequence of Recording
-        Those that there are.
+        Recordings of the folder.
     named : str or None
-        The one that the description names, by its stem or the name of one of its files.
+        Stem of the recording, or name of one of its files, from the description.
     where : Path
-        Their folder, for messages.
+        The folder, for messages.
 
     Raises
     ------
     UnusableFile
-        If there are several, and none is named.
+        If there are several recordings, and none is named.
     MissingFile
-        If the one that is named is not there.
+        If the named recording is missing.
     """
     there = ", ".join(recording.stem for recording in found) or "no recording"
     if named is not None:

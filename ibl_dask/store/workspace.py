@@ -1,4 +1,4 @@
-"""Where everything of a session lands."""
+"""Paths of the files of a session: results, scratch, markers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
-from ibl_dask.store.atomic import insist_on_writable, make_folder, readable_folder
+from ibl_dask.store.atomic import make_folder, readable_folder, require_writable
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
@@ -26,18 +26,18 @@ _SHARD_FRAMES = 1_000_000
 _NAMES = r"(compression\.json|pulse_times\.npz|timing\.npz|frames\.zarr|fronts\.npz)"
 _OLDER = re.compile(rf"(.+Camera|sync)\.{_NAMES}")
 _NEWER = re.compile(rf"(.+)-{_NAMES}")
-"""Files of ours as older versions named them, and as this one does: a name with two dots is that of an ALF dataset, and
-what loads these by their object would find ours as well."""
+"""Names of the package's own files in older versions, and now. Names with two dots are ALF datasets, so programs that
+load datasets by their object would load the package's files as well."""
 
 
 def older_name(path: Path) -> Path | None:
-    """Return the name that older versions gave a file of ours; None where it is the same."""
+    """Return the name of a file in older versions; None if it is unchanged."""
     match = _NEWER.fullmatch(path.name)
     return None if match is None else path.with_name(f"{match[1]}.{match[2]}")
 
 
 def default_work_dir(session: Session) -> Path:
-    """Return `$IBL_DASK_SCRATCH`, else a folder beside the subjects that receive results."""
+    """Return `$IBL_DASK_SCRATCH`, else a folder beside the folders of the subjects."""
     scratch = os.environ.get(SCRATCH_VARIABLE)
     if scratch:
         return Path(scratch).expanduser().absolute()
@@ -51,26 +51,26 @@ class Workspace:
     session: Session
     """The session."""
     work_dir: Path
-    """Scratch and journals of the run."""
+    """Folder for scratch and journals of the run."""
     overwrite: bool = False
-    """Make everything anew, and replace published ALF files that would change instead of making a new revision."""
+    """Recompute everything, and replace published ALF files that change instead of adding a revision."""
 
     @property
     def scratch(self) -> Path:
-        """Return the scratch folder of this session; removed when its results are in place."""
+        """Return the scratch folder of this session, which is removed when its results are complete."""
         digest = hashlib.sha256(f"{self.session.path}\n{self.session.outputs}".encode()).hexdigest()[:8]
         return self.work_dir / "scratch" / f"{self.session.reference.replace('/', '_')}-{digest}"
 
     def _own(self, name: str) -> Path:
-        """Return where a file of ours is: under the name of an older version where only that is there."""
+        """Return the path of one of the package's files: its older name if only that exists."""
         path = below(self.session.own, name)
         older = older_name(path)
         return older if older is not None and older.exists() and readable_folder(path) is None else path
 
     def rename_older(self) -> None:
-        """Give files of an older version the names of this one. Only for the one who holds the session.
+        """Rename files of an older version to their current names. For the holder of the session.
 
-        Markers that name them count no more: what these vouch for is made again, from what is measured already.
+        Markers refer to the older names and become invalid: their steps run again, on the measurements of the store.
         """
         own = self.session.own
         for path in sorted(own.iterdir()) if own.is_dir() else ():
@@ -79,119 +79,119 @@ class Workspace:
                 path.rename(target)
 
     def index_file(self, camera: str) -> Path:
-        """Return the cached frame index of a camera's video."""
+        """Return the path of the cached frame index of a camera's video."""
         return below(self.scratch, f"{camera}-index.npz")
 
     def chunk_file(self, camera: str, chunk: Chunk) -> Path:
-        """Return the result of the frame pass over a chunk."""
-        return self._parts(camera, "chunks") / _place(chunk)
+        """Return the path of the frame pass of a chunk."""
+        return self._parts(camera, "chunks") / _chunk_path(chunk)
 
     def raw_index_file(self, camera: str) -> Path:
-        """Return the cached frame index of a camera's raw video, where that is compressed."""
+        """Return the path of the cached frame index of a raw video that is compressed."""
         return below(self.scratch, f"{camera}-raw-index.npz")
 
     def segment_file(self, camera: str, chunk: Chunk) -> Path:
-        """Return the compressed frames of a chunk."""
-        return self._parts(camera, "segments") / _place(chunk)
+        """Return the path of the compressed segment of a chunk."""
+        return self._parts(camera, "segments") / _chunk_path(chunk)
 
     def _parts(self, camera: str, kind: str) -> Path:
         return below(self.scratch, f"{camera}-{kind}")
 
     def video_file(self, camera: Camera) -> Path:
-        """Return where the compressed video of a camera belongs."""
+        """Return the path of the compressed video of a camera."""
         return below(self.session.outputs, camera.collection, f"_iblrig_{camera.label}Camera.raw.mp4")
 
     def compression_file(self, camera: str) -> Path:
-        """Return what is known about how a video was compressed."""
+        """Return the path of the compression record of a camera."""
         return self._own(f"{camera}Camera-compression.json")
 
     def qc_part(self, camera: str) -> Path:
-        """Return the checks of one camera, before they are put together."""
+        """Return the path of the checks of one camera, before they are combined."""
         return below(self.scratch, f"{camera}-qc.json")
 
     def times_file(self, camera: str) -> Path:
-        """Return where the ALF file of frame times belongs."""
+        """Return the path of the ALF file of frame times, without a revision."""
         return below(self.session.outputs / "alf", f"_ibl_{camera}Camera.times.npy")
 
     def published_times(self, camera: str) -> Path | None:
-        """Return the newest revision of the frame times; None where there are none."""
+        """Return the newest revision of the frame times; None if they are missing."""
         return latest(self.times_file(camera))
 
     def pulse_times_file(self, camera: str) -> Path:
-        """Return the times as the pulses alone tell them, before the wheel is asked."""
+        """Return the path of the frame times from pulses alone, before the check against the wheel."""
         return self._own(f"{camera}Camera-pulse_times.npz")
 
     def timing_file(self, camera: str) -> Path:
-        """Return what is known about how the times were obtained."""
+        """Return the path of the record of how frame times were obtained."""
         return self._own(f"{camera}Camera-timing.npz")
 
     def frames_store(self, camera: str) -> Path:
-        """Return the per-frame store."""
+        """Return the path of the per-frame store."""
         return self._own(f"{camera}Camera-frames.zarr")
 
     def marker(self, step: str) -> Path:
-        """Return the done-marker of a step."""
+        """Return the path of the completion marker of a step."""
         return below(self.session.own / "done", f"{step}.json")
 
     def content_note(self, camera: str, video: Path) -> Path:
-        """Return where the hash of a video is noted; see `content_of`."""
+        """Return the path of the note of a video's hash; see `content_of`."""
         return self.marker(f"content-{camera}-{video.suffix.lstrip('.')}")
 
     def task_file(self, task: str) -> Path:
-        """Return what was noted when a task that is one step was done."""
+        """Return the path of the completion record of a single-step task."""
         return below(self.session.own / "done", f"task-{task}.json")
 
     def log_file(self, task: str) -> Path:
-        """Return what a task that is one step logged; dots in its name would make an ALF dataset of it."""
+        """Return the path of the log of a single-step task, without dots, which would make it an ALF dataset."""
         return below(self.session.own / "logs", f"{task.replace('.', '-')}.log")
 
     @property
     def fronts_file(self) -> Path:
-        """Return where fronts are kept that were read from a recording."""
+        """Return the path of the sync fronts that were read from a recording."""
         return self._own("sync-fronts.npz")
 
     @property
     def qc_file(self) -> Path:
-        """Return the checks of the session."""
+        """Return the path of the checks of the session."""
         return self.session.own / "qc.json"
 
     @property
     def registration_file(self) -> Path:
-        """Return the list of what the session recorded, for a database."""
+        """Return the path of the list of recorded datasets, for a database."""
         return self.session.own / "registration.json"
 
     @property
     def provenance_file(self) -> Path:
-        """Return what was made from what."""
+        """Return the path of the provenance: inputs, parameters and versions of all results."""
         return self.session.own / "provenance.json"
 
     @property
     def report_file(self) -> Path:
-        """Return the report."""
+        """Return the path of the HTML report."""
         return self.session.own / "report.html"
 
-    def insist_on_writable(self) -> None:
-        """Check that results can be written, without making anything.
+    def require_writable(self) -> None:
+        """Require that results can be written, without creating anything.
 
         Raises
         ------
         NotWritable
-            If not, or if they would land behind a link; see `insist_on_own`.
+            If a folder is not writable, or is a link; see `require_own`.
         """
         own = (self.session.own, self.session.own / "done", self.session.own / "logs")
         for folder in (self.session.outputs, self.session.outputs / "alf", *own):
-            self.insist_on_own(folder)
+            self.require_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
-            insist_on_writable(folder)
+            require_writable(folder)
 
-    def insist_on_own(self, folder: Path) -> None:
-        """Check that a folder that results go to, or that something is removed from, is the session's own.
+    def require_own(self, folder: Path) -> None:
+        """Require that a folder, to be written to or removed from, belongs to the session.
 
         Raises
         ------
         NotWritable
-            If it is a link, or behind one: what it leads to may be a data store, or another session, which is not ours.
-            Or if it is not below where results go.
+            If it is not below the folder of results, or if it or a folder above it is a link: the target may be a data
+            store, or another session.
         """
         outputs = self.session.outputs
         if not folder.is_relative_to(outputs):
@@ -203,7 +203,7 @@ class Workspace:
                 do="run without --output-root, on a copy of the session where that must not be written to",
             )
         above = [outputs / part for part in (folder.relative_to(outputs), *folder.relative_to(outputs).parents)]
-        link = next((place for place in reversed(above) if place.is_symlink()), None)
+        link = next((each for each in reversed(above) if each.is_symlink()), None)
         if link is not None:
             raise NotWritable(
                 "results would be written through a link",
@@ -214,35 +214,35 @@ class Workspace:
             )
 
     def is_own(self, folder: Path) -> bool:
-        """Return whether a folder is the session's own; see `insist_on_own`."""
+        """Return whether a folder belongs to the session; see `require_own`."""
         try:
-            self.insist_on_own(folder)
+            self.require_own(folder)
         except NotWritable:
             return False
         return True
 
     def check_writable(self) -> None:
-        """Make the folders that results go to.
+        """Create the folders of results and scratch.
 
         Raises
         ------
         NotWritable
-            See `insist_on_writable`; nothing was made then.
+            If a folder is not writable or does not belong to the session, in which case none was created.
         """
-        self.insist_on_writable()
+        self.require_writable()
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
             make_folder(folder)
 
     def forget_compressed(self, camera: str) -> None:
-        """Let nothing of a compression count as done; the video stays until another one takes its place."""
+        """Remove the intermediate results of a compression; the compressed video stays until it is replaced."""
         self.raw_index_file(camera).unlink(missing_ok=True)
         shutil.rmtree(self._parts(camera, "segments"), ignore_errors=True)
 
     def forget_measured(self, camera: str) -> None:
-        """Let nothing that was made of a video and of its clock count as done; what is published stays until then."""
+        """Remove the intermediate results of a video and its clock; published files stay until they are replaced."""
         done = self.marker("").parent
-        found = (path for pattern in (f"*-{camera}.json", f"content-{camera}-*.json") for path in done.glob(pattern))
-        for path in (self.index_file(camera), self.fronts_file, *found):
+        markers = (path for pattern in (f"*-{camera}.json", f"content-{camera}-*.json") for path in done.glob(pattern))
+        for path in (self.index_file(camera), self.fronts_file, *markers):
             path.unlink(missing_ok=True)
         shutil.rmtree(self._parts(camera, "chunks"), ignore_errors=True)
 
@@ -251,6 +251,6 @@ class Workspace:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _place(chunk: Chunk) -> Path:
-    """Return where the file of a chunk is among those of its video: folders do not grow without end."""
+def _chunk_path(chunk: Chunk) -> Path:
+    """Return the relative path of a chunk's file, in a folder per million frames, which limits the size of folders."""
     return Path(f"{chunk.start // _SHARD_FRAMES:04d}") / f"{chunk.start:09d}-{chunk.stop:09d}.npz"

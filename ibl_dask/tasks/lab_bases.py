@@ -311,7 +311,7 @@ class RegisterRawDataTask(DynamicTask):
         if target.exists() and path.samefile(target) and not is_one_file(path, target):
             return  # a link that an earlier run left under the old name, say
         for folder in (path.parent, target.parent):
-            self.workspace.insist_on_own(folder)
+            self.workspace.require_own(folder)
         target.parent.mkdir(parents=True, exist_ok=True)
         _log.info("%s -> %s", path.name, target.name)
         try:

@@ -16,7 +16,7 @@ from ibl_dask.errors import IblDaskError
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
 from ibl_dask.store.containment import contained
-from ibl_dask.store.disk import explained, patiently
+from ibl_dask.store.disk import explain_os_error, retry_transient
 from ibl_dask.store.lock import LOCK_NAME, insist_on_lease, lending
 from ibl_dask.store.marker import read_marker, write_marker
 
@@ -70,7 +70,7 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
     lock = root / OWN_FOLDER / LOCK_NAME
     try:
         with lending(lock) if step.lease else contextlib.nullcontext():
-            value = patiently(attempt)
+            value = retry_transient(attempt)
     except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
         failure = describe(error)
         _log.info("%s of %s failed: %s", step.key[0], step.session, failure.message)
@@ -82,7 +82,7 @@ def describe(error: Exception) -> Failure:
     """Turn an error into plain text; what nobody foresaw keeps its traceback."""
     notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
     if isinstance(error, OSError):
-        error = explained(error) or error
+        error = explain_os_error(error) or error
     if isinstance(error, IblDaskError):
         return Failure(type(error).__name__, error.category, str(error) + notes)
     category = "output" if isinstance(error, OSError) else "bug"

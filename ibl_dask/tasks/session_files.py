@@ -15,7 +15,7 @@ from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.description import Camera
 from ibl_dask.model.step import Key, StepRecord
 from ibl_dask.store import alf, arrays
-from ibl_dask.store.recordings import Recording, find_recordings, stem_of, the_recording
+from ibl_dask.store.recordings import Recording, find_recordings, select_recording, stem_of
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.timing.camera.camera_files import CameraFiles, read_camera_files
 from ibl_dask.timing.camera.camlog import read_camlog
@@ -180,7 +180,7 @@ def one_sync(workspace: Workspace, sync: SyncFiles) -> dict[str, Path | None]:
     found = sync_paths(workspace, sync)
     if found.get("recording") and not sync.is_timeline:
         recordings = find_recordings(workspace.session, sync.collection, sync.extension)
-        the_recording(recordings, sync.recording, found["recording"][0].parent)
+        select_recording(recordings, sync.recording, found["recording"][0].parent)
     return {part: alf.only_one(paths) for part, paths in found.items()}
 
 

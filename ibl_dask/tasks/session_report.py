@@ -187,7 +187,7 @@ def _video(
         return dict(known)
     if path is None:
         return {}
-    facts = _outlined(path)
+    facts = _container_facts(path)
     if store is not None and _is_of(path, store.video):
         return {**facts, "identity": dict(store.video)}
     if not known:
@@ -218,17 +218,17 @@ def _say_change(path: Path, known: Mapping[str, Any]) -> str:
     return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
 
 
-def _outlined(path: Path) -> dict[str, Any]:
-    from ibl_dask.video.container.summary import read_outline
+def _container_facts(path: Path) -> dict[str, Any]:
+    from ibl_dask.video.container.summary import read_container_summary
 
     try:
-        outline = read_outline(path)
+        summary = read_container_summary(path)
     except OSError:
-        outline = None
-    if outline is None:
+        summary = None
+    if summary is None:
         return {"video": str(path)}
-    facts = {"frames": outline.n_frames, "width": outline.width, "height": outline.height}
-    return {**facts, "keyframes": len(outline.keyframes), "video": str(path)}
+    facts = {"frames": summary.n_frames, "width": summary.width, "height": summary.height}
+    return {**facts, "keyframes": len(summary.keyframes), "video": str(path)}
 
 
 def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:

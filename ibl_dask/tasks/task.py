@@ -24,7 +24,7 @@ from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.store.dataset_lookup import Found, find_files
+from ibl_dask.store.dataset_lookup import DatasetFiles, find_files
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
@@ -464,7 +464,7 @@ class Task:
             do="read the task's log for the step that failed",
         )
 
-    def _found_outputs(self) -> list[Found]:
+    def _found_outputs(self) -> list[DatasetFiles]:
         return [find_files(self.session.roots, expected, with_content=True) for expected in self.output_files]
 
     def _listen(self, record: StepRecord) -> None:
@@ -579,7 +579,7 @@ class VideoTask(DynamicTask):
         return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
 
 
-def _lacking(found: Iterable[Found]) -> list[str]:
+def _lacking(found: Iterable[DatasetFiles]) -> list[str]:
     return sorted({pattern for f in found if not f.ok for pattern in f.missing})
 
 

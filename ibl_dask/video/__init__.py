@@ -1,1 +1,1 @@
-"""Bytes to frames: index, chunk plan, reader, frame pass and its reducers, lazy view."""
+"""Videos: containers, frame index, exact reader, chunk plan, frame pass and its reducers, encoding, lazy view."""

@@ -1,9 +1,9 @@
-"""Frames of a video as a lazy array: nothing is decoded before it is asked for."""
+"""Frames of a video as a lazy array, decoded when they are computed."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,8 @@ from ibl_dask.video.container.index import FrameIndex, index_video
 from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import xarray as xr
 
 VIEW_PIXELS = 100_000_000
@@ -28,18 +30,23 @@ def open_frames(
 ) -> xr.DataArray:
     """Return the luma of a video as a lazy array with dimensions (frame, y, x).
 
-    Dask chunks are keyframe-aligned, so each is decoded once, by whoever computes it.
+    Dask chunks are keyframe-aligned, so no frame is decoded twice.
 
     Parameters
     ----------
     path : Path
         The video.
     index : FrameIndex, optional
-        Its index; made where not given.
-    times_s : (frame,) float, optional
-        Frame times; they become the coordinate `time`.
+        Its index; computed if not given.
+    times_s : (frame,) float64, optional
+        Frame times on the main clock, s; they become the coordinate `time`.
     chunk_pixels : int
-        Pixels of one Dask chunk.
+        Size of one Dask chunk, pixels.
+
+    Raises
+    ------
+    MissingFile, UnreadableVideo
+        If the video cannot be indexed; a frame that does not decode raises `DecodeFailed` when it is computed.
     """
     import dask.array as da
     import xarray as xr
@@ -52,7 +59,7 @@ def open_frames(
     blocks = [
         da.from_delayed(read(str(path), chunk, index.identity()), (len(chunk), *shape), np.uint8) for chunk in chunks
     ]
-    coordinates: dict[str, Any] = {"frame": np.arange(len(index))}
+    coordinates: dict[str, object] = {"frame": np.arange(len(index))}
     if times_s is not None and len(times_s) == len(index):
         coordinates["time"] = ("frame", times_s, {"long_name": "frame time on the main clock, s from its start"})
     return xr.DataArray(
@@ -64,7 +71,10 @@ def open_frames(
     )
 
 
-def _read(path: str, chunk: Chunk, identity: dict[str, Any]) -> NDArray[np.uint8]:
-    """Decode one chunk; the identity makes the key of this task change with the file."""
+def _read(path: str, chunk: Chunk, identity: Mapping[str, object]) -> NDArray[np.uint8]:
+    """Decode one chunk. (frame, y, x)
+
+    The identity of the video is part of the key that Dask derives from the arguments, which thus changes with the file.
+    """
     with FrameReader(Path(path)) as reader:
         return reader.read(chunk.start, chunk.stop)

@@ -1,4 +1,4 @@
-"""How a video is split into chunks."""
+"""Chunk plans: division of a video into ranges of frames, one per task."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST_PIXELS = 2_500_000_000
-"""Pixels decoded by one task at most: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
+"""Largest chunk for decoding, pixels: 1,900 frames of 1280x1024, 7,600 of 640x512; 5 to 10 s of one core."""
 SMALLEST_PIXELS = 480_000_000
-"""Pixels below which splitting further costs more than it gains: 370 frames of 1280x1024, 1,460 of 640x512."""
+"""Smallest chunk for decoding, pixels: 370 frames of 1280x1024, 1,460 of 640x512. Smaller ones cost more than they
+gain."""
 ENCODED_PIXELS = 320_000_000
-"""Pixels compressed by one task at most: 244 frames of 1280x1024, 976 of 640x512; some 30 s of one core. A little under
-the 250 frames after which x264 starts anew anyway, so that a chunk costs no keyframe more."""
+"""Largest chunk for compression, pixels: 244 frames of 1280x1024, 976 of 640x512; about 30 s of one core. A little
+under the 250 frames after which x264 inserts a keyframe anyway, so a chunk costs no additional keyframe."""
 ENCODED_FRAMES = 120
-"""Frames compressed by one task at least: half of those 250, and twice what x264 looks ahead."""
+"""Smallest chunk for compression, frames: half of those 250, and twice the look-ahead of x264."""
 SHARE = 16
-"""A chunk takes one 16th of the frames that are left, between these sizes."""
+"""A chunk takes one 16th of the remaining frames, within these sizes."""
 ENCODED_SHARE = 6
-"""The same for compressing. Larger than decoding's: every chunk costs a keyframe."""
+"""The same for compression. A larger share than for decoding, as every chunk costs a keyframe."""
 
 
 def split_video(
     keyframes: NDArray[np.int64], n_frames: int, width: int, height: int, pixels: int | None = None
 ) -> tuple[Chunk, ...]:
-    """Split a video into the runs of frames that one task decodes each.
+    """Split a video into chunks for decoding, one per task.
 
-    Runs are large first and small last, so that cores that share a video end at about the same time (guided
+    Chunks are large first and small last, so that cores that share a video end at about the same time (guided
     self-scheduling, Polychronopoulos and Kuck 1987). The plan follows from the video alone and never from a measured
     speed or the number of workers, or resuming on another node would discard finished chunks.
 
     Parameters
     ----------
-    keyframes : (n,) int
+    keyframes : (n,) int64
         Numbers of the frames from which decoding may start, increasing.
-    n_frames, width, height
-        The video.
-    pixels
-        Pixels per chunk, all alike, instead of the sizes above.
+    n_frames, width, height : int
+        Number of frames of the video, and their size, pixels.
+    pixels : int, optional
+        Size of all chunks, pixels, in place of the sizes above.
 
     >>> chunks = split_video(np.arange(0, 216_000, 250), 216_000, 1280, 1024)
     >>> len(chunks), len(chunks[0]), len(chunks[-1])
@@ -58,10 +59,19 @@ def split_video(
 def split_for_encoding(
     keyframes: NDArray[np.int64], n_frames: int, width: int, height: int, pixels: int | None = None
 ) -> tuple[Chunk, ...]:
-    """Split a raw video into the runs of frames that one task compresses each; see `split_video`.
+    """Split a raw video into chunks for compression, one per task; see `split_video`.
 
-    Compressing takes some twenty times as long as decoding, so that runs are shorter; but every run begins with a
-    keyframe and an encoder that knows nothing of what came before, and much shorter ones would make larger files.
+    Compression takes about twenty times as long as decoding, so chunks are shorter. Every chunk begins with a keyframe
+    and a new encoder without knowledge of earlier frames, so that much shorter ones would make larger files.
+
+    Parameters
+    ----------
+    keyframes : (n,) int64
+        Numbers of the frames from which decoding may start, increasing.
+    n_frames, width, height : int
+        Number of frames of the video, and their size, pixels.
+    pixels : int, optional
+        Size of all chunks, pixels, in place of the sizes above.
 
     >>> [len(chunk) for chunk in split_for_encoding(np.arange(0, 3000, 12), 3000, 640, 512)]
     [504, 420, 348, 288, 240, 204, 168, 132, 120, 120, 120, 120, 120, 96]
@@ -78,23 +88,28 @@ def plan_chunks(
     smallest_frames: int | None = None,
     share: int = SHARE,
 ) -> tuple[Chunk, ...]:
-    """Split `[0, n_frames)` into runs that start on keyframes.
+    """Split `[0, n_frames)` into chunks that start on keyframes.
 
-    A run ends at the keyframe nearest to the wanted length, so it may be longer or shorter than asked for; without
-    keyframes to split at, the video is one chunk.
+    A chunk ends at the keyframe nearest to its target length, so it may be longer or shorter; a video without inner
+    keyframes is one chunk.
 
     Parameters
     ----------
-    keyframes : (n,) int
+    keyframes : (n,) int64
         Numbers of the frames from which decoding may start, increasing.
     n_frames : int
         Number of frames.
     target_frames : int
-        Wanted length.
+        Largest target length.
     smallest_frames : int, optional
-        Wanted length near the end, where runs become shorter; `target_frames` throughout where not given.
+        Smallest target length, near the end of the video; `target_frames` by default.
     share : int
-        A run takes one such part of the frames that are left.
+        The target length is the number of remaining frames divided by this, between the two.
+
+    Raises
+    ------
+    UsageError
+        If there are no frames, or a length is below 1.
     """
     smallest = target_frames if smallest_frames is None else min(smallest_frames, target_frames)
     if smallest < 1 or n_frames < 1:
@@ -121,9 +136,14 @@ def plan_chunks(
 
 
 def cut_evenly(n_frames: int, size: int) -> tuple[Chunk, ...]:
-    """Split `[0, n_frames)` into runs of `size` frames, wherever keyframes are.
+    """Split `[0, n_frames)` into chunks of `size` frames, regardless of keyframes.
 
-    Every run costs decoding from the keyframe before it, so this is for checks and for small views.
+    For checks and small views: every chunk costs the decoding from the keyframe before it.
+
+    Raises
+    ------
+    UsageError
+        If `size` is below 1.
     """
     if size < 1:
         raise UsageError("a chunk needs at least one frame", expected="size >= 1", got=str(size))

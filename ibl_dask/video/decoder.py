@@ -1,4 +1,4 @@
-"""What decodes videos here: what comes out may differ from one version of FFmpeg to the next."""
+"""Versions of the decoder, on which the pixels of a video may depend."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ _LIBRARIES = ("libavcodec", "libswscale")
 
 @cache
 def decoder_build() -> str:
-    """Return the versions of PyAV, and of the parts of FFmpeg that make pixels."""
+    """Return the versions of PyAV, and of the libraries of FFmpeg that compute pixels."""
     import av
 
     parts = (f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in _LIBRARIES)
     return ", ".join([_release(), *parts])
 
 
-def may_be_here(build: str) -> bool:
-    """Return whether something was decoded by what is installed here, as far as the version of PyAV tells.
+def may_be_installed(build: str) -> bool:
+    """Return whether a decoder build may be the installed one: its version of PyAV is.
 
-    For plans, which do not load what decodes.
+    For plans, which do not load FFmpeg.
     """
     return build.split(", ")[0] == _release()
 

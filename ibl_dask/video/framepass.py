@@ -1,26 +1,25 @@
-"""One decode of a chunk that feeds every reducer of a camera."""
+"""Frame pass: a chunk is decoded once, for all reducers of a camera."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import DamageMet, FrameReader
-from ibl_dask.video.reducers.base import PassResult
+from ibl_dask.video.reducers.protocol import PassResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     import av
-    from numpy.typing import NDArray
 
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.video.container.index import FrameIndex
-    from ibl_dask.video.reducers.base import Reducer
+    from ibl_dask.video.reducers.protocol import Reducer, Values
 
 
 def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Reducer]) -> PassResult:
@@ -33,16 +32,21 @@ def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Red
     index : FrameIndex
         Its index.
     chunk : Chunk
-        The frames to give numbers for.
+        Frames to decode.
     reducers : sequence of Reducer
-        What to compute.
+        Measurements of the frames.
 
     Returns
     -------
     PassResult
-        What every reducer says of the chunk; `join_passes` makes the values of a video from it.
+        Arrays of every reducer; `join_passes` combines those of all chunks of a video.
+
+    Raises
+    ------
+    MissingFile, UnreadableVideo
+        If the file is not the one that was indexed.
     """
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(1)  # one core per task: Dask runs as many tasks as there are cores
     with FrameReader(path, index) as reader:
         try:
             return _pass(chunk, reader.frames_while_sound(chunk.start, chunk.stop), reducers)
@@ -51,14 +55,14 @@ def run_pass(path: Path, index: FrameIndex, chunk: Chunk, reducers: Sequence[Red
 
 
 class FramePass:
-    """Takes the frames of a chunk, and keeps what every reducer says of them.
+    """Accumulators of all reducers over the frames of one chunk.
 
     Parameters
     ----------
     chunk : Chunk
-        The frames to come.
+        Frames of the chunk.
     reducers : sequence of Reducer
-        What to compute.
+        Measurements of the frames.
     """
 
     def __init__(self, chunk: Chunk, reducers: Sequence[Reducer]) -> None:
@@ -69,14 +73,14 @@ class FramePass:
         self._decode_error = np.ones(len(chunk), np.bool_)
 
     def add(self, number: int, frame: av.VideoFrame) -> None:
-        """Take one frame; numbers increase, those that are left out do not decode."""
+        """Measure one frame; numbers increase, those that are skipped count as not decoded."""
         self._decode_error[number - self._chunk.start] = False
         plane = luma(frame)
         for add in self._adders:
             add(number, plane, frame)
 
     def result(self) -> PassResult:
-        """Return what was made of them."""
+        """Return the arrays of all reducers."""
         arrays = {
             f"{reducer.name}/{name}": values
             for reducer, accumulator in zip(self._reducers, self._accumulators, strict=True)
@@ -95,22 +99,20 @@ def _pass(chunk: Chunk, frames: Iterable[tuple[int, av.VideoFrame | None]], redu
     return frame_pass.result()
 
 
-def join_passes(
-    reducers: Sequence[Reducer], parts: Iterable[tuple[Chunk, Mapping[str, NDArray[Any]]]]
-) -> dict[str, NDArray[Any]]:
-    """Put what passes over the chunks of a video left together.
+def join_passes(reducers: Sequence[Reducer], parts: Iterable[tuple[Chunk, Mapping[str, Values]]]) -> dict[str, Values]:
+    """Combine the passes over all chunks of a video.
 
     Parameters
     ----------
     reducers : sequence of Reducer
-        Those whose values are wanted.
+        Reducers to combine; others in `parts` are ignored.
     parts : iterable of (Chunk, mapping)
-        The chunks in order, each with the `arrays` of its pass; one is needed at a time.
+        The chunks in order, each with the `arrays` of its pass; one is held at a time.
 
     Returns
     -------
     dict
-        `reducer/variable` -> values at the reducer's frames of the video, the same bytes whatever the chunk plan.
+        `reducer/variable` -> values at the reducer's frames of the video, the same to the byte for every chunk plan.
     """
     joiners = {reducer.name: reducer.join() for reducer in reducers}
     for chunk, arrays in parts:

@@ -127,8 +127,8 @@ def test_a_link_on_the_way_to_a_folder_is_found_too(session, tmp_path):
     workspace = Workspace(Session(session), tmp_path / "work")
     (session / "a").symlink_to(tmp_path)
     with pytest.raises(OSError, match="through a link"):
-        workspace.insist_on_own(session / "a" / "b" / "c")
-    workspace.insist_on_own(session / "raw_video_data" / "new")
+        workspace.require_own(session / "a" / "b" / "c")
+    workspace.require_own(session / "raw_video_data" / "new")
 
 
 # -- files of tasks, calls ---------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from ibl_dask.video.reducers.base import Brightness
+from ibl_dask.video.reducers.brightness import Brightness
 from ibl_dask.video.reducers.camera_set import camera_reducers
 
 

@@ -34,7 +34,7 @@ from ibl_dask.timing.wheel.sources import counts_from_counter, read_timeline_whe
 from ibl_dask.timing.wheel.trace import TICKS_PER_TURN, Wheel
 from ibl_dask.video.chunking import cut_evenly
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.reducers.base import MotionEnergy
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -454,7 +454,7 @@ def test_a_byte_that_changes_before_the_mp4_has_its_name_costs_the_mp4_alone(ses
     assert result.exit_code == 1
     (failure,) = result.sessions[0].failures
     assert failure.kind == CorruptOutput.__name__
-    assert "does not hold what the AVI does" in failure.message
+    assert "the MP4 differs from the AVI" in failure.message
     assert [name for name in names(session) if "left" in name] == [avi(session).name, log(session).name]
     assert not (session / "ibl_dask" / "leftCamera-compression.json").exists()
     assert is_converted(session, "right")

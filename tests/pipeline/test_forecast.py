@@ -18,8 +18,8 @@ from ibl_dask.pipeline.rates import CORE_S_PER_PIXEL, Rates, read_rates
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import Journal
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.reducers.base import Sharpness
 from ibl_dask.video.reducers.camera_set import camera_reducers
+from ibl_dask.video.reducers.sharpness import Sharpness
 
 
 def planned(folder: Path, **options) -> dict[str, TaskForecast]:

@@ -19,8 +19,8 @@ from ibl_dask.model.events import StepFinished
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal
 from ibl_dask.synth.truth import Truth
-from ibl_dask.video.reducers.base import Sharpness
 from ibl_dask.video.reducers.camera_set import camera_reducers
+from ibl_dask.video.reducers.sharpness import Sharpness
 
 
 def softer(label, n_frames, width, height):

@@ -21,7 +21,7 @@ from ibl_dask.synth.plan import CameraFaults
 from ibl_dask.synth.truth import Truth
 from ibl_dask.synth.wheel import behave
 from ibl_dask.tasks.video_sync.pulse_times import load_timing
-from ibl_dask.video.reducers.base import Brightness
+from ibl_dask.video.reducers.brightness import Brightness
 from ibl_dask.video.reducers.camera_set import camera_reducers
 
 SESSION = "lab/Subjects/WH_001/2023-07-01/001"

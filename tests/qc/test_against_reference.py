@@ -23,7 +23,7 @@ from ibl_dask.qc.registry import run_checks
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video.chunking import cut_evenly
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.reducers.base import (
+from ibl_dask.video.reducers.camera_qc import (
     FaceMatch,
     QcSamples,
     high_frequency_mean,

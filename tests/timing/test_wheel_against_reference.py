@@ -21,8 +21,8 @@ from ibl_dask.timing.wheel.sources import wheel_from_fronts
 from ibl_dask.timing.wheel.trace import Wheel
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.framepass import join_passes, run_pass
-from ibl_dask.video.reducers.base import MotionEnergy
 from ibl_dask.video.reducers.camera_set import wheel_region
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 pytestmark = pytest.mark.peer
 

@@ -16,7 +16,11 @@ from ibl_dask.video.encoding.profiles import PROFILES
 from ibl_dask.video.framepass import join_passes
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.reducers.base import Brightness, MotionEnergy, QcSamples, Sharpness, Thumbnails
+from ibl_dask.video.reducers.brightness import Brightness
+from ibl_dask.video.reducers.camera_qc import QcSamples
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
+from ibl_dask.video.reducers.sharpness import Sharpness
+from ibl_dask.video.reducers.thumbnails import Thumbnails
 
 WIDTH, HEIGHT, N_FRAMES = 160, 128, 12
 FULL = ("-vf", "scale=out_range=full", "-color_range", "pc")

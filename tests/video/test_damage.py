@@ -38,7 +38,7 @@ def whole(zoo, request):
     index = index_video(path)
     with FrameReader(path, index) as reader:
         # In an AVI, presentation times are those that the reader gives to packets.
-        places = [(packet.pos, packet.size, packet.pts) for packet in reader._from_the_start(0)]
+        places = [(packet.pos, packet.size, packet.pts) for packet in reader._decoder._from_the_start(0)]
     return Whole(path, read_in_chunks(path, index, [Chunk(0, len(index))]), places)
 
 
@@ -271,7 +271,7 @@ def test_whole_videos_raise_no_complaint_with_the_decoder_at_its_strictest(data_
         index = index_video(path)
         with FrameReader(path, index) as reader:
             assert all(frame is not None for _, frame in reader.frames(0, len(index)))
-            assert reader._is_sound
+            assert reader._decoder._is_sound
 
 
 @pytest.mark.parametrize("fourcc", ["MJPG", "XVID", "FMP4", "mp4v"])

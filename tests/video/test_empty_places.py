@@ -12,7 +12,7 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.video.chunking import cut_evenly, plan_chunks
 from ibl_dask.video.container.index import FrameIndex, index_video
-from ibl_dask.video.container.summary import read_outline
+from ibl_dask.video.container.summary import read_container_summary
 from ibl_dask.video.encoding.encode import encode_chunk
 from ibl_dask.video.encoding.profiles import PROFILES
 from ibl_dask.video.encoding.remux import copy_to_mp4
@@ -113,9 +113,9 @@ def test_an_avi_without_its_index_keeps_the_numbers_too(gapped, tmp_path, kind):
 
 @pytest.mark.parametrize("where", EMPTY)
 def test_a_plan_counts_them_as_a_run_does(gapped, where):
-    outline, index = read_outline(gapped("mpeg4_avi", where)), index_video(gapped("mpeg4_avi", where))
-    assert outline.n_frames == len(index) == N_FRAMES
-    assert outline.keyframes.tolist() == index.keyframes.tolist()
+    summary, index = read_container_summary(gapped("mpeg4_avi", where)), index_video(gapped("mpeg4_avi", where))
+    assert summary.n_frames == len(index) == N_FRAMES
+    assert summary.keyframes.tolist() == index.keyframes.tolist()
 
 
 def test_an_empty_frame_of_an_mp4_keeps_its_number_as_well(zoo, tmp_path):

@@ -11,7 +11,7 @@ from zoo import ffmpeg
 from ibl_dask.errors import RunError
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.encoding import encode
+from ibl_dask.video.encoding import x264
 from ibl_dask.video.encoding.encode import encode_chunk
 from ibl_dask.video.encoding.fidelity import Claim, error_energy
 from ibl_dask.video.encoding.profiles import PROFILES
@@ -84,7 +84,7 @@ def raw(tmp_path_factory):
 
 def compress_with(raw, monkeypatch, change):
     """Compress a chunk whose packets are changed as they leave the encoder; return them as well."""
-    keep, made = encode.Encoder.add, []
+    keep, made = x264.Encoder.add, []
 
     def changed(packets):
         for packet in packets:
@@ -99,9 +99,9 @@ def compress_with(raw, monkeypatch, change):
                 copy.set_sidedata(side)
             yield copy
 
-    flush = encode.Encoder.flush
-    monkeypatch.setattr(encode.Encoder, "add", lambda self, *frame: list(changed(keep(self, *frame))))
-    monkeypatch.setattr(encode.Encoder, "flush", lambda self: list(changed(flush(self))))
+    flush = x264.Encoder.flush
+    monkeypatch.setattr(x264.Encoder, "add", lambda self, *frame: list(changed(keep(self, *frame))))
+    monkeypatch.setattr(x264.Encoder, "flush", lambda self: list(changed(flush(self))))
     return encode_chunk(*raw, WHOLE, PROFILES["ibl"])
 
 

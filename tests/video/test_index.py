@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import av
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from ibl_dask.errors import MissingFile, UnreadableVideo
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video.chunking import cut_evenly
-from ibl_dask.video.container import index as module
+from ibl_dask.video.container import packet_table as module
 from ibl_dask.video.container.index import FrameIndex, index_video
 from ibl_dask.video.pixels import luma
 
@@ -99,10 +101,10 @@ def test_variable_frame_rate_keeps_every_presentation_time(tmp_path):
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=60)
         stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
-        stream.codec_context.time_base = module.Fraction(1, 1000)
+        stream.codec_context.time_base = Fraction(1, 1000)
         for tick in ticks:
             frame = av.VideoFrame(64, 64, "yuv420p")
-            frame.pts, frame.time_base = int(tick), module.Fraction(1, 1000)
+            frame.pts, frame.time_base = int(tick), Fraction(1, 1000)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     index = index_video(path)

@@ -5,7 +5,7 @@ import numpy as np
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
-from ibl_dask.video.reducers.base import MotionEnergy
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 
 def test_7_21_every_difference_of_grey_levels_counts_in_full():

@@ -11,19 +11,13 @@ from ibl_dask.synth.movie import write_video
 from ibl_dask.video.chunking import cut_evenly
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reader import FrameReader
-from ibl_dask.video.reducers.base import (
-    Brightness,
-    FaceMatch,
-    MotionEnergy,
-    QcSamples,
-    Sharpness,
-    Thumbnails,
-    focus_samples,
-    median_place,
-    sample_frames,
-)
+from ibl_dask.video.reducers.brightness import Brightness
+from ibl_dask.video.reducers.camera_qc import FaceMatch, QcSamples, focus_samples, median_position, sample_frames
 from ibl_dask.video.reducers.camera_set import brightness_region, camera_reducers, focus_regions, wheel_region
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 from ibl_dask.video.reducers.reference_frame import find_reference
+from ibl_dask.video.reducers.sharpness import Sharpness
+from ibl_dask.video.reducers.thumbnails import Thumbnails
 
 REGION = Region(10, 90, 20, 200)
 
@@ -71,7 +65,7 @@ def test_sharpness_stands_at_every_stride_th_frame(movie):
 
 
 def test_blurring_lowers_sharpness():
-    from ibl_dask.video.reducers.base import sharpness
+    from ibl_dask.video.reducers.sharpness import sharpness
 
     image = np.random.default_rng(0).integers(0, 255, (128, 160), np.uint8)
     assert sharpness(cv2.GaussianBlur(image, (9, 9), 0)) < sharpness(image)
@@ -153,13 +147,13 @@ def test_frames_count_for_the_median_match_as_often_as_they_are_sampled(moving_f
     path, index, reference = moving_face
     few = values_of(path, index, [Chunk(0, 6)], [FaceMatch((0, 3), (3,), reference)])
     assert few["face_match/face_x"].tolist() == [reference.face.left, reference.face.left + 9]
-    x, y = median_place(np.array([1.0, 5.0, np.nan]), np.array([2.0, 8.0, np.nan]), (4, 4, 4, 7, 9))
+    x, y = median_position(np.array([1.0, 5.0, np.nan]), np.array([2.0, 8.0, np.nan]), (4, 4, 4, 7, 9))
     assert (x, y) == (1, 2)
-    assert np.isnan(median_place(np.array([np.nan]), np.array([np.nan]), (4,))).all()
+    assert np.isnan(median_position(np.array([np.nan]), np.array([np.nan]), (4,))).all()
 
 
 def test_high_frequency_mean_is_that_of_the_dft_with_its_centre_zeroed():
-    from ibl_dask.video.reducers.base import high_frequency_mean
+    from ibl_dask.video.reducers.camera_qc import high_frequency_mean
 
     image = np.random.default_rng(1).integers(0, 255, (256, 321), np.uint8)
     image = cv2.GaussianBlur(image, (5, 5), 0)
@@ -174,7 +168,7 @@ def test_high_frequency_mean_is_that_of_the_dft_with_its_centre_zeroed():
 @pytest.mark.parametrize("size", [(128, 160), (512, 640), (1024, 1280)])
 def test_image_without_detail_has_no_high_frequencies(level, size):
     """The reference scales up what rounding leaves, so that white frames are in focus."""
-    from ibl_dask.video.reducers.base import high_frequency_mean
+    from ibl_dask.video.reducers.camera_qc import high_frequency_mean
 
     assert high_frequency_mean(np.full(size, level, np.uint8)) == 0
 

@@ -12,7 +12,7 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.synth.burn import read_frame_number
 from ibl_dask.video.chunking import plan_chunks
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.container.summary import read_outline
+from ibl_dask.video.container.summary import read_container_summary
 from ibl_dask.video.encoding.encode import encode_chunk
 from ibl_dask.video.encoding.join import check_mp4, write_mp4
 from ibl_dask.video.encoding.profiles import PROFILES
@@ -89,9 +89,9 @@ def test_the_largest_video_is_the_camera_s_wherever_it_stands(several, name):
 
 @pytest.mark.parametrize("name", [name for name in FILES if name not in ("fragmented", "Matroska")])
 def test_a_plan_sees_the_video_that_a_run_reads(several, name):
-    outline, index = read_outline(several(name)), index_video(several(name))
-    assert (outline.width, outline.height, outline.n_frames) == (WIDTH, HEIGHT, N_FRAMES)
-    np.testing.assert_array_equal(outline.keyframes, index.keyframes)
+    summary, index = read_container_summary(several(name)), index_video(several(name))
+    assert (summary.width, summary.height, summary.n_frames) == (WIDTH, HEIGHT, N_FRAMES)
+    np.testing.assert_array_equal(summary.keyframes, index.keyframes)
 
 
 @pytest.mark.parametrize("name", ["preview first, AVI", "preview first, MP4"])
@@ -124,7 +124,7 @@ def test_several_videos_of_one_size_are_refused_and_the_remedy_works(tmp_path, s
     with pytest.raises(UnreadableVideo, match="several videos of one size") as caught:
         index_video(path)
     assert "stream 0 of 160 x 128; stream 1 of 80 x 64; stream 2" in caught.value.got
-    assert read_outline(path) is None
+    assert read_container_summary(path) is None
     out = tmp_path / f"out{suffix}"
     words = caught.value.do.split("ffmpeg ")[1].split(", and")[0].split()
     ffmpeg(*[{"in": path, "out": out}.get(word, word) for word in words])

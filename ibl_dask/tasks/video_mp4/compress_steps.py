@@ -26,7 +26,7 @@ from ibl_dask.tasks.video_sync.frame_pass import staying_the_same, write_part
 from ibl_dask.timing.tolerance import tolerated_frames
 from ibl_dask.video.container.index import EMPTY_PLACES, FrameIndex, index_video
 from ibl_dask.video.encoding.profiles import EncodingProfile
-from ibl_dask.video.reducers.base import PassResult, Reducer
+from ibl_dask.video.reducers.protocol import PassResult, Reducer
 
 SEGMENT_VERSION = 1
 RECORD_VERSION = 2
@@ -147,7 +147,7 @@ def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any])
 
 def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: Path) -> Facts:
     """Index the raw video, where its copy may be written."""
-    workspace.insist_on_own(workspace.video_file(camera).parent)
+    workspace.require_own(workspace.video_file(camera).parent)
     insist_on_one([video, *find_raw_video(workspace, camera).others], "video")
     found = index_video(video)
     keep_index(workspace.raw_index_file(camera.label), found)
@@ -228,8 +228,8 @@ def put_in_place(
 
     The record is written before the name is given: a name without a record would look like somebody else's file.
     """
-    from ibl_dask.video.encoding.encode import Segment
     from ibl_dask.video.encoding.join import check_mp4, write_mp4
+    from ibl_dask.video.encoding.segment import Segment
 
     source = load_index(workspace.raw_index_file(camera.label))
     notes = [*compare_with_rows(workspace, camera, video, len(source)), *source.notes]
@@ -248,7 +248,7 @@ def put_in_place(
     with writing_path(target, _expected_bytes(workspace, camera.label, chunks)) as unfinished:
         written = write_mp4(unfinished, segments(), source, profile)
         index = check_mp4(written, source)
-        source.insist_on(video)
+        source.require_unchanged(video)
         psnr, ssim = (np.concatenate(parts) for parts in zip(*fidelity, strict=True))
         made = {
             "profile": profile.settings(),

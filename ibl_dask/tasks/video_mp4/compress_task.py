@@ -126,7 +126,7 @@ class VideoCompress(RawVideoTask):
 
     def _compressing_steps(self, camera: Camera, raw: Path) -> list[Step]:
         from ibl_dask.video.decoder import decoder_build
-        from ibl_dask.video.encoding.encode import encoder_build
+        from ibl_dask.video.encoding.x264 import encoder_build
 
         indexing = self._index_step(camera, raw)
         source = load_index(self.workspace.raw_index_file(camera.label))

@@ -88,7 +88,7 @@ def _convert(workspace: Workspace, camera: Camera, video: Path) -> Facts:
     with writing_path(target, video.stat().st_size) as unfinished:
         copy_to_mp4(video, source, unfinished)
         index, packets = check_copy(video, source, unfinished)
-        source.insist_on(video)
+        source.require_unchanged(video)
         made = {"profile": _PROFILE, "packets": {"codec": source.codec, "sha256": packets}, "notes": notes}
         record = write_record(workspace, camera, video, source, unfinished, index, made)
         set_aside(workspace, target, before)
@@ -121,7 +121,7 @@ def _name_camlog(workspace: Workspace, camera: Camera) -> Path | None:
             )
         return None
     target = below(workspace.session.outputs, camera.collection, _log_name(camera))
-    workspace.insist_on_own(target.parent)
+    workspace.require_own(target.parent)
     if workspace.session.outputs == workspace.session.path:
         try:
             move(log, target)

@@ -46,7 +46,7 @@ def settle_raw(*, records: Records, workspace: Workspace, camera: Camera, policy
     if found.raw is None:
         return {"kept": True}
     insist_on_one([found.raw, *found.others], "video")
-    workspace.insist_on_own(found.raw.parent)
+    workspace.require_own(found.raw.parent)
     return _part_with(workspace, prove_copy(workspace, camera, found.raw), policy)
 
 

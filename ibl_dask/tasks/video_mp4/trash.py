@@ -63,6 +63,6 @@ def set_aside(workspace: Workspace, video: Path, record: Mapping[str, Any] | Non
 
 def _folder_beside(workspace: Workspace, video: Path) -> Path:
     folder = video.parent.with_name(f"{video.parent.name}.trash")
-    workspace.insist_on_own(folder)
+    workspace.require_own(folder)
     folder.mkdir(exist_ok=True)
     return folder

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ibl_dask.errors import CorruptOutput, InputError
 from ibl_dask.model.description import Camera, ExperimentDescription
-from ibl_dask.model.frame_ranges import find_runs
+from ibl_dask.model.frame_ranges import find_ranges
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.region import Region
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence, WheelEvidence
@@ -89,7 +89,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         pin_state=None if files is None or files.pins is None else files.pins[:, -1],
         n_ttl_rises=timed.value.get("n_ttl_rises"),
         n_decode_errors=None if store is None else int(store.columns["decode_error"].values.sum()),
-        undecoded_runs=() if store is None else find_runs(store.columns["decode_error"].values),
+        undecoded_runs=() if store is None else find_ranges(store.columns["decode_error"].values),
         time_quality=timing.get("quality"),
         residuals_s=timing.get("residuals_s"),
         period_s=timed.value.get("period_s"),
@@ -128,7 +128,7 @@ def _measurements(store: FramesStore | None) -> dict[str, Any]:
 
 def _samples(store: FramesStore | None, label: str, frame_index: FrameIndex) -> dict[str, Any]:
     """Return the values at the sampled frames, as often as the reference samples each."""
-    from ibl_dask.video.reducers.base import focus_samples, sample_frames
+    from ibl_dask.video.reducers.camera_qc import focus_samples, sample_frames
     from ibl_dask.video.reducers.reference_frame import face_region
 
     if store is None or "sample_brightness" not in store.columns:

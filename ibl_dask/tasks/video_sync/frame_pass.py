@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 from ibl_dask.store import arrays
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.workspace import Workspace
@@ -21,7 +21,8 @@ from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.session_files import Facts, Records
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 from ibl_dask.video.container.index import FrameIndex
-from ibl_dask.video.reducers.base import MotionEnergy, PassResult, Reducer
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
+from ibl_dask.video.reducers.protocol import PassResult, Reducer
 
 CHUNK_VERSION = 1
 
@@ -82,11 +83,11 @@ def _write_part(
 @contextlib.contextmanager
 def staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
     """Refuse what was decoded from a video that is still being copied, or was taken away."""
-    frame_index.insist_on(video)
+    frame_index.require_unchanged(video)
     try:
         yield
     finally:
-        frame_index.insist_on(video)
+        frame_index.require_unchanged(video)
 
 
 def _chunk_content(path: Path, video: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -189,7 +190,7 @@ def _what_is_lost(errors: NDArray[np.uint8], camera: str, records: Records) -> F
         f"{int(errors.sum()):,} of {len(errors):,} frames of the {camera} camera do not decode",
         where=video,
         expected="every frame of the video",
-        got=f"nothing exact for frames {say_runs(find_runs(errors))}",
+        got=f"nothing exact for frames {format_ranges(find_ranges(errors))}",
         do="compare the file with the original on the acquisition computer, and copy it again if they differ; every "
         "frame has a time all the same, and what is measured of these frames is NaN (`decode_error` names them)",
     )

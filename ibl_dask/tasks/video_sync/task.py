@@ -36,8 +36,9 @@ from ibl_dask.timing.alignment.clock_policy import BPOD
 from ibl_dask.timing.clocks.bpod import TRIALS_FILE
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.index import FrameIndex
-from ibl_dask.video.reducers.base import MotionEnergy, Reducer
 from ibl_dask.video.reducers.camera_set import camera_reducers
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
+from ibl_dask.video.reducers.protocol import Reducer
 from ibl_dask.video.reducers.reference_frame import reference_folder
 
 

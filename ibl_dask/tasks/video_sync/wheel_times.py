@@ -30,7 +30,7 @@ from ibl_dask.timing.wheel.bpod_encoder import read_bpod_wheel
 from ibl_dask.timing.wheel.motion import Motion, motion
 from ibl_dask.timing.wheel.sources import read_alf_wheel, read_timeline_wheel, wheel_from_fronts, wheel_from_steps
 from ibl_dask.timing.wheel.trace import Wheel
-from ibl_dask.video.reducers.base import MotionEnergy
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
 CAMERAS = ("left", "right")
 """Cameras that see the wheel well enough; the body camera's view of it is often obstructed."""

@@ -1,1 +1,1 @@
-"""Containers and bitstreams: which packets a file holds."""
+"""Containers and bitstreams of videos: packets, their times and positions, keyframes, frame index."""

@@ -1,12 +1,12 @@
-"""Packets of an AVI: which of them shows which frame, and which frames have none.
+"""Frame numbers of the packets of an AVI.
 
-An AVI says neither when a frame is shown nor, once a chunk header is damaged, which frame a packet is. So packets are
-known by their place in the file, and where MPEG-4 part 2 reorders pictures their order is read from the stream itself.
-FFmpeg's parsers are kept out of it: they guess times (wrongly for H.264), and renumber every later frame once a packet
-is damaged.
+An AVI has no presentation times, and once a chunk header is damaged its packets lose their numbers. So packets are
+identified by their position in the file, and the order of reordered pictures (MPEG-4 part 2) is read from the stream.
+FFmpeg's parsers are not used: they guess times (wrongly for H.264), and renumber all later frames after a damaged
+packet.
 
-A recorder that has no picture for a frame leaves its place in the list empty (a chunk of size 0). The place counts: it
-is a frame that does not decode, and those after it keep their numbers.
+A recorder without a picture for a frame leaves its place in the list empty (a chunk of size 0). An empty place counts
+as a frame that does not decode, and the frames after it keep their numbers.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK_HEADER_BYTES = 8
-"""What precedes the payload of a packet in an AVI."""
+"""Size of the header before the payload of a packet, bytes."""
 NO_PLACE = -1
-"""Stands for the place of a frame that has no packet."""
+"""Position of a frame without a packet."""
 
 
 def is_cut(path: Path) -> bool:
-    """Return whether the file is shorter than it says; the frame count of a whole file means nothing."""
+    """Return whether the file is shorter than its header announces. The frame count of a whole file is not reliable."""
     with path.open("rb") as file:
         return int.from_bytes(file.read(8)[4:], "little") + CHUNK_HEADER_BYTES > path.stat().st_size
 
@@ -41,35 +41,38 @@ def is_cut(path: Path) -> bool:
 def with_empty_places(
     path: Path, stream: int, numbers: NDArray[np.int64], places: NDArray[np.int64], sizes: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return numbers and places of all that a list of pictures counts, `NO_PLACE` where nothing is.
+    """Return the numbers and positions of all frames, empty places included.
 
     Parameters
     ----------
-    path, stream
-        The AVI, and the number of the video in it.
-    numbers
-        The number that FFmpeg gives each packet, which counts empty places, rising (packet,).
-    places, sizes
-        Where each packet is, bytes from the start of the file, and its size, bytes (packet,).
+    path : Path
+        The AVI.
+    stream : int
+        Number of the video stream in it.
+    numbers : (packet,) int64
+        FFmpeg's number of each packet, which counts empty places; increasing.
+    places, sizes : (packet,) int64
+        Position of each packet, bytes from the start of the file, and its size, bytes.
 
     Returns
     -------
-    numbers, places : (frame,)
+    numbers, places : (frame,) int64
+        Position `NO_PLACE` for an empty place.
     """
-    # Damage may leave numbers that are none: an empty place takes a header in the file.
+    # Damage may leave absurd numbers. Every empty place takes a header in the file, which limits their count.
     most = path.stat().st_size // CHUNK_HEADER_BYTES
     if not numbers.size or (np.diff(numbers) <= 0).any() or numbers[-1] - numbers[0] > most:
         return numbers, places
     before = _n_empty(path, stream, _first_chunk(path), int(places[0]) - CHUNK_HEADER_BYTES)
     after = _n_empty(path, stream, int(places[-1] + sizes[-1]), path.stat().st_size)
     counted = np.arange(int(numbers[0]) - before, int(numbers[-1]) + 1 + after)
-    found = np.full(counted.size, NO_PLACE, np.int64)
-    found[numbers - counted[0]] = places
-    return counted, found
+    positions = np.full(counted.size, NO_PLACE, np.int64)
+    positions[numbers - counted[0]] = places
+    return counted, positions
 
 
 def _n_empty(path: Path, stream: int, start: int, stop: int) -> int:
-    """Return how many empty places of a stream are between two packets, or a packet and an end of the list."""
+    """Return the number of empty places of a stream between two positions of the file, bytes."""
     own = [f"{stream:02d}".encode() + kind for kind in (b"dc", b"db")]
     n = 0
     with path.open("rb") as file:
@@ -85,7 +88,7 @@ def _n_empty(path: Path, stream: int, start: int, stop: int) -> int:
 
 
 def _first_chunk(path: Path) -> int:
-    """Return where the first packet of any stream begins, or what stands before it."""
+    """Return the position of the first chunk in the list of packets, bytes."""
     with path.open("rb") as file:
         end, position = file.seek(0, 2), 12
         while position < end:
@@ -99,14 +102,14 @@ def _first_chunk(path: Path) -> int:
 
 
 def is_delay(kinds: Sequence[str], is_empty: NDArray[np.bool_]) -> bool:
-    """Return whether empty places are no more than the time that an encoder of B-pictures took before its second one.
+    """Return whether empty places are merely the delay of an encoder of B-pictures before its second picture.
 
     Parameters
     ----------
-    kinds
+    kinds : sequence of str
         Kinds of the pictures in each packet, see `bitstream.vop_kinds`.
-    is_empty
-        Which places are empty (place,).
+    is_empty : (place,) bool
+        True for an empty place.
     """
     longest = max(map(len, "".join(kind or "P" for kind in kinds).replace("S", "P").replace("I", "P").split("P")))
     first_two = np.flatnonzero(~is_empty)[:2]
@@ -114,16 +117,16 @@ def is_delay(kinds: Sequence[str], is_empty: NDArray[np.bool_]) -> bool:
 
 
 def shown_vops(path: Path, kinds: Sequence[str], n_empty: int) -> NDArray[np.intp]:
-    """Return the positions of pictures of MPEG-4 part 2 in the order in which they are shown.
+    """Return the decode positions of pictures of MPEG-4 part 2 in presentation order. (packet,)
 
     Parameters
     ----------
-    path
+    path : Path
         The AVI.
-    kinds
-        Kinds of the pictures in each packet, see `bitstream.vop_kinds`; empty where they cannot be made out.
-    n_empty
-        Places without a packet.
+    kinds : sequence of str
+        Kinds of the pictures in each packet, see `bitstream.vop_kinds`; empty if unreadable.
+    n_empty : int
+        Number of empty places.
 
     Raises
     ------
@@ -153,16 +156,16 @@ def shown_vops(path: Path, kinds: Sequence[str], n_empty: int) -> NDArray[np.int
             f"are pictures ({len(kinds):,}), close the gaps with ffmpeg -i in.avi -fps_mode passthrough -vf "
             "setpts=N/FRAME_RATE/TB -c:v libx264 -qp 0 out.mp4, check the frame count, and use that file",
         )
-    # Without B-frames, a packet whose picture cannot be made out takes its turn: its frame does not decode.
+    # Without B-frames, an unreadable packet is a frame of its own, which does not decode.
     return np.array(shown_order([kind or "P" for kind in kinds]), np.intp)
 
 
 def no_order(path: Path, got: str) -> UnreadableVideo:
-    """Return the error of a file that does not say in which order its frames are shown."""
+    """Return the error for a file without a defined presentation order."""
     return UnreadableVideo(
-        "this file does not say when each frame is shown",
+        "this file does not define when each frame is shown",
         where=str(path),
-        expected="a presentation time on every packet, or a stream that says in which order its pictures are shown",
+        expected="a presentation time on every packet, or a stream that defines the order of its pictures",
         got=got,
         do="re-encode it without loss, ffmpeg -i in -vf setpts=N/FRAME_RATE/TB -c:v libx264 -qp 0 out.mp4, and check "
         "the frame count",

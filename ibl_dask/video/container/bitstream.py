@@ -1,9 +1,9 @@
-"""What the first bytes of a packet say: whether decoding may start there, and which kind of picture it holds.
+"""Start points of decoding and kinds of pictures, read from the first bytes of packets.
 
-A container's keyframe flag is a promise of whoever wrote the file. Decoding from a flagged packet gives other pixels
-than decoding from the start where the flag is wrong (an MP4 without a table of sync samples flags every packet, an AVI
-whose recording died does so too), and where the picture only begins a gradual refresh (H.264 with `intra-refresh`: the
-frames after it are exact once the refresh has gone round). The stream itself says which it is.
+A container's keyframe flag is not reliable. Decoding from a flagged packet gives other pixels than decoding from the
+start if the flag is wrong (an MP4 without a table of sync samples flags every packet, and so does an AVI whose
+recording was interrupted), or if the picture only begins a gradual refresh (H.264 with `intra-refresh`: frames are
+exact once the refresh is complete). The stream itself distinguishes these.
 """
 
 from __future__ import annotations
@@ -15,48 +15,56 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 HEAD_BYTES = 1024
-"""How much of a packet is read first; nearly always enough."""
+"""Bytes of a packet that are read first; nearly always enough."""
 
 
 class Start(IntEnum):
-    """Whether decoding may start at a packet."""
+    """Suitability of a packet as start of decoding."""
 
     UNKNOWN = -1
-    """These bytes do not say; more may."""
+    """Undecided from these bytes; more may decide it."""
     NO = 0
-    """Frames after it may need earlier ones."""
+    """Frames after it may depend on earlier ones."""
     OPEN = 1
-    """Frames shown after it need nothing earlier; frames decoded after it and shown before it may."""
+    """Frames shown after it are independent of earlier ones; frames decoded after it and shown before it may not be."""
     CLOSED = 2
-    """Nothing after it needs anything earlier."""
+    """All frames decoded after it are independent of earlier ones."""
 
 
 def start_of(codec: str, extradata: bytes | None, head: bytes) -> Start:
-    """Return whether decoding may start at a packet that the container calls a keyframe.
+    """Return whether decoding may start at a packet that the container flags as keyframe.
 
     Parameters
     ----------
-    codec
-        Name of the codec, as FFmpeg says it; the container is believed for codecs other than H.264, HEVC and MPEG-4
-        part 2.
-    extradata
-        What the container says about the stream as a whole.
-    head
+    codec : str
+        FFmpeg's name of the codec; for codecs other than H.264, HEVC and MPEG-4 part 2 the flag is trusted.
+    extradata : bytes or None
+        Configuration of the stream, from the container.
+    head : bytes
         The packet, or its first bytes.
     """
-    look = _LOOKS.get(codec)
-    return look(extradata or b"", head) if look else Start.CLOSED
+    parse = _PARSERS.get(codec)
+    return parse(extradata or b"", head) if parse else Start.CLOSED
 
 
-def is_worth_a_look(codec: str) -> bool:
-    """Return whether `start_of` reads packets of this codec at all."""
-    return codec in _LOOKS
+def is_parsed(codec: str) -> bool:
+    """Return whether `start_of` reads packets of this codec."""
+    return codec in _PARSERS
 
 
 def is_referred_to(codec: str, extradata: bytes | None, packet: bytes) -> bool:
-    """Return whether later pictures may refer to this one, which is shown before the keyframe that it follows.
+    """Return whether later pictures may refer to a picture that is shown before the keyframe it follows.
 
-    In MPEG-1, -2 and -4 only B-pictures are shown so early, and nothing refers to those.
+    In MPEG-1, -2 and -4 only B-pictures are shown so early, and no picture refers to those.
+
+    Parameters
+    ----------
+    codec : str
+        FFmpeg's name of the codec.
+    extradata : bytes or None
+        Configuration of the stream, from the container.
+    packet : bytes
+        The packet of the picture.
     """
     if codec not in ("h264", "hevc"):
         return False
@@ -70,7 +78,7 @@ def is_referred_to(codec: str, extradata: bytes | None, packet: bytes) -> bool:
 
 
 def length_bytes(codec: str, extradata: bytes | None) -> int:
-    """Return the size of the length before each NAL unit; 0 where start codes separate them, or there are none.
+    """Return the size of the length field before each NAL unit, bytes; 0 for start codes, and for other codecs.
 
     >>> length_bytes("h264", bytes([1, 100, 0, 30, 255])), length_bytes("h264", bytes([0, 0, 0, 1, 103]))
     (4, 0)
@@ -96,9 +104,9 @@ def vop_kinds(packet: bytes) -> str:
 
 
 def shown_order(kinds: Sequence[str]) -> list[int]:
-    """Return the decode positions of pictures in the order in which they are shown.
+    """Return the decode positions of pictures in presentation order.
 
-    A B-picture is shown at once, any other one when the next that is no B-picture arrives.
+    A B-picture is shown at once, any other picture when the next one that is no B-picture arrives.
 
     >>> shown_order("IPBBP")
     [0, 2, 3, 1, 4]
@@ -118,21 +126,22 @@ def shown_order(kinds: Sequence[str]) -> list[int]:
 _VOP = b"\x00\x00\x01\xb6"
 
 
-def _look_mpeg4(extradata: bytes, head: bytes) -> Start:
+def _parse_mpeg4(extradata: bytes, head: bytes) -> Start:
     kinds = vop_kinds(head)
     if not kinds:
         return Start.UNKNOWN
-    # B-pictures after it that are shown before it need the picture before; the decoder says nothing about those.
+    # B-pictures that follow and are shown earlier depend on the picture before; the decoder drops them without error.
     return Start.CLOSED if kinds[0] == "I" else Start.NO
 
 
-def _look_h264(extradata: bytes, head: bytes) -> Start:
+def _parse_h264(extradata: bytes, head: bytes) -> Start:
     is_recovery = False
     for unit in _units(head, length_bytes("h264", extradata)):
         kind = unit[0] & 31
         if kind == 5:
             return Start.CLOSED
         if kind in (1, 2):
+            # Slice header: first macroblock, then the type of the slice, of which 2 and 7 are intra.
             bits = _Bits(unit[1:32])
             bits.golomb()
             is_intra = bits.golomb() % 5 == 2
@@ -142,7 +151,7 @@ def _look_h264(extradata: bytes, head: bytes) -> Start:
     return Start.UNKNOWN
 
 
-def _look_hevc(extradata: bytes, head: bytes) -> Start:
+def _parse_hevc(extradata: bytes, head: bytes) -> Start:
     for unit in _units(head, length_bytes("hevc", extradata)):
         kind = unit[0] >> 1 & 63
         if kind in (19, 20):
@@ -152,10 +161,10 @@ def _look_hevc(extradata: bytes, head: bytes) -> Start:
     return Start.UNKNOWN
 
 
-_LOOKS: dict[str, Callable[[bytes, bytes], Start]] = {
-    "h264": _look_h264,
-    "hevc": _look_hevc,
-    "mpeg4": _look_mpeg4,
+_PARSERS: dict[str, Callable[[bytes, bytes], Start]] = {
+    "h264": _parse_h264,
+    "hevc": _parse_hevc,
+    "mpeg4": _parse_mpeg4,
 }
 
 
@@ -176,7 +185,8 @@ def _units(packet: bytes, n_length: int) -> Iterator[bytes]:
 
 
 def _recovers_at_once(unit: bytes) -> bool:
-    """Return whether a SEI unit promises that every picture shown from here on is exact (ITU-T H.264, D.2.8)."""
+    """Return whether a SEI unit announces that every picture shown from here on is exact (ITU-T H.264, D.2.8)."""
+    # Units escape zeros by a byte 3 after two of them.
     content = unit[1:].replace(b"\x00\x00\x03", b"\x00\x00")
     place = 0
     while place + 2 < len(content):
@@ -199,7 +209,7 @@ def _recovers_at_once(unit: bytes) -> bool:
 
 
 class _Bits:
-    """Bits of a few bytes, the highest first; zeros after the end."""
+    """Reader of single bits, highest first; zeros after the end."""
 
     def __init__(self, content: bytes) -> None:
         self._value = int.from_bytes(content, "big")
@@ -211,7 +221,7 @@ class _Bits:
         return shifted & ((1 << n) - 1)
 
     def golomb(self) -> int:
-        """Take an unsigned Exp-Golomb number."""
+        """Read an unsigned Exp-Golomb number."""
         zeros = 0
         while self._left > 0 and not self.take(1):
             zeros += 1

@@ -1,7 +1,7 @@
-"""The two tables of an MP4 file that the demuxer does not hand out without reading the packets.
+"""Tables of an MP4 file that the demuxer does not provide without reading the packets.
 
-Presentation times of files with B-frames need `ctts` (composition offsets); whether frames are hidden needs `elst`
-(edit list). Both stand in the `moov` box, a few bytes per frame (ISO/IEC 14496-12, sections 8.6.1.3 and 8.6.6).
+`ctts` (composition offsets) holds the presentation times of files with B-frames, `elst` (edit list) the hidden frames.
+Both are in the `moov` box, a few bytes per frame (ISO/IEC 14496-12, sections 8.6.1.3 and 8.6.6).
 """
 
 from __future__ import annotations
@@ -21,48 +21,51 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _Bytes = bytes | memoryview
-"""Boxes are looked into without copying them: tables of an hour are megabytes, and stand in boxes in boxes."""
+"""Content of a box; views, since copies of nested tables, megabytes for an hour of video, would take time."""
 _CONTAINERS = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts")
 
 
 @dataclass(frozen=True, slots=True)
 class VideoTables:
-    """What the video track's tables say."""
+    """Composition offsets and edit list of a video track."""
 
     composition_offsets: NDArray[np.int64]
-    """Presentation minus decode time of every sample, ticks, in decode order; empty where they are equal."""
+    """Presentation minus decode time of every sample, ticks, in decode order; empty if they are equal. (sample,)"""
     edits: tuple[tuple[int, int, int], ...]
     """(duration in movie ticks, first media tick or -1 for a pause, rate x 65536) of each edit."""
     is_fragmented: bool
-    """True where frames also stand outside these tables."""
+    """True if fragments list further frames outside these tables."""
 
     def shows_all_from(self, first_media_tick: int) -> bool:
-        """Return whether the edit list, if there is one, only moves the first frame to time zero."""
+        """Return whether the edit list, if any, only moves the first frame to time zero.
+
+        Encoders write such a list for the delay of B-frames: it starts at the first frame's presentation time.
+        """
         if not self.edits:
             return True
         return len(self.edits) == 1 and self.edits[0][1] <= first_media_tick and self.edits[0][2] == 1 << 16
 
 
 def read_video_tables(path: Path, track_id: int) -> VideoTables | None:
-    """Read the tables of a video track; None where the file is no MP4 with that track, or they are damaged.
+    """Read the tables of a video track; None if the file is no MP4 with that track, or they are damaged.
 
     Parameters
     ----------
-    path
+    path : Path
         The file.
-    track_id
-        The number of the track, which is what FFmpeg calls the stream's `id`.
+    track_id : int
+        Number of the track: FFmpeg's `id` of the stream.
     """
     with path.open("rb") as file:
         moov = _find_moov(file)
         if moov is None:
             return None
-    tracks = [found for found in _video_tracks(moov) if _track_id(found) == track_id]
+    tracks = [track for track in _video_tracks(moov) if _track_id(track) == track_id]
     if len(tracks) != 1:
         return None
-    found = tracks[0]
-    offsets = _composition_offsets(found.get(b"ctts"), found.get(b"stsz", b""))
-    edits = _edits(found.get(b"elst"))
+    track = tracks[0]
+    offsets = _composition_offsets(track.get(b"ctts"), track.get(b"stsz", b""))
+    edits = _edits(track.get(b"elst"))
     if offsets is None or edits is None:
         return None
     return VideoTables(
@@ -74,20 +77,20 @@ def read_video_tables(path: Path, track_id: int) -> VideoTables | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleTables:
-    """What the video track's tables say of its frames; runs are kept as they stand there, an hour has many frames."""
+    """Sample tables of a video track, as runs of equal values: an hour of video has few runs and many samples."""
 
     width: int
     """Pixels."""
     height: int
     """Pixels."""
     n_samples: int
-    """Samples of the track."""
+    """Number of samples of the track."""
     key_samples: NDArray[np.int64]
-    """Numbers of the samples that are called keyframes, in decode order. (n,)"""
+    """Numbers of the samples flagged as keyframes, in decode order. (n,)"""
     durations: NDArray[np.int64]
     """(samples, ticks of each) of each run. (run, 2)"""
     offset_ends: NDArray[np.int32]
-    """Sample after each run of equal composition offsets; empty where all are 0. (run,)"""
+    """Sample after each run of equal composition offsets; empty if all are 0. (run,)"""
     offsets: NDArray[np.int32]
     """Composition offset of each of these runs, ticks. (run,)"""
 
@@ -103,7 +106,7 @@ class SampleTables:
 
 
 def read_sample_tables(path: Path) -> SampleTables | None:
-    """Read the tables of the camera's video; None where they do not say everything, or the file is no MP4.
+    """Read the tables of the camera's video; None if they are incomplete, or the file is no MP4.
 
     Raises
     ------
@@ -121,30 +124,30 @@ def read_sample_tables(path: Path) -> SampleTables | None:
     chosen = largest(sizes)
     if chosen is None:
         return None
-    found, (width, height) = tracks[chosen], sizes[chosen]
-    edits = _edits(found.get(b"elst"))
-    durations = _runs(found[b"stts"], ">u4", 2).astype(np.int64)
+    track, (width, height) = tracks[chosen], sizes[chosen]
+    edits = _edits(track.get(b"elst"))
+    durations = _runs(track[b"stts"], ">u4", 2).astype(np.int64)
     n_samples = int(durations[:, 0].sum())
-    moved = _runs(found.get(b"ctts", bytes(8)), ">i4", 2)
-    # Native numbers first: adding up numbers of the file's byte order takes four times as long.
+    moved = _runs(track.get(b"ctts", bytes(8)), ">i4", 2)
+    # Native byte order first: sums of numbers in the file's byte order take four times as long.
     offset_ends = np.cumsum(moved[:, 0].astype(np.int32), dtype=np.int32)
-    is_whole = n_samples == int.from_bytes(found[b"stsz"][8:12], "big")
+    is_whole = n_samples == int.from_bytes(track[b"stsz"][8:12], "big")
     if edits is None or len(edits) > 1 or not is_whole or (len(moved) and offset_ends[-1] != n_samples):
         return None
-    sync = found.get(b"stss")
+    sync = track.get(b"stss")
     keys = np.arange(n_samples) if sync is None else _runs(sync, ">u4", 1)[:, 0].astype(np.int64) - 1
     keys = keys[(keys >= 0) & (keys < n_samples)]
     return SampleTables(width, height, n_samples, keys, durations, offset_ends, moved[:, 1].astype(np.int32))
 
 
 def _runs(body: _Bytes, kind: str, n_columns: int) -> NDArray[np.int32]:
-    """Return a table of four-byte numbers whose length stands before it. (row, column)"""
+    """Return a table of four-byte numbers, whose length precedes it. (row, column)"""
     n = int.from_bytes(body[4:8], "big")
     return np.frombuffer(body, kind, n_columns * n, 8).reshape(-1, n_columns)
 
 
 def ends_whole(path: Path) -> bool:
-    """Return whether an MP4 is not cut within its media data or a fragment's tables."""
+    """Return False if an MP4 is cut within its media data or a fragment's tables."""
     with path.open("rb") as file:
         boxes = list(_top_boxes(file))
         end = file.seek(0, 2)
@@ -152,14 +155,14 @@ def ends_whole(path: Path) -> bool:
 
 
 def has_tables_in_front(path: Path) -> bool:
-    """Return whether an MP4 can be played before all of it is there: its tables precede its media data."""
+    """Return whether the tables of an MP4 precede its media data, so that it plays while it is still being loaded."""
     with path.open("rb") as file:
         kinds = [kind for kind, _, _ in _top_boxes(file)]
     return b"moov" in kinds and b"mdat" in kinds and kinds.index(b"moov") < kinds.index(b"mdat")
 
 
 def _find_moov(file: BinaryIO) -> memoryview | None:
-    """Hop from one top-level box to the next; the media data are never read."""
+    """Return the content of the `moov` box. Boxes are skipped by their size, so media data are never read."""
     for number, (kind, start, stop) in enumerate(_top_boxes(file)):
         if number == 0 and kind not in (b"ftyp", b"moov", b"free", b"skip", b"wide", b"mdat"):
             return None
@@ -170,7 +173,7 @@ def _find_moov(file: BinaryIO) -> memoryview | None:
 
 
 def _top_boxes(file: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, start of the content and end of every top-level box, the last one cut or not."""
+    """Yield kind, start of the content and end of every top-level box; the last one may be cut."""
     position = 0
     end = file.seek(0, 2)
     while position + 8 <= end:
@@ -222,16 +225,16 @@ def _video_tracks(moov: _Bytes) -> list[dict[bytes, _Bytes]]:
     return tracks
 
 
-def _track_id(found: Mapping[bytes, _Bytes]) -> int:
-    """Return the number of a track: after the times of the track header, which are longer in version 1."""
-    header = found.get(b"tkhd", b"")
+def _track_id(track: Mapping[bytes, _Bytes]) -> int:
+    """Return the number of a track, which follows the times of the track header; these are longer in version 1."""
+    header = track.get(b"tkhd", b"")
     place = 20 if header[:1] == b"\1" else 12
     return int.from_bytes(header[place : place + 4], "big")
 
 
-def _picture_size(found: Mapping[bytes, _Bytes]) -> tuple[int, int]:
-    """Return width and height, pixels: 16 bytes of header of the sample description, then fields of fixed size."""
-    width, height = struct.unpack_from(">HH", found[b"stsd"], 40)
+def _picture_size(track: Mapping[bytes, _Bytes]) -> tuple[int, int]:
+    """Return width and height, pixels, from the sample description: 16 bytes of header, then fields of fixed size."""
+    width, height = struct.unpack_from(">HH", track[b"stsd"], 40)
     return width, height
 
 
@@ -245,7 +248,7 @@ def _handler(track: _Bytes) -> bytes:
 
 
 def _composition_offsets(body: _Bytes | None, sizes: _Bytes) -> NDArray[np.int64] | None:
-    """Return one offset per sample; None where there are more or fewer than the table of sizes says."""
+    """Return one offset per sample; None if their number differs from that in the table of sizes."""
     if body is None:
         return np.empty(0, np.int64)
     n_runs = int.from_bytes(body[4:8], "big")

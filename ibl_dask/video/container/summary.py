@@ -1,6 +1,6 @@
-"""What a video's own tables say at a glance: frames, size and keyframes, for plans. Nothing is decoded.
+"""Summary of a video from the tables of its container, for plans: frames, size, keyframes.
 
-A plan may be wrong about a file that is damaged; a run indexes every video with care (`index`).
+The stream is not read, so the summary of a damaged file may be wrong; a run indexes every video (`index`).
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _UNMOVED = 4
-"""Neighbours that keep their order after which no farther one is looked at."""
+"""Number of distances without a change of order after which farther neighbours are not compared."""
 _AVI_KEYFRAME = 0x10
 _INDEX_ENTRY = np.dtype([("id", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VideoOutline:
-    """A video as its container describes it."""
+class ContainerSummary:
+    """Description of a video by its container."""
 
     n_frames: int
-    """Frames that the tables list."""
+    """Number of frames in the tables."""
     width: int
     """Pixels."""
     height: int
     """Pixels."""
     keyframes: NDArray[np.int64]
-    """Numbers of the frames from which decoding may start, as the container says. (n,)"""
+    """Numbers of the frames that the container flags as keyframes. (n,)"""
 
 
-def read_outline(path: Path) -> VideoOutline | None:
-    """Read the outline of an MP4 or AVI; None where its tables do not say everything.
+def read_container_summary(path: Path) -> ContainerSummary | None:
+    """Read the summary of an MP4 or AVI; None if its tables are incomplete or damaged.
 
     Raises
     ------
@@ -48,20 +48,24 @@ def read_outline(path: Path) -> VideoOutline | None:
         If the file cannot be read.
     """
     try:
-        return _mp4_outline(path) or _avi_outline(path)
+        return _mp4_summary(path) or _avi_summary(path)
     except (struct.error, ValueError, IndexError):
         return None
 
 
-def _mp4_outline(path: Path) -> VideoOutline | None:
+def _mp4_summary(path: Path) -> ContainerSummary | None:
     tables = read_sample_tables(path)
     if tables is None or tables.n_samples == 0:
         return None
-    return VideoOutline(tables.n_samples, tables.width, tables.height, _numbers(tables))
+    return ContainerSummary(tables.n_samples, tables.width, tables.height, _numbers(tables))
 
 
 def _numbers(tables: SampleTables) -> NDArray[np.int64]:
-    """Return the frame numbers of the keyframes, increasing: encoders reorder neighbours alone."""
+    """Return the frame numbers of the keyframes, increasing.
+
+    A keyframe's number is its decode position, plus the later samples shown before it, minus the earlier samples shown
+    after it. Encoders reorder near neighbours only, so ever farther ones are compared until none changes the number.
+    """
     samples, n = tables.key_samples, tables.n_samples
     numbers, own = samples.copy(), tables.times_of(samples)
     unchanged = 0
@@ -78,8 +82,8 @@ def _numbers(tables: SampleTables) -> NDArray[np.int64]:
     return np.sort(numbers)
 
 
-def _avi_outline(path: Path) -> VideoOutline | None:
-    """Read the header and the index of a plain AVI; None for one that is cut short, or continued (OpenDML)."""
+def _avi_summary(path: Path) -> ContainerSummary | None:
+    """Read the header and the index of a plain AVI; None for a file that is cut short, or continued (OpenDML)."""
     with path.open("rb") as file:
         head = file.read(12)
         if head[:4] != b"RIFF" or head[8:] != b"AVI ":
@@ -107,11 +111,11 @@ def _avi_outline(path: Path) -> VideoOutline | None:
     if not len(frames):
         return None
     is_key = (frames["flags"] & _AVI_KEYFRAME > 0) & (frames["size"] > 0)
-    return VideoOutline(len(frames), width, height, np.flatnonzero(is_key))
+    return ContainerSummary(len(frames), width, height, np.flatnonzero(is_key))
 
 
 def _avi_videos(header: bytes) -> list[tuple[int, tuple[int, int]]]:
-    """Return the number, and width and height in pixels, of every video that an AVI's header lists."""
+    """Return stream number, and width and height in pixels, of every video in an AVI's header."""
     videos, number, position = [], 0, header.find(b"LIST")
     while 0 <= position <= len(header) - 12:
         kind, length = struct.unpack_from("<4sI", header, position)

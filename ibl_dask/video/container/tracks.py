@@ -1,8 +1,8 @@
-"""Open a video file, and tell which of its videos is the camera's."""
+"""Opening of video files, and selection of the camera's video among several."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ibl_dask.errors import UnreadableVideo
 
@@ -17,16 +17,19 @@ COPY_AGAIN = "copy the file again from the acquisition computer and compare its 
 
 
 def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
-    """Open a container and the camera's video in it, with one decoder thread that reports damage instead of hiding it.
+    """Open a container and the camera's video in it.
+
+    The decoder uses one thread, and reports damage instead of concealing it.
 
     Raises
     ------
     UnreadableVideo
-        If FFmpeg cannot open it, it holds no video, or several of which none is the largest.
+        If FFmpeg cannot open the file, or it holds no video, or several of which none is the largest.
     """
     import av
 
     try:
+        # Packets of an AVI are identified by their position in the file, which parsers would lose; see `avi`.
         options = {"fflags": "+noparse+nofillin"} if is_avi(path) else {}
         container = av.open(str(path), options=options, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
@@ -58,18 +61,21 @@ def is_avi(path: Path) -> bool:
 
 
 def several_videos_note(container: InputContainer, stream: VideoStream) -> list[str]:
-    """Return what there is to say of a file that holds several videos; nothing where it holds one."""
+    """Return a note about the other videos of a file; empty if it holds one video."""
     others = [other for other in container.streams.video if other.index != stream.index]
     if not others:
         return []
-    told = ", ".join(_say(other) for other in others)
-    return [f"the file holds {len(others) + 1} videos; the largest, {_say(stream)}, is the camera's, and not {told}"]
+    unused = ", ".join(_format_stream(other) for other in others)
+    return [
+        f"the file holds {len(others) + 1} videos; the largest, {_format_stream(stream)}, is the camera's, and not "
+        f"{unused}"
+    ]
 
 
 def largest(sizes: Sequence[tuple[int, int]]) -> int | None:
-    """Return which picture size is the camera's among the videos of one file; None where two are the largest.
+    """Return the index of the camera's picture size among the videos of one file; None if two are the largest.
 
-    Previews and thumbnails are smaller than what they show, wherever they stand, and whichever is called the default.
+    Previews and thumbnails are smaller than the video, whatever their order in the file and the default stream.
 
     >>> largest([(160, 128), (1280, 1024)]), largest([(640, 512), (640, 512)])
     (1, None)
@@ -92,7 +98,9 @@ def _camera_stream(path: Path, container: InputContainer) -> VideoStream:
             got="none",
             do=COPY_AGAIN,
         )
-    contexts: list[Any] = [stream.codec_context for stream in streams]  # the stubs do not say that it may be None
+    contexts: list[object] = [
+        stream.codec_context for stream in streams
+    ]  # None for an unknown codec, despite the stubs
     if None in contexts:
         raise UnreadableVideo(
             "this video's codec is not known",
@@ -101,19 +109,19 @@ def _camera_stream(path: Path, container: InputContainer) -> VideoStream:
             got="a tag that it does not know",
             do=COPY_AGAIN,
         )
-    found = largest([(stream.width, stream.height) for stream in streams])
-    if found is None:
+    chosen = largest([(stream.width, stream.height) for stream in streams])
+    if chosen is None:
         first = streams[0].index
         raise UnreadableVideo(
             "this file holds several videos of one size, so none is taken to be the camera's",
             where=str(path),
             expected="one video, or one that is larger than the others",
-            got="; ".join(_say(stream) for stream in streams),
+            got="; ".join(_format_stream(stream) for stream in streams),
             do=f"copy the camera's into a file of its own, for instance ffmpeg -i in -map 0:{first} -c copy out, and "
             "use that file",
         )
-    return streams[found]
+    return streams[chosen]
 
 
-def _say(stream: VideoStream) -> str:
+def _format_stream(stream: VideoStream) -> str:
     return f"stream {stream.index} of {stream.width} x {stream.height}"

@@ -1,1 +1,1 @@
-"""Compressing, copying and joining videos."""
+"""Encoding, copying and joining of videos, and verification of the results."""

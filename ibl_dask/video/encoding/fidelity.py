@@ -1,4 +1,4 @@
-"""How faithful a compressed frame is to its source, and whether it is the right one."""
+"""Fidelity of compressed frames to their source: PSNR, SSIM, lost contrast, and misplaced frames."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -16,22 +16,23 @@ if TYPE_CHECKING:
     Plane = NDArray[np.uint8] | NDArray[np.uint16]
 
 PSNR_DROP_DB = 6.0
-"""A frame may be this far under what the median of its chunk has to reach: twice the error in amplitude."""
+"""Tolerance of a frame below the required median of its chunk, dB: twice the error in amplitude."""
 MOST_LOST = 0.25
 """Share of a picture's own contrast (its variance) that errors may make up in such a frame. Noise is the hardest to
-compress: of pictures of nothing else x264 loses 1 % at CRF 17, and 14 % at 29."""
+compress: of pictures of pure noise x264 loses 1 % at CRF 17, and 14 % at 29."""
 _ACCURACY, _ACCURACY_OF_B = 0.02, 0.35
-"""Share by which a frame's loss may differ from what the encoder says of it, and that of a B-frame. It says it in dB to
-seven digits, and of pictures whose size is no multiple of 16 a little of the margin as well: differences were under
-1 %. Of B-frames that no other needs it says what it was before edges of blocks were smoothed: they were under 12 %."""
+"""Relative difference allowed between a frame's loss and the encoder's report of it, and that of a B-frame. The report
+is in dB to seven digits, and includes a little of the margin of pictures whose size is no multiple of 16: differences
+were under 1 %. For B-frames to which no other refers it precedes the deblocking filter: differences were under 12 %."""
 _ROUNDING = 16.0
-"""The same in squared levels, for pictures of which next to nothing is lost; of better ones than 100 dB it says 100."""
+"""The same in squared levels, for pictures with hardly any loss; the encoder reports better ones than 100 dB as 100."""
 SSIM_STRIDE = 25
-"""Every this many frames the structural similarity is measured."""
+"""Interval between frames whose structural similarity is measured."""
 BEST_PSNR_DB = 100.0
-"""PSNR of equal frames, dB: there is no error to divide by."""
+"""PSNR of equal frames, dB, whose error is 0."""
 _SSIM_SMALLEST = 256
 _MOVING = 4.0
+"""Ratio of squared differences from which neighbouring frames count as different: twice the amplitude."""
 
 
 def error_energy(one: Plane, other: Plane) -> float:
@@ -42,6 +43,15 @@ def error_energy(one: Plane, other: Plane) -> float:
 def psnr_db(energy: float, n_pixels: int, peak: int = 255) -> float:
     """Return the peak signal-to-noise ratio, dB.
 
+    Parameters
+    ----------
+    energy : float
+        Sum of squared errors.
+    n_pixels : int
+        Number of pixels.
+    peak : int
+        Largest value of a pixel.
+
     >>> round(psnr_db(100.0, 100), 2)
     48.13
     """
@@ -49,7 +59,7 @@ def psnr_db(energy: float, n_pixels: int, peak: int = 255) -> float:
 
 
 def lost_share(energy: float, source: Plane) -> float:
-    """Return the squared errors of a frame as a share of its own variance; infinite where a uniform one has any."""
+    """Return the squared errors of a frame as a share of its own variance; infinite for a uniform one with errors."""
     if energy == 0:
         return 0.0
     _, deviation = cv2.meanStdDev(source)
@@ -59,22 +69,22 @@ def lost_share(energy: float, source: Plane) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What an encoder says that it lost of a frame."""
+    """Loss that the encoder reports of a frame."""
 
     energy: float
-    """Squared errors of luma; NaN where it does not say."""
+    """Sum of squared errors of luma; NaN if not reported."""
     is_b: bool
-    """Whether it is a B-frame."""
+    """True for a B-frame."""
 
     def accounts_for(self, energy: float, n_pixels: int, peak: int = 255) -> bool:
-        """Return whether a frame lost this and nothing else: then it was not damaged since.
+        """Return whether the report explains the loss of a frame; if so, the frame was not damaged after encoding.
 
         Parameters
         ----------
-        energy
-            Squared errors as they are.
-        n_pixels, peak
-            Of the picture, and the largest value that they can have.
+        energy : float
+            Sum of squared errors, measured.
+        n_pixels, peak : int
+            Number of pixels, and their largest value.
         """
         accuracy = _ACCURACY_OF_B if self.is_b else _ACCURACY
         least = peak**2 * n_pixels * 10 ** (-BEST_PSNR_DB / 10)
@@ -82,12 +92,12 @@ class Claim:
 
 
 def ssim(one: Plane, other: Plane) -> float:
-    """Return the mean structural similarity of two planes, at the scale at which a viewer sees the whole of them.
+    """Return the mean structural similarity of two planes, at the scale of a viewer who sees the whole picture.
 
     Notes
     -----
     Wang, Bovik, Sheikh and Simoncelli 2004, with its Gaussian window of 11 pixels and constants. As its authors advise
-    for whole pictures, planes are made smaller first, by the whole number next to (shorter side) / 256.
+    for whole pictures, planes are reduced first, by the integer nearest to (shorter side) / 256.
     """
     smaller = max(1, round(min(one.shape) / _SSIM_SMALLEST))
     if smaller > 1:
@@ -111,18 +121,18 @@ def fits_neighbour(result: Plane, energy: float, neighbour: Plane, apart: float)
 
     Parameters
     ----------
-    result, neighbour
-        The compressed frame, and the source's frame beside its own.
-    energy
+    result, neighbour : (y, x)
+        The compressed frame, and the source's frame before or after its own.
+    energy : float
         `error_energy` of the compressed frame and its source.
-    apart
+    apart : float
         `error_energy` of the source's two frames.
 
     Notes
     -----
-    Frames between which nothing moves fit each other by chance; such count only where they are apart by more than
-    twice the amplitude of what compression changed. Where the result is nearer to its source than half of that
-    distance, it cannot be nearer to the neighbour (triangle inequality), which spares most comparisons.
+    Frames without motion between them fit each other by chance, so neighbours count only if they differ by more than
+    twice the amplitude of the compression error. A result that is nearer to its source than half of that distance
+    cannot be nearer to the neighbour (triangle inequality), which saves most comparisons.
     """
     if 4 * energy <= apart:
         return False
@@ -132,45 +142,45 @@ def fits_neighbour(result: Plane, energy: float, neighbour: Plane, apart: float)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fidelity:
-    """How a chunk of compressed frames compares with its source."""
+    """Comparison of a chunk of compressed frames with its source."""
 
     psnr_db: NDArray[np.float32]
-    """Of the luma of every frame, dB (frame,)."""
+    """PSNR of the luma of every frame, dB. (frame,)"""
     ssim: NDArray[np.float32]
-    """Of every 25th frame, NaN elsewhere (frame,)."""
+    """Structural similarity of every 25th frame, NaN elsewhere. (frame,)"""
     is_misplaced: NDArray[np.bool_]
-    """Whether the frame fits the source's frame before or after it better (frame,)."""
+    """True for a frame that fits the source's frame before or after it better than its own. (frame,)"""
     lost_share: NDArray[np.float32]
-    """Squared errors of every frame, as a share of its own variance (frame,)."""
+    """Squared errors of every frame, as a share of its own variance. (frame,)"""
     is_unaccounted: NDArray[np.bool_]
-    """Whether the frame lost more, or less, than the encoder says (frame,)."""
+    """True for a frame whose loss differs from the encoder's report. (frame,)"""
 
     def complaint(self, start: int, floor_db: float) -> str:
-        """Return what is wrong with a chunk that begins at a frame; empty where nothing is.
+        """Return the faults of the chunk as text; empty if there are none.
 
         Parameters
         ----------
-        start
-            Its first frame.
-        floor_db
-            What its median PSNR has to reach, dB.
+        start : int
+            First frame of the chunk.
+        floor_db : float
+            Median PSNR that the chunk must reach, dB.
 
         Notes
         -----
-        A frame is judged by what it lost itself. Others of its chunk say nothing of it: white, black and dark ones
-        lose next to nothing, and a textured one beside them is none the worse for that.
+        A frame is judged by its own loss, not by that of its neighbours: white, black and dark frames lose hardly
+        anything, and a textured frame among them naturally loses more.
         """
         median, floor = float(np.median(self.psnr_db)), floor_db - PSNR_DROP_DB
         poor = (self.psnr_db < floor) & (self.lost_share > MOST_LOST)
-        told = []
+        faults = []
         if median < floor_db:
-            told.append(f"the median PSNR is {median:.1f} dB, under {floor_db:.1f} dB")
-        for wrong, what in (
+            faults.append(f"the median PSNR is {median:.1f} dB, under {floor_db:.1f} dB")
+        for is_wrong, fault in (
             (poor, f"have a PSNR under {floor:.1f} dB, and lost over {MOST_LOST:.0%} of their own contrast"),
-            (self.is_unaccounted, "are not what the encoder made of them"),
+            (self.is_unaccounted, "differ from the encoder's output"),
             (self.is_misplaced, "show the frame before or after"),
         ):
-            if wrong.any():
-                runs = [(first + start, last + start) for first, last in find_runs(wrong)]
-                told.append(f"frames {say_runs(runs)} {what}")
-        return "; ".join(told)
+            if is_wrong.any():
+                ranges = [(first + start, last + start) for first, last in find_ranges(is_wrong)]
+                faults.append(f"frames {format_ranges(ranges)} {fault}")
+        return "; ".join(faults)

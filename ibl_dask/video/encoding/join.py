@@ -1,11 +1,11 @@
-"""Segments become one MP4 without being encoded again, and the file is checked against them."""
+"""Joining of segments into one MP4 without encoding them again, and verification of the file."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -14,7 +14,8 @@ from ibl_dask.errors import CorruptOutput
 from ibl_dask.video.container.h264 import parameter_sets_of_mp4
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.container.mp4 import has_tables_in_front
-from ibl_dask.video.encoding.encode import ENCODER, luma_digest
+from ibl_dask.video.encoding.segment import luma_digest
+from ibl_dask.video.encoding.x264 import ENCODER
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import FrameReader
 
@@ -22,24 +23,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.video.container.index import FrameIndex
-    from ibl_dask.video.encoding.encode import Segment
     from ibl_dask.video.encoding.profiles import EncodingProfile
+    from ibl_dask.video.encoding.segment import Segment
 
 
 @dataclass(slots=True)
 class Written:
-    """What went into a file: enough to tell whether it is still in there."""
+    """Content of a written file, for `check_mp4`."""
 
     path: Path
     """The file."""
     parameter_sets: bytes = b""
-    """Those that every packet was made with."""
+    """Parameter sets of all packets."""
     packets: list[str] = field(default_factory=list)
     """Digest of the packets of each chunk, in decode order."""
-    frames: list[np.ndarray[Any, np.dtype[np.int64]]] = field(default_factory=list)
-    """The frame that each packet shows, per chunk, in decode order."""
+    frames: list[NDArray[np.int64]] = field(default_factory=list)
+    """Frame number of each packet, per chunk, in decode order."""
     first_frames: dict[int, str] = field(default_factory=dict)
     """First frame of each chunk -> digest of its luma."""
 
@@ -47,39 +52,39 @@ class Written:
 def write_mp4(
     path: Path, segments: Iterable[tuple[Chunk, Segment]], source: FrameIndex, profile: EncodingProfile
 ) -> Written:
-    """Write segments behind each other, with the frame timing of one encoder that made them all.
+    """Write segments one after the other, with the frame timing of a single encoder.
 
     Parameters
     ----------
-    path
+    path : Path
         The file; any older one is replaced.
-    segments
-        In order, beginning with frame 0; one is needed at a time.
-    source
-        The raw video's index: when frames are shown.
-    profile
-        How they were encoded.
+    segments : iterable of (Chunk, Segment)
+        Segments in order, beginning with frame 0; one is held at a time.
+    source : FrameIndex
+        Index of the raw video: number and rate of frames.
+    profile : EncodingProfile
+        Settings of the encoder.
 
     Raises
     ------
     CorruptOutput
-        If they do not tile the video, or were made with different settings.
+        If the segments do not tile the video, or have different settings.
     """
     written = Written(path)
     n_frames = n_packets = 0
     tick = 1 / source.rate
     with av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream: Any = None  # the stubs do not tell a video stream's attributes
+        stream: VideoStream | None = None
         for chunk, segment in segments:
             if stream is None:
                 stream = _add_stream(container, segment, source.rate, profile)
                 written.parameter_sets = bytes(segment.parameter_sets)
-            _insist_on_order(path, chunk, segment, n_frames, written.parameter_sets)
+            _require_order(path, chunk, segment, n_frames, written.parameter_sets)
             ends = np.cumsum(segment.sizes)
             for start, end, frame, is_key in zip(
                 ends - segment.sizes, ends, segment.frames, segment.is_key, strict=True
             ):
-                packet: Any = av.Packet(segment.data[start:end].tobytes())
+                packet = av.Packet(segment.data[start:end].tobytes())
                 packet.stream, packet.time_base = stream, tick
                 packet.pts, packet.dts, packet.duration = int(frame), n_packets - segment.delay, 1
                 packet.is_keyframe = bool(is_key)
@@ -94,7 +99,7 @@ def write_mp4(
     return written
 
 
-def _add_stream(container: Any, segment: Segment, rate: Fraction, profile: EncodingProfile) -> Any:
+def _add_stream(container: OutputContainer, segment: Segment, rate: Fraction, profile: EncodingProfile) -> VideoStream:
     stream = container.add_stream(ENCODER, rate=rate, options=profile.options())
     stream.width, stream.height, stream.pix_fmt = segment.width, segment.height, segment.pixel_format
     context = stream.codec_context
@@ -106,7 +111,7 @@ def _add_stream(container: Any, segment: Segment, rate: Fraction, profile: Encod
     return stream
 
 
-def _insist_on_order(path: Path, chunk: Chunk, segment: Segment, n_frames: int, parameters: bytes) -> None:
+def _require_order(path: Path, chunk: Chunk, segment: Segment, n_frames: int, parameters: bytes) -> None:
     numbers = np.sort(segment.frames)
     if chunk.start != n_frames or not np.array_equal(numbers, np.arange(chunk.start, chunk.stop)):
         raise _differs(path, f"frames {n_frames:,} to {chunk.stop - 1:,} once each", f"{numbers.size:,} others")
@@ -115,17 +120,17 @@ def _insist_on_order(path: Path, chunk: Chunk, segment: Segment, n_frames: int, 
 
 
 def check_mp4(written: Written, source: FrameIndex) -> FrameIndex:
-    """Read a file back, and insist that it holds what was verified: these packets, at these frames, and no others.
+    """Read a file back, and require it to hold the verified packets, each at its frame, and no others.
 
     Returns
     -------
     FrameIndex
-        Its index.
+        Index of the file.
 
     Raises
     ------
     CorruptOutput
-        If it does not.
+        If the content differs.
     """
     path = written.path
     index = index_video(path)
@@ -153,13 +158,13 @@ def _check_packets(written: Written, index: FrameIndex) -> None:
             raise _differs(path, "the parameter sets of its segments", "others")
         packets = (packet for packet in container.demux(stream) if packet.size)
         for digest, frames in zip(written.packets, written.frames, strict=True):
-            found = hashlib.sha256()
+            read = hashlib.sha256()
             for frame in frames.tolist():
                 packet = next(packets, None)
                 if packet is None or packet.pts != index.pts[frame]:
                     raise _differs(path, f"frame {frame:,} where it was written", "nothing, or another")
-                found.update(bytes(packet))
-            if found.hexdigest() != digest:
+                read.update(bytes(packet))
+            if read.hexdigest() != digest:
                 raise _differs(path, f"the packets of frames {frames.min():,} to {frames.max():,}", "other bytes")
         if next(packets, None) is not None:
             raise _differs(path, f"{len(index):,} packets", "more")
@@ -167,7 +172,7 @@ def _check_packets(written: Written, index: FrameIndex) -> None:
 
 def _differs(path: Path, expected: str, got: str) -> CorruptOutput:
     return CorruptOutput(
-        "the compressed video is not what was verified",
+        "the compressed video differs from the verified one",
         where=str(path),
         expected=expected,
         got=got,

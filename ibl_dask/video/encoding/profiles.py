@@ -1,25 +1,24 @@
-"""How raw videos are compressed.
+"""Encoding profiles: named settings of the compression of raw videos.
 
-A profile never changes once it has a name: a changed setting is another profile. It is part of the fingerprint of what
-it made, with the build of x264.
+A profile never changes once it has a name: changed settings are another profile. It is part of the fingerprint of the
+compressed video, together with the build of x264.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from ibl_dask.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
 class EncodingProfile:
-    """Settings of x264, and how faithful the result has to be."""
+    """Settings of x264, and required fidelity of the result."""
 
     name: str
-    """What it is asked for by."""
+    """Name of the profile."""
     crf: int
-    """Constant rate factor: lower is larger and more faithful."""
+    """Constant rate factor: lower values give larger and more faithful files."""
     psnr_floor_db: float
     """Lowest median PSNR of a chunk of frames, dB.
 
@@ -28,16 +27,16 @@ class EncodingProfile:
     amplitudes of errors 1.6 times as large.
     """
     preset: str = "slow"
-    """Effort."""
+    """Effort of the encoder."""
     longest_gop: int = 250
-    """Frames between keyframes at most; the fewer, the faster a single frame is found."""
+    """Largest distance between keyframes, frames; a small one makes access to single frames faster."""
 
-    def settings(self) -> dict[str, Any]:
-        """Return what the result depends on; JSON."""
+    def settings(self) -> dict[str, object]:
+        """Return all settings, for fingerprints; JSON."""
         return asdict(self)
 
     def options(self) -> dict[str, str]:
-        """Return FFmpeg's options of the encoder."""
+        """Return the options of FFmpeg's encoder."""
         return {"preset": self.preset, "crf": str(self.crf), "g": str(self.longest_gop)}
 
 
@@ -57,7 +56,7 @@ def find_profile(name: str) -> EncodingProfile:
     Raises
     ------
     UsageError
-        If there is none of that name.
+        If no profile has that name.
     """
     if name not in PROFILES:
         raise UsageError(

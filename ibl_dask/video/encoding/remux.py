@@ -1,15 +1,15 @@
-"""Videos that a rig compressed itself go from AVI to MP4 packet by packet: nothing is decoded, nothing is encoded.
+"""Conversion from AVI to MP4 packet by packet, without decoding, for videos that a rig compressed itself.
 
-Frame *i* of the AVI is shown at *i* / rate in the MP4. An AVI knows no presentation times, so a program that copies its
-times shows MPEG-4 with B-frames in the order in which it is decoded; here the order is that of the stream, see `index`.
-Keyframes are those where decoding may start, which an AVI does not always tell.
+Frame *i* of the AVI is shown at *i* / rate in the MP4. An AVI has no presentation times, so a program that copies its
+times shows MPEG-4 with B-frames in decode order; here the order is that of the stream, see `index`. Keyframes are those
+where decoding may start, which differ from the flags of some AVIs.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
@@ -20,12 +20,12 @@ from ibl_dask.video.container.h264 import nal_units, parameter_sets, parameter_s
 from ibl_dask.video.container.index import EMPTY_PLACES, index_video
 from ibl_dask.video.container.mp4 import has_tables_in_front
 from ibl_dask.video.container.tracks import open_video
-from ibl_dask.video.encoding.encode import luma_digest
+from ibl_dask.video.encoding.segment import luma_digest
 from ibl_dask.video.pixels import luma
 from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from av.packet import Packet
@@ -42,13 +42,13 @@ _COMPRESS = (
 
 
 @dataclass(slots=True)
-class Packets:
-    """What the packets of a video are, in decode order."""
+class PacketDigests:
+    """Digests and frame numbers of the packets of a video, in decode order."""
 
     digests: list[bytes] = field(default_factory=list)
-    """SHA-256 of each, as it is in an MP4."""
+    """SHA-256 of each packet, as it is in an MP4."""
     frames: list[int] = field(default_factory=list)
-    """The frame that each shows."""
+    """Frame number of each packet."""
 
     def add(self, frame: int, content: bytes) -> None:
         """Add the next packet."""
@@ -57,7 +57,7 @@ class Packets:
 
     @property
     def digest(self) -> str:
-        """Return what tells these packets, in this order, from any others."""
+        """Return one digest of all packets in this order."""
         return hashlib.sha256(b"".join(self.digests)).hexdigest()
 
 
@@ -67,34 +67,34 @@ def copy_to_mp4(source: Path, index: FrameIndex, target: Path) -> str:
     Parameters
     ----------
     source, index
-        The AVI.
-    target
+        The AVI and its index.
+    target : Path
         The MP4; any older one is replaced.
 
     Returns
     -------
     str
-        Digest of the packets that were written; `check_copy` finds the same in the file, or does not.
+        Digest of the packets that were written, to be compared with that of `check_copy`.
 
     Raises
     ------
     UnusableFile
-        If its codec is none of `CODECS`, or packets that its index lists cannot be had.
+        If the codec is none of `CODECS`, or packets that the index lists cannot be read.
     """
-    _insist_on_copyable(source, index)
+    _require_copyable(source, index)
     container, stream = open_video(source)
     with container:
         starts = set(index.keyframes.tolist())
-        # A frame that is decoded before others that are shown first needs to be decoded that much earlier.
+        # Decode times precede presentation times, so they start as many ticks early as reordered frames need.
         order = np.argsort(index.places, kind="stable")
         lead = int((np.arange(order.size) - order).max())
-        written = Packets()
+        written = PacketDigests()
         with av.open(str(target), "w", format="mp4", options={"movflags": "+faststart"}) as result:
-            copy: Any = result.add_stream_from_template(stream, opaque=True)
+            copy = result.add_stream_from_template(stream, opaque=True)
             copy.time_base = index.time_base
             for position, (frame, packet) in enumerate(_numbered(source, index, container.demux(stream))):
                 content = _for_muxer(source, stream, frame, packet)
-                made: Any = av.Packet(content)
+                made = av.Packet(content)
                 made.stream, made.time_base = copy, index.time_base
                 made.pts, made.dts, made.duration = frame, position - lead, 1
                 made.is_keyframe = frame in starts
@@ -104,26 +104,26 @@ def copy_to_mp4(source: Path, index: FrameIndex, target: Path) -> str:
 
 
 def check_copy(source: Path, index: FrameIndex, target: Path) -> tuple[FrameIndex, str]:
-    """Read both files, and insist that the MP4 holds the packets of the AVI, each at its frame, and no others.
+    """Read both files, and require the MP4 to hold the packets of the AVI, each at its frame, and no others.
 
     Parameters
     ----------
     source, index
-        The AVI.
-    target
+        The AVI and its index.
+    target : Path
         The MP4.
 
     Returns
     -------
     FrameIndex, str
-        The MP4's index, and the digest of the packets.
+        Index of the MP4, and digest of the packets.
 
     Raises
     ------
     CorruptOutput
-        If it does not.
+        If the MP4 differs.
     UnusableFile
-        If packets of the AVI cannot be had any more.
+        If packets of the AVI cannot be read any more, or decode to other pixels in an MP4.
     """
     before, settings = _read_packets(source, index)
     try:
@@ -152,12 +152,12 @@ def check_copy(source: Path, index: FrameIndex, target: Path) -> tuple[FrameInde
         flags = [entry.is_keyframe for entry in stream.index_entries]
     if [frame in starts for frame in after.frames] != flags:
         raise _differs(target, f"{len(starts):,} keyframes", f"{sum(flags):,}, or others")
-    _insist_on_same_pixels(source, index, target, copied)
+    _require_same_pixels(source, index, target, copied)
     return copied, after.digest
 
 
 def copy_notes(source: Path, index: FrameIndex) -> list[str]:
-    """Return what an AVI holds that its copy does not."""
+    """Return notes about content of an AVI that its copy lacks."""
     notes = []
     container, stream = open_video(source)
     with container:
@@ -170,7 +170,7 @@ def copy_notes(source: Path, index: FrameIndex) -> list[str]:
 # -- reading -----------------------------------------------------------------------------------------------
 
 
-def _insist_on_copyable(path: Path, index: FrameIndex) -> None:
+def _require_copyable(path: Path, index: FrameIndex) -> None:
     do = _COMPRESS
     if index.codec not in CODECS:
         what, got = "this video's packets cannot stand in an MP4 as they are", f"codec {index.codec}"
@@ -192,8 +192,10 @@ def _insist_on_copyable(path: Path, index: FrameIndex) -> None:
     )
 
 
-def _numbered(path: Path, index: FrameIndex, packets: Any) -> Iterator[tuple[int, Packet[VideoStream]]]:
-    """Yield `(frame, packet)` in decode order; insist that all that are listed come, each once."""
+def _numbered(
+    path: Path, index: FrameIndex, packets: Iterable[Packet[VideoStream]]
+) -> Iterator[tuple[int, Packet[VideoStream]]]:
+    """Yield `(frame, packet)` in decode order; require all packets of the index, each once."""
     is_placed = index.places.size > 0
     numbers = {mark: number for number, mark in enumerate((index.places if is_placed else index.pts).tolist())}
     n, why = len(numbers), ""
@@ -201,28 +203,28 @@ def _numbered(path: Path, index: FrameIndex, packets: Any) -> Iterator[tuple[int
         for packet in packets:
             if not packet.size:
                 continue
-            number = numbers.pop(packet.pos if is_placed else packet.pts, None)
+            number = numbers.pop(cast("int", packet.pos if is_placed else packet.pts), None)
             if number is None:
-                raise _not_had(path, n, f"one more, at byte {packet.pos:,}")
+                raise _missing_packets(path, n, f"one more, at byte {packet.pos:,}")
             if packet.is_corrupt:
-                raise _not_had(path, n, f"only a part of that of frame {number:,}")
+                raise _missing_packets(path, n, f"only a part of that of frame {number:,}")
             yield number, packet
     except av.error.FFmpegError as error:
         why = f" ({error})"
     if numbers:
         first = min(numbers.values())
-        raise _not_had(path, n, f"all but {len(numbers):,}, the first of them that of frame {first:,}{why}")
+        raise _missing_packets(path, n, f"all but {len(numbers):,}, the first of them that of frame {first:,}{why}")
 
 
-def _read_packets(path: Path, index: FrameIndex) -> tuple[Packets, bytes]:
-    """Return the packets of a video, and its settings apart from them, both in the form that is comparable."""
-    found = Packets()
+def _read_packets(path: Path, index: FrameIndex) -> tuple[PacketDigests, bytes]:
+    """Return the packets of a video and the settings of its stream, in a form that is the same for AVI and MP4."""
+    read = PacketDigests()
     container, stream = open_video(path)
     with container:
         for frame, packet in _numbered(path, index, container.demux(stream)):
             content = _for_muxer(path, stream, frame, packet)
-            found.add(frame, _as_in_mp4(stream, content))
-        return found, _settings(stream)
+            read.add(frame, _as_in_mp4(stream, content))
+        return read, _settings(stream)
 
 
 def _settings(stream: VideoStream) -> bytes:
@@ -231,7 +233,7 @@ def _settings(stream: VideoStream) -> bytes:
         return settings
     try:
         units = parameter_sets(settings) if _has_start_codes(stream) else parameter_sets_of_mp4(settings)
-    except IndexError:  # a record that ends too early is like no other
+    except IndexError:  # a truncated record, which equals no other
         return settings
     return with_lengths(sorted(nal_units(units)))
 
@@ -242,7 +244,7 @@ def _has_start_codes(stream: VideoStream) -> bool:
 
 
 def _for_muxer(path: Path, stream: VideoStream, frame: int, packet: Packet[VideoStream]) -> bytes:
-    """Return a packet's content; padding around the units of H.264 behind start codes, which an MP4 drops, left out."""
+    """Return the content of a packet, without the padding of H.264 behind start codes, which an MP4 drops."""
     content = bytes(packet)
     if not _has_start_codes(stream):
         return content
@@ -266,17 +268,17 @@ def _as_in_mp4(stream: VideoStream, content: bytes) -> bytes:
 # -- comparing ---------------------------------------------------------------------------------------------
 
 
-def _first_difference(before: Packets, after: Packets) -> str:
+def _first_difference(before: PacketDigests, after: PacketDigests) -> str:
     pairs = zip(before.digests, before.frames, after.digests, after.frames, strict=True)
     position, frame = next((n, f) for n, (a, f, b, g) in enumerate(pairs) if (a, f) != (b, g))
     return f"others from packet {position:,} on, that of frame {frame:,}"
 
 
-def _insist_on_same_pixels(source: Path, index: FrameIndex, target: Path, copied: FrameIndex) -> None:
-    """Compare the first frame.
+def _require_same_pixels(source: Path, index: FrameIndex, target: Path, copied: FrameIndex) -> None:
+    """Require the first frame to decode to the same pixels.
 
-    Decoders of MPEG-4 allow for what an encoder does its own way. Where it did not sign the stream, an AVI's tag says
-    which one it was, and an MP4 has no place for that: FFmpeg takes another inverse transform for `XVID`, for instance.
+    Decoders of MPEG-4 adapt to the encoder. If the stream does not name it, the tag of an AVI does, which an MP4 cannot
+    hold: FFmpeg uses another inverse transform for `XVID`, for instance.
     """
     if _first_pixels(source, index) != _first_pixels(target, copied):
         raise UnusableFile(
@@ -300,7 +302,7 @@ def _tag(path: Path) -> str:
         return str(stream.codec_context.codec_tag)
 
 
-def _not_had(path: Path, n_packets: int, got: str) -> UnusableFile:
+def _missing_packets(path: Path, n_packets: int, got: str) -> UnusableFile:
     return UnusableFile(
         "reading this video gives other packets than its index lists",
         where=str(path),
@@ -313,7 +315,7 @@ def _not_had(path: Path, n_packets: int, got: str) -> UnusableFile:
 
 def _differs(path: Path, expected: str, got: str) -> CorruptOutput:
     return CorruptOutput(
-        "the MP4 does not hold what the AVI does",
+        "the MP4 differs from the AVI",
         where=str(path),
         expected=expected,
         got=got,

@@ -1,1 +1,1 @@
-"""What is computed of every frame."""
+"""Reducers of the frame pass: measurements of single frames and of pairs of frames, one module per product."""

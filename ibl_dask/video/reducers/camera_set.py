@@ -1,7 +1,7 @@
-"""Where a camera is looked at: regions of the field's standard frames, scaled to the frame at hand.
+"""Set of reducers of a camera, and the regions they measure.
 
-Rows and columns are those the reference uses (its camera QC and its wheel alignment), in pixels of the frame size
-the rigs are set to.
+Regions are those of the reference implementation (camera QC, wheel alignment), in pixels of the frame size that the
+rigs are set to; they are scaled to the frame size of the video.
 """
 
 from __future__ import annotations
@@ -9,22 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ibl_dask.model.region import Region
-from ibl_dask.video.reducers.base import (
-    Brightness,
-    FaceMatch,
-    MotionEnergy,
-    QcSamples,
-    Sharpness,
-    Thumbnails,
-    focus_samples,
-    sample_frames,
-)
+from ibl_dask.video.reducers.brightness import Brightness
+from ibl_dask.video.reducers.camera_qc import FaceMatch, QcSamples, focus_samples, sample_frames
+from ibl_dask.video.reducers.motion_energy import MotionEnergy
 from ibl_dask.video.reducers.reference_frame import ReferenceFrame, find_reference
+from ibl_dask.video.reducers.sharpness import Sharpness
+from ibl_dask.video.reducers.thumbnails import Thumbnails
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ibl_dask.video.reducers.base import Reducer
+    from ibl_dask.video.reducers.protocol import Reducer
 
 _NOMINAL = {"left": (1280, 1024)}
 _NOMINAL_OTHER = (640, 512)
@@ -44,7 +39,14 @@ THUMBNAIL_WIDTH_PX = 320
 
 
 def brightness_region(label: str, width: int, height: int) -> Region:
-    """Return the part of the frame whose brightness is judged.
+    """Return the region of the frame whose brightness is checked.
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    width, height : int
+        Size of the camera's frames, pixels.
 
     >>> brightness_region("left", 1280, 1024)
     Region(top=0, bottom=512, left=0, right=844)
@@ -57,13 +59,29 @@ def brightness_region(label: str, width: int, height: int) -> Region:
 
 
 def wheel_region(label: str, width: int, height: int) -> Region:
-    """Return the part of the frame that moves with the wheel (body: the tail side)."""
+    """Return the region of the frame that moves with the wheel (body camera: the tail side).
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    width, height : int
+        Size of the camera's frames, pixels.
+    """
     region = _WHEEL.get(label, _WHEEL["right"])
     return region.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER))
 
 
 def focus_regions(label: str, width: int, height: int) -> tuple[Region, ...]:
-    """Return the parts of the frame whose focus is judged: face and paws, or the holder."""
+    """Return the regions of the frame whose focus is checked: face and paws, or the holder.
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    width, height : int
+        Size of the camera's frames, pixels.
+    """
     regions = _FOCUS.get(label, (Region(0, 512, 0, 640),))
     return tuple(r.scaled(width, height, *_NOMINAL.get(label, _NOMINAL_OTHER)) for r in regions)
 
@@ -71,17 +89,17 @@ def focus_regions(label: str, width: int, height: int) -> tuple[Region, ...]:
 def camera_reducers(
     label: str, n_frames: int, width: int, height: int, reference_frames: Path | None = None
 ) -> tuple[Reducer, ...]:
-    """Return everything that one pass over a camera's video computes.
+    """Return the reducers of a camera's frame pass.
 
     Parameters
     ----------
     label : str
         left, right, body or belly.
     n_frames, width, height : int
-        Frames of the video, and their size, pixels.
+        Number of frames of the video, and their size, pixels.
     reference_frames : Path, optional
         Folder of frames of well-placed cameras, see `ibl_dask.video.reducers.reference_frame.reference_folder`;
-        without one that fits the video no face is looked for.
+        without one that fits the video the face is not searched.
     """
     samples = sample_frames(n_frames)
     focus = samples[focus_samples(len(samples))]

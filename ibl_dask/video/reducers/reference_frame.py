@@ -1,7 +1,7 @@
-"""Where a camera sees the face (body camera: the holder), beside a frame of a camera that is placed well.
+"""Reference frames of well-placed cameras, and template matching of the face (body camera: the holder) against them.
 
-A reference frame comes from a lab's own folder, or from an installed `ibllib`. What travels with a frame pass is its
-path and digest, never its pixels.
+A reference frame comes from a lab's own folder, or from an installed `ibllib`. A frame pass carries its path and
+digest, never its pixels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import importlib.util
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -24,51 +24,52 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARP_LAPLACIAN = 100
-"""A region is in focus where the variance of its Laplacian is above this; the reference's."""
+"""Variance of the Laplacian above which a region is in focus; threshold of the reference."""
 _FACES = {
     "left": (Region(45, 346, 138, 501), 1280, 1024),
     "right": (Region(14, 174, 430, 618), 640, 512),
     "body": (Region(141, 272, 90, 339), 640, 512),
 }
-"""Region of the reference, and the frame size (width, height) that it is meant for."""
+"""Face region of the reference implementation, and the frame size (width, height) it applies to, pixels."""
 _FACTOR = 4
-"""A place is looked for at a quarter of the resolution first."""
+"""Reduction of the resolution for the first search."""
 _SMALLEST = 8
-"""Pixels that the template keeps at that resolution at least; smaller ones are looked for at full resolution only."""
-_N_PLACES = 3
+"""Smallest side of the reduced template, pixels; templates that become smaller are searched at full resolution only."""
+_N_CANDIDATES = 3
 _NEARLY_AS_GOOD = 0.1
-"""Places whose reduced score is this close to the best are looked at in full; at most `_N_PLACES`."""
+"""Difference from the best reduced score up to which a position is searched at full resolution; at most
+`_N_CANDIDATES` positions."""
 _AROUND = 2 * _FACTOR
-"""Pixels around such a place that are looked at: two of the reduced picture."""
+"""Margin of that search, pixels: two of the reduced picture."""
 _TRUSTED = 0.5
-"""Below this score the frame hardly shows the template, and every place is looked at."""
+"""Score below which the frame hardly shows the template, and every position is searched."""
 _UNREADABLE = (OSError, ValueError, EOFError)
-"""What NumPy raises where a file holds no array, or is not there."""
+"""Errors of NumPy for a file that is missing or holds no array."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceFrame:
-    """A frame of a well-placed camera: where it stands, not its pixels."""
+    """Reference to a frame of a well-placed camera, without its pixels."""
 
     path: str
-    """File of reference frames, of which the first counts. (frame, y, x) uint8"""
+    """File of reference frames, of which the first is used. (frame, y, x) uint8"""
     digest: str
-    """Changes with that frame."""
+    """Digest of that frame."""
     width: int
-    """Its width, pixels."""
+    """Width of the frame, pixels."""
     height: int
-    """Its height, pixels."""
+    """Height of the frame, pixels."""
     face: Region
-    """What is looked for in other frames."""
+    """Region that serves as template."""
 
-    def identity(self) -> dict[str, Any]:
-        """Return all of it that results depend on; JSON."""
+    def identity(self) -> dict[str, object]:
+        """Return everything that results depend on, for fingerprints; JSON. The path is not part of it."""
         return {name: value for name, value in asdict(self).items() if name != "path"}
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a frame shows the template best."""
+    """Best match of the template in a frame."""
 
     x: int
     """First column, pixels."""
@@ -79,12 +80,12 @@ class Match:
 
 
 def reference_folder(given: str | Path | None) -> Path | None:
-    """Return the folder of reference frames: the one that was given, else that of an installed `ibllib`, else None.
+    """Return the folder of reference frames: the given one, else that of an installed `ibllib`, else None.
 
     Raises
     ------
     UsageError
-        If the given folder holds none.
+        If the given folder holds no reference frames.
     """
     if given is None:
         return _installed_folder()
@@ -102,14 +103,14 @@ def reference_folder(given: str | Path | None) -> Path | None:
 
 def _installed_folder() -> Path | None:
     # Importing ibllib takes seconds and sets up logging of its own; finding it does neither.
-    found = importlib.util.find_spec("ibllib")
-    places = [] if found is None else list(found.submodule_search_locations or ())
-    folders = (Path(place) / "qc" / "reference" for place in places)
+    spec = importlib.util.find_spec("ibllib")
+    locations = [] if spec is None else list(spec.submodule_search_locations or ())
+    folders = (Path(location) / "qc" / "reference" for location in locations)
     return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def find_reference(label: str, width: int, height: int, folder: Path | None) -> ReferenceFrame | str:
-    """Return the reference frame of a camera, or why there is none.
+    """Return the reference frame of a camera, or the reason for having none.
 
     Parameters
     ----------
@@ -119,10 +120,15 @@ def find_reference(label: str, width: int, height: int, folder: Path | None) -> 
         Size of the camera's frames, pixels.
     folder : Path or None
         See `reference_folder`.
+
+    Returns
+    -------
+    ReferenceFrame or str
+        A text is the reason, for the report.
     """
     face = face_region(label, width, height)
     if face is None:
-        return f"nobody has said where a well-placed {label} camera shows the animal"
+        return f"no face region is defined for a {label} camera"
     if folder is None:
         return (
             f"there are no reference frames: give a folder with frames_{label}.npy (option --reference-frames or "
@@ -144,7 +150,14 @@ def find_reference(label: str, width: int, height: int, folder: Path | None) -> 
 
 
 def face_region(label: str, width: int, height: int) -> Region | None:
-    """Return where a well-placed camera shows the face (body camera: the holder); None where nobody has said.
+    """Return the region in which a well-placed camera shows the face (body camera: the holder); None if undefined.
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    width, height : int
+        Size of the camera's frames, pixels.
 
     >>> face_region("left", 1280, 1024)
     Region(top=45, bottom=346, left=138, right=501)
@@ -168,12 +181,12 @@ def _digest(frame: NDArray[np.uint8]) -> str:
 
 @lru_cache(maxsize=8)
 def face_finder(reference: ReferenceFrame) -> FaceFinder:
-    """Return what compares frames with a reference frame; each process reads its file once.
+    """Return the finder of a reference frame's face; each process reads the file once.
 
     Raises
     ------
     UnusableFile
-        If the file is gone or is another than when the work was planned.
+        If the file is gone or has changed since the work was planned.
     """
     try:
         frame = _first_frame(Path(reference.path))
@@ -195,7 +208,15 @@ def _another_file(reference: ReferenceFrame, got: str) -> UnusableFile:
 
 
 class FaceFinder:
-    """Compares frames with a reference frame."""
+    """Template matching of a reference frame's face.
+
+    Parameters
+    ----------
+    reference : (y, x) uint8
+        The reference frame.
+    face : Region
+        Its part to search for.
+    """
 
     def __init__(self, reference: NDArray[np.uint8], face: Region) -> None:
         self.template = np.ascontiguousarray(face.of(reference))
@@ -211,39 +232,39 @@ class FaceFinder:
         return float(cv2.compareHist(_histogram(image), self._histogram, cv2.HISTCMP_CORREL))
 
     def find(self, image: NDArray[np.uint8]) -> Match:
-        """Return the place that a search of the whole image finds, at a tenth of its cost.
+        """Return the same match as `search`, at a tenth of the cost.
 
         Notes
         -----
-        The image and the template are averaged to a quarter of the resolution, where the best few places are cheap to
-        find; a true place of the full image is within a pixel of one of those, and both survive noise better. Full
-        resolution decides among and around them. Where even the best score is low, or the best place lies on the
-        rim of what was looked at, the image hardly shows the template: then every place is looked at.
+        Image and template are averaged to a quarter of the resolution, at which the best few positions are cheap to
+        find and less sensitive to noise; the true position is within a pixel of one of them. The search at full
+        resolution is limited to their surroundings. A low best score, or a best position on the rim of the searched
+        surroundings, means that the image hardly shows the template; then every position is searched.
         """
         import cv2
 
         if self._reduced is None:
             return self.search(image)
         scores = cv2.matchTemplate(_reduce(image), self._reduced, cv2.TM_CCOEFF_NORMED)
-        matches = [self._around(image, x * _FACTOR, y * _FACTOR) for x, y in _best_places(np.asarray(scores))]
-        best = max(matches, key=lambda found: found[0].score)
-        return best[0] if best[1] and best[0].score > _TRUSTED else self.search(image)
+        matches = [self._search_around(image, x * _FACTOR, y * _FACTOR) for x, y in _best_positions(np.asarray(scores))]
+        match, is_summit = max(matches, key=lambda pair: pair[0].score)
+        return match if is_summit and match.score > _TRUSTED else self.search(image)
 
     def search(self, image: NDArray[np.uint8]) -> Match:
-        """Return the best place of all, as the reference looks for it; 55 ms for a frame of the left camera."""
+        """Return the best match of all positions, as the reference does; 55 ms for a frame of the left camera."""
         import cv2
 
         _, score, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(image, self.template, cv2.TM_CCOEFF_NORMED))
         return Match(int(x), int(y), float(score))
 
-    def _around(self, image: NDArray[np.uint8], x: int, y: int) -> tuple[Match, bool]:
-        """Return the best place around one, and whether it is surely a summit there."""
+    def _search_around(self, image: NDArray[np.uint8], x: int, y: int) -> tuple[Match, bool]:
+        """Return the best match around a position; False with it if it lies on the rim, and may not be a summit."""
         height, width = self.template.shape
         last_y, last_x = image.shape[0] - height, image.shape[1] - width
         top, bottom = max(0, min(y, last_y) - _AROUND), min(last_y, y + _AROUND)
         left, right = max(0, min(x, last_x) - _AROUND), min(last_x, x + _AROUND)
-        found = self.search(image[top : bottom + height, left : right + width])
-        match = Match(found.x + left, found.y + top, found.score)
+        inner = self.search(image[top : bottom + height, left : right + width])
+        match = Match(inner.x + left, inner.y + top, inner.score)
         inside_x = (match.x > left or left == 0) and (match.x < right or right == last_x)
         inside_y = (match.y > top or top == 0) and (match.y < bottom or bottom == last_y)
         return match, inside_x and inside_y
@@ -256,7 +277,7 @@ def _histogram(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def _reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return an image at a quarter of its resolution; rows and columns that fill no block are left out."""
+    """Return an image at a quarter of its resolution; rows and columns that fill no block are dropped."""
     import cv2
 
     height, width = (n // _FACTOR for n in image.shape)
@@ -264,13 +285,13 @@ def _reduce(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _best_places(scores: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
-    """Yield the places (x, y) of the highest summits."""
+def _best_positions(scores: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
+    """Yield the positions (x, y) of the highest summits."""
     import cv2
 
     scores = scores.copy()
     highest = None
-    for _ in range(_N_PLACES):
+    for _ in range(_N_CANDIDATES):
         _, score, _, (x, y) = cv2.minMaxLoc(scores)
         highest = score if highest is None else highest
         if score < highest - _NEARLY_AS_GOOD:
@@ -279,8 +300,8 @@ def _best_places(scores: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
         scores[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3] = -2
 
 
-def sharp_places(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Return, for every place of a region of some size, whether it is in focus, as packed bits.
+def sharp_positions(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Return the focus of a region at every position in an image, as packed bits.
 
     Parameters
     ----------
@@ -297,8 +318,8 @@ def sharp_places(image: NDArray[np.uint8], height: int, width: int) -> NDArray[n
 
     Notes
     -----
-    Which place counts is known when every frame of the video was looked at. Sums over any rectangle come from integral
-    images, exact in float64, so that each bit is what the variance of that region would say.
+    The position that counts is known only after the last frame of the video. Sums over any rectangle come from integral
+    images, exact in float64, so each bit equals the comparison of that region's own variance.
     """
     import cv2
 
@@ -313,10 +334,10 @@ def _over_regions(table: NDArray[np.float64], height: int, width: int) -> NDArra
     return table[height:, width:] - table[:-height, width:] - table[height:, :-width] + table[:-height, :-width]
 
 
-def is_sharp_at(bits: NDArray[np.uint8], place: int) -> NDArray[np.bool_]:
-    """Return one of the answers of `sharp_places`, by the number of its bit, for many frames. (frame,)
+def is_sharp_at(bits: NDArray[np.uint8], position: int) -> NDArray[np.bool_]:
+    """Return one bit of `sharp_positions`, by its number, for many frames. (frame,)
 
     >>> is_sharp_at(np.packbits([[0, 1, 0], [0, 0, 1]], axis=1), 1)
     array([ True, False])
     """
-    return np.asarray((bits[:, place >> 3] >> (7 - (place & 7))) & 1, np.bool_)
+    return np.asarray((bits[:, position >> 3] >> (7 - (position & 7))) & 1, np.bool_)

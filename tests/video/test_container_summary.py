@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from ibl_dask.video.container.index import index_video
-from ibl_dask.video.container.summary import read_outline
+from ibl_dask.video.container.summary import read_container_summary
 
 
 def same_as_index(path: Path) -> None:
-    outline, index = read_outline(path), index_video(path)
-    assert outline is not None
-    assert (outline.n_frames, outline.width, outline.height) == (len(index), index.width, index.height)
-    np.testing.assert_array_equal(outline.keyframes, index.keyframes)
+    summary, index = read_container_summary(path), index_video(path)
+    assert summary is not None
+    assert (summary.n_frames, summary.width, summary.height) == (len(index), index.width, index.height)
+    np.testing.assert_array_equal(summary.keyframes, index.keyframes)
 
 
 @pytest.mark.parametrize("label", ["left", "right", "body"])
@@ -32,7 +32,7 @@ def test_a_raw_avi(raw_session: Path, label: str) -> None:
 def test_what_is_no_video_has_no_outline(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "video.mp4"
     path.write_bytes(content)
-    assert read_outline(path) is None
+    assert read_container_summary(path) is None
 
 
 def test_damaged_tables_have_no_outline_or_a_wrong_one_but_no_error(session_folder: Path) -> None:
@@ -43,5 +43,5 @@ def test_damaged_tables_have_no_outline_or_a_wrong_one_but_no_error(session_fold
         damaged = bytearray(whole)
         damaged[place + 8 : place + 12] = b"\x7f\xff\xff\xff"
         path.write_bytes(damaged)
-        found = read_outline(path)
+        found = read_container_summary(path)
         assert found is None or found.n_frames > 0

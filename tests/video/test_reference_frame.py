@@ -9,7 +9,7 @@ import pytest
 
 from ibl_dask.errors import UnusableFile, UsageError
 from ibl_dask.model.region import Region
-from ibl_dask.video.reducers.base import FaceMatch
+from ibl_dask.video.reducers.camera_qc import FaceMatch
 from ibl_dask.video.reducers.camera_set import camera_reducers
 from ibl_dask.video.reducers.reference_frame import (
     FaceFinder,
@@ -19,7 +19,7 @@ from ibl_dask.video.reducers.reference_frame import (
     find_reference,
     is_sharp_at,
     reference_folder,
-    sharp_places,
+    sharp_positions,
 )
 
 SIZES = {"left": (1280, 1024), "right": (640, 512), "body": (640, 512)}
@@ -98,7 +98,7 @@ def test_histogram_of_the_reference_frame_itself_correlates_fully(frames):
 def test_every_place_is_in_focus_where_the_variance_of_its_region_says_so(frames, sigma):
     image = cv2.equalizeHist(cv2.GaussianBlur(frames["right"][0][:300, :350], (0, 0), sigma))
     laplacian = cv2.Laplacian(image, cv2.CV_16S, ksize=1)
-    bits = sharp_places(image, 120, 90)[None]
+    bits = sharp_positions(image, 120, 90)[None]
     columns, rows = 350 - 90 + 1, 300 - 120 + 1
     rng = np.random.default_rng(1)
     places = [(0, 0), (rows - 1, columns - 1), *rng.integers(0, (rows, columns), (300, 2)).tolist()]
