@@ -21,11 +21,11 @@ class Pbs:
     """PBS Pro, OpenPBS or Torque."""
 
     name = "pbs"
-    commands = ("qsub", "qstat", "qdel")
+    commands: tuple[str, ...] = ("qsub", "qstat", "qdel")
     list_queues = "qstat -Q"
     list_accounts = ""
     directive_prefix = "PBS"
-    profile_keys = (
+    profile_keys: tuple[tuple[str, str], ...] = (
         (r"-l\s*walltime=", "walltime"),
         (r"-q", "queue"),
         (r"-A", "account"),
@@ -42,7 +42,7 @@ class Pbs:
     requeued_states = frozenset[str]()
     ending_states = frozenset({"E"})
     unsatisfiable_reasons = frozenset[str]()
-    jobqueue_settings = ("resource-spec",)
+    jobqueue_settings: tuple[str, ...] = ("resource-spec",)
 
     def job_class(self) -> Callable[..., BatchJob]:
         from dask_jobqueue.pbs import PBSJob

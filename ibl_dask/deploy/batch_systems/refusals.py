@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-REFUSAL_PATTERNS = (
+REFUSAL_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"partition|queue", "queue"),
     (r"account|association|project", "account"),
     (r"gres|gpu|generic", "gpus"),

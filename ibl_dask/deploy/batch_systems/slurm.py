@@ -36,11 +36,11 @@ class Slurm:
     """Slurm, from version 20 on."""
 
     name = "slurm"
-    commands = ("sbatch", "squeue", "scancel")
+    commands: tuple[str, ...] = ("sbatch", "squeue", "scancel")
     list_queues = "sinfo"
     list_accounts = "sacctmgr show assoc"
     directive_prefix = "SBATCH"
-    profile_keys = (
+    profile_keys: tuple[tuple[str, str], ...] = (
         (r"--time\b|-t", "walltime"),
         (r"--partition\b|-p", "queue"),
         (r"--account\b|-A", "account"),
@@ -57,7 +57,7 @@ class Slurm:
     requeued_states = frozenset({"PENDING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
     ending_states = frozenset({"COMPLETING", "CANCELLED"})
     unsatisfiable_reasons = frozenset({"BadConstraints"})
-    jobqueue_settings = ("job-cpu", "job-mem")
+    jobqueue_settings: tuple[str, ...] = ("job-cpu", "job-mem")
 
     def job_class(self) -> Callable[..., BatchJob]:
         from dask_jobqueue.slurm import SLURMJob

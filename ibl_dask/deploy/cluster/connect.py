@@ -62,7 +62,7 @@ def connect(profile: str | Path | Profile | None = None, workers: int | None = N
         dask.config.set(settings),
         _local(profile) if profile.is_local else _batch(profile) as client,
     ):
-        client.ibl_dask_site = profile
+        client.ibl_dask_site = profile  # type: ignore[attr-defined]  # for `site_of`
         yield client
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.store.atomic import write_text
 
@@ -44,8 +44,14 @@ def recorded(client: Client) -> Iterator[Callable[[Path], tuple[Path | None, str
 
     def write(path: Path) -> tuple[Path | None, str]:
         try:
-            asked = client.scheduler.performance_report
-            page = client.sync(asked, start=start_s, last_count=n_samples, mode="inline", callback_timeout=ANSWER_S)
+            scheduler: Any = client.scheduler  # remote functions are found by name
+            page = client.sync(
+                scheduler.performance_report,
+                start=start_s,
+                last_count=n_samples,
+                mode="inline",
+                callback_timeout=ANSWER_S,
+            )
             write_text(path, page)
         except Exception as error:  # noqa: BLE001  # the run has succeeded, and its result must be returned
             reason = str(error) or type(error).__name__

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import RunError
@@ -125,7 +125,7 @@ def _make() -> Security:
     return Security(require_encryption=True, tls_ca_file=shown, **roles)
 
 
-def _on_disk(security: Security, folder: Path) -> Security:
+def _on_disk(security: Any, folder: Path) -> Security:  # `Security` sets its attributes by name
     """Write certificates to files, whose paths go on the command line of a worker."""
     from distributed import Security
 

@@ -57,7 +57,8 @@ async def dask_setup(worker: Worker) -> None:
         from ibl_dask.deploy.cluster.gpu import format_broken, node_at_fault, take_gpu
 
         # The claim lasts as long as the worker, which lasts as long as the process.
-        gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
+        gpu, claim = await asyncio.to_thread(take_gpu, str(worker.name))
+        worker.ibl_dask_claim = claim  # type: ignore[attr-defined]
         if gpu.problem:
             turn_away(worker, format_broken(gpu, str(worker.name)), gpu.problem, node_at_fault(gpu, os.environ))
             return

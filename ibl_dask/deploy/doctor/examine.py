@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.refusals import Refusal, refusals
@@ -25,6 +25,8 @@ from ibl_dask.store.atomic import make_folder
 
 if TYPE_CHECKING:
     from distributed import Client
+
+    from ibl_dask.deploy.cluster.jobs import PoolState
 
 WAIT_S = 300.0
 """Time limit for a worker to connect, s: time in the queue, and the start of Python."""
@@ -159,9 +161,8 @@ def _belongs(worker: str, profile: Profile, pool: Pool) -> bool:
 
 def _given_up(client: Client, pool: Pool) -> str:
     """Return the reason for which the cluster submits no more jobs of a pool; empty while it does."""
-    if not hasattr(client.cluster, "unschedulable_reason"):
-        return ""
-    return str(client.cluster.unschedulable_reason(pool.worker_resources))
+    reason = getattr(client.cluster, "unschedulable_reason", None)
+    return "" if reason is None else str(reason(pool.worker_resources))
 
 
 def _left(client: Client, profile: Profile, pool: Pool) -> list[Refusal]:
@@ -175,10 +176,10 @@ def _judge_left(pool: Pool, refusal: Refusal) -> SiteFinding:
 
 def absence_reasons(client: Client, pool: Pool) -> list[str]:
     """Return the states of a pool's jobs in the queue, and the reason of its last failure."""
-    if not hasattr(client.cluster, "pools"):
-        return []
+    pools = getattr(client.cluster, "pools", None)
+    states: list[PoolState] = [] if pools is None else pools()
     reasons: list[str] = []
-    for state in client.cluster.pools():
+    for state in states:
         if state.pool.name == pool.name:
             reasons += [f"job {number}: {text or 'not in the queue yet'}" for number, text in state.queue.items()]
             reasons += [state.failure] if state.failure else []
@@ -261,7 +262,8 @@ def _failed_examination(
     """Return the finding of a worker whose examination failed, as a rule since it has other versions."""
     differ = ""
     with contextlib.suppress(Exception):
-        versions = client.get_versions(packages=list(driver.versions.keys() - {"python"}))
+        packages_asked = list(driver.versions.keys() - {"python"})
+        versions: Any = client.get_versions(packages=packages_asked)  # a mapping: the client is synchronous
         packages = versions["workers"][address]["packages"]
         theirs = {name: str(packages.get(name) or "") for name in driver.versions}
         differ = compare_versions({**read_versions(), "python": versions["client"]["packages"]["python"]}, theirs)
