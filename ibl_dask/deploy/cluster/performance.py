@@ -45,7 +45,8 @@ def recorded(client: Client) -> Iterator[Callable[[Path], tuple[Path | None, str
     def write(path: Path) -> tuple[Path | None, str]:
         try:
             scheduler: Any = client.scheduler  # remote functions are found by name
-            page = client.sync(
+            asked = scheduler.performance_report
+            page = client.sync(asked, start=start_s, last_count=n_samples, mode="inline", callback_timeout=ANSWER_S)
                 scheduler.performance_report,
                 start=start_s,
                 last_count=n_samples,
