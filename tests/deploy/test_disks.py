@@ -11,13 +11,13 @@ from ibl_dask.deploy.doctor.disks import SeenFile, look_for, measure_disk, nearl
 def test_a_folder_that_refuses_is_a_fact_and_no_error(tmp_path):
     found = measure_disk(tmp_path / "none", 4)
     assert "No such file or directory" in found.problem
-    assert disks.look_at_file(tmp_path / "none") == disks.Made()
+    assert disks.inspect_new_file(tmp_path / "none") == disks.NewFile()
 
 
 def test_permissions_are_those_that_the_umask_leaves(tmp_path):
     before = os.umask(0o027)
     try:
-        made = disks.look_at_file(tmp_path)
+        made = disks.inspect_new_file(tmp_path)
     finally:
         os.umask(before)
     assert made.mode == 0o640

@@ -47,12 +47,6 @@ def recorded(client: Client) -> Iterator[Callable[[Path], tuple[Path | None, str
             scheduler: Any = client.scheduler  # remote functions are found by name
             asked = scheduler.performance_report
             page = client.sync(asked, start=start_s, last_count=n_samples, mode="inline", callback_timeout=ANSWER_S)
-                scheduler.performance_report,
-                start=start_s,
-                last_count=n_samples,
-                mode="inline",
-                callback_timeout=ANSWER_S,
-            )
             write_text(path, page)
         except Exception as error:  # noqa: BLE001  # the run has succeeded, and its result must be returned
             reason = str(error) or type(error).__name__
