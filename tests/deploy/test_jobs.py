@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.deploy.batch_systems.formats import format_duration
+from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS
 from ibl_dask.deploy.cluster.job_script import _expanding, job_script, make_job
 from ibl_dask.deploy.cluster.local_workers import RARE_POLLING, WORKER_ENVIRONMENT
 from ibl_dask.deploy.site.profile import Pool, Profile
@@ -20,7 +21,7 @@ from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s, worker_lifetime_s
 
 GOLDEN = Path(__file__).parent / "golden"
-SITES = {name: replace(read_profile(GOLDEN / f"{name}.yaml"), source=Path("site.yaml")) for name in ("slurm", "pbs")}
+SITES = {name: replace(read_profile(GOLDEN / f"{name}.yaml"), source=Path("site.yaml")) for name in BATCH_SYSTEMS}
 POOLS = [(name, pool) for name, site in SITES.items() for pool in site.pools]
 LOGS = Path("/shared/work/job logs")
 
@@ -67,9 +68,8 @@ def test_job_scripts_are_good_shell(site, pool, tmp_path):
 def test_a_job_is_one_of_dask_jobqueue_and_writes_nothing(tmp_path):
     for site, pool in POOLS:
         job = make_job(SITES[site], pool, "x-1", "tcp://a:1", log_folder=tmp_path / "logs")
-        assert (job.submit_command, job.cancel_command) == (
-            ("sbatch", "scancel") if site == "slurm" else ("qsub", "qdel")
-        )
+        submit, _, cancel = BATCH_SYSTEMS[site].commands
+        assert (job.submit_command, job.cancel_command) == (submit, cancel)
         assert job.job_id is None
     assert not list(tmp_path.iterdir())
 

@@ -112,7 +112,7 @@ class BatchSystemTests:
         text = str(self.system.job_options(request))
         assert re.search(r"\b6\b", text)
         assert "1500" in text
-        assert re.search(r"gpu\w*[:=]3\b", text)
+        assert re.search(r"gpu.{0,6}[:=]3\b", text)
         assert self.system.format_walltime(3661) in text
         assert "--x" in text
         assert "gpu" not in str(self.system.job_options(replace(request, gpus=0)))
@@ -133,7 +133,9 @@ class BatchSystemTests:
 
     @pytest.mark.parametrize("seconds", [1, 59, 3600, 86_399, 90_061, 1_000_000])
     def test_a_walltime_is_parsed_as_it_is_formatted(self, seconds: int) -> None:
-        assert self.system.parse_walltime(self.system.format_walltime(seconds)) == seconds
+        parsed = self.system.parse_walltime(self.system.format_walltime(seconds))
+        assert parsed is not None
+        assert 0 <= parsed - seconds < 60  # some count whole minutes
 
     def test_printed_walltimes_are_parsed(self) -> None:
         assert {text: self.system.parse_walltime(text) for text in self.walltimes} == self.walltimes
@@ -172,7 +174,7 @@ class BatchSystemTests:
 
         asyncio.run(live())
         submitted, cancelled = calls.read_text().splitlines()
-        assert submitted.startswith(f"{job.submit_command} /")
+        assert submitted.startswith(job.submit_command)
         assert cancelled == f"{job.cancel_command} {self.job_id}"
 
     def test_a_refusal_is_known_by_the_words_of_the_command_and_the_key_that_it_concerns(
