@@ -169,7 +169,7 @@ def doctor(
 
 @app.command()
 def jobscript(
-    profile: Annotated[Path, typer.Option("--profile", help="Site profile, such as cluster/slurm.yaml.")],
+    profile: Annotated[Path, typer.Option("--profile", help="Site profile, a copy of one in `cluster/`.")],
     pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,
 ) -> None:
     """Print what would be submitted to the batch system, pool by pool. Nothing is submitted or written."""

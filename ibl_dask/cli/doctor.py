@@ -12,9 +12,21 @@ from ibl_dask.store.workspace import SCRATCH_VARIABLE, WORK_FOLDER
 
 
 def examine_site(profile: Path | None, work_dir: Path | None, wait_s: float | None, as_json: bool) -> int:
-    """Print what was found on the driver and on one worker of each pool; return 1 where something is a problem."""
+    """Print the findings of the driver and of one worker of each pool; return 1 if one of them is a problem.
+
+    Parameters
+    ----------
+    profile : Path, optional
+        Site profile; this machine by default.
+    work_dir : Path, optional
+        Folder that driver and workers share; by default that of the profile.
+    wait_s : float, optional
+        Time limit for a worker to connect, s.
+    as_json : bool
+        Print JSON instead of a table.
+    """
     from ibl_dask.deploy.doctor.examine import WAIT_S, examine
-    from ibl_dask.deploy.doctor.judgements import Importance, worst
+    from ibl_dask.deploy.doctor.finding import Importance, worst
     from ibl_dask.deploy.site.schema import read_profile
 
     site = read_profile(profile)
@@ -24,7 +36,7 @@ def examine_site(profile: Path | None, work_dir: Path | None, wait_s: float | No
         site,
         folder.absolute(),
         wait_s=WAIT_S if wait_s is None else wait_s,
-        tell=lambda text: err.print(f"{text} ...", markup=False),
+        progress=lambda text: err.print(f"{text} ...", markup=False),
     )
     rows = [finding.to_json() for finding in findings]
     if as_json:

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Certificates:
-    """Where the certificates of a run would be."""
+    """Paths that the certificates of a run would have."""
 
     folder: Path
     require_encryption: bool = True
 
     def get_tls_config_for_role(self, role: str) -> dict[str, str]:
-        """Return paths as `distributed.Security` does."""
+        """Return the paths of a role, as `distributed.Security` does."""
         return {
             "ca_file": str(self.folder / "ca.pem"),
             "cert": str(self.folder / f"{role}-cert.pem"),
@@ -31,28 +31,28 @@ class _Certificates:
 
 
 def show_job_scripts(path: Path, pool_name: str | None) -> int:
-    """Print what would be submitted for each pool, or for one of them."""
+    """Print the job script of each pool, or of one of them."""
     from ibl_dask.deploy.cluster.connect import job_folder
     from ibl_dask.deploy.cluster.job_script import job_script
-    from ibl_dask.deploy.cluster.tls import wants_tls
+    from ibl_dask.deploy.cluster.tls import uses_tls
     from ibl_dask.deploy.site.schema import read_profile
 
     profile = read_profile(path)
     folder = job_folder(profile)
-    is_secret = wants_tls(profile)
+    is_encrypted = uses_tls(profile)
     for pool in _wanted(profile, pool_name):
-        # What is only known once a driver runs, in words that nobody takes for real ones.
+        # Placeholders for values that are known once a driver runs.
         script = job_script(
             profile,
             pool,
             f"{pool.name}-0",
-            "tls://DRIVER:PORT" if is_secret else "tcp://DRIVER:PORT",
-            _Certificates(folder / "tls-RUN") if is_secret else None,
+            "tls://DRIVER:PORT" if is_encrypted else "tcp://DRIVER:PORT",
+            _Certificates(folder / "tls-RUN") if is_encrypted else None,
             log_folder=folder,
         )
         err.print(
             f"pool {pool.name}: {pool.min_jobs} to {pool.max_jobs} such jobs; "
-            f"DRIVER, PORT{' and RUN' if is_secret else ''} are known when a run starts",
+            f"DRIVER, PORT{' and RUN' if is_encrypted else ''} are known when a run starts",
             markup=False,
         )
         print_whole(script.removesuffix("\n"))
@@ -60,13 +60,16 @@ def show_job_scripts(path: Path, pool_name: str | None) -> int:
 
 
 def _wanted(profile: Profile, name: str | None) -> tuple[Pool, ...]:
+    from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS
+
     if profile.is_local:
         raise UsageError(
             "this profile submits no jobs",
             where=str(profile.source),
-            expected="pools of slurm or pbs",
+            expected=f"pools of {' or '.join(BATCH_SYSTEMS)}",
             got="workers on this machine",
-            do="nothing is needed for them; cluster/slurm.yaml and cluster/pbs.yaml are examples of the others",
+            do="nothing is needed for them; examples of the others are "
+            + " and ".join(f"cluster/{name}.yaml" for name in BATCH_SYSTEMS),
         )
     if name is None:
         return profile.pools

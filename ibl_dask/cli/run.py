@@ -58,7 +58,7 @@ def run_sessions(
 
 
 class _Stop:
-    """Makes of SIGTERM, which SLURM and `kill` send, what Ctrl-C is; neither disturbs workers that start or end."""
+    """Makes of SIGTERM, which jobs and `kill` send, what Ctrl-C is; neither disturbs workers that start or end."""
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -106,7 +106,7 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
 def say_what_was_left_out(client: Any) -> None:  # distributed has no types
     """Print the nodes where jobs of a pool did not start any more."""
     for state in client.cluster.pools() if hasattr(client.cluster, "pools") else ():
-        for node, problem in state.left_out.items():
+        for node, problem in state.excluded.items():
             text = f"pool {state.pool.name} left out {node}: {problem}"
             out.print(f"{text}; tell those who look after it", markup=False)
 

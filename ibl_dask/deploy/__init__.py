@@ -1,1 +1,1 @@
-"""Clusters: profiles and what they start."""
+"""Workers of a site: batch systems, site profiles, clusters of workers and jobs, and a doctor."""

@@ -12,8 +12,7 @@ from typing import Any
 
 import dask
 
-from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
-from ibl_dask.deploy.cluster.gpu import node_name
+from ibl_dask.deploy.batch_systems.registry import ask_job, node_name, own_job
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Key, Step, StepRecord
@@ -136,7 +135,7 @@ def _run(
 def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequence[StepRecord]) -> StepRecord:
     """Run a step of a graph that no driver runs, and hold the session meanwhile."""
     try:
-        with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job):
+        with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job, own_job()):
             return loaded_and_run(step, key, root, records)
     except SessionLocked as error:
         return StepRecord(key, "failed", failure=describe(error), started_s=time.time())

@@ -133,14 +133,14 @@ class Elastic(Protocol):
         """Return how many workers there can be at most."""
 
     @property
-    def offers(self) -> Sequence[Mapping[str, float]]:
-        """Return what a worker of each pool offers."""
+    def worker_resources(self) -> Sequence[Mapping[str, float]]:
+        """Return the resources of a worker of each pool."""
 
-    def want(self, demand: Mapping[frozenset[tuple[str, float]], int]) -> None:
-        """Take how many steps could run now, or do, by what they ask for."""
+    def request_workers(self, demand: Mapping[frozenset[tuple[str, float]], int]) -> None:
+        """Set the number of steps that run or could run now, by the resources they ask for."""
 
-    def hopeless(self, asked: Mapping[str, float]) -> str:
-        """Return why nothing will ever run a step; empty where something may."""
+    def unschedulable_reason(self, asked: Mapping[str, float]) -> str:
+        """Return the reason why no worker can ever run a step; empty if one can."""
 
     def cuts(self) -> Sequence[Cut]:
         """Return the steps that the end of a job ended since this was last asked."""
@@ -167,7 +167,7 @@ class OnCluster:
     def __init__(self, client: Any) -> None:  # distributed has no types
         self._client = client
         cluster = getattr(client, "cluster", None)
-        self._elastic: Elastic | None = cluster if hasattr(cluster, "hopeless") else None
+        self._elastic: Elastic | None = cluster if hasattr(cluster, "unschedulable_reason") else None
         self._waiting = Waiting()
         self._running: dict[Any, _Running] = {}
         self._ended: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
@@ -247,7 +247,7 @@ class OnCluster:
     def _feed(self) -> None:
         """Give the cluster what it can start, and a little to go on with while this process looks elsewhere."""
         if self._elastic is not None:
-            self._elastic.want(self._demand())
+            self._elastic.request_workers(self._demand())
         if any(running.is_alone for running in self._running.values()):
             return
         for kind in self._waiting.kinds():
@@ -280,7 +280,7 @@ class OnCluster:
         asked = resources.for_dask()
         if not resources.is_estimate:
             return asked
-        offers = self._count_workers() if self._elastic is None else self._elastic.offers
+        offers = self._count_workers() if self._elastic is None else self._elastic.worker_resources
         able = [offered for offered in offers if resources.kind in offered]
         if self._elastic is None and not able:
             # Workers of this machine offer no GPU by name, but what they start sees those of the machine.
@@ -307,7 +307,7 @@ class OnCluster:
     def _hopeless(self, resources: Resources) -> str:
         asked = self._asks(resources)
         if self._elastic is not None:
-            return self._elastic.hopeless(asked)
+            return self._elastic.unschedulable_reason(asked)
         workers = self._count_workers()
         if not workers and self._turned_away and time.monotonic() - self._turned_away_s > NOBODY_S:
             return " ".join(self._turned_away.values())
@@ -429,7 +429,7 @@ class OnCluster:
             if turn is None:
                 continue
             turn.n_cut += 1
-            if not cut.is_hopeless and turn.n_cut < MOST_CUT:
+            if not cut.is_final and turn.n_cut < MOST_CUT:
                 continue
             running = next((one for one in self._running.values() if one.turn is turn), None)
             if running is not None:
@@ -454,7 +454,7 @@ class OnCluster:
         self._doubtful.clear()
         self._waiting.clear()
         if self._elastic is not None:
-            self._elastic.want({})
+            self._elastic.request_workers({})
 
 
 @dataclass(frozen=True)

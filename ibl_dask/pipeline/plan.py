@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
+from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
@@ -89,7 +89,7 @@ class Pipeline:
         root = self.session.outputs
         records: dict[Key, StepRecord] = {}
         steps: dict[str, list[Step]] = {}
-        with holding_unless_held(self.session.own / LOCK_NAME, ask_job):
+        with holding_unless_held(self.session.own / LOCK_NAME, ask_job, own_job()):
             for level in range(self.n_levels):
                 if not all(task.is_finished() for name, task in self.tasks.items() if name in steps):
                     break

@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
+from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import InputError, SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.places import below
@@ -243,7 +243,7 @@ class Driver:
             self._outputs.claim(session)
             driven.pipeline.workspace.check_writable()
             if driven.held is None:
-                candidate.attempt = Attempt(session.own / LOCK_NAME, ask_job)
+                candidate.attempt = Attempt(session.own / LOCK_NAME, ask_job, own_job=own_job())
                 driven.held = candidate.attempt.take()
             _sweep(driven.pipeline.workspace)
             driven.pipeline.workspace.rename_older()

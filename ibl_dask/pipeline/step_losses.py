@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ibl_dask.deploy.batch_systems.registry import exclusion_example
 from ibl_dask.errors import RunError
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import Turn
@@ -42,7 +43,7 @@ def sees_nothing(turn: Turn, unseen: Unseen) -> RunError:
         expected=f"{unseen.place}, which the driver sees",
         got=unseen.said,
         do="mount there what holds sessions, results and work folder, or use nodes that have it (`queue`, or "
-        "`directives` such as --exclude=NODE); then run again: finished chunks are kept",
+        f"`directives`{exclusion_example()}); then run again: finished chunks are kept",
     )
 
 

@@ -49,15 +49,22 @@ class Attempt:
         Asks the batch system of the job of a holder that cannot be seen from here; in a thread of its own.
     beside : callable, optional
         Returns other locks that nobody may hold either.
+    own_job : str
+        Number of the batch job that this process runs in; empty outside of one.
     """
 
     def __init__(
-        self, path: Path, ask_job: AskJob | None = None, beside: Callable[[], Iterable[Path]] | None = None
+        self,
+        path: Path,
+        ask_job: AskJob | None = None,
+        beside: Callable[[], Iterable[Path]] | None = None,
+        own_job: str = "",
     ) -> None:
         self.path = path
         self.is_open = False
         """Whether it was refused only because the holder's lock is still being watched."""
         self._ask_job = ask_job
+        self._own_job = own_job
         self._beside = partial(_shares, path) if beside is None else beside
         self._watches: dict[Path, Watch] = {}
 
@@ -70,7 +77,7 @@ class Attempt:
             If somebody holds it, or may; see `is_open`.
         """
         make_folder(self.path.parent)
-        while (held := _make(self.path)) is None:
+        while (held := _make(self.path, self._own_job)) is None:
             self._insist_on_free(self.path)
         try:
             for path in self._beside():
@@ -90,10 +97,9 @@ class Attempt:
         watch.remove()
 
 
-def _make(path: Path) -> Held | None:
+def _make(path: Path, job: str) -> Held | None:
     """Make a lock that is ours, whole from the start; None where there is one."""
     token = token_hex(8)
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
     owner = {"v": LOCK_VERSION, **this_process().to_json(), "job": job, "since": time.time(), "token": token}
     temporary = temporary_name(path)
     try:
@@ -195,7 +201,7 @@ def _take(attempt: Attempt) -> Held:
 
 
 @contextlib.contextmanager
-def holding(path: Path, ask_job: AskJob | None = None) -> Iterator[Held]:
+def holding(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[Held]:
     """Hold a lock alone; see `Attempt`.
 
     Raises
@@ -203,7 +209,7 @@ def holding(path: Path, ask_job: AskJob | None = None) -> Iterator[Held]:
     SessionLocked
         If somebody else holds it.
     """
-    held = _take(Attempt(path, ask_job))
+    held = _take(Attempt(path, ask_job, own_job=own_job))
     try:
         yield held
     finally:
@@ -211,12 +217,12 @@ def holding(path: Path, ask_job: AskJob | None = None) -> Iterator[Held]:
 
 
 @contextlib.contextmanager
-def holding_unless_held(path: Path, ask_job: AskJob | None = None) -> Iterator[None]:
+def holding_unless_held(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[None]:
     """Hold a lock alone, unless whoever calls this does so already (`lending`)."""
     if path in _held_here.get():
         yield
         return
-    with holding(path, ask_job), lending(path):
+    with holding(path, ask_job, own_job), lending(path):
         yield
 
 
@@ -271,7 +277,7 @@ def taken_over(path: Path) -> SessionLocked:
 
 
 @contextlib.contextmanager
-def sharing(path: Path, group: str, ask_job: AskJob | None = None) -> Iterator[None]:
+def sharing(path: Path, group: str, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[None]:
     """Hold a lock together with others of a group, and with nobody else.
 
     Parameters
@@ -280,7 +286,7 @@ def sharing(path: Path, group: str, ask_job: AskJob | None = None) -> Iterator[N
         The lock that is held alone otherwise.
     group : str
         Hexadecimal digits that the members know each other by.
-    ask_job : callable, optional
+    ask_job, own_job
         See `Attempt`.
 
     Raises
@@ -293,7 +299,7 @@ def sharing(path: Path, group: str, ask_job: AskJob | None = None) -> Iterator[N
     def others() -> list[Path]:
         return [path, *(share for share in _shares(path) if share.name.split(".")[-3] != group)]
 
-    held = _take(Attempt(own, ask_job, others))
+    held = _take(Attempt(own, ask_job, others, own_job))
     try:
         with lending(path):
             yield

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
+from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
@@ -344,7 +344,7 @@ class Task:
         SessionLocked
             If another run holds it.
         """
-        with holding_unless_held(self.session.own / LOCK_NAME, ask_job):
+        with holding_unless_held(self.session.own / LOCK_NAME, ask_job, own_job()):
             yield
 
     def rerun(self) -> int:

@@ -5,19 +5,19 @@ from pathlib import Path
 import pytest
 
 from ibl_dask.deploy.doctor import disks
-from ibl_dask.deploy.doctor.disks import Seen, look_for, measure_disk, nearly_full, read_quota
+from ibl_dask.deploy.doctor.disks import SeenFile, look_for, measure_disk, nearly_full, read_quota
 
 
 def test_a_folder_that_refuses_is_a_fact_and_no_error(tmp_path):
     found = measure_disk(tmp_path / "none", 4)
     assert "No such file or directory" in found.problem
-    assert disks.look_at_file(tmp_path / "none") == disks.Made()
+    assert disks.inspect_new_file(tmp_path / "none") == disks.NewFile()
 
 
 def test_permissions_are_those_that_the_umask_leaves(tmp_path):
     before = os.umask(0o027)
     try:
-        made = disks.look_at_file(tmp_path)
+        made = disks.inspect_new_file(tmp_path)
     finally:
         os.umask(before)
     assert made.mode == 0o640
@@ -64,7 +64,7 @@ def test_what_is_there_instead_of_a_file_is_told(tmp_path):
     assert look_for(path, "x", 0.0).problem == "nothing"
     path.write_text("y")
     assert look_for(path, "x", 0.0).problem == "a file with another content"
-    assert look_for(tmp_path, None, 0.0) == Seen(0.0)
+    assert look_for(tmp_path, None, 0.0) == SeenFile(0.0)
     assert look_for(tmp_path / "none", None, 0.0).problem == "nothing"
 
 

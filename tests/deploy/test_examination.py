@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 
 from ibl_dask.deploy.doctor import examine as examination
-from ibl_dask.deploy.doctor.examine import examine, what_was_said
-from ibl_dask.deploy.doctor.judgements import Importance
+from ibl_dask.deploy.doctor.examine import absence_reasons, examine
+from ibl_dask.deploy.doctor.finding import Importance
 from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 from ibl_dask.errors import RunError
 
@@ -20,7 +20,7 @@ def by_check(findings, place):
 def test_a_machine_is_examined_from_end_to_end(tmp_path):
     folder = tmp_path / "new" / "work"
     told = []
-    findings = examine(HERE, folder, wait_s=60, seen_within_s=5, tell=told.append)
+    findings = examine(HERE, folder, wait_s=60, seen_within_s=5, progress=told.append)
     assert [f for f in findings if f.importance > Importance.WARNING] == []
     assert by_check(findings, "driver").keys() >= {"versions", "codecs", "work folder", "open files", "quota"}
     assert by_check(findings, "pool cpu").keys() == {
@@ -95,7 +95,7 @@ def cluster(states=(), refused=(), hopeless="", workers=()):
     """Return a client to a batch cluster that says this."""
     pools = [SimpleNamespace(pool=pool, queue=queue, failure=failure) for pool, queue, failure in states]
     return SimpleNamespace(
-        cluster=SimpleNamespace(pools=lambda: pools, hopeless=lambda asked: hopeless),
+        cluster=SimpleNamespace(pools=lambda: pools, unschedulable_reason=lambda asked: hopeless),
         get_events=lambda topic: [(0.0, {"worker": name, "host": "n1", "problem": text}) for name, text in refused],
         scheduler_info=lambda n_workers: {"workers": {f"tcp://{i}": worker for i, worker in enumerate(workers)}},
     )
@@ -107,8 +107,8 @@ SITE = Profile("site", (CPU, BIG))
 
 def test_what_is_said_of_a_pool_is_not_said_of_another():
     client = cluster([(CPU, {"7": "PENDING Resources"}, ""), (BIG, {}, "job 8 ended: its log")])
-    assert what_was_said(client, CPU) == ["job 7: PENDING Resources"]
-    assert what_was_said(client, BIG) == ["job 8 ended: its log"]
+    assert absence_reasons(client, CPU) == ["job 7: PENDING Resources"]
+    assert absence_reasons(client, BIG) == ["job 8 ended: its log"]
 
 
 def first_workers(client, site, wait_s=1.0):

@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from ibl_dask.deploy.cluster import gpu, gpu_probe
-from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, claim, granted, is_check_wanted, job_of, look_at, take_gpu
+from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, check_gpu, is_check_enabled, take_gpu
+from ibl_dask.deploy.cluster.gpu_claim import claim, granted, job_of
 from ibl_dask.errors import RunError, UsageError
 
 
@@ -180,10 +181,10 @@ def test_jobs_are_told_apart_by_number_and_process():
 
 
 def test_the_setting_of_the_check_is_understood_or_refused():
-    assert is_check_wanted({})
-    assert not is_check_wanted({CHECK_VARIABLE: "none"})
+    assert is_check_enabled({})
+    assert not is_check_enabled({CHECK_VARIABLE: "none"})
     with pytest.raises(UsageError, match=CHECK_VARIABLE) as caught:
-        is_check_wanted({CHECK_VARIABLE: "maybe"})
+        is_check_enabled({CHECK_VARIABLE: "maybe"})
     assert "cuda or none" in str(caught.value)
 
 
@@ -205,22 +206,22 @@ def answering(monkeypatch, tmp_path, n_gpus):
 
 def test_a_gpu_that_works_is_described(monkeypatch, tmp_path):
     answering(monkeypatch, tmp_path, 1)
-    assert look_at("3") == Gpu("3", True, "Fake", 8.0, 6.0)
+    assert check_gpu("3") == Gpu("3", True, "Fake", 8.0, 6.0)
 
 
 def test_a_gpu_that_is_not_there_is_a_problem(monkeypatch, tmp_path):
     answering(monkeypatch, tmp_path, 0)
-    assert look_at("3").problem == "CUDA sees 0 GPUs where the batch system gave 3"
+    assert check_gpu("3").problem == "CUDA sees 0 GPUs where the batch system gave 3"
 
 
 def test_a_gpu_that_never_answers_is_a_problem(monkeypatch, tmp_path):
     probing(monkeypatch, tmp_path, "import time; time.sleep(60)")
-    assert look_at("3", timeout_s=0.5).problem == "it does not answer within 0.5 s"
+    assert check_gpu("3", timeout_s=0.5).problem == "it does not answer within 0.5 s"
 
 
 def test_a_gpu_that_kills_whoever_looks_is_a_problem(monkeypatch, tmp_path):
     probing(monkeypatch, tmp_path, "import sys; print('segfault', file=sys.stderr); sys.exit(139)")
-    assert look_at("3").problem == "looking at it ended with exit code 139: segfault"
+    assert check_gpu("3").problem == "looking at it ended with exit code 139: segfault"
 
 
 def test_a_worker_hides_the_other_gpus_from_itself(monkeypatch, tmp_path):

@@ -12,14 +12,16 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibl_dask.deploy.cluster.job_script import _expanding, job_script, make_job, worker_lifetime_s
-from ibl_dask.deploy.cluster.local_workers import SELDOM, WORKER_ENVIRONMENT
+from ibl_dask.deploy.batch_systems.formats import format_duration
+from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS
+from ibl_dask.deploy.cluster.job_script import _expanding, job_script, make_job
+from ibl_dask.deploy.cluster.local_workers import RARE_POLLING, WORKER_ENVIRONMENT
 from ibl_dask.deploy.site.profile import Pool, Profile
 from ibl_dask.deploy.site.schema import read_profile
-from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s, walltime_text
+from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s, worker_lifetime_s
 
 GOLDEN = Path(__file__).parent / "golden"
-SITES = {name: replace(read_profile(GOLDEN / f"{name}.yaml"), source=Path("site.yaml")) for name in ("slurm", "pbs")}
+SITES = {name: replace(read_profile(GOLDEN / f"{name}.yaml"), source=Path("site.yaml")) for name in BATCH_SYSTEMS}
 POOLS = [(name, pool) for name, site in SITES.items() for pool in site.pools]
 LOGS = Path("/shared/work/job logs")
 
@@ -66,9 +68,8 @@ def test_job_scripts_are_good_shell(site, pool, tmp_path):
 def test_a_job_is_one_of_dask_jobqueue_and_writes_nothing(tmp_path):
     for site, pool in POOLS:
         job = make_job(SITES[site], pool, "x-1", "tcp://a:1", log_folder=tmp_path / "logs")
-        assert (job.submit_command, job.cancel_command) == (
-            ("sbatch", "scancel") if site == "slurm" else ("qsub", "qdel")
-        )
+        submit, _, cancel = BATCH_SYSTEMS[site].commands
+        assert (job.submit_command, job.cancel_command) == (submit, cancel)
         assert job.job_id is None
     assert not list(tmp_path.iterdir())
 
@@ -128,7 +129,7 @@ def test_a_walltime_that_is_too_short_leaves_half_of_it():
 
 @given(st.integers(1, 10_000_000))
 def test_a_walltime_is_written_as_it_is_read(seconds):
-    hours, minutes, rest = map(int, walltime_text(seconds).split(":"))
+    hours, minutes, rest = map(int, format_duration(seconds).split(":"))
     assert (hours * 60 + minutes) * 60 + rest == seconds
 
 
@@ -293,9 +294,9 @@ def test_the_workers_of_a_job_join_their_scheduler_as_they_should(tmp_path):
         assert environment["MALLOC_TRIM_THRESHOLD_"] == WORKER_ENVIRONMENT["MALLOC_TRIM_THRESHOLD_"]
         assert settings == {
             "admin.tick.limit": "60s",
-            "admin.tick.interval": SELDOM["distributed.admin.tick.interval"],
-            "admin.system-monitor.interval": SELDOM["distributed.admin.system-monitor.interval"],
-            "worker.profile.interval": SELDOM["distributed.worker.profile.interval"],
+            "admin.tick.interval": RARE_POLLING["distributed.admin.tick.interval"],
+            "admin.system-monitor.interval": RARE_POLLING["distributed.admin.system-monitor.interval"],
+            "worker.profile.interval": RARE_POLLING["distributed.worker.profile.interval"],
         }
 
 
@@ -316,7 +317,7 @@ import distributed
 home = pathlib.Path.home()
 listed = lambda: sorted(str(path.relative_to(home)) for path in home.rglob("*"))
 before, handler = listed(), signal.getsignal(signal.SIGINT)
-from ibl_dask.deploy.cluster.job_script import import_jobqueue
+from ibl_dask.deploy.cluster.jobqueue import import_jobqueue
 %s
 import dask
 print(json.dumps({

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ibl_dask.deploy.cluster.failure_advice import given_up
+from ibl_dask.deploy.cluster.failure_advice import format_given_up
 from ibl_dask.deploy.cluster.gpu import Gpu, node_at_fault
 from ibl_dask.deploy.cluster.job_script import job_script
-from ibl_dask.deploy.cluster.node_exclusion import broken_nodes, excluded, leaving_out, say_left_out
+from ibl_dask.deploy.cluster.node_exclusion import can_exclude, exclude_nodes, format_excluded, unusable_nodes
 from ibl_dask.deploy.cluster.scaling import Health
 from ibl_dask.deploy.site.profile import Pool, Profile
 
@@ -22,23 +22,23 @@ def said(worker, node, problem="it does not answer within 45 s", of="gpu"):
 
 def test_nodes_belong_to_the_pool_whose_worker_was_there():
     told = [said("gpu-0", "n3"), said("gpu-1-1", "n4", "cuInit: broken"), said("gpu2-0", "n5"), said("gpu-4", "")]
-    assert broken_nodes(SLURM, told) == {
+    assert unusable_nodes(SLURM, told) == {
         "n3": "a GPU does not work: it does not answer within 45 s",
         "n4": "a GPU does not work: cuInit: broken",
     }
-    assert broken_nodes(SLURM, []) == {}
+    assert unusable_nodes(SLURM, []) == {}
 
 
 def test_a_node_that_does_not_see_the_data_is_of_no_use_to_any_pool():
     told = [said("cpu-0", "n1", "/data/001 is not seen there: No such file", "node"), said("cpu-1", "n2")]
     for pool, others in ((SLURM, []), (Pool("cpu", "slurm"), ["n2"])):
-        assert broken_nodes(pool, told).keys() == {"n1", *others}
-    assert broken_nodes(SLURM, told) == {"n1": "/data/001 is not seen there: No such file"}
+        assert unusable_nodes(pool, told).keys() == {"n1", *others}
+    assert unusable_nodes(SLURM, told) == {"n1": "/data/001 is not seen there: No such file"}
 
 
 def test_a_pool_without_a_node_that_sees_the_data_is_told_of_the_place():
-    left = f"worker cpu-3 on n2 left: /data/001 is not seen there: No such file{say_left_out({'n1': 'the same'})}"
-    text = given_up(Profile(pools=(SLURM,)), SLURM, Health(4, said=left))
+    left = f"worker cpu-3 on n2 left: /data/001 is not seen there: No such file{format_excluded({'n1': 'the same'})}"
+    text = format_given_up(Profile(pools=(SLURM,)), SLURM, Health(4, reason=left))
     assert "/data/001 is not seen there" in text
     assert "give `queue` a queue whose nodes see sessions, results and work folder" in text
 
@@ -58,8 +58,8 @@ def test_a_pool_without_a_node_that_sees_the_data_is_told_of_the_place():
 )
 def test_what_the_profile_leaves_out_stays_left_out(own, expected):
     pool = Pool("gpu", "slurm", gpus=1, queue="gpu", directives=("--constraint=a100", *own, "--exclusive"))
-    assert excluded(pool, ["n3", "n4"]) == expected
-    changed = leaving_out(pool, ["n3", "n4"])
+    assert can_exclude(pool, ["n3", "n4"]) == bool(expected)
+    changed = exclude_nodes(pool, ["n3", "n4"])
     if not expected:  # a file of nodes, to which none can be added
         assert changed == pool
         return
@@ -69,14 +69,14 @@ def test_what_the_profile_leaves_out_stays_left_out(own, expected):
 
 
 def test_without_a_broken_node_jobs_are_as_their_profile_says():
-    assert leaving_out(SLURM, []) is SLURM
-    assert say_left_out({}) == ""
+    assert exclude_nodes(SLURM, []) is SLURM
+    assert format_excluded({}) == ""
 
 
 def test_a_pool_that_is_refused_for_lack_of_nodes_is_told_of_those_that_were_left_out():
     refused = "refused: sbatch: error: Requested node configuration is not available"
-    left = say_left_out({"n3": "a GPU does not work: cuInit", "n4": "it does not answer within 45 s"})
-    text = given_up(Profile(pools=(SLURM,)), SLURM, Health(4, said=refused + left))
+    left = format_excluded({"n3": "a GPU does not work: cuInit", "n4": "it does not answer within 45 s"})
+    text = format_given_up(Profile(pools=(SLURM,)), SLURM, Health(4, reason=refused + left))
     assert "left out is n3: a GPU does not work: cuInit" in text
     assert "left out is n4: it does not answer" in text
     assert "give `queue` a queue with nodes whose GPUs work" in text
@@ -84,7 +84,7 @@ def test_a_pool_that_is_refused_for_lack_of_nodes_is_told_of_those_that_were_lef
 
 def test_a_pbs_cannot_be_told_to_leave_nodes_out():
     pool = Pool("gpu", "pbs", gpus=1, queue="gpu")
-    assert leaving_out(pool, ["n3"]) is pool
+    assert exclude_nodes(pool, ["n3"]) is pool
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,12 @@ import pytest
 from program import says
 
 from ibl_dask.cli import plan
-from ibl_dask.deploy.cluster.walltime_ends import Doings, cut_short, limit_that_ended
+from ibl_dask.deploy.batch_systems.commands import exceeded_walltime_s
+from ibl_dask.deploy.batch_systems.registry import batch_system
+from ibl_dask.deploy.cluster.walltime_ends import RunningSteps, cut_short
 from ibl_dask.deploy.site.capacity import Duration, too_long_lines
 from ibl_dask.deploy.site.profile import Pool, Profile
-from ibl_dask.deploy.site.walltime import surely_s
+from ibl_dask.deploy.site.walltime import guaranteed_s
 from ibl_dask.model import events
 from ibl_dask.model.step import Resources, StepRecord
 from ibl_dask.model.task import TaskSpec
@@ -41,7 +43,7 @@ def test_the_walltime_that_is_advised_is_enough():
     (line,), _ = compared((CPU,), 2 * HOUR)
     hours, minutes, seconds = map(int, re.findall(r"`walltime: (\d+):(\d\d):(\d\d)`", line)[0])
     better = Pool("cpu", "slurm", max_jobs=4, walltime_s=3600 * hours + 60 * minutes + seconds)
-    assert surely_s(better) >= 2 * HOUR
+    assert guaranteed_s(better) >= 2 * HOUR
     assert compared((better,), 2 * HOUR) == ([], [])
 
 
@@ -112,9 +114,9 @@ def test_plan_refuses_a_task_that_earlier_runs_show_to_be_longer_than_its_jobs(t
 
 def test_a_step_that_had_all_of_a_jobs_time_is_hopeless_and_another_is_not():
     key = ("Sorting", "SW_001/2023-05-01/001", "f", 0)
-    surely = surely_s(CPU)
+    surely = guaranteed_s(CPU)
     early, late = (cut_short(Profile(pools=(CPU,)), CPU, key, seconds) for seconds in (surely - 1, surely + 1))
-    assert (early.is_hopeless, late.is_hopeless) == (False, True)
+    assert (early.is_final, late.is_final) == (False, True)
     says(late.message, "this step takes longer than its job lasts", "Sorting of SW_001", "pool cpu")
     says(late.message, "walltime of a job, 01:00:00", "had run for 00:39:01", "`walltime`")
 
@@ -130,22 +132,22 @@ class Task:
 
 
 def test_what_a_worker_did_when_it_was_last_seen_is_known_once():
-    doings = Doings()
-    assert doings.look({"cpu-0": Worker(a=1.0), "cpu-1": Worker()}) == {}
-    assert doings.look({"cpu-0": Worker(a=2.0, b=0.1), "cpu-1": Worker(c=0.5)}) == {}
-    assert doings.look({"cpu-1": Worker(c=1.0)}) == {"a": 2.0, "b": 0.1}
-    assert doings.look({"cpu-1": Worker()}) == {}
-    assert doings.look({}) == {}
+    doings = RunningSteps()
+    assert doings.update({"cpu-0": Worker(a=1.0), "cpu-1": Worker()}) == {}
+    assert doings.update({"cpu-0": Worker(a=2.0, b=0.1), "cpu-1": Worker(c=0.5)}) == {}
+    assert doings.update({"cpu-1": Worker(c=1.0)}) == {"a": 2.0, "b": 0.1}
+    assert doings.update({"cpu-1": Worker()}) == {}
+    assert doings.update({}) == {}
 
 
 @pytest.mark.parametrize(
     ("said", "limit"),
     [
-        ("=>> PBS: job killed: walltime 3623 exceeded limit 3600\n", "3600"),
-        ("=>> PBS: job killed: mem 5gb exceeded limit 4gb\n", ""),
-        ("Terminated\n", ""),
+        ("=>> PBS: job killed: walltime 3623 exceeded limit 3600\n", 3600),
+        ("=>> PBS: job killed: mem 5gb exceeded limit 4gb\n", None),
+        ("Terminated\n", None),
     ],
 )
 def test_a_pbs_says_in_the_log_that_a_walltime_ended_a_job(tmp_path, said, limit):
     (tmp_path / "cpu-0-17.log").write_text("some words\n" + said)
-    assert asyncio.run(limit_that_ended("pbs", "17", [tmp_path])) == limit
+    assert asyncio.run(exceeded_walltime_s(batch_system("pbs"), "17", [tmp_path])) == limit

@@ -8,11 +8,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibl_dask.deploy.batch_systems.formats import format_duration
 from ibl_dask.deploy.site.capacity import impossible_lines, pool_lines
 from ibl_dask.deploy.site.profile import Pool, Profile, available_cores, line_of, this_machine
-from ibl_dask.deploy.site.schema import _gigabytes, _permissions, _seconds, read_profile
-from ibl_dask.deploy.site.validation import problems
-from ibl_dask.deploy.site.walltime import shortest_walltime_s, walltime_text
+from ibl_dask.deploy.site.schema import read_profile
+from ibl_dask.deploy.site.validation import profile_errors
+from ibl_dask.deploy.site.value_parsers import parse_memory_gb, parse_umask, parse_walltime_s
+from ibl_dask.deploy.site.walltime import shortest_walltime_s
 from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.step import Resources
 
@@ -211,13 +213,13 @@ WRONG = {
     "GPUs of no queue": ([("    queue: gpu\n", "")], 14, "GPUs and for no queue", "`sinfo`"),
     "marks in directives": ([("--constraint", "#SBATCH --constraint")], 13, "no directive", "write `--constraint=x`"),
     "directive without dash": ([("--constraint", "constraint")], 13, "no directive", "begin it with -"),
-    "directive with a key": ([("--constraint=x", "--time=3:00:00")], 13, "the key walltime says this", "`walltime: "),
-    "short directive with a key": ([("--constraint=x", "-pfast")], 13, "the key queue says this", "`queue: "),
-    "directive about logs": ([("--constraint=x", "--output=a")], 13, "the key log_folder says this", "`log_folder: "),
-    "memory for each core": ([("--constraint=x", "--mem-per-cpu=2G")], 13, "the key memory says this", "`memory: "),
-    "memory for each GPU": ([("--constraint=x", "--mem-per-gpu 8G")], 13, "the key memory says this", "`memory: "),
-    "memory again": ([("--constraint=x", "--mem=0")], 13, "the key memory says this", "`memory: "),
-    "tasks of a job": ([("--constraint=x", "--ntasks=4")], 13, "the key cores says this", "`cores: "),
+    "directive with a key": ([("--constraint=x", "--time=3:00:00")], 13, "the key walltime sets this", "`walltime: "),
+    "short directive with a key": ([("--constraint=x", "-pfast")], 13, "the key queue sets this", "`queue: "),
+    "directive about logs": ([("--constraint=x", "--output=a")], 13, "the key log_folder sets this", "`log_folder: "),
+    "memory for each core": ([("--constraint=x", "--mem-per-cpu=2G")], 13, "the key memory sets this", "`memory: "),
+    "memory for each GPU": ([("--constraint=x", "--mem-per-gpu 8G")], 13, "the key memory sets this", "`memory: "),
+    "memory again": ([("--constraint=x", "--mem=0")], 13, "the key memory sets this", "`memory: "),
+    "tasks of a job": ([("--constraint=x", "--ntasks=4")], 13, "the key cores sets this", "`cores: "),
     "many jobs of one": ([("--constraint=x", "--array=1-9")], 13, "many jobs of one", "`max_jobs: "),
     "too many jobs": ([("max_jobs: 20", "max_jobs: 100000000")], 10, "at most 20,000", "`max_jobs: 20`"),
     "too many workers in all": ([("max_jobs: 20", "max_jobs: 9000")], 10, "too many workers", "fewer jobs"),
@@ -307,16 +309,18 @@ def test_a_profile_that_is_not_there_is_a_missing_file(tmp_path):
 
 @given(st.integers(0, 10_000_000))
 def test_walltimes_are_read_as_they_are_written(seconds):
-    assert _seconds(walltime_text(seconds)) == seconds
+    assert parse_walltime_s(format_duration(seconds)) == seconds
     days, rest = divmod(seconds, 86_400)
-    assert _seconds(f"{days}-{walltime_text(rest)}") == seconds
+    assert parse_walltime_s(f"{days}-{format_duration(rest)}") == seconds
 
 
 @pytest.mark.parametrize(
     "text", ["10:00:00", "1:00:00", "08:00:00", "01:02:03", "100:00:00", "1-00:00:00", "0-04:00:00"]
 )
 def test_yaml_leaves_walltimes_as_they_are(tmp_path, text):
-    assert read_profile(written(tmp_path, changed(SITE, ("10:00:00", text)))).pools[0].walltime_s == _seconds(text)
+    assert read_profile(written(tmp_path, changed(SITE, ("10:00:00", text)))).pools[0].walltime_s == parse_walltime_s(
+        text
+    )
 
 
 @pytest.mark.parametrize(
@@ -324,12 +328,12 @@ def test_yaml_leaves_walltimes_as_they_are(tmp_path, text):
     [("4 GB", 4), ("4GB", 4), ("1500 MB", 1.5), ("0.5 TB", 500), ("2 GiB", 2.147483648), ("4 gb", 4)],
 )
 def test_sizes_are_read_with_their_unit(text, gigabytes):
-    assert _gigabytes(text) == pytest.approx(gigabytes)
+    assert parse_memory_gb(text) == pytest.approx(gigabytes)
 
 
 @pytest.mark.parametrize(("text", "bits"), [("0027", 0o27), ("027", 0o27), ("27", 0o27), ("0o077", 0o77), ("0", 0)])
 def test_permissions_are_octal_however_they_begin(tmp_path, text, bits):
-    assert _permissions(text) == bits
+    assert parse_umask(text) == bits
     assert read_profile(written(tmp_path, f"workers: 1\numask: {text}\n")).umask == bits
 
 
@@ -375,7 +379,7 @@ def as_written(pool):
         "memory": f"{pool.memory_gb:g} GB",
         "gpus": pool.gpus,
         "workers_per_job": pool.workers_per_job,
-        "walltime": pool.walltime_s and walltime_text(pool.walltime_s),
+        "walltime": pool.walltime_s and format_duration(pool.walltime_s),
         "queue": pool.queue,
         "account": pool.account,
         "scratch": pool.scratch and str(pool.scratch),
@@ -394,7 +398,7 @@ def test_pools_are_read_as_they_are_written(tmp_path_factory, wanted):
     path.write_text(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), encoding="utf-8")
     profile = read_profile(path)
     assert profile.pools == tuple(wanted)
-    assert not list(problems(profile))
+    assert not list(profile_errors(profile))
     text = path.read_text(encoding="utf-8").split("\n")
     for pool in wanted:
         for key in as_written(pool):

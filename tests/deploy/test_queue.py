@@ -1,15 +1,13 @@
-"""What batch systems say of our jobs."""
+"""Answers of batch systems about jobs."""
 
 import pytest
 
-from ibl_dask.deploy.cluster.batch_systems.lookup import (
-    Queued,
-    ask_job,
-    log_tail,
-    parse_qstat,
-    parse_squeue,
-    what_it_said,
-)
+from ibl_dask.deploy.batch_systems.job_logs import log_tail
+from ibl_dask.deploy.batch_systems.pbs import Pbs
+from ibl_dask.deploy.batch_systems.protocol import QueuedJob
+from ibl_dask.deploy.batch_systems.refusals import refusal_text
+from ibl_dask.deploy.batch_systems.registry import ask_job
+from ibl_dask.deploy.batch_systems.slurm import Slurm
 
 # As printed by each system; host and user names are made up.
 PBS_PRO = """
@@ -29,22 +27,22 @@ TORQUE = """Job id              Name             Username        Time Use S Queu
 
 
 def test_pbs_tables_of_both_kinds_are_read():
-    assert parse_qstat(PBS_PRO) == {"1234": Queued("R"), "1235": Queued("Q"), "1236": Queued("H")}
+    assert Pbs().parse_queue(PBS_PRO) == {"1234": QueuedJob("R"), "1235": QueuedJob("Q"), "1236": QueuedJob("H")}
 
 
 def test_a_job_that_a_pbs_still_shows_after_its_end_is_not_in_the_queue():
-    assert parse_qstat(TORQUE) == {"71": Queued("R")}
+    assert Pbs().parse_queue(TORQUE) == {"71": QueuedJob("R")}
 
 
 @pytest.mark.parametrize("text", ["", "\n", "qstat: unknown\n", "no jobs for anne\n"])
 def test_an_empty_queue_is_an_empty_queue(text):
-    assert parse_qstat(text) == {}
-    assert parse_squeue(text) == {}
+    assert Pbs().parse_queue(text) == {}
+    assert Slurm().parse_queue(text) == {}
 
 
 def test_squeue_gives_state_and_reason():
     text = "7|PENDING|(Resources)\n8|RUNNING|None\n9_[1-3]|PENDING|Priority\n"
-    assert parse_squeue(text) == {"7": Queued("PENDING", "(Resources)"), "8": Queued("RUNNING")}
+    assert Slurm().parse_queue(text) == {"7": QueuedJob("PENDING", "(Resources)"), "8": QueuedJob("RUNNING")}
 
 
 def test_the_end_of_the_log_of_this_job_is_shown_and_of_no_other(tmp_path):
@@ -59,11 +57,11 @@ def test_the_end_of_the_log_of_this_job_is_shown_and_of_no_other(tmp_path):
 
 def test_of_a_refusal_only_what_the_batch_system_said_is_kept():
     error = RuntimeError("Command exited\nExit code: 1\nstdout:\n\nstderr:\nsbatch: error: invalid partition: x\n\n")
-    assert what_it_said(error) == "sbatch: error: invalid partition: x"
+    assert refusal_text(error) == "sbatch: error: invalid partition: x"
     error = RuntimeError("Command exited\nExit code: 1\nstdout:\nqsub: unknown queue x\nstderr:\n\n")
-    assert what_it_said(error) == "qsub: unknown queue x"
-    assert what_it_said(OSError("no such program: sbatch")) == "no such program: sbatch"
-    assert what_it_said(RuntimeError()) == "RuntimeError"
+    assert refusal_text(error) == "qsub: unknown queue x"
+    assert refusal_text(OSError("no such program: sbatch")) == "no such program: sbatch"
+    assert refusal_text(RuntimeError()) == "RuntimeError"
 
 
 def command(folder, name, text):
@@ -89,7 +87,7 @@ def command(folder, name, text):
     ],
 )
 def test_a_slurm_is_asked_of_one_job_of_whomever(tmp_path, monkeypatch, said, state):
-    monkeypatch.setattr("ibl_dask.deploy.cluster.batch_systems.lookup.ASK_S", 0.5)
+    monkeypatch.setattr("ibl_dask.deploy.batch_systems.commands.QUERY_S", 0.5)
     command(
         tmp_path,
         "squeue",

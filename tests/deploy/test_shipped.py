@@ -12,7 +12,7 @@ import pytest
 from program import call, says
 
 from ibl_dask.deploy.cluster.job_script import job_script
-from ibl_dask.deploy.site.schema import _PoolDoor, _SiteDoor, read_profile
+from ibl_dask.deploy.site.schema import _PoolSchema, _SiteSchema, read_profile
 
 ROOT = Path(__file__).resolve().parents[2]
 CLUSTER = ROOT / "cluster"
@@ -36,7 +36,7 @@ def test_a_shipped_profile_shows_every_key_with_a_comment(name):
     """Keys are shown in use, or behind a # as they would be used."""
     text = (CLUSTER / f"{name}.yaml").read_text()
     shown = set(re.findall(r"^ *(?:# )?([a-z_]+):", text, re.MULTILINE))
-    keys = {*_SiteDoor.model_fields, *_PoolDoor.model_fields} - {"workers", "memory_gb"}
+    keys = {*_SiteSchema.model_fields, *_PoolSchema.model_fields} - {"workers", "memory_gb"}
     assert keys <= shown
 
 
@@ -57,7 +57,7 @@ def test_a_shipped_profile_with_every_key_in_use_is_understood(name, tmp_path):
 
 def test_the_document_explains_every_key():
     text = (ROOT / "docs" / "clusters.md").read_text()
-    missing = [key for key in {**_SiteDoor.model_fields, **_PoolDoor.model_fields} if f"`{key}`" not in text]
+    missing = [key for key in {**_SiteSchema.model_fields, **_PoolSchema.model_fields} if f"`{key}`" not in text]
     assert not missing
 
 

@@ -167,7 +167,7 @@ def test_certificates_stay_while_their_driver_may_live(tmp_path, changes, stays)
 @needs_namespaces
 def test_a_driver_in_a_container_leaves_the_certificates_of_one_outside(batch, tmp_path):
     with connect(write_profile(batch, tmp_path, interface="lo")):
-        code = "import sys; from pathlib import Path; from ibl_dask.deploy import tls; tls.sweep(Path(sys.argv[1]))"
+        code = "import sys, pathlib; from ibl_dask.deploy.cluster import tls; tls.sweep(pathlib.Path(sys.argv[1]))"
         (own,) = kept(tmp_path)
         subprocess.run([*NAMESPACE, sys.executable, "-c", code, own.parent], check=True)
         assert kept(tmp_path) == [own]
@@ -372,7 +372,7 @@ def test_what_somebody_knows_of_one_run_opens_no_other():
 def test_a_profile_without_a_word_on_it_is_safe(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_text("workers: 1\n")
-    assert tls.wants_tls(read_profile(path))
-    assert tls.wants_tls(read_profile(None, 1))
+    assert tls.uses_tls(read_profile(path))
+    assert tls.uses_tls(read_profile(None, 1))
     path.write_text("workers: 1\nsecurity: none\n")
-    assert not tls.wants_tls(read_profile(path))
+    assert not tls.uses_tls(read_profile(path))

@@ -7,8 +7,9 @@ import distributed
 import pytest
 
 from ibl_dask.deploy.cluster.connect import connect
-from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, say_broken
-from ibl_dask.deploy.cluster.worker_setup import refusals, thread_settings
+from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, format_broken
+from ibl_dask.deploy.cluster.refusals import refusals
+from ibl_dask.deploy.cluster.worker_setup import thread_settings
 from ibl_dask.deploy.site.profile import this_machine
 
 
@@ -48,7 +49,7 @@ def test_files_of_driver_and_local_workers_have_the_permissions_of_the_profile(t
 
 
 def test_a_broken_gpu_is_told_with_what_to_do():
-    text = say_broken(Gpu("3", True, problem="cuInit: unknown error (error 999)"), "gpu-0")
+    text = format_broken(Gpu("3", True, problem="cuInit: unknown error (error 999)"), "gpu-0")
     assert "worker gpu-0" in text
     assert "cuInit: unknown error (error 999)" in text
     assert "--exclude=NODE" in text

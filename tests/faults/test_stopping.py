@@ -110,11 +110,10 @@ def test_a_signal_while_workers_start_leaves_none_of_them(session, number):
 def test_a_second_driver_is_refused_and_told_who_holds_the_session(session):
     lock = session / "ibl_dask" / "lock.json"
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, lock],
+        [sys.executable, "-c", HOLDER.replace("argv[1])", "argv[1]), own_job='4711'"), lock],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env=environment(SLURM_JOB_ID="4711"),
     ) as first:
         assert first.stdout.readline() == "held\n"
         before = lock.read_bytes()

@@ -15,7 +15,7 @@ from program import WITHOUT_POWERS, says
 from simple_steps import simple_step, slow_once, vanish_once
 
 from ibl_dask.deploy.cluster.connect import connect
-from ibl_dask.deploy.cluster.worker_setup import refusals
+from ibl_dask.deploy.cluster.refusals import refusals
 from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Step
 from ibl_dask.pipeline import executors

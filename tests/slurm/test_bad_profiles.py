@@ -5,8 +5,7 @@ from program import says
 from slurm_machine import wait_until
 from slurm_runs import run_it, write_profile
 
-from ibl_dask.deploy.cluster import batch_cluster as cluster
-from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.pipeline.executors import OnCluster
 
@@ -23,8 +22,8 @@ pytestmark = pytest.mark.slurm
     ],
 )
 def test_the_message_names_the_line_and_what_to_write(slurm, session, tmp_path, monkeypatch, key, value, said, write):
-    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
-    monkeypatch.setattr(cluster, "GRACE_S", 1.0)
+    monkeypatch.setattr(scaling, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(jobs, "GRACE_S", 1.0)
     path = write_profile(tmp_path / "site.yaml", tmp_path, cpu={key: value})
     number = next(n for n, line in enumerate(path.read_text().splitlines(), 1) if line.strip().startswith(f"{key}:"))
     with connect(path) as client:

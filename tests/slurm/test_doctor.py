@@ -6,7 +6,7 @@ from slurm_runs import GPU, pool, site
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.doctor.examine import examine
-from ibl_dask.deploy.doctor.judgements import Importance
+from ibl_dask.deploy.doctor.finding import Importance
 
 pytestmark = pytest.mark.slurm
 

@@ -23,8 +23,7 @@ from slurm_runs import (
     write_profile,
 )
 
-from ibl_dask.deploy.cluster import batch_cluster as cluster
-from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import OnCluster
@@ -38,8 +37,8 @@ ALONE = ("--exclusive",)
 @pytest.fixture
 def hasty(monkeypatch):
     """Let little time pass between two attempts, and until a job is missed."""
-    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
-    monkeypatch.setattr(cluster, "GRACE_S", 1.0)
+    monkeypatch.setattr(scaling, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(jobs, "GRACE_S", 1.0)
 
 
 def insist_on_success(result, session, undisturbed):
@@ -105,7 +104,7 @@ def test_a_pool_whose_jobs_are_refused_is_named_and_the_others_go_on(slurm, sess
             assert record.status == "failed"
             says(record.failure.message, "the jobs of pool gpu do not start", said)
         assert [state.n_submitted for state in client.cluster.pools() if state.pool.name == "gpu"] == [
-            keeper.MOST_FAILURES
+            scaling.MOST_FAILURES
         ]
         n_executions, n_chunks = watched.executions()
     assert n_executions == n_chunks
@@ -115,7 +114,7 @@ def test_what_nobody_foresaw_while_a_job_is_made_ends_the_run_with_its_words(slu
     def make_nothing(*args, **kwargs):
         raise TypeError("got an unexpected keyword argument")
 
-    monkeypatch.setattr(cluster, "make_job", make_nothing)
+    monkeypatch.setattr(jobs, "make_job", make_nothing)
     with connect(site(tmp_path, pool())) as client:
         executor = OnCluster(client)
         executor.submit([simple_step(tmp_path, "step")], tmp_path, {}, 0)
@@ -129,7 +128,7 @@ def test_a_pool_whose_prologue_fails_is_given_up_with_the_words_of_its_log(slurm
     with connect(site(tmp_path, broken)) as client:
         result = run_it(session, OnCluster(client))
         (state,) = client.cluster.pools()
-        assert state.n_submitted == keeper.MOST_FAILURES
+        assert state.n_submitted == scaling.MOST_FAILURES
     assert result.exit_code == 1
     messages = [failure.message for failure in result.sessions[0].failures]
     assert messages
@@ -148,8 +147,8 @@ def test_attempts_come_more_and_more_slowly(slurm, tmp_path):
     assert record.status == "failed"
     times = [float(line) for line in (tmp_path / "times").read_text().split()]
     pauses = [later - earlier for earlier, later in pairwise(times)]
-    assert len(pauses) == keeper.MOST_FAILURES - 1
-    assert all(pause >= keeper.FIRST_PAUSE_S * 2**n for n, pause in enumerate(pauses))
+    assert len(pauses) == scaling.MOST_FAILURES - 1
+    assert all(pause >= scaling.FIRST_PAUSE_S * 2**n for n, pause in enumerate(pauses))
 
 
 def test_a_preempted_job_is_requeued_and_its_worker_comes_back(slurm, session, undisturbed, tmp_path):
@@ -175,7 +174,7 @@ def test_a_preempted_job_that_waits_for_long_is_replaced_and_not_added_to(
     slurm, session, undisturbed, tmp_path, monkeypatch
 ):
     """Slurm holds it for two minutes, and lets it wait as if it had been submitted then."""
-    monkeypatch.setattr(keeper, "REQUEUED_S", 3.0)
+    monkeypatch.setattr(scaling, "REQUEUED_S", 3.0)
     with connect(site(tmp_path, pool("scavenge", max_jobs=1))) as client:
         watched = Watched(client, tmp_path)
         watched.close_gate()
@@ -215,7 +214,7 @@ def test_a_node_whose_gpu_does_not_work_is_left_out_and_the_run_finishes_on_anot
         watched.submit(steps, tmp_path, {}, 0)
         assert all(record.is_ok for record in watched.completed())
         (state,) = client.cluster.pools()
-    (left,) = state.left_out.items()
+    (left,) = state.excluded.items()
     assert left[0] == "n3"
     says(left[1], "NVIDIA's driver library is not there")
     assert state.n_submitted == 2
@@ -261,7 +260,7 @@ def test_a_pool_none_of_whose_gpus_works_is_given_up_with_what_is_wrong_on_each_
     assert {record.status for record in records} == {"failed"}
     says(records[0].failure.message, "the jobs of pool gpu do not start", "NVIDIA's driver library is not there")
     says(records[0].failure.message, "n3", "n4")
-    assert state.left_out.keys() == {"n3", "n4"}
+    assert state.excluded.keys() == {"n3", "n4"}
     wait_until(lambda: not slurm.jobs(), 10)
 
 

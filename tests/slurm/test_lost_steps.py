@@ -9,8 +9,7 @@ from simple_steps import simple_step
 from slurm_machine import wait_until
 from slurm_runs import Watched, pool, run_it, site
 
-from ibl_dask.deploy.cluster import batch_cluster as cluster
-from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect
 
 pytestmark = pytest.mark.slurm
@@ -27,8 +26,8 @@ exec {python} "$@"
 @pytest.fixture
 def hasty(monkeypatch):
     """Let little time pass between two attempts, and until a job is missed."""
-    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
-    monkeypatch.setattr(cluster, "GRACE_S", 1.0)
+    monkeypatch.setattr(scaling, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(jobs, "GRACE_S", 1.0)
 
 
 def test_a_node_that_does_not_see_the_sessions_is_left_out_and_the_run_finishes_on_another(
@@ -44,8 +43,8 @@ def test_a_node_that_does_not_see_the_sessions_is_left_out_and_the_run_finishes_
         (state,) = client.cluster.pools()
     assert result.exit_code == 0, result.sessions[0].failures
     assert_same(results(session), undisturbed)
-    assert state.left_out.keys() == {"n1"}
-    says(state.left_out["n1"], str(session), "is not seen there", "No such file")
+    assert state.excluded.keys() == {"n1"}
+    says(state.excluded["n1"], str(session), "is not seen there", "No such file")
     assert "n1" not in {line["node"] for line in watched.lines("framepass")}
 
 
@@ -63,7 +62,7 @@ def test_a_step_that_is_longer_than_its_job_counts_as_that_and_is_not_given_agai
 
 
 def test_a_step_on_a_job_that_takes_no_further_ones_starts_no_other_job(slurm, tmp_path, monkeypatch):
-    monkeypatch.setattr(cluster, "_drain_after_s", lambda pool: 1.0)
+    monkeypatch.setattr(jobs, "_drain_after_s", lambda pool: 1.0)
     with connect(site(tmp_path, pool())) as client:
         watched = Watched(client, tmp_path)
         watched.submit([simple_step(tmp_path, "late", seconds=6.0)], tmp_path, {}, 0)

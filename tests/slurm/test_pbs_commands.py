@@ -12,8 +12,7 @@ from published import assert_same, results
 from slurm_machine import wait_until
 from slurm_runs import Watched, going_on, is_gone, pool, run_it, site, started, wait_for_end_of_jobs
 
-from ibl_dask.deploy.cluster import batch_cluster as cluster
-from ibl_dask.deploy.cluster import scaling as keeper
+from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.pipeline.executors import OnCluster
 
@@ -24,8 +23,8 @@ pytestmark = pytest.mark.slurm
 def _in_a_folder_of_its_own(tmp_path, monkeypatch):
     """Let these commands leave what jobs print there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(keeper, "FIRST_PAUSE_S", 0.2)
-    monkeypatch.setattr(cluster, "GRACE_S", 1.0)
+    monkeypatch.setattr(scaling, "FIRST_PAUSE_S", 0.2)
+    monkeypatch.setattr(jobs, "GRACE_S", 1.0)
 
 
 def pbs(**more):
@@ -73,7 +72,7 @@ def test_a_pool_whose_jobs_do_not_start_is_given_up_and_says_why(slurm, session,
     with connect(site(tmp_path, pbs(**more))) as client:
         result = run_it(session, OnCluster(client))
         (state,) = client.cluster.pools()
-        assert state.n_submitted == keeper.MOST_FAILURES
+        assert state.n_submitted == scaling.MOST_FAILURES
     assert result.exit_code == 1
     for failure in result.sessions[0].failures:
         says(failure.message, "the jobs of pool cpu do not start", said)

@@ -40,11 +40,10 @@ def path(tmp_path: Path) -> Path:
 def other(path: Path):
     """Run another process that holds the lock until it is told to go on."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)],
+        [sys.executable, "-c", HOLDER.replace("argv[1])", "argv[1]), own_job='4711'"), str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
-        env={**os.environ, "SLURM_JOB_ID": "4711"},
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"

@@ -1,4 +1,4 @@
-"""Workers for a run: on this machine, or by the jobs of a batch system."""
+"""Workers for a run: on this machine, or in the jobs of a batch system."""
 
 from __future__ import annotations
 
@@ -6,72 +6,75 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.cluster.dashboard import tunnel_line as tunnel_line
-from ibl_dask.deploy.cluster.local_workers import SELDOM, local_workers
-from ibl_dask.deploy.cluster.script_guard import insist_on_guard
+from ibl_dask.deploy.cluster.local_workers import RARE_POLLING, local_workers
+from ibl_dask.deploy.cluster.script_guard import require_guard
 from ibl_dask.deploy.cluster.tls import certificates
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.store.workspace import WORK_FOLDER
 
+if TYPE_CHECKING:
+    from distributed import Client
+
 
 @contextlib.contextmanager
-def connect(profile: str | Path | Profile | None = None, workers: int | None = None) -> Iterator[Any]:
+def connect(profile: str | Path | Profile | None = None, workers: int | None = None) -> Iterator[Client]:
     """Start workers and yield a `distributed.Client` to them.
 
     Parameters
     ----------
     profile : path or Profile, optional
-        A site profile; one worker per core of this machine by default. With pools of batch jobs there are as many
-        workers as there is work for, within the bounds of the profile.
+        A site profile; one worker per core of this machine by default. The number of workers in batch jobs follows
+        the number of steps, within the bounds of the profile.
     workers : int, optional
-        Number of workers on this machine, whatever the profile says.
+        Number of workers on this machine, in place of the profile's.
 
     Yields
     ------
     distributed.Client
-        Every worker is a process with one thread that offers what its pool has: `CPU` or `GPU`, and `MEMORY_GB`.
+        Every worker is a process with one thread that offers the resources of its pool: `CPU` or `GPU`, `MEMORY_GB`.
 
     Raises
     ------
     UsageError, MissingFile
-        If the profile makes no sense; or a script starts workers of this machine where each of them would do so again.
+        If the profile is invalid; or if a script starts workers of this machine where each of them would do so again.
     RunError
         If workers of this machine cannot be started.
     """
     if not isinstance(profile, Profile):
         profile = read_profile(None if profile is None else Path(profile), workers)
-    # Dask comes with the first use: `import ibl_dask` and planning go without. Its own settings come before ours.
+    # Imported on first use: `import ibl_dask` and planning do without. Dask's own settings precede ours.
     import dask
     import distributed  # noqa: F401
 
     settings = {
-        # A chunk holds the interpreter for seconds at a time; that is no reason to warn.
+        # A chunk holds the interpreter for seconds at a time, which is normal.
         "distributed.admin.tick.limit": "60s",
-        # A job that ends takes its worker along, which is no fault of the step that it had.
+        # A job that ends takes its worker along, which is no failure of its step.
         "distributed.scheduler.allowed-failures": 3 if profile.is_local else 10,
-        **SELDOM,
+        **RARE_POLLING,
     }
     with (
         permissions(profile),
         dask.config.set(settings),
         _local(profile) if profile.is_local else _batch(profile) as client,
     ):
-        client.ibl_dask_site = profile
+        client.ibl_dask_site = profile  # type: ignore[attr-defined]  # for `site_of`
         yield client
 
 
-def site_of(client: Any) -> Profile | None:  # distributed has no types
-    """Return the profile that a client was connected by; None for one of somebody else."""
+def site_of(client: Client) -> Profile | None:
+    """Return the profile that a client was connected with; None for a client from elsewhere."""
     site: Profile | None = getattr(client, "ibl_dask_site", None)
     return site
 
 
 @contextlib.contextmanager
 def permissions(profile: Profile) -> Iterator[None]:
-    """Let files of this process, and of the workers that it starts, have the permissions that a profile says."""
+    """Give files of this process, and of the workers that it starts, the permissions of a profile."""
     if profile.umask is None:
         yield
         return
@@ -83,10 +86,10 @@ def permissions(profile: Profile) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _local(profile: Profile) -> Iterator[Any]:
+def _local(profile: Profile) -> Iterator[Client]:
     from distributed import Client
 
-    insist_on_guard()
+    require_guard()
     with (
         certificates(profile, None) as security,
         local_workers(profile, security) as cluster,
@@ -96,10 +99,10 @@ def _local(profile: Profile) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _batch(profile: Profile) -> Iterator[Any]:
+def _batch(profile: Profile) -> Iterator[Client]:
     from distributed import Client
 
-    from ibl_dask.deploy.cluster.job_script import import_jobqueue
+    from ibl_dask.deploy.cluster.jobqueue import import_jobqueue
 
     import_jobqueue()
     from ibl_dask.deploy.cluster.batch_cluster import BatchCluster
@@ -115,5 +118,5 @@ def _batch(profile: Profile) -> Iterator[Any]:
 
 
 def job_folder(profile: Profile) -> Path:
-    """Return where jobs leave their output."""
+    """Return the folder of the logs of jobs."""
     return profile.log_folder or (profile.scratch or Path.cwd() / WORK_FOLDER) / "jobs"

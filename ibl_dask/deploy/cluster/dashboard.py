@@ -1,19 +1,22 @@
-"""Where the pages of Dask's scheduler are, and how to see them at home."""
+"""Address of Dask's dashboard, and the command that forwards it to another machine."""
 
 from __future__ import annotations
 
 import getpass
 import socket
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distributed import Client, Scheduler
 
 HERE = "127.0.0.1"
-"""The pages show what runs, so they are for this machine alone."""
+"""Address that the dashboard listens on: it shows the data of a run, so other machines cannot open it."""
 
 
-def link_of(scheduler: Any) -> str:  # distributed has no types
-    """Return the link to the pages of a scheduler in this process; empty where it has none.
+def link_of(scheduler: Scheduler) -> str:
+    """Return the link to the dashboard of a scheduler in this process; empty if it has none.
 
-    A site that shows such pages behind a gate of its own says how in Dask's setting `distributed.dashboard.link`.
+    Dask's setting `distributed.dashboard.link` replaces it at a site with a proxy.
     """
     from distributed.utils import format_dashboard_link
 
@@ -21,13 +24,13 @@ def link_of(scheduler: Any) -> str:  # distributed has no types
     return "" if port is None else str(format_dashboard_link(HERE, port))
 
 
-def tunnel_line(client: Any) -> str:  # distributed has no types
-    """Return the command that makes the pages of a remote machine visible at home; empty where there are none."""
+def tunnel_line(client: Client) -> str:
+    """Return the `ssh` command that forwards the dashboard of a remote machine; empty if there is none."""
     port = client.scheduler_info(n_workers=0)["services"].get("dashboard")
     if port is None:
         return ""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a container may know its user by number alone
+    except (KeyError, OSError):  # in a container the user may be a number without a name
         user = "you"
     return f"ssh -N -L {port}:localhost:{port} {user}@{socket.gethostname()}"

@@ -8,40 +8,44 @@ import os
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import RunError
 
+if TYPE_CHECKING:
+    from distributed import LocalCluster, Security
+
 _log = logging.getLogger(__name__)
 
 START_ATTEMPTS = 3
+"""Number of attempts to start the workers."""
 REPLACED_AFTER_S = 2.0
-"""How often workers are counted, s."""
+"""Interval between two counts of the workers, s."""
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
-"""Variables that say how many threads libraries use."""
+"""Variables that set the number of threads of libraries."""
 _HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=67108864"}
 """Frames on huge pages: a decoder walks over several 2 MB frames at a time, and with pages of 4 kB it waits for the
 address translation. 4 and 13 % faster on two films of 1280x1024, where the kernel allows it (`transparent_hugepage`
-madvise or always); without effect elsewhere. Read once, when a process starts."""
+madvise or always); no effect elsewhere. Read once, when a process starts."""
 
 WORKER_ENVIRONMENT = {**ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
-"""Environment that every worker process is started with."""
+"""Environment of every worker process."""
 
-SELDOM = {
+RARE_POLLING = {
     "distributed.admin.tick.interval": "500ms",
     "distributed.admin.system-monitor.interval": "2s",
     "distributed.worker.memory.monitor-interval": "1s",
     "distributed.worker.profile.interval": "100ms",
 }
-"""How often Dask looks after itself. Its usual 20 to 500 ms are meant for tasks of milliseconds; with two idle workers
+"""Intervals of Dask's own bookkeeping. Its defaults of 20 to 500 ms suit tasks of milliseconds; with two idle workers
 they take 11 % of a core, and these 3 %. Tasks here take seconds."""
 
 
 @contextlib.contextmanager
-def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distributed has no types
-    """Start workers anew that are gone for good: one that dies while it starts takes its nanny with it.
+def _workers_replaced(cluster: LocalCluster, n_workers: int) -> Iterator[None]:
+    """Replace workers that are gone for good: one that dies while it starts takes its nanny with it.
 
     Without that, a step that kills every worker it meets could leave a run waiting for workers that never come.
     """
@@ -49,7 +53,7 @@ def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distri
 
     def watch() -> None:
         while not stop.wait(REPLACED_AFTER_S):
-            # Does nothing while each worker has a nanny that sees to it; Dask drops the others after a while.
+            # Without effect while each worker has a nanny, which restarts it; Dask drops the others after a while.
             cluster.scale(n_workers)
 
     watcher = threading.Thread(target=watch, name="worker-watch", daemon=True)
@@ -63,7 +67,7 @@ def _workers_replaced(cluster: Any, n_workers: int) -> Iterator[None]:  # distri
 
 @contextlib.contextmanager
 def _environment_kept(names: Iterable[str]) -> Iterator[None]:
-    """Give this process its environment back: Dask sets in it what its workers shall start with."""
+    """Restore the environment of this process, in which Dask sets the variables of its workers."""
     before = {name: os.environ.get(name) for name in names}
     try:
         yield
@@ -76,31 +80,38 @@ def _environment_kept(names: Iterable[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def local_workers(profile: Profile, security: Any = None) -> Iterator[Any]:  # distributed has no types
+def local_workers(profile: Profile, security: Security | None = None) -> Iterator[LocalCluster]:
     """Start the workers of a profile on this machine, and yield their `LocalCluster`.
+
+    Parameters
+    ----------
+    profile : Profile
+        The site, of one pool.
+    security : distributed.Security, optional
+        Certificates; no encryption by default.
 
     Raises
     ------
     RunError
-        If they do not start. One that dies while it starts takes the whole start with it, so that is tried again.
+        If the workers do not start within `START_ATTEMPTS` attempts.
     """
     import dask
 
     with (
-        # For the whole time: workers that are started anew later get it, too.
+        # For the whole time, since workers may be restarted later.
         _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]),
         dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
     ):
         with warnings.catch_warnings():
-            # Somebody else's dashboard on this machine is no problem of this run.
+            # Another dashboard on this machine is no problem: a free port is taken.
             warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
             cluster = _start(profile, security)
         with cluster, _workers_replaced(cluster, profile.most_workers):
             yield cluster
 
 
-def _start(profile: Profile, security: Any) -> Any:  # distributed has no types
-    """Start the workers; one that dies while it starts takes the whole start with it, so try again."""
+def _start(profile: Profile, security: Security | None) -> LocalCluster:
+    """Start the workers; one that dies meanwhile ends the whole attempt, so there are several."""
     from distributed import LocalCluster
 
     (pool,) = profile.pools
@@ -112,7 +123,7 @@ def _start(profile: Profile, security: Any) -> Any:  # distributed has no types
                 processes=True,
                 resources=pool.worker_resources,
                 memory_limit=f"{pool.worker_memory_gb}GB",
-                # On a machine of several users only its own may see what runs.
+                # Not open to other machines.
                 dashboard_address=f"127.0.0.1:{profile.dashboard_port}",
                 security=security,
                 silence_logs=logging.ERROR,

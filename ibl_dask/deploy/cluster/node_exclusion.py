@@ -1,69 +1,59 @@
-"""Nodes that a pool leaves out: a worker found there that its GPU does not work, or did not see the data.
+"""Nodes that a pool excludes, since a worker found its GPU broken there, or did not see the data.
 
-Without that, the next job would land there again: nothing is as free as a node whose jobs end at once.
+Without that, the next job would start on the same node: a node whose jobs end at once is the first to be free.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from ibl_dask.deploy.batch_systems.registry import batch_system
+from ibl_dask.deploy.cluster.refusals import Refusal
 from ibl_dask.deploy.site.profile import Pool
 
-_EXCLUDES = re.compile(r"(?:--exclude(?:=|\s+)|-x\s*)(?P<nodes>\S+)")
 
+def unusable_nodes(pool: Pool, refusals: Iterable[Refusal]) -> dict[str, str]:
+    """Return the nodes that a pool cannot use, with the problem of each.
 
-def broken_nodes(pool: Pool, refusals: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    """Return the nodes that are of no use to a pool, and what is wrong there.
-
-    That is where a worker of the pool found its GPU broken, or one of any pool did not see the data.
+    These are nodes where a worker of the pool found its GPU broken, or a worker of any pool did not see the data.
 
     Parameters
     ----------
     pool
-        A pool; its workers are called `{pool}-{number}`, and so on.
+        A pool; its workers are called `{pool}-{number}`, `{pool}-{number}-{i}`.
     refusals
-        What workers said that left; see `deploy.worker.refusals`.
+        Refusals of workers.
     """
     return {
-        said["node"]: f"a GPU does not work: {said['problem']}" if said["of"] == "gpu" else said["problem"]
-        for said in refusals
-        if said["node"] and (said["of"] == "node" or said["worker"].partition("-")[0] == pool.name)
+        refusal["node"]: f"a GPU does not work: {refusal['problem']}" if refusal["of"] == "gpu" else refusal["problem"]
+        for refusal in refusals
+        if refusal["node"] and (refusal["of"] == "node" or refusal["worker"].partition("-")[0] == pool.name)
     }
 
 
-def leaving_out(pool: Pool, nodes: Iterable[str]) -> Pool:
-    """Return a pool whose jobs start on none of some nodes, nor on those that it leaves out itself.
+def can_exclude(pool: Pool, nodes: Iterable[str]) -> bool:
+    """Return whether there are nodes to exclude, and the batch system of a pool has an option for it."""
+    return batch_system(pool.scheduler).exclude_nodes(pool.directives, list(nodes)) is not None
+
+
+def exclude_nodes(pool: Pool, nodes: Iterable[str]) -> Pool:
+    """Return a pool whose jobs start neither on some nodes nor on those that it excludes itself.
 
     Parameters
     ----------
     pool
-        A pool. Only Slurm can be told to leave nodes out; a pool of PBS stays as it is, and so does one that names a
-        file of nodes, to which none can be added.
+        A pool, which is returned unchanged where its batch system cannot exclude nodes.
     nodes
-        Names of nodes, as Slurm calls them.
+        Names of nodes in the batch system.
 
-    >>> leaving_out(Pool(scheduler="slurm", directives=("--exclude=n[1-2]",)), ["n7"]).directives
+    >>> exclude_nodes(Pool(scheduler="slurm", directives=("--exclude=n[1-2]",)), ["n7"]).directives
     ('--exclude=n[1-2],n7',)
     """
-    names = excluded(pool, nodes)
-    if not names:
-        return pool
-    others = [line for line in pool.directives if not _EXCLUDES.fullmatch(line)]
-    return replace(pool, directives=(*others, f"--exclude={names}"))
+    directives = batch_system(pool.scheduler).exclude_nodes(pool.directives, list(nodes))
+    return pool if directives is None else replace(pool, directives=directives)
 
 
-def excluded(pool: Pool, nodes: Iterable[str]) -> str:
-    """Return some nodes and those that a pool leaves out itself, as Slurm lists them; empty where it cannot be told."""
-    # Of several lines Slurm takes the last.
-    own = [found["nodes"].strip("\"'") for line in pool.directives if (found := _EXCLUDES.fullmatch(line))][-1:]
-    names = list(nodes)
-    if pool.scheduler != "slurm" or not names or any("/" in name for name in own):
-        return ""
-    return ",".join([*own, *names])
-
-
-def say_left_out(nodes: Mapping[str, str]) -> str:
-    """Return which nodes were left out and why, to be added to a message; empty where none was."""
+def format_excluded(nodes: Mapping[str, str]) -> str:
+    """Return the excluded nodes and their problems as the end of a message; empty without any."""
     return "".join(f"; left out is {node}: {problem}" for node, problem in nodes.items())

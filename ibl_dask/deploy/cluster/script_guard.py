@@ -1,4 +1,4 @@
-"""A script that starts workers: they import it, so what starts them must not stand where an import runs it."""
+"""Check that a script starts workers under `if __name__ == "__main__":`, since each worker imports the script."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from types import FrameType
 from ibl_dask.errors import UsageError
 
 _WORDS = ("__name__", "parent_process", "_inheriting")
-"""A statement with one of these decides by itself what an import runs."""
+"""Names in a condition that distinguishes an import from the run of the script."""
 
 
-def insist_on_guard() -> None:
-    """Refuse to start workers from a statement that each of them would run again.
+def require_guard() -> None:
+    """Require that the calling statement is not run again by each worker.
 
     Raises
     ------
     UsageError
-        If the call comes from the top of a script, outside of `if __name__ == "__main__":`.
+        If the call comes from the top level of a script, outside of `if __name__ == "__main__":`.
     """
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the script
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # in a worker that imports the script
         sys.exit(1)
     frame = _top_of_script(sys._getframe(1))
     if frame is None:
@@ -31,14 +31,14 @@ def insist_on_guard() -> None:
     try:
         text = path.read_text(encoding="utf-8")
         is_guarded = _is_guarded(ast.parse(text), frame.f_lineno)
-    except (OSError, ValueError, SyntaxError):  # typed, or gone since
+    except (OSError, ValueError, SyntaxError):  # typed interactively, or removed since
         return
     if not is_guarded:
         raise _refusal(str(path), frame.f_lineno)
 
 
 def _top_of_script(frame: FrameType | None) -> FrameType | None:
-    """Return the frame of the program's script, if workers will import that; None in a notebook or a program."""
+    """Return the frame of the script that workers will import; None in a notebook or an installed program."""
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) is None or hasattr(main, "get_ipython"):
         return None
@@ -50,7 +50,7 @@ def _top_of_script(frame: FrameType | None) -> FrameType | None:
 
 
 def _is_guarded(tree: ast.Module, line: int) -> bool:
-    """Return whether a line of a script is out of an import's way, as far as the text says."""
+    """Return whether an import of a script skips a line, judging by its text."""
     for statement in tree.body:
         last = statement.end_lineno or statement.lineno
         covers, ended = statement.lineno <= line <= last, last < line
@@ -68,7 +68,7 @@ def _decides(test: ast.expr) -> bool:
 
 
 def _ends(body: list[ast.stmt]) -> bool:
-    """Return whether a block ends the script."""
+    """Return whether a block ends the script: it raises, or calls an exit function."""
     calls = {
         node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
         for statement in body
@@ -84,7 +84,7 @@ def _refusal(path: str, line: int) -> UsageError:
     return UsageError(
         'workers are started outside of `if __name__ == "__main__":`',
         where=f"{path}, line {line}",
-        expected="that a worker may import this script without starting workers itself",
+        expected="a script that a worker can import without starting workers itself",
         got="a call that each import runs again",
         do='write `if __name__ == "__main__":` above the lines that call `ibl_dask.connect` or `ibl_dask.run`, and '
         "indent them; a notebook needs none",

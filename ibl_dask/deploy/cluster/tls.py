@@ -1,8 +1,8 @@
-"""Certificates that live as long as a run: its scheduler, workers and driver know each other alone.
+"""Certificates of one run, which its scheduler, workers and driver accept alone.
 
-Jobs read them from a folder that is removed when the run ends. A driver that is killed cannot do that: its folder is
-named after its process (`Process.mark`), and the next run that sees that this is gone removes it. Until then it opens
-nothing, since the scheduler that took these certificates is gone as well.
+Jobs read them from a folder that is removed when the run ends. The folder of a driver that was killed is named after
+its process (`Process.mark`), and removed by the next run on that host. Until then the files are useless, since the
+scheduler that accepted these certificates is gone as well.
 """
 
 from __future__ import annotations
@@ -15,48 +15,51 @@ import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import RunError
 from ibl_dask.store.atomic import is_abandoned
 from ibl_dask.store.processes import Process, this_process
 
+if TYPE_CHECKING:
+    from distributed import Security
+
 _FOLDER = re.compile(r"tls-(?P<mark>.+-\d+)-[^-]+")
-"""Older versions named host and process number alone."""
+"""Name of such a folder; older versions wrote host and process number alone."""
 VALID_S = 365 * 86_400.0
-"""How long certificates are valid, s."""
+"""Validity of certificates, s."""
 _NAME = "ibl_dask"
 _ROLES = ("client", "scheduler", "worker")
 
 
-def wants_tls(profile: Profile) -> bool:
-    """Return whether scheduler and workers shall talk over TLS; see `Profile.security`.
+def uses_tls(profile: Profile) -> bool:
+    """Return whether scheduler and workers use TLS; see `Profile.security`.
 
-    Who reaches an open port of a worker runs code in it, and every user of a machine reaches its ports. Whether there
-    are others, now or later in a run, nobody can tell: so it is what happens unless a profile says `none`.
+    A connection to an open port of a worker can run code in it, and every user of a machine can connect to its ports.
+    Since other users may log in at any time, TLS is used unless a profile has `none`.
     """
     return profile.security != "none"
 
 
 @contextlib.contextmanager
-def certificates(profile: Profile, folder: Path | None) -> Iterator[Any]:
-    """Make certificates for a run, and yield a `distributed.Security`; None where the profile wants none.
+def certificates(profile: Profile, folder: Path | None) -> Iterator[Security | None]:
+    """Make certificates for a run, and yield a `distributed.Security`; None for a profile without encryption.
 
     Parameters
     ----------
     profile : Profile
         The site.
     folder : Path, optional
-        Folder that the nodes see, for workers that are started by jobs. The files are readable by their owner alone,
-        and removed at the end. Without it certificates are kept in memory.
+        Folder that the nodes see, for workers in batch jobs. The files are readable by their owner alone, and removed
+        at the end. Without it certificates are kept in memory.
 
     Raises
     ------
     RunError
         If the library that makes certificates is not installed.
     """
-    if not wants_tls(profile):
+    if not uses_tls(profile):
         yield None
         return
     security = _make()
@@ -75,8 +78,8 @@ def certificates(profile: Profile, folder: Path | None) -> Iterator[Any]:
 def sweep(folder: Path) -> None:
     """Remove certificates of drivers that were killed.
 
-    Whether a process of another host or container lives, nobody knows here; what it left goes once it is no longer
-    valid.
+    Processes of other hosts and containers cannot be seen from here; their certificates are removed once they are no
+    longer valid.
     """
     for path in folder.glob("tls-*"):
         named = _FOLDER.fullmatch(path.name)
@@ -84,11 +87,11 @@ def sweep(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _make() -> Any:  # distributed has no types
-    """Make one certificate for all roles, known to nobody outside this run.
+def _make() -> Security:
+    """Make one self-signed certificate for all roles of this run.
 
-    As `Security.temporary` of Dask does, with a key on an elliptic curve: an RSA key takes a tenth of a second to make,
-    and each connection more to greet.
+    As Dask's `Security.temporary`, but with a key on an elliptic curve: an RSA key takes 0.1 s to generate, and
+    each handshake longer.
     """
     from distributed import Security
 
@@ -122,8 +125,8 @@ def _make() -> Any:  # distributed has no types
     return Security(require_encryption=True, tls_ca_file=shown, **roles)
 
 
-def _on_disk(security: Any, folder: Path) -> Any:  # distributed has no types
-    """Write the certificates that are in memory to files, by which a worker's command line can name them."""
+def _on_disk(security: Any, folder: Path) -> Security:  # `Security` sets its attributes by name
+    """Write certificates to files, whose paths go on the command line of a worker."""
     from distributed import Security
 
     texts = {security.tls_ca_file: "ca.pem"}

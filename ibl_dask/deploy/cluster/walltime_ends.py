@@ -1,37 +1,49 @@
-"""Steps that were running when their job ended: a step that is longer than its job ends no better the next time."""
+"""Steps that were running when their job reached its walltime: a step longer than its job fails every time."""
 
 from __future__ import annotations
 
-import asyncio
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from ibl_dask.deploy.cluster.batch_systems import lookup as queue
-from ibl_dask.deploy.site.profile import Pool, Profile, Scheduler
-from ibl_dask.deploy.site.walltime import surely_s, walltime_text
+from ibl_dask.deploy.batch_systems.formats import format_duration
+from ibl_dask.deploy.site.profile import Pool, Profile
+from ibl_dask.deploy.site.walltime import guaranteed_s
 from ibl_dask.errors import RunError
 
-_EXCEEDED = re.compile(r"walltime (?:\S+ )?exceeded limit (?P<limit>\S+)", re.IGNORECASE)
-"""What a PBS writes into the log of a job that it ended."""
+DaskKey = Any  # distributed's keys are strings, numbers or tuples of them
+
+
+class RunningTask(Protocol):
+    """The part of `distributed.scheduler.TaskState` that is used."""
+
+    @property
+    def key(self) -> DaskKey:
+        """Return the task's name in Dask."""
+
+
+class ExecutingWorker(Protocol):
+    """The part of `distributed.scheduler.WorkerState` that is used."""
+
+    @property
+    def executing(self) -> Mapping[Any, float]:
+        """Return the tasks (`RunningTask`) that it runs, and for how long, s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A step that the end of its job ended."""
+    """A step that was running when its job ended."""
 
-    key: Any
-    """Its name in Dask."""
-    is_hopeless: bool
-    """Whether it had had all the time that a job surely gives."""
+    key: DaskKey
+    """Name of the step in Dask."""
+    is_final: bool
+    """Whether it had run for as long as any job guarantees, so that another attempt would fail as well."""
     message: str
-    """What to tell of it, should it not be given again."""
+    """Message of its failure, if it is not tried again."""
 
 
-def cut_short(profile: Profile, pool: Pool, key: Any, seconds: float, limit: str = "") -> Cut:
-    """Return what to make of a step that the walltime of its job ended.
+def cut_short(profile: Profile, pool: Pool, key: DaskKey, seconds: float, limit_s: int | None = None) -> Cut:
+    """Return the record of a step that was cut off by the walltime of its job.
 
     Parameters
     ----------
@@ -40,54 +52,46 @@ def cut_short(profile: Profile, pool: Pool, key: Any, seconds: float, limit: str
     key
         Name of the step in Dask.
     seconds
-        How long it had run, s.
-    limit
-        The job's time limit in words, where the profile does not say it.
+        Time for which it had run, s.
+    limit_s
+        Time limit of the job where the profile sets none, s.
     """
-    surely = surely_s(pool)
-    walltime = limit or ("" if pool.walltime_s is None else walltime_text(pool.walltime_s))
-    at_least = f", of which a worker surely takes steps for {walltime_text(round(surely))}" if surely else ""
+    guaranteed = guaranteed_s(pool)
+    walltime_s = limit_s if limit_s is not None else pool.walltime_s
+    walltime = "" if walltime_s is None else format_duration(walltime_s)
+    at_least = f", of which a worker surely takes steps for {format_duration(round(guaranteed))}" if guaranteed else ""
     error = RunError(
         "this step takes longer than its job lasts",
         where=f"{key[0]} of {key[1]}, on pool {pool.name} ({profile.line('pools', pool.name, 'walltime')})",
         expected=f"an end within the walltime of a job, {walltime}{at_least}",
-        got=f"a step that had run for {walltime_text(round(seconds))} when its job ended",
-        do="give the pool a `walltime` well beyond what the step takes, then run again",
+        got=f"a step that had run for {format_duration(round(seconds))} when its job ended",
+        do="give the pool a `walltime` well beyond the duration of the step, then run again",
     )
-    return Cut(key, seconds >= surely, str(error))
+    return Cut(key, seconds >= guaranteed, str(error))
 
 
-async def limit_that_ended(scheduler: Scheduler, job_id: str, folders: list[Path]) -> str:
-    """Return the time limit by which a batch system ended a job; empty where something else ended it."""
-    if scheduler == "slurm":
-        code, text, _ = await queue.call(["scontrol", "show", "job", job_id])
-        fields = dict(word.split("=", 1) for word in text.split() if "=" in word) if code == 0 else {}
-        return fields.get("TimeLimit", "") if fields.get("JobState") == "TIMEOUT" else ""
-    found = _EXCEEDED.search(await asyncio.to_thread(queue.log_tail, job_id, folders))
-    return found["limit"] if found else ""
-
-
-class Doings:
-    """What the workers of one job are doing, and what each did when it was last seen."""
+class RunningSteps:
+    """Steps that the workers of one job run, as of the last update."""
 
     def __init__(self) -> None:
-        self._now: dict[str, dict[Any, float]] = {}
+        self._now: dict[str, dict[DaskKey, float]] = {}
 
-    def look(self, workers: Mapping[str, Any]) -> dict[Any, float]:
-        """Take what the workers that are there do now; return the steps of those that are gone, and how long they ran.
+    def update(self, workers: Mapping[str, ExecutingWorker]) -> dict[DaskKey, float]:
+        """Replace the steps by those of the connected workers; return the steps of workers that are gone.
 
         Parameters
         ----------
         workers
-            Name -> worker, as Dask's scheduler knows it.
+            Connected workers by name.
 
         Returns
         -------
         dict
-            Name of a step in Dask -> s.
+            Time for which each step had run, s, by its name in Dask.
         """
         gone = [name for name in self._now if name not in workers]
         lost = {key: seconds for name in gone for key, seconds in self._now.pop(name).items()}
         for name, worker in workers.items():
-            self._now[name] = {task.key: seconds for task, seconds in worker.executing.items()}
+            tasks: Iterable[tuple[RunningTask, float]] = worker.executing.items()
+            self._now[name] = {task.key: seconds for task, seconds in tasks}
         return lost

@@ -1,20 +1,20 @@
-"""A step comes back to whoever gave it as soon as its worker dies, instead of going to the next worker."""
+"""Scheduler plugin that returns a step to the driver when its worker dies, instead of giving it to the next worker."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from distributed import Scheduler, SchedulerPlugin
 
+from ibl_dask.deploy.cluster.walltime_ends import DaskKey
+
 ANNOTATION = "ibl_dask_step"
-"""Annotation of the tasks that this is about; all others are tried as often as Dask's settings say."""
+"""Annotation of the tasks concerned; all others are tried as often as Dask's settings allow."""
 
 
 class OneDeath(SchedulerPlugin):
-    """Lets a scheduler give up marked tasks with the first worker that dies with them.
+    """Makes a scheduler give up annotated tasks with the first worker that dies with them.
 
-    Dask counts the dead workers of each task, and has one limit for all. A worker that leaves in good order, or whose
-    job ends so, does not count.
+    Dask counts the dead workers of each task, with one limit for all tasks. A worker that is retired, or whose job ends
+    regularly, does not count.
     """
 
     name = "ibl_dask-one-death"
@@ -23,7 +23,7 @@ class OneDeath(SchedulerPlugin):
     async def start(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
 
-    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:  # as Dask calls it
+    def transition(self, key: DaskKey, start: str, finish: str, *args: object, **kwargs: object) -> None:
         if finish != "processing":
             return
         task = self._scheduler.tasks[key]

@@ -1,4 +1,4 @@
-"""What a worker process does when it starts; Dask loads this module there."""
+"""Setup of a worker process, which Dask runs there as a preload; and the departure of a worker that is unusable."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import os
 import signal
 import threading
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+from ibl_dask.deploy.batch_systems.registry import excludable_node, node_name, own_job
+from ibl_dask.deploy.cluster.refusals import TOPIC, Refusal
+
+if TYPE_CHECKING:
+    from distributed import Worker
 
 _log = logging.getLogger(__name__)
 
-REFUSALS = "ibl_dask-refusals"
-"""Topic of Dask events under which a worker says why it leaves instead of taking steps."""
-_TOLD_EVERY_S = 0.05
+_STATUS_EVERY_S = 0.05
+"""Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
 
-_NEEDED = (
+_STEP_MODULES = (
     "ibl_dask.tasks.run_step",
     "ibl_dask.tasks.index_video",
     "ibl_dask.tasks.video_sync.frame_pass",
@@ -34,27 +39,28 @@ _NEEDED = (
     "ibl_dask.tasks.session_report",
     "ibl_dask.report.html",
 )
-"""What steps import, in the order in which a run needs it."""
+"""Modules that steps import, in the order in which a run needs them."""
 
 
-async def dask_setup(worker: Any) -> None:  # distributed has no types
-    """Leave Ctrl-C to the driver, see to threads and the GPU, and import what steps need.
+async def dask_setup(worker: Worker) -> None:
+    """Ignore Ctrl-C, set threads, claim a GPU, and import the modules of steps.
 
-    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports go
-    on in the background while the driver still plans.
+    A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports run
+    in the background while the driver still plans.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    logging.getLogger("distributed.worker").addFilter(is_news)
+    logging.getLogger("distributed.worker").addFilter(is_relevant)
     resources = worker.state.total_resources
     os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
     if "GPU" in resources:
-        # Other workers start a little faster without.
-        from ibl_dask.deploy.cluster.gpu import node_at_fault, say_broken, take_gpu
+        # Not imported by other workers, which start a little faster.
+        from ibl_dask.deploy.cluster.gpu import format_broken, node_at_fault, take_gpu
 
         # The claim lasts as long as the worker, which lasts as long as the process.
-        gpu, worker.ibl_dask_claim = await asyncio.to_thread(take_gpu, str(worker.name))
+        gpu, claim = await asyncio.to_thread(take_gpu, str(worker.name))
+        worker.ibl_dask_claim = claim  # type: ignore[attr-defined]
         if gpu.problem:
-            turn_away(worker, say_broken(gpu, str(worker.name)), gpu.problem, node_at_fault(gpu, os.environ))
+            turn_away(worker, format_broken(gpu, str(worker.name)), gpu.problem, node_at_fault(gpu, os.environ))
             return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
 
@@ -62,85 +68,93 @@ async def dask_setup(worker: Any) -> None:  # distributed has no types
 def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str]:
     """Return the variables that let libraries use as many threads as this worker has cores.
 
-    NumPy is there already and went by the environment that the process was started with; OpenCV, PyTorch and the
-    processes that a step starts come later.
+    NumPy is already loaded and has read the environment of the process; OpenCV, PyTorch and the processes that a step
+    starts follow later.
 
     Parameters
     ----------
     environment
-        Of the process; what it says about OpenMP counts.
+        Variables of the process; a setting of OpenMP in it takes precedence.
     cores
-        Cores of the worker, where the environment does not say.
+        Cores of the worker, used without such a setting.
     """
     n_threads = environment.get("OMP_NUM_THREADS") or str(cores)
     return {name: environment.get(name) or n_threads for name in (*_THREADS, _OPENCV_THREADS)}
 
 
-def turn_away(worker: Any, reason: str, problem: str, node: str) -> None:  # distributed has no types
-    """Let a worker leave before it takes a step: it offers nothing, says why, and ends together with its nanny.
+def turn_away(worker: Worker, reason: str, problem: str, node: str) -> None:
+    """Let a worker leave before it takes a step: it offers nothing, reports the reason, and ends with its nanny.
 
-    A start that fails would end the other workers of the job too, and Dask passes over what goes wrong here.
+    A start that fails would end the other workers of the job as well, and Dask ignores errors in a preload.
+
+    Parameters
+    ----------
+    worker
+        The worker.
+    reason
+        Message with advice.
+    problem
+        The fault in short.
+    node
+        Name under which the node can be excluded; empty if it is not at fault.
     """
     worker.state.total_resources.clear()
     worker.state.available_resources.clear()
     _log.error("%s", reason)
-    worker.loop.add_callback(_leave, worker, {"reason": reason, "problem": problem, "node": node, "of": "gpu"})
+    refusal = _refusal(worker, reason, problem)
+    worker.loop.add_callback(_leave, worker, Refusal({**refusal, "node": node, "of": "gpu"}))
 
 
-def leave(reason: str, problem: str, dask_worker: Any = None) -> None:  # distributed has no types
-    """Let a worker that has taken steps leave: it starts no other, says why, and ends together with its nanny.
+def leave(reason: str, problem: str, dask_worker: Worker | None = None) -> None:
+    """Let a worker that has taken steps leave: it starts no other, reports the reason, and ends with its nanny.
 
     Parameters
     ----------
     reason
-        Why, for people, with what to do.
+        Message with advice.
     problem
-        What is wrong, in short.
+        The fault in short.
     dask_worker
-        The worker; Dask fills it in.
+        The worker, which Dask passes.
     """
-    # What runs now gives back what it occupies; that must not let the next one start.
+    if dask_worker is None:
+        return
+    # The running step returns its resources when it ends; that must not start the next one.
     available = dask_worker.state.available_resources
     available.update(dict.fromkeys(available, -math.inf))
     _log.error("%s", reason)
-    told = {"reason": reason, "problem": problem, "node": os.environ.get("SLURMD_NODENAME", ""), "of": "node"}
-    dask_worker.loop.add_callback(_leave, dask_worker, told)
+    dask_worker.loop.add_callback(_leave, dask_worker, _refusal(dask_worker, reason, problem))
 
 
-async def _leave(worker: Any, told: dict[str, str]) -> None:  # distributed has no types
+def _refusal(worker: Worker, reason: str, problem: str) -> Refusal:
+    return Refusal(
+        worker=str(worker.name),
+        host=node_name(),
+        job=own_job(),
+        reason=reason,
+        problem=problem,
+        node=excludable_node(),
+        of="node",
+    )
+
+
+async def _leave(worker: Worker, refusal: Refusal) -> None:
     while worker.status.name in ("init", "undefined"):
-        await asyncio.sleep(_TOLD_EVERY_S)  # the nanny listens only once its worker runs
-    from ibl_dask.deploy.cluster.gpu import node_name
-
-    job = os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or ""
-    message = {"worker": str(worker.name), "host": node_name(), "job": job, **told}
-    await worker.scheduler.log_event(topic=REFUSALS, msg=message)
+        await asyncio.sleep(_STATUS_EVERY_S)  # the nanny listens only once its worker runs
+    await worker.scheduler.log_event(topic=TOPIC, msg=refusal)
     await worker.close_gracefully(restart=False, reason="ibl_dask-refused")
 
 
-def refusals(client: Any) -> list[dict[str, str]]:  # distributed has no types
-    """Return which workers left instead of taking steps, oldest first.
+def is_relevant(record: logging.LogRecord) -> bool:
+    """Return whether a log record of a worker is worth keeping.
 
-    Returns
-    -------
-    list of dict
-        `worker` (its name), `host`, `job` (number; empty where there is none), `reason` (for people, with what to do),
-        `problem` (what is wrong, in short), `node` (the node to leave out, as Slurm calls it; empty where none is), and
-        `of` (what is at fault: `gpu`, or `node`, which no pool can use then).
-    """
-    return [message for _, message in client.get_events(REFUSALS)]
-
-
-def is_news(record: logging.LogRecord) -> bool:
-    """Return whether what a worker logs is worth telling.
-
-    Another worker that ends while it fetches a result is not: the scheduler knows, and says what comes of it.
+    A worker that ends while another fetches a result from it is not: the scheduler reports the consequences.
     """
     error = record.exc_info[1] if record.exc_info else None
     return not (isinstance(error, OSError) and str(record.msg).startswith("failed during get data"))
 
 
 def import_all() -> None:
-    """Import what steps need."""
-    for name in _NEEDED:
+    """Import the modules of steps."""
+    for name in _STEP_MODULES:
         importlib.import_module(name)

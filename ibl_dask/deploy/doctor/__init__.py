@@ -1,1 +1,1 @@
-"""Examination of a site, and what follows from it."""
+"""Doctor: examination of a site, from facts to findings."""

@@ -1,4 +1,4 @@
-"""How disks fare: speed, room, quotas, permissions, and whether two machines see the same files."""
+"""Measurements of disks: speed, free space, quotas, permissions, and the delay of files of another machine."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import socket
 import stat
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 _BLOCK_BYTES = 4_000_000
 _N_SMALL = 10
@@ -23,36 +23,36 @@ _QUOTA_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """How a folder fared when files were written and read there."""
+    """Speed and free space of a folder, measured by writing and reading files."""
 
     folder: str
     """The folder."""
     free_gb: float = 0.0
-    """Room that is left, GB."""
+    """Free space, GB."""
     write_mb_s: float = 0.0
-    """Writing one large file until it is on disk, MB/s."""
+    """Rate of writing one large file, including `fsync`, MB/s."""
     read_mb_s: float = 0.0
-    """Reading it back, MB/s; past the memory of the system where that lets itself be asked to forget."""
+    """Rate of reading it back, MB/s; from disk where the system drops its cache on request."""
     small_file_ms: float = 0.0
-    """Writing one small file until it is on disk, and giving it its name, ms."""
+    """Time to write one small file, including `fsync`, and rename it, ms."""
     problem: str = ""
-    """Why it could not be used."""
+    """Error of the folder; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """What the system made of a file that this process wrote."""
+class NewFile:
+    """Attributes of a file that this process created."""
 
     mode: int = 0
     """Its permissions, such as 0o640."""
     owner: str = ""
-    """User that it belongs to."""
+    """Its owner."""
     group: str = ""
-    """Group that it belongs to."""
+    """Its group."""
 
 
 def measure_disk(folder: Path, n_mb: int) -> Disk:
-    """Write and read some files in a folder, and remove them."""
+    """Measure a folder with files that are removed afterwards; `n_mb` is the size of the large one, MB."""
     path = folder / _own_name()
     block = os.urandom(_BLOCK_BYTES)
     n_blocks = max(1, n_mb * 1_000_000 // _BLOCK_BYTES)
@@ -106,7 +106,7 @@ def _read(path: Path) -> float:
 
 
 def _write_small(path: Path) -> float:
-    """Return how long it takes to write a marker as runs do, s; the middle one of some."""
+    """Return the time to write a marker as runs do, s: the median of `_N_SMALL`."""
     times_s = []
     temporary = _small(path)
     for number in range(_N_SMALL):
@@ -117,21 +117,23 @@ def _write_small(path: Path) -> float:
     return sorted(times_s)[_N_SMALL // 2]
 
 
-def look_at_file(folder: Path) -> Made:
-    """Make a file as any program makes one, and look at its permissions, owner and group."""
+def inspect_new_file(folder: Path) -> NewFile:
+    """Create a file as any program does, and return its permissions, owner and group."""
     path = folder / _own_name()
     try:
         path.touch()
         found = path.stat()
     except OSError:
-        return Made()
+        return NewFile()
     finally:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-    return Made(stat.S_IMODE(found.st_mode), _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid))
+    return NewFile(
+        stat.S_IMODE(found.st_mode), _name_of(pwd.getpwuid, found.st_uid), _name_of(grp.getgrgid, found.st_gid)
+    )
 
 
-def _name_of(look_up: Any, number: int) -> str:
+def _name_of(look_up: Callable[[int], Sequence[object]], number: int) -> str:
     try:
         return str(look_up(number)[0])
     except KeyError:
@@ -139,21 +141,21 @@ def _name_of(look_up: Any, number: int) -> str:
 
 
 def read_quota() -> str:
-    """Return the lines of `quota` about disks where little room is left."""
+    """Return the lines of `quota` about disks that are nearly full; empty without any, or without the command."""
     command = shutil.which("quota")
     if command is None:
         return ""
     try:
-        said = subprocess.run(
+        out = subprocess.run(
             [command, "-w", "-p"], capture_output=True, text=True, timeout=_QUOTA_S, check=False
         ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return "; ".join(nearly_full(said))
+    return "; ".join(nearly_full(out))
 
 
-def nearly_full(said: str) -> list[str]:
-    """Return what `quota -w -p` says of disks that are over 90 % of a limit.
+def nearly_full(text: str) -> list[str]:
+    """Return the disks in the output of `quota -w -p` that exceed 90 % of a limit.
 
     >>> nearly_full('''Disk quotas for user me (uid 1):
     ... Filesystem  blocks quota limit grace files quota limit grace
@@ -161,54 +163,54 @@ def nearly_full(said: str) -> list[str]:
     ['nas:/home: 95,000 of 100,000 blocks']
     """
     found = []
-    for line in said.splitlines():
+    for line in text.splitlines():
         words = line.split()
-        # Used, soft and hard limit, of blocks and of files; between them how long more is allowed. A star: over it.
+        # Used, soft and hard limit, of blocks and of files; between them the time of grace. A star marks an excess.
         numbers = [word.rstrip("*") for word in (*words[1:4], *words[5:8])]
         if len(numbers) < 6 or not all(number.isdigit() for number in numbers):
             continue
-        for what, (used, *limits) in (("blocks", map(int, numbers[:3])), ("files", map(int, numbers[3:]))):
+        for unit, (used, *limits) in (("blocks", map(int, numbers[:3])), ("files", map(int, numbers[3:]))):
             limit = min((limit for limit in limits if limit > 0), default=0)
             if limit and used > 0.9 * limit:
-                found.append(f"{words[0]}: {used:,} of {limit:,} {what}")
+                found.append(f"{words[0]}: {used:,} of {limit:,} {unit}")
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """Whether a file that another process wrote could be read."""
+class SeenFile:
+    """Appearance of a file that another process wrote."""
 
     waited_s: float
-    """How long it took to appear, s."""
+    """Time until it appeared, s."""
     problem: str = ""
-    """What was there instead of it."""
+    """Difference from the expected file; empty if it appeared."""
 
 
-def look_for(path: Path, content: str | None, wait_s: float) -> Seen:
-    """Wait for a file, or a folder, that another process makes.
+def look_for(path: Path, content: str | None, wait_s: float) -> SeenFile:
+    """Wait for a file, or a folder, that another process creates.
 
     Parameters
     ----------
     path
         Its path.
     content
-        What it must hold; None for a folder.
+        Expected content; None for a folder.
     wait_s
-        How long to wait, s.
+        Maximum time, s.
     """
     start_s = time.monotonic()
     while True:
         problem = _looks_wrong(path, content)
         waited_s = time.monotonic() - start_s
         if not problem or waited_s > wait_s:
-            return Seen(round(waited_s, 3), problem)
+            return SeenFile(round(waited_s, 3), problem)
         time.sleep(min(0.1, wait_s / 10))
 
 
 def _looks_wrong(path: Path, content: str | None) -> str:
     try:
         if content is None:
-            # Listing it too fills the caches that make a file appear late, as a run does.
+            # Listing fills the caches that delay the appearance of a file, as a run does.
             list(path.iterdir())
             return ""
         found = path.read_text()
@@ -220,7 +222,7 @@ def _looks_wrong(path: Path, content: str | None) -> str:
 
 
 def write_token(path: Path, content: str) -> str:
-    """Write a file for another process; return why that cannot be done, empty where it can."""
+    """Write a file for another process; return the error, empty without one."""
     try:
         path.write_text(content)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What can be found out about the process that asks: versions, codecs, disks, limits, its GPU. No judgement."""
+"""Facts about the running process: versions, codecs, disks, limits, GPU. No judgement."""
 
 from __future__ import annotations
 
@@ -13,74 +13,70 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ibl_dask.deploy.cluster.gpu import Gpu, is_check_wanted, look_at, node_name
-from ibl_dask.deploy.doctor.disks import Disk, Made, look_at_file, measure_disk, read_quota
+from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, node_name
+from ibl_dask.deploy.cluster.gpu import Gpu, check_gpu, is_check_enabled
+from ibl_dask.deploy.doctor.disks import Disk, NewFile, inspect_new_file, measure_disk, read_quota
 
 PACKAGES = ("ibl_dask", "dask", "distributed", "av", "numpy", "zarr")
-"""Packages that driver and workers must have alike: they hand objects to each other, or write the same files."""
-BATCH_COMMANDS = {"slurm": ("sbatch", "squeue", "scancel"), "pbs": ("qsub", "qstat", "qdel")}
-"""What a batch system is talked to with."""
-_PACKAGE = Path(__file__).resolve().parents[1]
+"""Packages whose versions driver and workers must share: they exchange objects, or write the same files."""
+_PACKAGE = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of one process."""
+class ProcessFacts:
+    """Facts about one process."""
 
     host: str
-    """Name of its machine, as the batch system calls it."""
+    """Name of its machine, in the batch system where that has one."""
     python: str
     """Interpreter."""
     versions: Mapping[str, str]
-    """Python and packages -> version; empty where one is not installed."""
+    """Versions of Python and packages; empty for one that is not installed."""
     source: str
-    """Digest of the package's own source files: tells two versions apart that have the same number."""
+    """Digest of the package's own source files, which differs between two states of the same version."""
     codecs: Mapping[str, str]
     """See `try_codecs`."""
     work: Disk
     """The work folder."""
     local: Disk
-    """The folder for what Dask spills, on the node itself."""
-    made: Made
-    """A file in the work folder."""
+    """The node-local folder for data that Dask spills."""
+    new_file: NewFile
+    """A file that it created in the work folder."""
     open_files: tuple[int, int]
-    """How many files it may have open: now, and at most if it asks."""
+    """Soft and hard limit of open files."""
     threads: str
-    """How many threads libraries take, as the environment says it; empty where it says nothing."""
+    """`OMP_NUM_THREADS`; empty if unset."""
     quota: str = ""
-    """Lines of `quota` about disks that are nearly full or over; empty where there are none, or no such command."""
+    """Lines of `quota` about disks that are nearly full; empty without any, or without the command."""
     gpu: Gpu | None = None
-    """Its GPU; None for a process without."""
+    """Its GPU; None for a process without one."""
     commands: Mapping[str, str] = field(default_factory=dict)
-    """Command of a batch system -> where it is; empty where it was not found."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as a mapping that JSON holds."""
-        return asdict(self)
+    """Path of each command of a batch system; empty for one that was not found."""
 
 
-def gather(work_folder: Path, local_folder: Path | None = None, *, has_gpu: bool = False, n_mb: int = 64) -> Facts:
-    """Find out all about this process.
+def gather(
+    work_folder: Path, local_folder: Path | None = None, *, has_gpu: bool = False, n_mb: int = 64
+) -> ProcessFacts:
+    """Collect the facts about this process.
 
     Parameters
     ----------
     work_folder
-        Folder of the site that every node sees. It must be there; nothing stays in it.
+        Existing folder that every node sees; nothing is left in it.
     local_folder
         Folder of the node; by default the one of the Dask worker, or the system's temporary one.
     has_gpu
-        Whether it has a GPU to look at.
+        Whether it has a GPU to check.
     n_mb
-        Size of the file that tells how fast a disk is, MB.
+        Size of the file with which disks are measured, MB.
     """
     from ibl_dask.video.encoding.codecs import try_codecs
 
     device = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    return Facts(
+    return ProcessFacts(
         host=node_name(),
         python=sys.executable,
         versions=read_versions(),
@@ -88,17 +84,17 @@ def gather(work_folder: Path, local_folder: Path | None = None, *, has_gpu: bool
         codecs=try_codecs(),
         work=measure_disk(work_folder, n_mb),
         local=measure_disk(local_folder or local_scratch(), n_mb),
-        made=look_at_file(work_folder),
+        new_file=inspect_new_file(work_folder),
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE),
         threads=os.environ.get("OMP_NUM_THREADS", ""),
         quota=read_quota(),
-        gpu=(look_at(device) if is_check_wanted(os.environ) else Gpu(device)) if has_gpu else None,
-        commands={name: shutil.which(name) or "" for names in BATCH_COMMANDS.values() for name in names},
+        gpu=(check_gpu(device) if is_check_enabled(os.environ) else Gpu(device)) if has_gpu else None,
+        commands={name: shutil.which(name) or "" for system in BATCH_SYSTEMS.values() for name in system.commands},
     )
 
 
 def read_versions() -> dict[str, str]:
-    """Return the versions of Python and of what driver and workers must have alike."""
+    """Return the versions of Python and of `PACKAGES`."""
     versions = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -109,7 +105,7 @@ def read_versions() -> dict[str, str]:
 
 
 def digest_source(root: Path = _PACKAGE) -> str:
-    """Return 12 hexadecimal digits that change with any source file of this package."""
+    """Return 12 hexadecimal digits that change with any source file of a package, by default this one."""
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root)}\n".encode())
@@ -118,14 +114,14 @@ def digest_source(root: Path = _PACKAGE) -> str:
 
 
 def local_scratch() -> Path:
-    """Return where this process has its own files: the folder of a Dask worker, else the system's temporary one."""
+    """Return the node-local folder of a Dask worker, or else the system's temporary folder."""
     from distributed import get_worker
 
-    with contextlib.suppress(ValueError):  # no worker
+    with contextlib.suppress(ValueError):  # not in a worker
         return Path(get_worker().local_directory)
     return Path(tempfile.gettempdir())
 
 
 def now_s() -> float:
-    """Return the time on the clock of this machine, s since 1970."""
+    """Return the time of this machine's clock, s since 1970."""
     return time.time()

@@ -1,4 +1,4 @@
-"""A site profile: where work runs and how much of it at once."""
+"""Site profile: pools of workers and the settings they share."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Scheduler = Literal["local", "slurm", "pbs"]
-"""Who starts workers: this machine, or a batch system through its commands."""
+LOCAL = "local"
+"""`scheduler` of a pool whose workers are processes of this machine; others are names of batch systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Workers of one kind, started by jobs that are all alike."""
+    """A pool of identical workers, started by identical jobs."""
 
     name: str = "cpu"
     """Name of the pool; workers are called `{pool}-{number}`."""
-    scheduler: Scheduler = "local"
-    """Who starts its workers."""
+    scheduler: str = LOCAL
+    """Batch system that starts its workers, or `local`."""
     min_jobs: int = 0
-    """Jobs that are kept, whether there is work or not."""
+    """Jobs that are kept even without work."""
     max_jobs: int = 1
-    """Jobs at most. For `local`, both are the number of worker processes."""
+    """Maximum number of jobs. For `local`, both are the number of worker processes."""
     cores: int = 1
     """Cores of one job."""
     memory_gb: float = 2.0
-    """Memory of one job, GB, shared evenly by its workers."""
+    """Memory of one job, GB, divided evenly among its workers."""
     gpus: int = 0
-    """GPUs of one job; a pool with any runs GPU steps only, one worker process for each GPU."""
+    """GPUs of one job; a pool with any runs GPU steps only, one worker process per GPU."""
     workers_per_job: int = 1
-    """Worker processes in one job, each of which runs one step at a time: a core each, or a GPU each."""
+    """Worker processes of one job, each of which runs one step at a time: one per core, or one per GPU."""
     walltime_s: int | None = None
-    """Time after which the batch system ends a job, s; None where it sets no limit."""
+    """Time limit of a job, s; None where the batch system sets none."""
     queue: str | None = None
-    """Queue (PBS) or partition (Slurm); None for the site's default."""
+    """Queue or partition; None for the site's default."""
     account: str | None = None
     """Account that jobs are charged to."""
     scratch: Path | None = None
-    """Node-local scratch folder for what Dask spills; None for the system's temporary folder."""
+    """Node-local folder for data that Dask spills; None for the system's temporary folder."""
     directives: tuple[str, ...] = ()
-    """Further lines for the batch system, such as `--constraint=a100`."""
+    """Further options for the batch system, such as `--constraint=a100`."""
     setup: tuple[str, ...] = ()
     """Shell lines that run on the node before workers start: modules, conda, variables."""
     python: str = "python"
@@ -50,8 +50,13 @@ class Pool:
     """Network interface of the nodes; None for the one that leads outside."""
 
     @property
+    def is_local(self) -> bool:
+        """Return whether its workers are processes of this machine."""
+        return self.scheduler == LOCAL
+
+    @property
     def kind(self) -> str:
-        """Return which steps it runs: GPU or CPU."""
+        """Return the kind of steps it runs: `GPU` or `CPU`."""
         return "GPU" if self.gpus else "CPU"
 
     @property
@@ -61,12 +66,12 @@ class Pool:
 
     @property
     def worker_resources(self) -> dict[str, float]:
-        """Return what one worker offers to Dask: its cores or its GPU, and its memory."""
+        """Return the Dask resources of one worker: its cores or its GPU, and its memory in GB."""
         amount = 1.0 if self.gpus else float(self.cores // self.workers_per_job)
         return {self.kind: amount, "MEMORY_GB": self.worker_memory_gb}
 
     def lacks(self, asked: Mapping[str, float]) -> str:
-        """Return what a step asks for that no worker of this pool offers; empty where one can run it.
+        """Return the first resource that a worker of this pool has too little of; empty if it can run the step.
 
         Parameters
         ----------
@@ -91,52 +96,61 @@ class Profile:
     pools: tuple[Pool, ...] = (Pool(),)
     """Pools of workers."""
     scratch: Path | None = None
-    """Work folder that every node sees: chunks, journals; None for the usual one."""
+    """Work folder that every node sees: chunks, journals; None for the default one."""
     dashboard_port: int = 8787
-    """Port of the dashboard; another one is taken where it is in use."""
+    """Port of the dashboard; another one is used where it is taken."""
     interface: str | None = None
     """Network interface on which workers reach the scheduler; None for the one that leads outside."""
     security: Literal["auto", "tls", "none"] = "auto"
-    """Whether scheduler and workers talk over TLS with certificates made for the run; `auto`: yes, since whoever
-    reaches an open port of a worker, as every user of the machine does, runs code in it."""
+    """TLS between scheduler and workers with certificates made for the run; `auto` is `tls`, since any user of a
+    machine can connect to an open port of a worker and run code in it."""
     log_folder: Path | None = None
-    """Where jobs leave their output; None for `jobs/` in the work folder."""
+    """Folder of the logs of jobs; None for `jobs/` in the work folder."""
     poll_s: float = 10.0
-    """How often the batch system is asked about our jobs, s."""
+    """Interval between two queries of the queue, s."""
     idle_s: float = 30.0
-    """How long a job without work is kept, s."""
+    """Time after which a job without work is cancelled, s."""
     umask: int | None = None
     """Permission bits that files of workers do not get, such as 0o007; None for the user's own."""
     group: str | None = None
-    """Group that files of workers belong to; None for the user's own."""
+    """Group of the files of workers; None for the user's own."""
     environments: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Interpreters of other environments by label: what tasks of other modalities run in."""
+    """Interpreters of other environments by label, for tasks of other modalities."""
     source: Path | None = None
-    """File it was read from."""
+    """File that it was read from."""
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
     """Line of each key in that file, 1-based, by dotted path: `pools.gpu.memory`. For messages."""
 
     @property
     def is_local(self) -> bool:
         """Return whether all workers run on this machine."""
-        return all(pool.scheduler == "local" for pool in self.pools)
+        return all(pool.is_local for pool in self.pools)
 
     @property
     def most_workers(self) -> int:
-        """Return how many worker processes there are at most."""
+        """Return the maximum number of worker processes."""
         return sum(pool.max_jobs * pool.workers_per_job for pool in self.pools)
 
     def line(self, *path: str) -> str:
-        """Return where in its file a key stands, for messages: `FILE, line 12` or just the file.
+        """Return the place of a key for messages: `FILE, line 12`, or the file alone.
 
-        A key that is not there is looked for where it would be.
+        For a missing key it is the place where the key would be.
         """
         where = str(self.source) if self.source is not None else f"profile {self.name}"
         return line_of(self.lines, where, *path)
 
 
 def line_of(lines: Mapping[str, int], where: str, *path: str) -> str:
-    """Return where a key stands, or else the nearest thing around it; see `Profile.line`.
+    """Return the place of a key, or of the innermost key around it; see `Profile.line`.
+
+    Parameters
+    ----------
+    lines
+        Line of each key, 1-based, by dotted path.
+    where
+        Name of the file.
+    path
+        Names that lead to the key.
 
     >>> line_of({"pools.gpu": 7}, "site.yaml", "pools", "gpu", "memory")
     'site.yaml, line 7'
@@ -148,14 +162,14 @@ def line_of(lines: Mapping[str, int], where: str, *path: str) -> str:
 
 
 def this_machine(workers: int, memory_gb: float = 2.0, dashboard_port: int = 8787, **more: Any) -> Profile:
-    """Return the profile of some workers on this machine.
+    """Return a profile of workers on this machine.
 
     Parameters
     ----------
     workers : int
         Worker processes, one thread each.
     memory_gb : float
-        Memory that a worker may use before it is restarted, GB.
+        Memory of a worker, above which it is restarted, GB.
     dashboard_port : int
         See `Profile`.
     more
@@ -166,5 +180,5 @@ def this_machine(workers: int, memory_gb: float = 2.0, dashboard_port: int = 878
 
 
 def available_cores() -> int:
-    """Return the cores this process may use: under a batch system fewer than the machine has."""
+    """Return the number of cores that this process may use: in a batch job fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,48 +1,52 @@
-"""From a profile's file to a `Profile`: every message names the line, and what to write there."""
+"""Schema of a profile's file: keys, types and ranges, each with the description and example that messages show."""
 
 from __future__ import annotations
 
-import contextlib
-import getpass
-import os
-import re
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from string import Template
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
-from ibl_dask.deploy.site.profile import Pool, Profile, Scheduler, available_cores, line_of, this_machine
-from ibl_dask.deploy.site.schema_errors import told
+from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, format_names
+from ibl_dask.deploy.site.profile import LOCAL, Pool, Profile, available_cores, line_of, this_machine
+from ibl_dask.deploy.site.schema_errors import profile_error
 from ibl_dask.deploy.site.validation import MOST_LOCAL, MOST_WORKERS, check_profile
+from ibl_dask.deploy.site.value_parsers import (
+    parse_command,
+    parse_folder,
+    parse_memory_gb,
+    parse_scheduler,
+    parse_umask,
+    parse_walltime_s,
+)
 from ibl_dask.deploy.site.yaml_lines import read_yaml
 from ibl_dask.errors import UsageError
 
 MOST_GB = 1e6
-"""Memory of a job at most, GB: more than any machine has."""
+"""Maximum memory of a job, GB: more than any machine has."""
 MOST_DAYS = 366
-"""Walltime at most, days."""
-_UNITS_GB = {"MB": 1e-3, "GB": 1.0, "TB": 1e3, "MIB": 2**20 / 1e9, "GIB": 2**30 / 1e9, "TIB": 2**40 / 1e9}
+"""Maximum walltime, days."""
+_EXAMPLE = next(iter(BATCH_SYSTEMS))
 
 
 def read_profile(path: Path | None, workers: int | None = None) -> Profile:
-    """Read a profile, or take one worker per core of this machine.
+    """Read a profile; without a file, return one worker per core of this machine.
 
     Parameters
     ----------
     path : Path, optional
         A YAML file such as those in `cluster/`; `docs/clusters.md` describes its keys.
     workers : int, optional
-        Number of workers on this machine, whatever the profile says.
+        Number of workers on this machine, in place of the profile's.
 
     Raises
     ------
     MissingFile, UsageError
-        If there is no such file, it cannot be understood, or it asks for what cannot work.
+        If the file does not exist, is not a profile, or describes a site that cannot work.
     """
     if workers is not None and workers < 1:
         raise UsageError("a run needs at least one worker", expected="--workers 1 or more", got=str(workers))
@@ -57,16 +61,16 @@ def read_profile(path: Path | None, workers: int | None = None) -> Profile:
         return this_machine(workers or available_cores())
     content, lines = read_yaml(path)
     try:
-        door = _SiteDoor.model_validate(content)
+        schema = _SiteSchema.model_validate(content)
     except ValidationError as error:
-        raise told(error, _SiteDoor, lines, path) from error
-    profile = door.frozen(path, lines)
+        raise profile_error(error, _SiteSchema, lines, path) from error
+    profile = schema.to_profile(path, lines)
     check_profile(profile)
     if workers is None:
         return profile
     if not profile.is_local:
         raise UsageError(
-            "the number of workers on a batch system is a matter of its profile",
+            "the number of workers on a batch system is set in its profile",
             where=str(path),
             expected="max_jobs of its pools",
             got=f"--workers {workers}",
@@ -75,78 +79,25 @@ def read_profile(path: Path | None, workers: int | None = None) -> Profile:
     return replace(profile, pools=(replace(profile.pools[0], min_jobs=workers, max_jobs=workers),))
 
 
-def _gigabytes(value: object) -> float:
-    """Read a size with its unit.
-
-    >>> _gigabytes("4 GB"), _gigabytes("1500MB")
-    (4.0, 1.5)
-    """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B)", str(value).strip(), re.IGNORECASE)
-    if found is None or found[2].upper() not in _UNITS_GB:
-        raise ValueError("no size with a unit")
-    return float(found[1]) * _UNITS_GB[found[2].upper()]
-
-
-def _seconds(value: object) -> int:
-    """Read a walltime.
-
-    >>> _seconds("04:00:00"), _seconds("1-00:30:00")
-    (14400, 88200)
-    """
-    found = re.fullmatch(r"(?:(\d+)-)?(\d+):([0-5]\d):([0-5]\d)", str(value).strip())
-    if found is None:
-        raise ValueError("no walltime")
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
-
-
-def _permissions(value: object) -> int:
-    """Read permission bits as `umask` does: octal, whatever they begin with."""
-    found = re.fullmatch(r"(?:0o)?([0-7]{1,4})", str(value).strip())
-    if found is None or int(found[1], 8) > 0o777:
-        raise ValueError("no permission bits")
-    return int(found[1], 8)
-
-
-def _folder(value: object) -> Path:
-    """Read a folder that the driver sees, with the variables and the home of its user."""
-    if not isinstance(value, str) or not value.strip() or "\0" in value:
-        raise ValueError("no path")
-    known = dict(os.environ)
-    with contextlib.suppress(KeyError, OSError):  # a container may know its user by number alone
-        known.setdefault("USER", getpass.getuser())
-    try:
-        path = Template(value).substitute(known)
-    except KeyError as error:
-        raise ValueError(f"the variable {error.args[0]} is not set") from error
-    return Path(path).expanduser().absolute()
-
-
-def _command(value: object) -> str:
-    """Read a command that the shell can take apart."""
-    if not isinstance(value, str) or "\0" in value or not shlex.split(value):
-        raise ValueError("no command")
-    return value.strip()
-
-
+_Scheduler = Annotated[str, BeforeValidator(parse_scheduler)]
 _Word = Annotated[str, Field(pattern=r"^[^\s\x00]+$")]
 _Line = Annotated[str, Field(pattern=r"^[^\x00]*[^\s\x00][^\x00]*$")]
 _Count = Annotated[StrictInt, Field(ge=0, le=MOST_WORKERS)]
 _Some = Annotated[StrictInt, Field(ge=1, le=MOST_WORKERS)]
-_Memory = Annotated[float, BeforeValidator(_gigabytes), Field(gt=0, le=MOST_GB)]
-_Walltime = Annotated[int, BeforeValidator(_seconds), Field(gt=0, le=MOST_DAYS * 86_400)]
-_Umask = Annotated[int, BeforeValidator(_permissions)]
-_Folder = Annotated[Path, BeforeValidator(_folder)]
-_Command = Annotated[str, BeforeValidator(_command)]
+_Memory = Annotated[float, BeforeValidator(parse_memory_gb), Field(gt=0, le=MOST_GB)]
+_Walltime = Annotated[int, BeforeValidator(parse_walltime_s), Field(gt=0, le=MOST_DAYS * 86_400)]
+_Umask = Annotated[int, BeforeValidator(parse_umask)]
+_Folder = Annotated[Path, BeforeValidator(parse_folder)]
+_Command = Annotated[str, BeforeValidator(parse_command)]
 _PoolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,19}$")]
 
 
-class _PoolDoor(BaseModel):
-    """A pool as it is written. Descriptions and examples are what messages say is expected."""
+class _PoolSchema(BaseModel):
+    """A pool in the file. Messages show the descriptions and examples of its fields."""
 
     model_config = ConfigDict(extra="forbid")
 
-    scheduler: Scheduler = Field(description="local, slurm or pbs", examples=["slurm"])
+    scheduler: _Scheduler = Field(description=format_names(LOCAL), examples=[_EXAMPLE])
     queue: _Word | None = Field(None, description="name of a partition or queue", examples=["batch"])
     account: _Word | None = Field(None, description="account that jobs are charged to", examples=["my_lab"])
     cores: _Some = Field(1, description="cores of one job, 1 or more", examples=["8"])
@@ -168,13 +119,13 @@ class _PoolDoor(BaseModel):
     min_jobs: _Count | None = Field(None, description="jobs that are always kept, 0 or more", examples=["0"])
     max_jobs: _Count | None = Field(None, description="jobs at most, 1 or more", examples=["20"])
 
-    def frozen(self, name: str, site: _SiteDoor) -> Pool:
-        """Return the pool, with what it did not say filled in."""
-        is_local = self.scheduler == "local"
+    def to_pool(self, name: str, site: _SiteSchema) -> Pool:
+        """Return the pool, with defaults for the keys that are missing."""
+        is_local = self.scheduler == LOCAL
         workers = self.workers_per_job or self.gpus or (1 if is_local else self.cores)
         most = self.max_jobs if self.max_jobs is not None else available_cores()
         fewest = self.min_jobs if self.min_jobs is not None else most if is_local else 0
-        # Commands of the setup choose a Python; without them, it is the one that runs here, which nodes see as well.
+        # Commands of the setup choose a Python; without any it is the one that runs here, which nodes see as well.
         python = self.python or ("python" if self.setup else shlex.quote(sys.executable))
         return Pool(
             name=name,
@@ -196,17 +147,17 @@ class _PoolDoor(BaseModel):
         )
 
 
-class _SiteDoor(BaseModel):
-    """A profile as it is written."""
+class _SiteSchema(BaseModel):
+    """A profile in the file."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: _Line | None = Field(None, description="name of the site", examples=["my_cluster"])
-    pools: dict[_PoolName, _PoolDoor] | None = Field(
+    pools: dict[_PoolName, _PoolSchema] | None = Field(
         None,
         min_length=1,
         description="pools by name: a letter, then letters, digits and _, 20 at most",
-        examples=["{cpu: {scheduler: slurm, memory: 4 GB, max_jobs: 10}}"],
+        examples=[f"{{cpu: {{scheduler: {_EXAMPLE}, memory: 4 GB, max_jobs: 10}}}}"],
     )
     workers: _Some | None = Field(None, description="workers on this machine, 1 or more", examples=["4"])
     memory_gb: float | None = Field(None, gt=0, le=MOST_GB, description="memory of one worker, GB", examples=["2.0"])
@@ -225,14 +176,14 @@ class _SiteDoor(BaseModel):
         examples=["{ephys: /shared/envs/ephys/bin/python}"],
     )
 
-    def frozen(self, path: Path, lines: Mapping[str, int]) -> Profile:
-        """Return the profile; what makes no sense together is for `check_profile`."""
+    def to_profile(self, path: Path, lines: Mapping[str, int]) -> Profile:
+        """Return the profile; `check_profile` checks its values against each other."""
         if self.pools is None:
             pools = this_machine(self.workers or available_cores(), self.memory_gb or 2.0).pools
         else:
-            self._insist_on_one_form(path, lines)
-            pools = tuple(pool.frozen(name, self) for name, pool in self.pools.items())
-            _insist_on_most_jobs(pools, lines, path)
+            self._require_one_form(path, lines)
+            pools = tuple(pool.to_pool(name, self) for name, pool in self.pools.items())
+            _require_max_jobs(pools, lines, path)
         return Profile(
             name=self.name or path.stem,
             pools=pools,
@@ -250,7 +201,7 @@ class _SiteDoor(BaseModel):
             lines=lines,
         )
 
-    def _insist_on_one_form(self, path: Path, lines: Mapping[str, int]) -> None:
+    def _require_one_form(self, path: Path, lines: Mapping[str, int]) -> None:
         for key, instead in (("workers", "max_jobs"), ("memory_gb", "memory")):
             if getattr(self, key) is not None:
                 raise UsageError(
@@ -262,9 +213,9 @@ class _SiteDoor(BaseModel):
                 )
 
 
-def _insist_on_most_jobs(pools: tuple[Pool, ...], lines: Mapping[str, int], path: Path) -> None:
+def _require_max_jobs(pools: tuple[Pool, ...], lines: Mapping[str, int], path: Path) -> None:
     for pool in pools:
-        if pool.scheduler != "local" and f"pools.{pool.name}.max_jobs" not in lines:
+        if not pool.is_local and f"pools.{pool.name}.max_jobs" not in lines:
             raise UsageError(
                 f"max_jobs is missing in pools.{pool.name}",
                 where=line_of(lines, str(path), "pools", pool.name),

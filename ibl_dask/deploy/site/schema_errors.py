@@ -1,4 +1,4 @@
-"""What is wrong with a profile, in words: the line, what belongs there, and what to write."""
+"""Errors of the schema as messages: the line, the expected value, and the text to write there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import datetime
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -15,28 +15,28 @@ from ibl_dask.deploy.site.profile import line_of
 from ibl_dask.errors import UsageError
 
 MOST_SHOWN = 100
-"""Characters of a value that are shown."""
+"""Number of characters of a value that are shown."""
 
 
-def told(error: ValidationError, model: type[BaseModel], lines: Mapping[str, int], path: Path) -> UsageError:
-    """Return what pydantic found as one message: of the first line, with the lines of all others.
+def profile_error(error: ValidationError, model: type[BaseModel], lines: Mapping[str, int], path: Path) -> UsageError:
+    """Return the errors of pydantic as one: the first line in full, and the numbers of the others.
 
     Parameters
     ----------
     error
-        What pydantic raised.
+        Error that pydantic raised.
     model
-        The model; descriptions of its fields say what is expected, and their examples what to write.
+        Model of the profile. Descriptions of its fields are the expected values, their examples the text to write.
     lines
         Line of each key, as `read_yaml` gives them.
     path : Path
         The file.
     """
-    found = {_place(item["loc"]): item for item in reversed(error.errors())}
+    found = {_path(item["loc"]): item for item in reversed(error.errors())}
     order = sorted(found, key=lambda at: (_number(lines, at), at))
     at, item = order[0], found[order[0]]
     where = line_of(lines, str(path), *at)
-    # Pools that take over a line from another are wrong where that one is.
+    # A line that several pools merge is one error.
     others = [other for other in order[1:] if _number(lines, other) != _number(lines, at)]
     more = "".join(f"; look at line {_number(lines, other)} ({'.'.join(other)}) too" for other in others)
     if item["type"] == "extra_forbidden":
@@ -57,17 +57,17 @@ def told(error: ValidationError, model: type[BaseModel], lines: Mapping[str, int
 
 
 def _shown(value: object) -> str:
-    """Return a value as people recognise it, however long it is."""
+    """Return a value as it stands in the file, shortened to `MOST_SHOWN` characters."""
     text = str(value) if isinstance(value, datetime.date) else repr(value)
     return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
-def _place(loc: Sequence[int | str]) -> tuple[str, ...]:
+def _path(loc: Sequence[int | str]) -> tuple[str, ...]:
     return tuple(map(str, loc))
 
 
 def _number(lines: Mapping[str, int], at: Sequence[str]) -> int:
-    """Return the line of a key, or of what is around it."""
+    """Return the line of a key, or of the innermost key around it."""
     return next((n for end in range(len(at), 0, -1) if (n := lines.get(".".join(at[:end])))), 1)
 
 
@@ -79,20 +79,20 @@ def _unknown_key(model: type[BaseModel], at: tuple[str, ...], where: str, more: 
 
 
 def _around(model: type[BaseModel], at: Sequence[str]) -> type[BaseModel]:
-    """Return the model whose key a place is: the site's, or that of a pool."""
+    """Return the model of the key at a path: the site's, or that of a pool."""
     inner = _model_in(model.model_fields["pools"].annotation) if at[0] == "pools" and len(at) > 2 else None
     return inner or model
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:  # annotations have no common type
-    """Return the model somewhere in an annotation."""
+def _model_in(annotation: object) -> type[BaseModel] | None:
+    """Return the model inside an annotation; None if it holds none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 def _depth(model: type[BaseModel], at: Sequence[str]) -> int:
-    """Return how many names of a place lead to a key of a model; further ones lead into its value."""
+    """Return the number of names in a path that lead to a key of a model; further ones lead into its value."""
     is_in_pool = _around(model, at) is not model and at[2] in _around(model, at).model_fields
     return 3 if is_in_pool else 1
 

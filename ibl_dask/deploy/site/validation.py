@@ -1,12 +1,14 @@
-"""Whether a profile can work: what its values say together."""
+"""Consistency of a profile: values that are valid alone, and cannot work together."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
-from ibl_dask.deploy.site.profile import Pool, Profile
-from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s, walltime_text
+from ibl_dask.deploy.batch_systems.formats import format_duration
+from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, batch_system
+from ibl_dask.deploy.site.profile import LOCAL, Pool, Profile
+from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s
 from ibl_dask.errors import UsageError
 from ibl_dask.model.step import Resources
 
@@ -14,47 +16,30 @@ LEAST_GB = Resources().memory_gb
 """Memory that a step asks for, GB."""
 
 MOST_WORKERS = 20_000
-"""Workers of a profile at most: what one scheduler can look after."""
+"""Maximum number of workers of a profile: the load of one scheduler."""
 MOST_LOCAL = 1_000
-"""Workers on this machine at most: processes of 0.3 GB that nothing has cores for."""
+"""Maximum number of workers on this machine: processes of 0.3 GB."""
 
 _LOCAL_KEYS = frozenset({"scheduler", "memory", "min_jobs", "max_jobs"})
-"""Keys that mean something for workers on this machine."""
-_OWN_KEYS = (
-    ("slurm", r"--time\b|-t", "walltime"),
-    ("slurm", r"--partition\b|-p", "queue"),
-    ("slurm", r"--account\b|-A", "account"),
-    ("slurm", r"--cpus-per-task\b|-c|--ntasks\b|-n\s*\d", "cores"),
-    ("slurm", r"--mem(-per-(cpu|gpu))?\b", "memory"),
-    ("slurm", r"--output\b|-o|--error\b|-e", "log_folder"),
-    ("pbs", r"-l\s*walltime=", "walltime"),
-    ("pbs", r"-q", "queue"),
-    ("pbs", r"-A", "account"),
-    ("pbs", r"-[oe]", "log_folder"),
-    ("pbs", r"-l\s*p?v?mem=", "memory"),
-    ("pbs", r"-l\s*ncpus=", "cores"),
-)
-"""Directives that a key of the profile writes: given twice, one of them would be wrong, or the batch system refuses."""
-_ARRAYS = {"slurm": r"--array\b|-a", "pbs": r"-[Jt]\s*\d"}
-"""Directives that make many jobs of one, all of whose workers would have one name."""
+"""Keys that apply to workers on this machine."""
 
 
 def check_profile(profile: Profile) -> None:
-    """Raise the first thing in a profile that cannot work.
+    """Raise the first inconsistency of a profile.
 
     Raises
     ------
     UsageError
-        With the line, and what to write there.
+        With the line, and the text to write there.
     """
-    for problem in problems(profile):
-        raise problem
+    for error in profile_errors(profile):
+        raise error
 
 
-def problems(profile: Profile) -> Iterator[UsageError]:
-    """Yield everything in a profile that cannot work, pool by pool."""
-    kinds = {pool.scheduler for pool in profile.pools}
-    if len(kinds) > 1:
+def profile_errors(profile: Profile) -> Iterator[UsageError]:
+    """Yield every inconsistency of a profile, pool by pool."""
+    schedulers = {pool.scheduler for pool in profile.pools}
+    if len(schedulers) > 1:
         odd = next(pool for pool in profile.pools if pool.scheduler != profile.pools[0].scheduler)
         yield UsageError(
             "pools of one profile must have one scheduler",
@@ -67,17 +52,17 @@ def problems(profile: Profile) -> Iterator[UsageError]:
         yield UsageError(
             "workers on this machine are one pool",
             where=profile.line("pools", profile.pools[1].name),
-            expected="one pool with scheduler local",
+            expected=f"one pool with scheduler {LOCAL}",
             got=f"{len(profile.pools)}: {', '.join(pool.name for pool in profile.pools)}",
             do="keep one of them",
         )
     for pool in profile.pools:
-        yield from _of_numbers(profile, pool)
-        yield from _of_local(profile, pool) if pool.scheduler == "local" else _of_batch(profile, pool)
+        yield from _size_errors(profile, pool)
+        yield from _local_errors(profile, pool) if pool.is_local else _batch_errors(profile, pool)
 
 
-def _of_numbers(profile: Profile, pool: Pool) -> Iterator[UsageError]:
-    """Yield what is wrong with jobs, cores and memory, whoever starts the workers."""
+def _size_errors(profile: Profile, pool: Pool) -> Iterator[UsageError]:
+    """Yield errors in numbers of jobs and workers, and in memory."""
 
     def where(key: str) -> str:
         return profile.line("pools", pool.name, key) if _has_pools(profile) else profile.line("memory_gb")
@@ -119,23 +104,23 @@ def _of_numbers(profile: Profile, pool: Pool) -> Iterator[UsageError]:
         )
 
 
-def _of_local(profile: Profile, pool: Pool) -> Iterator[UsageError]:
-    """Yield what is wrong with a pool of workers on this machine."""
+def _local_errors(profile: Profile, pool: Pool) -> Iterator[UsageError]:
+    """Yield errors of a pool of workers on this machine."""
     prefix = f"pools.{pool.name}."
     given = [path.removeprefix(prefix) for path in profile.lines if path.startswith(prefix)]
     if pool.gpus:
         yield UsageError(
             "workers on this machine run no GPU steps",
             where=profile.line("pools", pool.name, "gpus"),
-            expected="a pool of a batch system (slurm, pbs)",
-            got=f"gpus: {pool.gpus} with scheduler local",
+            expected=f"a pool of a batch system ({', '.join(BATCH_SYSTEMS)})",
+            got=f"gpus: {pool.gpus} with scheduler {LOCAL}",
             do="remove gpus, or write the scheduler that gives GPUs",
         )
     for key in (key for key in given if "." not in key and key not in _LOCAL_KEYS | {"gpus"}):
         yield UsageError(
             f"{key} means nothing for workers on this machine",
             where=profile.line("pools", pool.name, key),
-            expected=f"only {', '.join(sorted(_LOCAL_KEYS))} with scheduler local",
+            expected=f"only {', '.join(sorted(_LOCAL_KEYS))} with scheduler {LOCAL}",
             got=key,
             do="remove the line; a worker there is a process with one core",
         )
@@ -149,8 +134,8 @@ def _of_local(profile: Profile, pool: Pool) -> Iterator[UsageError]:
         )
 
 
-def _of_batch(profile: Profile, pool: Pool) -> Iterator[UsageError]:
-    """Yield what is wrong with a pool of a batch system."""
+def _batch_errors(profile: Profile, pool: Pool) -> Iterator[UsageError]:
+    """Yield errors of a pool of a batch system."""
 
     def where(*key: str) -> str:
         return profile.line("pools", pool.name, *key)
@@ -167,39 +152,42 @@ def _of_batch(profile: Profile, pool: Pool) -> Iterator[UsageError]:
         yield UsageError(
             f"pool {pool.name} needs one worker for each GPU",
             where=where("workers_per_job"),
-            expected=f"workers_per_job: {pool.gpus}, or none said",
+            expected=f"workers_per_job: {pool.gpus}, or no such key",
             got=f"workers_per_job: {pool.workers_per_job}",
             do="remove workers_per_job",
         )
+    system = batch_system(pool.scheduler)
     if (
         pool.gpus
         and pool.queue is None
-        and not any(re.match(r"(--qos|-l\s*(select|nodes)=)", d) for d in pool.directives)
+        and not any(re.match(system.placement_directive, directive) for directive in pool.directives)
     ):
         yield UsageError(
             f"pool {pool.name} asks for GPUs and for no queue",
             where=where("queue"),
             expected="the partition or queue that has GPUs",
             got="none",
-            do="write `queue: NAME`; `sinfo` or `qstat -Q` lists them",
+            do=f"write `queue: NAME`; `{system.list_queues}` lists them",
         )
     if pool.walltime_s is not None and pool.walltime_s < shortest_walltime_s():
-        least = walltime_text(shortest_walltime_s())
+        least = format_duration(shortest_walltime_s())
         yield UsageError(
             f"the walltime of pool {pool.name} is too short for one chunk",
             where=where("walltime"),
             expected=f"{least} or more: a chunk takes up to {LONGEST_STEP_S:g} s, "
             f"and its worker takes the last one {LONGEST_STEP_S + MARGIN_S:g} s before the end",
-            got=walltime_text(pool.walltime_s),
+            got=format_duration(pool.walltime_s),
             do=f"write `walltime: {least}` or, better, an hour or more",
         )
     for number, directive in enumerate(pool.directives):
-        yield from _of_directive(pool, directive, where("directives", str(number)))
+        yield from _directive_errors(pool, directive, where("directives", str(number)))
 
 
-def _of_directive(pool: Pool, directive: str, where: str) -> Iterator[UsageError]:
-    """Yield what is wrong with a line for the batch system."""
-    mark = re.match(r"#\s*(SBATCH|PBS)\s*", directive)
+def _directive_errors(pool: Pool, directive: str, where: str) -> Iterator[UsageError]:
+    """Yield errors of one line for the batch system."""
+    system = batch_system(pool.scheduler)
+    prefixes = "|".join(other.directive_prefix for other in BATCH_SYSTEMS.values())
+    mark = re.match(rf"#\s*({prefixes})\s*", directive)
     if mark or "\n" in directive or not directive.startswith("-"):
         yield UsageError(
             "this is no directive",
@@ -208,7 +196,7 @@ def _of_directive(pool: Pool, directive: str, where: str) -> Iterator[UsageError
             got=directive,
             do=f"write `{directive[mark.end() :]}`" if mark else "begin it with - or --, one a line",
         )
-    if pool.scheduler in _ARRAYS and re.match(_ARRAYS[pool.scheduler], directive):
+    if re.match(system.array_directive, directive):
         yield UsageError(
             "this makes many jobs of one",
             where=where,
@@ -216,10 +204,10 @@ def _of_directive(pool: Pool, directive: str, where: str) -> Iterator[UsageError
             got=f"the directive {directive}",
             do="remove it, and write `max_jobs: ...`",
         )
-    for scheduler, pattern, key in _OWN_KEYS:
-        if pool.scheduler == scheduler and re.match(pattern, directive):
+    for pattern, key in system.profile_keys:
+        if re.match(pattern, directive):
             yield UsageError(
-                f"the key {key} says this",
+                f"the key {key} sets this",
                 where=where,
                 expected=f"{key} of the {'profile' if key == 'log_folder' else 'pool'}",
                 got=f"the directive {directive}",

@@ -1,4 +1,4 @@
-"""YAML in which every key knows its line."""
+"""YAML reader that records the line of every key."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ AS_WRITTEN = frozenset({"memory", "umask", "walltime"})
 """Keys whose value stays text. YAML would take 10:00:00 for the number 36,000, 08:00:00 for text, and 027 for 23."""
 
 MOST_BYTES = 1_000_000
-"""Size of a profile at most; those that people write have 5,000."""
+"""Maximum size of a profile; typical ones have 5,000."""
 MOST_LEVELS = 20
-"""How deep values may be nested; a profile has 4 levels."""
+"""Maximum depth of nesting; a profile has 4 levels."""
 MOST_VALUES = 20_000
-"""How many keys and values there may be when every alias stands for what it names."""
+"""Maximum number of keys and values with all aliases expanded."""
 _MERGE = "tag:yaml.org,2002:merge"
 _DO = "compare with the files in cluster/"
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
-    """Read a YAML file that holds keys, and the line of each.
+    """Read a YAML mapping, and the line of each key.
 
     Parameters
     ----------
@@ -35,18 +35,18 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     Returns
     -------
     content : dict
-        What it says; empty where it says nothing.
+        Content of the file; empty for an empty file.
     lines : dict
         Line of each key and of each entry of a list, 1-based, by dotted path: `pools.gpu.memory`, `pools.gpu.setup.0`.
 
     Raises
     ------
     MissingFile, UsageError
-        If there is no such file, it is not YAML, or a key is there twice.
+        If the file does not exist, is not YAML, or repeats a key.
     """
     text = _text(path)
     try:
-        _insist_on_few_levels(text, path)
+        _require_few_levels(text, path)
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -73,7 +73,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def _text(path: Path) -> str:
-    """Return the text of a profile."""
+    """Return the text of a profile; see `read_yaml` for errors."""
     try:
         if path.stat().st_size > MOST_BYTES:
             raise UsageError(
@@ -113,8 +113,8 @@ def _text(path: Path) -> str:
         ) from error
 
 
-def _insist_on_few_levels(text: str, path: Path) -> None:
-    """Refuse what is nested so deeply that no reader of YAML gets to its end."""
+def _require_few_levels(text: str, path: Path) -> None:
+    """Raise `UsageError` for nesting so deep that a recursive reader would fail."""
     level = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         level += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -129,7 +129,7 @@ def _insist_on_few_levels(text: str, path: Path) -> None:
 
 
 class _Values:
-    """Makes values of the nodes of one file, and notes the line of each key."""
+    """Converts the nodes of one file to values, and records the line of each key."""
 
     def __init__(self, path: Path, lines: dict[str, int]) -> None:
         self._path = path
@@ -137,15 +137,15 @@ class _Values:
         self._n = 0
         self._around: list[yaml.Node] = []
 
-    def of(self, node: yaml.Node, at: tuple[str, ...]) -> Any:  # whatever YAML holds
-        """Return what a node holds, and note the lines of all that is in it."""
+    def of(self, node: yaml.Node, at: tuple[str, ...]) -> Any:  # any type of YAML
+        """Return the value of a node, and record the lines of all keys and entries in it."""
         with self._within(node):
             if isinstance(node, yaml.SequenceNode):
                 for number, entry in enumerate(node.value):
                     self._lines[".".join((*at, str(number)))] = _line(entry)
                 return [self.of(entry, (*at, str(number))) for number, entry in enumerate(node.value)]
             if isinstance(node, yaml.MappingNode):
-                self._insist_on_single_keys(node, at)
+                self._require_unique_keys(node, at)
                 content = {}
                 for key, value in self._items(node):
                     self._lines[".".join((*at, key.value))] = _line(key)
@@ -163,7 +163,7 @@ class _Values:
 
     @contextlib.contextmanager
     def _within(self, node: yaml.Node) -> Iterator[None]:
-        """Refuse what holds itself, and what becomes too much when every alias stands for what it names."""
+        """Raise `UsageError` for a value that contains itself, and for aliases that expand to too many values."""
         self._n += 1
         if any(node is other for other in self._around):
             raise self._wrong(
@@ -181,7 +181,7 @@ class _Values:
             self._around.pop()
 
     def _items(self, node: yaml.MappingNode) -> Iterator[tuple[yaml.Node, yaml.Node]]:
-        """Yield what a mapping takes over from others (`<<: *other`), and then its own, which counts."""
+        """Yield the entries that a mapping merges from others (`<<: *other`), then its own, which take precedence."""
         for key, value in node.value:
             if key.tag == _MERGE:
                 for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
@@ -189,13 +189,13 @@ class _Values:
                         yield from self._items(other) if isinstance(other, yaml.MappingNode) else ()
         for key, value in node.value:
             if key.tag != _MERGE:
-                self._insist_on_word(key)
+                self._require_word(key)
                 yield key, value
 
-    def _insist_on_single_keys(self, node: yaml.MappingNode, at: tuple[str, ...]) -> None:
+    def _require_unique_keys(self, node: yaml.MappingNode, at: tuple[str, ...]) -> None:
         seen: dict[str, int] = {}
         for key, _ in node.value:
-            self._insist_on_word(key)
+            self._require_word(key)
             if key.value in seen:
                 kind = "two pools have one name" if at == ("pools",) else "a key is there twice"
                 raise self._wrong(
@@ -207,7 +207,7 @@ class _Values:
                 )
             seen[key.value] = _line(key)
 
-    def _insist_on_word(self, key: yaml.Node) -> None:
+    def _require_word(self, key: yaml.Node) -> None:
         if not isinstance(key, yaml.ScalarNode):
             kind = "a list" if isinstance(key, yaml.SequenceNode) else "keys with values"
             raise self._wrong("this is no key", key, "one word before the colon", kind, _DO)
@@ -216,6 +216,6 @@ class _Values:
         return UsageError(what, f"{self._path}, line {_line(node)}", expected, got, do)
 
 
-def _line(node: Any) -> int:  # a node or an event; their types say that they may have no mark
-    """Return the line on which something begins, 1-based."""
+def _line(node: Any) -> int:  # a node or an event; in the stubs both may lack a mark
+    """Return the first line of a node or an event, 1-based."""
     return int(node.start_mark.line) + 1

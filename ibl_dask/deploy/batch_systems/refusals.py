@@ -1,0 +1,25 @@
+"""Refusals of submissions: their text, and the key of a pool that they concern."""
+
+from __future__ import annotations
+
+REFUSAL_PATTERNS: tuple[tuple[str, str], ...] = (
+    (r"partition|queue", "queue"),
+    (r"account|association|project", "account"),
+    (r"gres|gpu|generic", "gpus"),
+    (r"time ?limit|walltime", "walltime"),
+    (r"memory|mem ", "memory"),
+    (r"node configuration|more processors|cpu count", "cores"),
+)
+"""Words of Slurm and PBS -> key of a pool. One table for both, since Slurm also answers behind a `qsub` of its own."""
+
+
+def refusal_text(error: Exception) -> str:
+    """Return the output of a refused submission, from the error that `dask_jobqueue` makes of it.
+
+    Standard error, or else standard output: the `qsub` that comes with Slurm complains there.
+    """
+    _, _, printed = str(error).partition("stdout:\n")
+    out, separator, err = printed.partition("stderr:\n")
+    text = (err.strip() or out.strip()) if separator else str(error)
+    words = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(words) or type(error).__name__
