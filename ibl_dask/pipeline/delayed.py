@@ -18,7 +18,7 @@ from ibl_dask.errors import SessionLocked
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.isolation import Death, loaded_and_run, run_apart
-from ibl_dask.pipeline.visibility import Unseen, what_is_missing
+from ibl_dask.pipeline.visibility import Unseen, first_missing
 from ibl_dask.store.lock import LOCK_NAME, sharing
 from ibl_dask.tasks.run_step import describe, in_order
 
@@ -113,7 +113,7 @@ def _run(
     step: bytes, key: Key, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
 ) -> StepRecord | Unseen | Death:
     """Run a step where it is; what is wrong with the place is told in another way than what is wrong with the step."""
-    missing = what_is_missing(trial.places)
+    missing = first_missing(trial.places)
     if missing is not None:
         return _unseen(*missing)
     if trial.is_apart:
@@ -127,7 +127,7 @@ def _run(
     else:
         record = loaded_and_run(step, key, root, records)
     if isinstance(record, StepRecord) and record.status == "failed":
-        missing = what_is_missing(trial.places)
+        missing = first_missing(trial.places)
         if missing is not None:  # lost meanwhile
             return _unseen(*missing)
     return record

@@ -151,7 +151,7 @@ class Slow:
     """Runs steps one after another; has room for many sessions at once."""
 
     def __new__(cls):
-        from ibl_dask.pipeline.executors import InProcess
+        from ibl_dask.pipeline.in_process import InProcess
 
         executor = InProcess()
         executor.slots = 100

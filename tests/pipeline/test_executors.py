@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from simple_steps import fail, note, simple_step
 
 from ibl_dask.model.step import Resources
-from ibl_dask.pipeline.executors import InProcess, OnCluster
+from ibl_dask.pipeline.executors import OnCluster
+from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.tasks.run_step import run_step
 
 

@@ -145,7 +145,7 @@ def test_a_worker_that_does_not_see_the_data_is_turned_away_and_no_step_fails(
 
 def test_where_no_worker_sees_the_data_steps_fail_with_the_place(scheduler, workers, tmp_path, monkeypatch):
     """Instead of waiting for ever; another place that may not be entered is not seen either."""
-    monkeypatch.setattr(executors, "NOBODY_S", 0.5)
+    monkeypatch.setattr(executors, "NO_WORKER_S", 0.5)
     seeing, _ = folders(tmp_path, monkeypatch)
     (seeing / "data" / "001").mkdir()
     (seeing / "data").chmod(0)
