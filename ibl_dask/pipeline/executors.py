@@ -375,7 +375,7 @@ class OnCluster:
 
     def _forget(self, queued: QueuedStep) -> None:
         for key in queued.keys:
-            del self._attempts[key]
+            self._attempts.pop(key, None)
 
     def _send_elsewhere(self, queued: QueuedStep, unseen: Unseen) -> None:
         """Try a step again that met a worker which does not see the data, and turn that worker away."""
@@ -416,11 +416,9 @@ class OnCluster:
     def drop(self, session: str) -> list[Key]:
         doubtful = [queued for queued in self._doubtful if queued.step.session == session]
         self._doubtful = [queued for queued in self._doubtful if queued.step.session != session]
-        self._attempts = {
-            key: queued
-            for key, queued in self._attempts.items()
-            if queued.step.session != session or key in self._running
-        }
+        known = self._attempts.items()
+        for key in [key for key, queued in known if queued.step.session == session and key not in self._running]:
+            del self._attempts[key]
         return [*self._waiting.drop(session), *(queued.step.key for queued in doubtful)]
 
     def cancel(self) -> None:
