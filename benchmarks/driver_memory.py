@@ -232,16 +232,13 @@ def curve(series: Mapping[str, Sequence[Sample]]) -> str:
 
 def table(series: Mapping[str, Sequence[Sample]], n_steps: int) -> str:
     """Return the results as Markdown."""
-    lines = [
-        "| driver | sessions | resident at 10 %, MB | at the end, MB | peak, MB | kB a session | bytes a step | s |"
-    ]
-    lines.append("|---|---|---|---|---|---|---|---|")
+    titles = ("driver", "sessions", "MB at 10 %", "MB at the end", "peak, MB", "kB a session", "bytes a step", "s")
+    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, samples in series.items():
         early, end, slope = samples[len(samples) // 10], samples[-1], slope_kb(samples)
-        numbers = f"{early.rss_kb / 1024:.1f} | {end.rss_kb / 1024:.1f} | {end.peak_kb / 1024:.1f}"
-        lines.append(
-            f"| {name} | {end.sessions:,} | {numbers} | {slope:.2f} | {slope * 1024 / n_steps:.1f} | {end.seconds:.0f} |"
-        )
+        row = [name, f"{end.sessions:,}", *(f"{kb / 1024:.1f}" for kb in (early.rss_kb, end.rss_kb, end.peak_kb))]
+        row += [f"{slope:.2f}", f"{slope * 1024 / n_steps:.1f}", f"{end.seconds:.0f}"]
+        lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
 
 

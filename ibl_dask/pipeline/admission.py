@@ -34,9 +34,9 @@ class Candidate:
     is_announced: bool = False
     """Listeners know that it was put last."""
 
-    def wait(self, seconds: float | None = None) -> None:
-        """Postpone the next try, by default by `RETRY_S`."""
-        self.not_before_s = time.monotonic() + (RETRY_S if seconds is None else seconds)
+    def wait(self, seconds: float = RETRY_S) -> None:
+        """Postpone the next try."""
+        self.not_before_s = time.monotonic() + seconds
 
     @property
     def pause_s(self) -> float | None:

@@ -79,8 +79,16 @@ def run(
     def planner(path: Path) -> Callable[[], Pipeline]:
         # A copy of the caller's object: the description that it reads and keeps must go with the session.
         session = copy.copy(given[path]) if path in given else path
-        common = {"output_root": output_root, "work_dir": work_dir, "overwrite": overwrite, "skip_absent": True}
-        return partial(make_pipeline, session, tasks=tasks, **common, **options)
+        return partial(
+            make_pipeline,
+            session,
+            tasks=tasks,
+            output_root=output_root,
+            work_dir=work_dir,
+            overwrite=overwrite,
+            skip_absent=True,
+            **options,
+        )
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()

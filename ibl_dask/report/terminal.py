@@ -57,8 +57,8 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     ----------
     sessions : iterable of mappings
         `session`, `state` (done, failed, interrupted, not started), `tasks` {name: status}, `not_required` (names),
-        `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but the first may be missing. What
-        went wrong is for the caller to tell, in full.
+        `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but the first may be missing.
+        What went wrong is for the caller to tell, in full.
     """
     rows = sorted(sessions, key=lambda row: _ENDS.index(_end(row)))
     many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
