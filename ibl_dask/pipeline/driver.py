@@ -18,6 +18,7 @@ from ibl_dask.model.step import Failure, Key, Step, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor
+from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
 from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
 from ibl_dask.pipeline.running_session import RunningSession
@@ -153,7 +154,7 @@ class Driver:
     @property
     def _uses_workers(self) -> bool:
         """Return True if workers make the calls that look at files."""
-        return self.executor.slots > task_calls.MOST_SLOTS_SERVED
+        return not isinstance(self.executor, InProcess) and self.executor.slots > task_calls.MOST_SLOTS_SERVED
 
     def _has_room(self) -> bool:
         is_ahead = len(self._session_calls) >= MOST_PLANNED_AHEAD
