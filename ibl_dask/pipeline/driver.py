@@ -203,7 +203,7 @@ class Driver:
             if session.held is None:
                 candidate.attempt = Attempt(pipeline.session.own / LOCK_NAME, ask_job)
                 session.held = candidate.attempt.take()
-            session.held.insist_on_own()
+            session.held.require_own()
             session.sweep()
             pipeline.workspace.rename_older()
             if pipeline.workspace.overwrite:

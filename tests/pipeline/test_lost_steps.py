@@ -20,7 +20,7 @@ from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Step
 from ibl_dask.pipeline import executors
 from ibl_dask.pipeline.executors import OnCluster
-from ibl_dask.pipeline.isolation import run_apart
+from ibl_dask.pipeline.isolation import run_in_own_process
 
 HERE = Path("/proc/self/cwd")
 """A path that each process sees otherwise: what is below depends on where the process was started."""
@@ -72,7 +72,7 @@ def test_a_step_that_kills_its_process_costs_one_worker_and_no_other_step(tmp_pa
 def test_of_a_process_that_died_are_told_exit_code_or_signal_and_peak_memory(tmp_path, way, expected, advice):
     taken = np.ones(60_000_000)  # what this process has is not what the other one had
     step = deadly_step(tmp_path, way)
-    death = run_apart(dumps(step), step.key, tmp_path, [])
+    death = run_in_own_process(dumps(step), step.key, tmp_path, [])
     assert taken.nbytes / 1e9 > 0.45
     says(str(death), expected)
     says(death.advice, advice)
@@ -186,13 +186,13 @@ HOLDING = """
 import sys
 from pathlib import Path
 from distributed.protocol.pickle import dumps
-from ibl_dask.pipeline.isolation import run_apart
+from ibl_dask.pipeline.isolation import run_in_own_process
 from ending_steps import hold
 from simple_steps import simple_step
 
 folder = Path(sys.argv[1])
 step = simple_step(folder, "held", function=hold)
-run_apart(dumps(step), step.key, folder, [])
+run_in_own_process(dumps(step), step.key, folder, [])
 """
 
 
