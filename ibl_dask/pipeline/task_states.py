@@ -72,11 +72,11 @@ def make_states(specs: tuple[TaskSpec, ...], tasks: Mapping[str, Task]) -> dict[
 
 
 def startable(states: Mapping[str, TaskState]) -> list[TaskState]:
-    """Return the held tasks whose parents have all ended, well or not."""
+    """Return the held tasks whose parents have all ended, well or not; not those that a worker is planning."""
     return [
         state
         for state in states.values()
-        if state.phase == "held" and all(states[parent].is_over for parent in state.parents)
+        if state.phase == "held" and not state.waiting and all(states[parent].is_over for parent in state.parents)
     ]
 
 
