@@ -136,9 +136,10 @@ class Sample:
 class Sampler:
     """Listener that samples the memory after every few sessions."""
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, partial: Path | None = None) -> None:
         self.samples: list[Sample] = []
         self._every = every
+        self._partial = partial
         self._n = 0
         self._clock = time.perf_counter()
 
@@ -149,6 +150,8 @@ class Sampler:
             if self._n % self._every == 0:
                 seconds = time.perf_counter() - self._clock
                 self.samples.append(Sample(self._n, memory_kb("VmRSS"), memory_kb("VmHWM"), seconds))
+                if self._partial is not None:  # a run that is stopped leaves the samples so far
+                    write_samples(self._partial, self.samples)
 
 
 def make_sessions(folder: Path, n: int) -> list[Path]:
@@ -161,7 +164,7 @@ def make_sessions(folder: Path, n: int) -> list[Path]:
     return made
 
 
-def measure(n_sessions: int, n_steps: int, folder: Path) -> list[Sample]:
+def measure(n_sessions: int, n_steps: int, folder: Path, partial: Path | None = None) -> list[Sample]:
     """Drive sessions in one run and return the samples.
 
     Parameters
@@ -172,10 +175,12 @@ def measure(n_sessions: int, n_steps: int, folder: Path) -> list[Sample]:
         Steps of a session, without its report.
     folder
         Folder that receives sessions and journal.
+    partial
+        CSV that receives the samples while the run goes on.
     """
     labels = [f"camera{number}" for number in range(N_TASKS)]
     specs = [TaskSpec(x, "driver_memory.Idle", {"label": x, "n_steps": n_steps // N_TASKS}) for x in labels]
-    sampler = Sampler(max(1, n_sessions // N_SAMPLES))
+    sampler = Sampler(max(1, n_sessions // N_SAMPLES), partial)
     sessions = make_sessions(folder, n_sessions)
     options = {"executor": AnsweringExecutor(), "listeners": [sampler], "work_dir": folder / "work"}
     result = run(sessions, specs=specs, **options)
@@ -253,11 +258,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        samples = measure(options.sessions, options.steps, Path(folder))
+        samples = measure(options.sessions, options.steps, Path(folder), options.csv)
     series = {} if options.before is None else {"before": read_samples(options.before)}
     series["now"] = samples
-    if options.csv is not None:
-        write_samples(options.csv, samples)
     found = table(series, options.steps)
     print(found)
     options.out.parent.mkdir(exist_ok=True)
