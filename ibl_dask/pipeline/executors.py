@@ -21,7 +21,7 @@ from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.delayed import Trial, delayed_step
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep, ReadyQueue
-from ibl_dask.pipeline.step_losses import how_lost, killed_itself, lost, sees_nothing
+from ibl_dask.pipeline.step_losses import Future, how_lost, killed_itself, lost, sees_nothing
 from ibl_dask.pipeline.visibility import Unseen, visible
 
 _log = logging.getLogger(__name__)
@@ -143,11 +143,11 @@ class OnCluster:
         cluster = getattr(client, "cluster", None)
         self._elastic: Elastic | None = cluster if hasattr(cluster, "hopeless") else None
         self._waiting = ReadyQueue()
-        self._running: dict[Any, _Running] = {}
-        self._ended: SimpleQueue[tuple[Any, Any]] = SimpleQueue()
+        self._running: dict[Key, _Running] = {}
+        self._ended: SimpleQueue[tuple[Future, object]] = SimpleQueue()
         self._given: Counter[str] = Counter()
         self._doubtful: list[QueuedStep] = []
-        self._attempts: dict[Any, QueuedStep] = {}
+        self._attempts: dict[Key, QueuedStep] = {}
         self._over: list[StepRecord] = []
         self._turned_away: dict[str, str] = {}
         self._turned_away_s = math.inf
@@ -322,9 +322,9 @@ class OnCluster:
             self._given[queued.step.resources.kind] += 1
             self._client.loop.add_callback(self._fetch, future)
 
-    async def _fetch(self, future: Any) -> None:  # distributed has no types
+    async def _fetch(self, future: Future) -> None:
         """Wait for a step in the client's own loop, and queue its result."""
-        results: list[Any] = []
+        results: list[object] = []
         try:
             # A connection that breaks during shutdown leaves nothing to fetch and nothing to report.
             with contextlib.suppress(OSError, asyncio.CancelledError):
@@ -332,7 +332,7 @@ class OnCluster:
         finally:  # after any error, or the run would wait for ever
             self._ended.put((future, results[0] if results else None))
 
-    def _take(self, future: Any, result: Any) -> StepRecord | None:  # distributed has no types
+    def _take(self, future: Future, result: object) -> StepRecord | None:
         """Return the record of a step that ended; None where it gets another try, or was cancelled."""
         running = self._running.get(future.key)
         if running is None or running.future is not future:
@@ -439,6 +439,6 @@ class _Running:
     """Step that the cluster has."""
 
     queued: QueuedStep
-    future: Any  # distributed has no types
+    future: Future
     is_alone: bool
     """No other step runs beside it."""

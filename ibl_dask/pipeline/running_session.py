@@ -7,7 +7,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from ibl_dask.model.places import below
 from ibl_dask.model.step import Failure, Key, StepRecord
@@ -71,7 +71,7 @@ class RunningSession:
         self.started_s = time.time()
         self._clock = time.perf_counter()
         self._totals: dict[str, _StepTotals] = {}
-        self._videos: dict[str, dict[str, Any]] = {}  # plain values, as the step returned them
+        self._videos: dict[str, dict[str, object]] = {}
         self._judged: StepRecord | None = None
 
     @property
@@ -109,7 +109,7 @@ class RunningSession:
             if key not in state.first and not any(key in other.keys for other in others):
                 self.records.pop(key, None)
 
-    def facts_for_report(self, run: Run) -> dict[str, Any]:
+    def facts_for_report(self, run: Run) -> dict[str, object]:
         """Return the part of the report that only the driver knows, as plain values."""
         return {
             "videos": self._videos,

@@ -5,13 +5,18 @@ from __future__ import annotations
 from typing import Protocol
 
 from ibl_dask.errors import RunError
+from ibl_dask.model.step import Key
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep
 from ibl_dask.pipeline.visibility import Unseen
 
 
 class Future(Protocol):
-    """Part of `distributed.Future`, which has no types, that is used here."""
+    """Part of `distributed.Future`, which has no types, that executors use."""
+
+    @property
+    def key(self) -> Key:
+        """Return the Dask key of its task."""
 
     @property
     def status(self) -> str:
@@ -19,6 +24,9 @@ class Future(Protocol):
 
     def exception(self) -> BaseException | None:
         """Return its error."""
+
+    def release(self) -> None:
+        """Let the scheduler forget the task."""
 
 
 def killed_itself(queued: QueuedStep, death: Death) -> RunError:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store.disk import explained
@@ -87,12 +87,12 @@ class LockFile:
     """Content; None where it may not be read."""
 
     @property
-    def owner(self) -> dict[str, Any]:  # whatever JSON holds
+    def owner(self) -> dict[str, object]:
         """Return the owner that it names; empty where that cannot be understood."""
         return read_owner(self.content or b"")
 
 
-def read_owner(content: bytes) -> dict[str, Any]:  # whatever JSON holds
+def read_owner(content: bytes) -> dict[str, object]:
     """Return the owner that a lock names; empty where that cannot be understood."""
     try:
         found = json.loads(content)
@@ -213,14 +213,17 @@ class Watch:
         )
 
 
-def name_holder(owner: Mapping[str, Any]) -> str:
+def name_holder(owner: Mapping[str, object]) -> str:
     """Return the name of a lock's owner, for messages."""
     job = f", job {owner['job']}" if owner.get("job") else ""
     return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}{job}{_since(owner)}"
 
 
-def _since(holder: Mapping[str, Any]) -> str:
+def _since(holder: Mapping[str, object]) -> str:
+    since = holder.get("since")
+    if not isinstance(since, int | float):
+        return ""
     try:
-        return f", since {datetime.fromtimestamp(holder['since'], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return f", since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
         return ""

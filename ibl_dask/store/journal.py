@@ -82,7 +82,7 @@ class Journal:
         """Return the length of the journal, lines that are still to be written included, bytes."""
         return (self._n_bytes or 0) + len(self._unwritten)
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    def append(self, event: Mapping[str, object]) -> None:
         """Write one event."""
         line = json.dumps({"v": JOURNAL_VERSION, **event}, separators=(",", ":"), default=str)
         self._unwritten += line.encode() + b"\n"

@@ -15,12 +15,11 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store import holder
@@ -118,7 +117,7 @@ def _make(path: Path) -> Held | None:
     return Held(path, token)
 
 
-def _write(path: Path, owner: dict[str, Any]) -> None:
+def _write(path: Path, owner: Mapping[str, object]) -> None:
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     try:
         with os.fdopen(handle, "w") as file:

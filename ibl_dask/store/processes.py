@@ -12,7 +12,7 @@ import socket
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,12 +52,12 @@ class Process:
         boot = "" if found["boot"] == "0" else found["boot"]
         return cls(found["host"], int(found["pid"]), boot, int(found["namespace"]), int(found["started"]))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return a mapping that `from_json` reads back."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Process | None:
+    def from_json(cls, content: Mapping[str, object]) -> Process | None:
         """Read the result of `to_json`, or of an older version with host and pid alone; None where it is neither."""
         host, boot = content.get("host"), content.get("boot", "")
         pid, namespace, started = content.get("pid"), content.get("namespace", 0), content.get("started", 0)
