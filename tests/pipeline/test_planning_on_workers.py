@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -53,11 +54,8 @@ def told(result, path):
     for name, (status, outputs, failures) in tasks.items():
         tasks[name] = status, outputs, [(f["kind"], f["category"], f["message"]) for f in failures]
     steps = sorted((*e["record"]["key"], e["record"]["status"]) for e in events if e["event"] == "StepFinished")
-    return (
-        tasks,
-        [step for step in steps if step[0] != "report"],
-        [e["event"] for e in events if "Session" in e["event"]],
-    )
+    planned = sum((Counter(e["steps"]) for e in events if e["event"] == "SessionPlanned"), Counter())
+    return tasks, [step for step in steps if step[0] != "report"], planned, events[-1]["event"]
 
 
 def test_where_there_are_many_workers_they_plan_and_conclude_and_nothing_else_changes(
