@@ -44,8 +44,9 @@ from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
 from ibl_dask.deploy.cluster.worker_setup import import_all
 from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Key, Step, StepRecord
-from ibl_dask.pipeline.ready_queue import Waiting
-from ibl_dask.pipeline.run import Run, run
+from ibl_dask.pipeline.ready_queue import ReadyQueue
+from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.tasks.run_step import run_step
 from ibl_dask.video.reducers.camera_set import wheel_region
 
@@ -151,7 +152,7 @@ class PlainProcesses:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(2, mp_context=context, initializer=import_all)
         list(self._pool.map(time.sleep, [2, 2]))
-        self._waiting = Waiting()
+        self._waiting = ReadyQueue()
         self._running: set[Future[StepRecord]] = set()
 
     @property
@@ -159,17 +160,28 @@ class PlainProcesses:
         """Return the number of steps that were taken and not handed back."""
         return len(self._waiting) + len(self._running)
 
-    def submit(self, steps: Sequence[Step], root: Path, known: Mapping[Key, StepRecord], priority: int) -> None:
+    def submit(
+        self,
+        steps: Sequence[Step],
+        root: Path,
+        known: Mapping[Key, StepRecord],
+        priority: int,
+        places: Sequence[Path] = (),
+    ) -> None:
         """Take steps."""
-        self._waiting.add(steps, root, known, priority)
+        self._waiting.add(steps, root, known, priority, places)
+
+    def drop(self, session: str) -> list[Key]:
+        """Forget the steps of a session."""
+        return self._waiting.drop(session)
 
     def completed(self) -> Iterator[StepRecord]:
         """Yield records until nothing is outstanding."""
         while self.outstanding:
             for kind in self._waiting.kinds():
                 while self._waiting.n_ready(kind):
-                    turn = self._waiting.next(kind)
-                    self._running.add(self._pool.submit(run_step, turn.step, turn.records, turn.root))
+                    queued = self._waiting.next(kind)
+                    self._running.add(self._pool.submit(run_step, queued.step, queued.records, queued.root))
             done, self._running = wait(self._running, return_when=FIRST_COMPLETED)
             for future in done:
                 record = future.result()

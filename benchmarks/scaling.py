@@ -47,8 +47,10 @@ from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 from ibl_dask.model import events
 from ibl_dask.model.step import Step, StepRecord
 from ibl_dask.pipeline import executors
+from ibl_dask.pipeline.driver import WINDOW_PER_SLOT
 from ibl_dask.pipeline.executors import OnCluster
-from ibl_dask.pipeline.run import WINDOW_PER_SLOT, Run, run
+from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.store.journal import Journal
 from ibl_dask.synth.session import write_session
 from ibl_dask.tasks.run_step import run_step

@@ -19,7 +19,7 @@ from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
-from ibl_dask.pipeline import plan
+from ibl_dask.pipeline import plan, run_outcome
 from ibl_dask.pipeline import run as driver
 from ibl_dask.pipeline.selection import OF_RUN
 from ibl_dask.store.workspace import Workspace, default_work_dir
@@ -194,8 +194,8 @@ class Pipeline(plan.Pipeline):
         return pipeline_html(self.session.reference, self.specs, self.notes)
 
 
-class Run(driver.Run):
-    """How a run went; see `ibl_dask.pipeline.run.Run`."""
+class Run(run_outcome.Run):
+    """How a run went; see `ibl_dask.pipeline.run_outcome.Run`."""
 
     def report(self, path: str | Path) -> Path:
         """Write one HTML page with the outcome of every session, and links to their reports."""
@@ -203,13 +203,13 @@ class Run(driver.Run):
         from ibl_dask.store.atomic import write_text
 
         target = Path(path).expanduser().absolute()
-        write_text(target, run_page(self.name, driver.rows(self)))
+        write_text(target, run_page(self.name, run_outcome.rows(self)))
         return target
 
     def _repr_html_(self) -> str:
         from ibl_dask.report.notebook import run_html
 
-        return run_html(driver.rows(self))
+        return run_html(run_outcome.rows(self))
 
 
 @contextlib.contextmanager

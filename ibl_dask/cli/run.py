@@ -14,7 +14,8 @@ from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.pipeline.plan import check_request
-from ibl_dask.pipeline.run import Run, rows, run
+from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run_outcome import Run, rows
 
 if TYPE_CHECKING:
     from ibl_dask.deploy.site.profile import Profile
@@ -136,7 +137,7 @@ def say_how_it_went(result: Run) -> None:
             out.print(f"report: {row['report']}", markup=False)
     if result.interrupted:
         out.print(_INTERRUPTED)
-    for failure in result.deaf:
+    for failure in result.failed_listeners:
         out.print(f"left out of the run from then on: {failure}", markup=False)
     if result.journal_failure:
         show_failure("journal", result.journal_failure)
@@ -151,6 +152,6 @@ def _by_reason(row: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return why tasks wait that nobody asked for by name, each reason once, with the tasks."""
     found: dict[str, list[str]] = {}
     for task, reason in row["waiting"].items():
-        if task in row["excused"]:
+        if task in row["not_required"]:
             found.setdefault(reason, []).append(task)
     return found

@@ -1,4 +1,4 @@
-"""Sessions before they are driven: in the order given, and those that cannot start yet put last and tried again."""
+"""Sessions before they are driven: in the order given; those that cannot start yet are put last and tried again."""
 
 from __future__ import annotations
 
@@ -12,47 +12,54 @@ from ibl_dask.store.disk import RETRY_PAUSES_S
 from ibl_dask.store.lock import Attempt
 
 RETRY_S = 2.0
-"""How long a session that was put last is left alone, s."""
+"""Pause before a session that was put last is tried again, s."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Candidate:
     """A session that was not begun."""
 
     order: int
-    """Its place in the run."""
+    """Place in the run."""
     path: Path
-    """Its folder."""
+    """Session folder."""
     attempt: Attempt | None = None
-    """What tries to take its lock; None before the first try."""
+    """Attempt at its lock; None before the first try."""
     is_taken: bool = False
-    """Whether somebody else holds it for certain, as far as was seen last."""
+    """At the last try another run held it for certain."""
     n_failures: int = 0
-    """How often what may pass by itself kept it from starting."""
+    """Number of transient errors that kept it from starting."""
     not_before_s: float = 0.0
-    """When it is tried again, by the clock of `time.monotonic`."""
-    is_told: bool = False
-    """Whether somebody was told that it was put last."""
+    """Time of the next try, by the clock of `time.monotonic`."""
+    is_announced: bool = False
+    """Listeners know that it was put last."""
 
     def wait(self, seconds: float = RETRY_S) -> None:
-        """Leave it alone for a while."""
+        """Postpone the next try."""
         self.not_before_s = time.monotonic() + seconds
 
     @property
     def pause_s(self) -> float | None:
-        """Return how long to wait after a failure that may pass, s; None where it was tried often enough."""
+        """Return the pause after a transient error, s; None where it was tried often enough."""
         return RETRY_PAUSES_S[self.n_failures] if self.n_failures < len(RETRY_PAUSES_S) else None
 
 
 class Admission:
-    """Hands out sessions that may be tried now."""
+    """Hands out sessions that may be tried now.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Session folders, in order.
+    """
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        self._fresh = deque(Candidate(order, path) for order, path in enumerate(paths))
+        self._paths = paths
+        self._n_seen = 0
         self._last: deque[Candidate] = deque()
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._last)
+        return len(self._paths) - self._n_seen + len(self._last)
 
     def next(self, *, is_idle: bool) -> Candidate | None:
         """Hand out a session to be tried; None where none may be tried yet.
@@ -60,14 +67,16 @@ class Admission:
         Parameters
         ----------
         is_idle : bool
-            Whether nothing else is under way.
+            True if nothing else is in flight.
         """
-        if self._fresh:
-            return self._fresh.popleft()
+        if self._n_seen < len(self._paths):
+            order = self._n_seen
+            self._n_seen += 1
+            return Candidate(order, self._paths[order])
         now_s = time.monotonic()
         for _ in range(len(self._last)):
             candidate = self._last.popleft()
-            # With nothing else to do, whoever is held by somebody is looked at once more, and then given up.
+            # With nothing else to do, a session that another run holds is tried once more, and then given up.
             if candidate.not_before_s <= now_s or (is_idle and candidate.is_taken):
                 return candidate
             self._last.append(candidate)

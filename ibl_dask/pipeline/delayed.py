@@ -16,8 +16,8 @@ from ibl_dask.deploy.batch_systems.registry import ask_job, node_name, own_job
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Key, Step, StepRecord
-from ibl_dask.pipeline.isolation import Death, loaded_and_run, run_apart
-from ibl_dask.pipeline.visibility import Unseen, what_is_missing
+from ibl_dask.pipeline.isolation import Death, load_and_run_step, run_in_own_process
+from ibl_dask.pipeline.visibility import Unseen, first_missing
 from ibl_dask.store.lock import LOCK_NAME, sharing
 from ibl_dask.tasks.run_step import describe, in_order
 
@@ -112,7 +112,7 @@ def _run(
     step: bytes, key: Key, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
 ) -> StepRecord | Unseen | Death:
     """Run a step where it is; what is wrong with the place is told in another way than what is wrong with the step."""
-    missing = what_is_missing(trial.places)
+    missing = first_missing(trial.places)
     if missing is not None:
         return _unseen(*missing)
     if trial.is_apart:
@@ -120,13 +120,13 @@ def _run(
 
         worker = get_worker()
         limit = getattr(worker.memory_manager, "memory_limit", None)
-        record: StepRecord | Death = run_apart(step, key, root, records, limit, str(worker.name))
+        record: StepRecord | Death = run_in_own_process(step, key, root, records, limit, str(worker.name))
     elif group:
         record = _run_sharing(step, key, root, group, records)
     else:
-        record = loaded_and_run(step, key, root, records)
+        record = load_and_run_step(step, key, root, records)
     if isinstance(record, StepRecord) and record.status == "failed":
-        missing = what_is_missing(trial.places)
+        missing = first_missing(trial.places)
         if missing is not None:  # lost meanwhile
             return _unseen(*missing)
     return record
@@ -136,7 +136,7 @@ def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequenc
     """Run a step of a graph that no driver runs, and hold the session meanwhile."""
     try:
         with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job, own_job()):
-            return loaded_and_run(step, key, root, records)
+            return load_and_run_step(step, key, root, records)
     except SessionLocked as error:
         return StepRecord(key, "failed", failure=describe(error), started_s=time.time())
 

@@ -1,4 +1,4 @@
-"""A step in a process of its own: one that kills its process costs no worker and no other step then."""
+"""Steps in a process of their own: a step that kills its process then costs no worker and no other step."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.store.containment import contained
 from ibl_dask.tasks.run_step import describe, run_step
 
 LOOK_S = 0.1
-"""How often the process is looked after, s."""
+"""Interval at which the process is watched, s."""
 _BEGIN = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from ibl_dask.pipeline.isolation import main; main()"
 )
-"""The interpreter finds what the worker finds, and hands on none of that to what the step itself starts."""
+"""Program of the process: it has the import path of the worker, and does not pass it on to its own children."""
 
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """What a step returns instead of a record where it killed its own process."""
+    """Result, instead of a record, of a step that killed its own process."""
 
     code: int
     """Exit code; negative for a signal."""
     peak_gb: float
-    """Most memory that the process had, GB."""
+    """Peak resident memory of the process, GB."""
     limit_gb: float | None = None
-    """Memory that it may have together with its worker, GB, where it was ended for having more."""
+    """Limit for process and worker together, GB, if it was ended for exceeding that; else None."""
     worker: str = ""
     """Name of the worker that started it."""
 
     @property
     def is_lack_of_memory(self) -> bool:
-        """Return whether others on the machine may be to blame: the system ends processes where memory is short."""
+        """Return True if the system may have ended it for lack of memory, which other processes may have caused."""
         return self.limit_gb is None and self.code == -signal.SIGKILL
 
     def __str__(self) -> str:
-        """Say how it ended."""
+        """Return how the process ended, and its memory."""
         if self.limit_gb is not None:
             used = f"{self.peak_gb:.2f} GB of memory beside its worker"
             return f"ended for using {used}, where both may have {self.limit_gb:.2f} GB"
@@ -56,23 +56,25 @@ class Death:
 
     @property
     def advice(self) -> str:
-        """Return what people can do."""
+        """Return the advice for the user."""
         if self.limit_gb is not None:
             return "give each worker more memory (`memory` of the pool, `memory_gb`)"
         if self.code == -signal.SIGKILL:
             return "the system sends SIGKILL where memory is short: take fewer workers, or a machine with more memory"
         if self.code < 0:
-            return "a library crashed: try the file with other software, and tell those who maintain this package"
+            return (
+                "a library crashed: try the file with other software, and report it to the maintainers of this package"
+            )
         return "the code of the step, or of a library, ended the process (os._exit): look at what it printed"
 
 
-def loaded_and_run(step: bytes, key: Key, root: Path, records: Sequence[StepRecord]) -> StepRecord:
-    """Run a step that was pickled; one that cannot be read here has failed.
+def load_and_run_step(step: bytes, key: Key, root: Path, records: Sequence[StepRecord]) -> StepRecord:
+    """Run a pickled step; one that cannot be unpickled here has failed.
 
     Parameters
     ----------
     step : bytes
-        The step. Reading it imports the module of its function, which may be anybody's.
+        The step. Unpickling imports the module of its function, which may be any package.
     key : Key
         Its key.
     root : Path
@@ -88,21 +90,21 @@ def loaded_and_run(step: bytes, key: Key, root: Path, records: Sequence[StepReco
     return run_step(found, records, root)
 
 
-def run_apart(
+def run_in_own_process(
     step: bytes, key: Key, root: Path, records: Sequence[StepRecord], limit_bytes: int | None = None, worker: str = ""
 ) -> StepRecord | Death:
     """Run a step in a process of its own.
 
-    It is the first that the system ends where memory is short, and ends with this one.
+    The system ends this process before others where memory is short; it also ends with the calling process.
 
     Parameters
     ----------
     step, key, root, records
-        See `loaded_and_run`.
+        See `load_and_run_step`.
     limit_bytes : int, optional
-        Memory that it may have together with this process; one that takes more is ended.
+        Limit of memory for it and the calling process together; it is ended if it takes more.
     worker : str
-        Name of the worker that this process is.
+        Name of the worker that calls.
     """
     process = subprocess.Popen(
         [sys.executable, "-c", _BEGIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -110,17 +112,17 @@ def run_apart(
     given, answers = process.stdin, process.stdout
     if given is None or answers is None:
         raise AssertionError("pipes were asked for")
-    said: list[bytes] = []
-    reader = threading.Thread(target=lambda: said.append(answers.read()), daemon=True)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(answers.read()), daemon=True)
     reader.start()
-    # What is given stays open: its end says that this process is gone. One that died already reads nothing.
+    # The pipe stays open: its end means that this process is gone. A process that died already reads nothing.
     with contextlib.suppress(BrokenPipeError):
         given.write(pickle.dumps(sys.path) + pickle.dumps((step, key, root, list(records))))
         given.flush()
     try:
         death = _watch(process, limit_bytes, worker)
     finally:
-        # Whatever it started itself goes with it.
+        # Its own children end with it.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         with contextlib.suppress(BrokenPipeError):
@@ -128,14 +130,14 @@ def run_apart(
     reader.join(LOOK_S)
     answers.close()
     try:
-        record: StepRecord = pickle.loads(b"".join(said))
+        record: StepRecord = pickle.loads(b"".join(received))
     except (EOFError, pickle.UnpicklingError):
         return death
     return record
 
 
 def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, worker: str) -> Death:
-    """Wait for the end of a process, and say how it ended; end it where it takes too much memory."""
+    """Wait for the end of a process, and return how it ended; end it if it takes too much memory."""
     own = _memory(os.getpid(), "VmHWM")
     peak = 0
     limit_gb: float | None = None
@@ -150,14 +152,14 @@ def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, worker: st
             process.kill()
         time.sleep(LOOK_S)
     process.returncode = os.waitstatus_to_exitcode(status)
-    # What the system counted begins with the memory of this process, at the moment in which the other one began.
+    # The count of the system starts with the memory of the forking process.
     counted = usage.ru_maxrss * 1024
     peak = max(peak, counted if counted > own else 0)
     return Death(process.returncode, peak / 1e9, limit_gb, worker)
 
 
 def _memory(pid: int, field: str) -> int:
-    """Return a number of bytes from what Linux says of a process; 0 where it says nothing."""
+    """Return a field of `/proc/<pid>/status`, bytes; 0 where there is none."""
     with contextlib.suppress(OSError), Path(f"/proc/{pid}/status").open() as file:
         for line in file:
             name, _, value = line.partition(":")
@@ -174,21 +176,21 @@ def _name(number: int) -> str:
 
 
 def main() -> None:
-    """Run the step that comes on standard input, and write its record where standard output was."""
+    """Run the step from standard input, and write its record to the original standard output."""
     given = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever the step prints must not mix with the answer
+    os.dup2(2, 1)  # output of the step must not mix with the answer
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
     step, key, root, records = pickle.load(given)
     threading.Thread(target=_end_with, args=(given,), daemon=True).start()
-    pickle.dump(loaded_and_run(step, key, root, records), answers)
+    pickle.dump(load_and_run_step(step, key, root, records), answers)
     answers.flush()
-    os._exit(0)  # what happens while an interpreter ends is no matter of the step
+    os._exit(0)  # errors of the interpreter's shutdown do not concern the step
 
 
-def _end_with(given: IO[Any]) -> None:
-    """End this process, and what it started, once nobody holds the other end of a pipe."""
+def _end_with(given: IO[bytes]) -> None:
+    """End this process and its children once the other end of a pipe is closed."""
     given.read()
     os.killpg(0, signal.SIGKILL)

@@ -167,26 +167,27 @@ def make_pipeline(
 
 
 class OutputPlaces:
-    """The folders that sessions of one run write into: each has its own."""
+    """Folders that the sessions of a run write into: each has its own."""
 
     def __init__(self) -> None:
-        self._owners: dict[Path, Path] = {}
+        self._owners: dict[str, str] = {}  # text: an entry stays for the whole run, and is smaller than paths
 
     def claim(self, session: Session) -> None:
-        """Note where a session writes.
+        """Note the folder that a session writes into.
 
         Raises
         ------
         UsageError
-            If another one does, too.
+            If another session of this run writes into it.
         """
-        first = self._owners.setdefault(session.outputs, session.path)
-        if first != session.path:
+        path = str(session.path)
+        first = self._owners.setdefault(str(session.outputs), path)
+        if first != path:
             raise UsageError(
                 "two sessions would write into one folder",
                 where=str(session.outputs),
                 expected="a folder for each session",
-                got=f"{first} and {session.path}",
+                got=f"{first} and {path}",
                 do="give these sessions different --output-root folders, in two runs",
             )
 

@@ -1,4 +1,4 @@
-"""Steps that wait their turn."""
+"""Queue of steps: each becomes ready when the steps that it needs have ended."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.visibility import Unseen
 from ibl_dask.tasks.run_step import in_order
 
 
-@dataclass(eq=False)
-class Turn:
-    """A step, and all that it takes to run it."""
+@dataclass(eq=False, slots=True)
+class QueuedStep:
+    """A step with the records and folders that it runs with, and the history of its attempts."""
 
     step: Step
     """The step."""
@@ -26,37 +25,42 @@ class Turn:
     priority: int
     """Higher first."""
     found: dict[Key, StepRecord]
-    """Records of the steps that it needs and that ended."""
+    """Records of the steps that it needs, as far as they ended."""
     places: tuple[Path, ...] = ()
     """Files and folders that a worker must see."""
-    keys: list[Any] = field(default_factory=list)
-    """Its names in Dask: one for each time that it was given to a worker."""
+    keys: list[Key] = field(default_factory=list)
+    """Dask keys of its attempts."""
     n_lost: int = 0
-    """How often its worker was lost. From then on it gets a process of its own."""
+    """Number of workers lost with it. After the first it gets a process of its own."""
     unseen: list[Unseen] = field(default_factory=list)
-    """What workers said that do not see the data."""
+    """Answers of workers that do not see the data."""
     n_cut: int = 0
-    """How often the end of a job ended it."""
+    """Number of attempts that the end of a job ended."""
     verdict: str = ""
-    """Why it is not given again; empty where it may be."""
+    """Reason not to try it again; empty where it may be."""
 
     @property
     def records(self) -> list[StepRecord]:
-        """Return the records of what it needs, in the order in which it names them."""
+        """Return the records of the steps that it needs, in the order of its `needs`."""
         return [self.found[need] for need in self.step.needs]
 
+    @property
+    def is_ready(self) -> bool:
+        """Return True if all steps that it needs have ended."""
+        return all(need in self.found for need in self.step.needs)
 
-class Waiting:
-    """Steps by what they wait for: others that must end first, then a free slot.
 
-    Sessions come by priority, and within one the n-th chunk of every camera before the next of any: large videos are
-    split into as many chunks as small ones, so that all cameras end together.
+class ReadyQueue:
+    """Steps by what they wait for: first for other steps, then for a free slot.
+
+    Sessions are ordered by priority, and within one the n-th chunk of every camera comes before the next of any: large
+    videos are split into as many chunks as small ones, so all cameras end together.
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[Key, Turn] = {}
-        self._children: dict[Key, list[Turn]] = defaultdict(list)
-        self._ready: dict[str, list[tuple[int, int, int, Turn]]] = defaultdict(list)
+        self._waiting: dict[Key, QueuedStep] = {}
+        self._children: dict[Key, list[QueuedStep]] = defaultdict(list)
+        self._ready: dict[str, list[tuple[int, int, int, QueuedStep]]] = defaultdict(list)
         self._n_ready: Counter[Resources] = Counter()
         self._number = count()
 
@@ -71,82 +75,106 @@ class Waiting:
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
-        """Take steps, each of which needs only steps among these or in `known`."""
+        """Take steps.
+
+        Parameters
+        ----------
+        steps : sequence of Step
+            Steps, each of which needs only steps among these, queued before, or in `known`.
+        root : Path
+            See `run_step`.
+        known : mapping of Key to StepRecord
+            Records of steps that ended; those needed here are kept.
+        priority : int
+            Higher first.
+        places : sequence of Path
+            Files and folders that a worker must see.
+        """
         for step in in_order(steps):
             found = {need: known[need] for need in step.needs if need in known}
-            turn = Turn(step, root, priority, found, tuple(places))
-            self._waiting[step.key] = turn
-            missing = set(step.needs) - turn.found.keys()
+            queued = QueuedStep(step, root, priority, found, tuple(places))
+            self._waiting[step.key] = queued
+            missing = set(step.needs) - found.keys()
             for need in missing:
-                self._children[need].append(turn)
+                self._children[need].append(queued)
             if not missing:
-                self._make_ready(turn)
+                self._make_ready(queued)
 
-    def again(self, turn: Turn) -> None:
+    def again(self, queued: QueuedStep) -> None:
         """Take a step back that was handed out and did not run to its end."""
-        self._waiting[turn.step.key] = turn
-        self._make_ready(turn)
+        self._waiting[queued.step.key] = queued
+        self._make_ready(queued)
 
-    def _make_ready(self, turn: Turn) -> None:
-        entry = (-turn.priority, turn.step.chunk, next(self._number), turn)
-        heapq.heappush(self._ready[turn.step.resources.kind], entry)
-        self._n_ready[turn.step.resources] += 1
+    def _make_ready(self, queued: QueuedStep) -> None:
+        entry = (-queued.priority, queued.step.chunk, next(self._number), queued)
+        heapq.heappush(self._ready[queued.step.resources.kind], entry)
+        self._n_ready[queued.step.resources] += 1
 
     def n_ready(self, kind: str) -> int:
-        """Return how many steps of a kind of resource could run now."""
+        """Return the number of steps of a kind of resource that could run now."""
         return len(self._ready[kind])
 
     def kinds(self) -> list[str]:
-        """Return the kinds of resource that steps which could run now ask for."""
+        """Return the kinds of resource that ready steps ask for."""
         return [kind for kind, entries in self._ready.items() if entries]
 
-    def next(self, kind: str) -> Turn:
-        """Hand out the step that is to run next on a kind of resource."""
-        turn = heapq.heappop(self._ready[kind])[-1]
-        self._forget(turn)
-        return turn
+    def next(self, kind: str) -> QueuedStep:
+        """Hand out the next step for a kind of resource."""
+        queued = heapq.heappop(self._ready[kind])[-1]
+        self._forget(queued)
+        return queued
 
     def ready(self) -> dict[Resources, int]:
-        """Return how many steps could run now, by what they occupy."""
+        """Return the number of ready steps by the resources that they occupy."""
         return {resources: n for resources, n in self._n_ready.items() if n}
 
-    def take(self, resources: Resources) -> list[Turn]:
-        """Hand out all steps at once that could run now and occupy this."""
+    def take(self, resources: Resources) -> list[QueuedStep]:
+        """Hand out all ready steps at once that occupy these resources."""
         entries = self._ready[resources.kind]
-        taken = [turn for *_, turn in entries if turn.step.resources == resources]
+        taken = [queued for *_, queued in entries if queued.step.resources == resources]
         self._ready[resources.kind] = [entry for entry in entries if entry[-1].step.resources != resources]
         heapq.heapify(self._ready[resources.kind])
-        for turn in taken:
-            self._forget(turn)
+        for queued in taken:
+            self._forget(queued)
         return taken
 
-    def _forget(self, turn: Turn) -> None:
-        del self._waiting[turn.step.key]
-        self._n_ready[turn.step.resources] -= 1
+    def _forget(self, queued: QueuedStep) -> None:
+        del self._waiting[queued.step.key]
+        self._n_ready[queued.step.resources] -= 1
 
     def end(self, record: StepRecord) -> None:
-        """Tell the steps that waited for this one."""
-        for turn in self._children.pop(record.key, ()):
-            turn.found[record.key] = record
-            if len(turn.found) == len(set(turn.step.needs)):
-                self._make_ready(turn)
+        """Hand the record of a step to the steps that waited for it."""
+        for queued in self._children.pop(record.key, ()):
+            queued.found[record.key] = record
+            if queued.is_ready:
+                self._make_ready(queued)
 
     def drop(self, session: str) -> list[Key]:
-        """Forget the steps of a session, and return their keys."""
+        """Forget the steps of a session, and return their keys.
+
+        Parameters
+        ----------
+        session : str
+            Reference of the session.
+        """
         for kind, entries in self._ready.items():
-            for *_, turn in entries:
-                self._n_ready[turn.step.resources] -= turn.step.session == session
+            for *_, queued in entries:
+                self._n_ready[queued.step.resources] -= queued.step.session == session
             self._ready[kind] = [entry for entry in entries if entry[-1].step.session != session]
             heapq.heapify(self._ready[kind])
-        for key, turns in self._children.items():
-            self._children[key] = [turn for turn in turns if turn.step.session != session]
-        dropped = [key for key, turn in self._waiting.items() if turn.step.session == session]
+        for key, children in list(self._children.items()):
+            left = [queued for queued in children if queued.step.session != session]
+            if left:
+                self._children[key] = left
+            else:  # the step of this key may have been dropped as well: nothing would ever remove the entry
+                del self._children[key]
+        dropped = [key for key, queued in self._waiting.items() if queued.step.session == session]
         for key in dropped:
             del self._waiting[key]
         return dropped
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Forget all steps."""
         self._waiting.clear()
         self._children.clear()
         self._ready.clear()

@@ -1,4 +1,4 @@
-"""The tasks of one session on their way: which may start, which are held back, and what excuses them."""
+"""States of the tasks of one session: those that may start, those that are held back, and why."""
 
 from __future__ import annotations
 
@@ -7,36 +7,43 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Step
+from ibl_dask.model.step import Failure, Key
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.task_calls import Call, TaskAnswer
 from ibl_dask.tasks.task import Task
 
 RELEASING = (Status.COMPLETE, Status.INCOMPLETE)
-"""How a task must have ended for those to start that need it."""
+"""Statuses of a task that let its children start."""
 
 
-@dataclass(eq=False)
-class Turn:
-    """One task of a session."""
+@dataclass(eq=False, slots=True)
+class TaskState:
+    """State of one task of a session in flight."""
 
     spec: TaskSpec
     """The task as plain data."""
     task: Task
     """The task."""
     parents: tuple[str, ...]
-    """Names of the tasks of this run that it waits for."""
+    """Names of the tasks of this run that must end first."""
     phase: Literal["held", "first", "rest", "over"] = "held"
     """held: its parents have not ended; first: its first steps run; rest: the others do; over: it ended."""
     waiting: set[Key] = field(default_factory=set)
-    """Steps that it waits for."""
-    steps: dict[Key, Step] = field(default_factory=dict)
-    """All its steps so far."""
+    """Its steps, and calls on workers, that have not ended."""
+    keys: dict[Key, None] = field(default_factory=dict)
+    """Keys of all its steps so far, in order."""
+    first: set[Key] = field(default_factory=set)
+    """Keys of its first steps."""
+    answer: TaskAnswer | Failure | None = None
+    """Answer of its last call, or the error that it ended with, until the driver takes it up."""
     status: Status = Status.WAITING
-    """How it ended."""
+    """Status at its end."""
     reason: Failure | None = None
-    """Why it did not start, or could not be planned."""
-    is_excused: bool = False
-    """Whether nothing is amiss although it did not run: it has nothing to read, or waits unasked."""
+    """Reason for which it did not start or could not be planned."""
+    failures: tuple[Failure, ...] = ()
+    """Errors, each once."""
+    is_not_required: bool = False
+    """Nothing is amiss although it did not run: it has nothing to read, or was not asked for by name."""
 
     @property
     def name(self) -> str:
@@ -45,43 +52,51 @@ class Turn:
 
     @property
     def is_over(self) -> bool:
-        """Return whether it ended."""
+        """Return True if it ended."""
         return self.phase == "over"
 
+    @property
+    def next_call(self) -> Call:
+        """Return the call that it needs next."""
+        if self.reason is not None or self.phase == "rest":
+            return "conclude"
+        return "first_steps" if self.phase == "held" else "steps"
 
-def make_turns(specs: tuple[TaskSpec, ...], tasks: Mapping[str, Task]) -> dict[str, Turn]:
-    """Return a turn for each task; parents that are not among them count as done."""
+
+def make_states(specs: tuple[TaskSpec, ...], tasks: Mapping[str, Task]) -> dict[str, TaskState]:
+    """Return the state of each task; parents that are not among them count as done."""
     return {
-        spec.name: Turn(spec, tasks[spec.name], tuple(name for name in spec.parents if name in tasks)) for spec in specs
+        spec.name: TaskState(spec, tasks[spec.name], tuple(name for name in spec.parents if name in tasks))
+        for spec in specs
     }
 
 
-def startable(turns: Mapping[str, Turn]) -> list[Turn]:
-    """Return the tasks that are held and whose parents have all ended, well or not."""
+def startable(states: Mapping[str, TaskState]) -> list[TaskState]:
+    """Return the held tasks whose parents have all ended, well or not; not those that a worker is planning."""
     return [
-        turn
-        for turn in turns.values()
-        if turn.phase == "held" and all(turns[parent].is_over for parent in turn.parents)
+        state
+        for state in states.values()
+        if state.phase == "held" and not state.waiting and all(states[parent].is_over for parent in state.parents)
     ]
 
 
-def blocking(turn: Turn, turns: Mapping[str, Turn]) -> list[Turn]:
-    """Return the parents whose end keeps a task from starting."""
+def blocking_parents(state: TaskState, states: Mapping[str, TaskState]) -> list[TaskState]:
+    """Return the parents whose status keeps a task from starting."""
     return [
-        turns[name]
-        for name in turn.parents
-        if turns[name].status not in RELEASING and _class_of(turns[name].spec) not in turn.task.copes_without
+        states[name]
+        for name in state.parents
+        if states[name].status not in RELEASING and _class_of(states[name].spec) not in state.task.copes_without
     ]
 
 
-def held_back(turn: Turn, by: list[Turn]) -> Failure:
-    """Say why a task did not start."""
-    names = ", ".join(f"{parent.name} ({parent.status})" for parent in by)
+def held_back(state: TaskState, parents: list[TaskState]) -> Failure:
+    """Return the reason for which a task did not start: the parents that block it."""
+    names = ", ".join(f"{parent.name} ({parent.status})" for parent in parents)
     return Failure(
         "Held",
         "run",
-        f"{turn.name} was not started. Expected: {', '.join(parent.name for parent in by)} complete. Got: {names}. "
-        "What to do: see to these first, then run again",
+        f"{state.name} was not started. Expected: {', '.join(parent.name for parent in parents)} complete. "
+        f"Got: {names}. What to do: see to these first, then run again",
     )
 
 

@@ -1,4 +1,4 @@
-"""Whether a process sees the data: a node may lack a disk that the driver has."""
+"""Visibility of the data from a process: a node may lack a disk that the driver has."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LOOKS_S = (0.0, 0.5, 1.5)
-"""Pauses before each look, s: a file system that is mounted on demand may take a moment to be there."""
+"""Pauses before each look, s: a file system that is mounted on demand may take a moment to appear."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """What a step returns instead of a record where its process does not see what the driver sees."""
+    """Answer of a worker, instead of a record, that does not see a place that the driver sees."""
 
     place: Path
-    """What is not there."""
-    said: str
-    """What the operating system said."""
+    """The missing file or folder."""
+    problem: str
+    """Message of the operating system."""
     worker: str
     """Address of the worker."""
     host: str
-    """Its node."""
+    """Node of the worker."""
 
 
-def what_is_missing(places: Iterable[Path]) -> tuple[Path, str] | None:
-    """Return the first of some places that this process does not see, and why; None where it sees them all.
+def first_missing(places: Iterable[Path]) -> tuple[Path, str] | None:
+    """Return the first place that this process does not see, and the reason; None where it sees them all.
 
-    Whatever the reason, a worker there can do nothing: the place is absent, may not be entered, or does not answer.
+    The reason does not matter: a place may be absent, closed to this user, or not answer; a worker there is of no use.
     """
     for place in places:
         for number, pause_s in enumerate(LOOKS_S, 1):
@@ -43,7 +43,7 @@ def what_is_missing(places: Iterable[Path]) -> tuple[Path, str] | None:
 
 
 def visible(places: Iterable[Path]) -> tuple[Path, ...]:
-    """Return those of some places that this process sees now."""
+    """Return the places that this process sees now."""
     found = []
     for place in places:
         try:

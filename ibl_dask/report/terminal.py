@@ -56,9 +56,9 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
     Parameters
     ----------
     sessions : iterable of mappings
-        `session`, `state` (done, failed, interrupted, not started), `tasks` {name: status}, `excused` (names), `qc`
-        {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but the first may be missing. What
-        went wrong is for the caller to tell, in full.
+        `session`, `state` (done, failed, interrupted, not started), `tasks` {name: status}, `not_required` (names),
+        `qc` {camera: outcome}, `chunks_done`, `chunks_kept`, `failures` (messages); all but the first may be missing.
+        What went wrong is for the caller to tell, in full.
     """
     rows = sorted(sessions, key=lambda row: _ENDS.index(_end(row)))
     many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
@@ -73,7 +73,7 @@ def outcome_table(sessions: Iterable[Mapping[str, Any]]) -> Table:
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
         session = Text(str(row.get("session", "")))
         table.add_row(
-            session, _tasks(row.get("tasks"), row.get("excused") or (), _end(row)), _checks(row.get("qc")), *chunks
+            session, _tasks(row.get("tasks"), row.get("not_required") or (), _end(row)), _checks(row.get("qc")), *chunks
         )
     return table
 
@@ -183,7 +183,7 @@ def _summary(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _is_good(row: Mapping[str, Any]) -> bool:
-    tasks, excused = row.get("tasks") or {}, row.get("excused") or ()
+    tasks, excused = row.get("tasks") or {}, row.get("not_required") or ()
     is_good = all(str(status) in _SUCCESSES or name in excused for name, status in tasks.items())
     return bool(tasks) and not row.get("failures") and is_good
 

@@ -1,7 +1,7 @@
-"""Who holds a lock, and whether they still do.
+"""Holder of a lock, and evidence on which a lock counts as abandoned.
 
-A lock belongs to nobody once the process that it names is provably gone, or once nobody renews it any more:
-`judge_lock` is the whole rule.
+A lock is abandoned once the process that it names is provably gone, or once it is no longer renewed: `judge_lock` is
+the whole rule.
 """
 
 from __future__ import annotations
@@ -16,53 +16,53 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store.disk import explain_os_error
 from ibl_dask.store.processes import Process, Verdict, state_of
 
 HEARTBEAT_S = 20.0
-"""How often a lock is renewed."""
+"""Interval at which a lock is renewed, s."""
 STALE_S = 600.0
-"""A lock that was not renewed for this long belongs to nobody, if it is not renewed either while it is watched."""
+"""Age at which a lock is abandoned if it is not renewed while it is watched either, s."""
 WATCHED_S = 1.5 * HEARTBEAT_S
-"""How long it is watched: clocks of two hosts differ, and may be set while a run goes on."""
+"""Time for which it is watched, s: clocks of two hosts differ, and may be set during a run."""
 UNWRITTEN_S = 30.0
-"""A lock that names no owner is being written; after this long its writer is gone."""
+"""Age up to which a lock without an owner counts as being written, s."""
 ASKED_EVERY_S = 60.0
-"""How often the batch system is asked of one job."""
+"""Interval at which the batch system is asked for one job, s."""
 
 JobState = Literal["running", "suspended", "ended", "unknown"]
-"""What a batch system says of a job."""
+"""State of a job in its batch system."""
 AskJob = Callable[[str], JobState]
-"""Asks the batch system of a job, by its number."""
+"""Returns the state of a job by its number."""
 LockVerdict = Literal["held", "free", "open"]
-"""open: that will be known once it was watched for a while."""
+"""open: to be decided once it was watched for a while."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a lock that somebody left."""
+    """Evidence on a lock of another process."""
 
     process: Verdict
-    """Whether its process is there."""
+    """State of its process."""
     age_s: float
-    """How long ago it was renewed by its time stamp; one that is that far in the future is as old."""
+    """Time since its renewal by its time stamp, s; a stamp that far in the future counts as old."""
     watched_s: float
-    """For how long it has been watched without being renewed."""
+    """Time for which it was watched without being renewed, s."""
     is_renewed: bool = False
-    """Whether it was renewed before, while it was watched."""
+    """It was renewed before, while it was watched."""
     job: JobState = "unknown"
-    """What the batch system says of its job."""
+    """State of its job."""
     is_copy: bool = False
-    """Whether it is not the file that was made; or one of a file system whose files have no lasting numbers."""
+    """It is not the file that its owner made, or the file system does not keep inode numbers."""
     names_owner: bool = True
-    """Whether it says whose it is."""
+    """It names its owner."""
 
 
 def judge_lock(found: Evidence) -> LockVerdict:
-    """Say whether a lock is held; open where that will be known once it was watched for `WATCHED_S`."""
+    """Judge a lock; open where it must be watched for `WATCHED_S` first."""
     if not found.names_owner:
         return "free" if found.age_s > UNWRITTEN_S else "held"
     if found.process == "gone":
@@ -76,23 +76,24 @@ def judge_lock(found: Evidence) -> LockVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class LockFile:
     """A lock file at one moment."""
 
     number: int
-    """Number of the file, as its file system gives it."""
+    """Inode number of the file."""
     renewed_ns: int
+    """Time stamp of the last renewal, ns."""
     content: bytes | None
-    """None where it may not be read."""
+    """Content; None where it may not be read."""
 
     @property
-    def owner(self) -> dict[str, Any]:  # whatever JSON holds
-        """Return what it says of its owner; empty where it says nothing that can be understood."""
+    def owner(self) -> dict[str, object]:
+        """Return the owner that it names; empty where that cannot be understood."""
         return read_owner(self.content or b"")
 
 
-def read_owner(content: bytes) -> dict[str, Any]:  # whatever JSON holds
-    """Return what a lock says of its owner; empty where that cannot be understood."""
+def read_owner(content: bytes) -> dict[str, object]:
+    """Return the owner that a lock names; empty where that cannot be understood."""
     try:
         found = json.loads(content)
     except ValueError:
@@ -100,34 +101,42 @@ def read_owner(content: bytes) -> dict[str, Any]:  # whatever JSON holds
     return found if isinstance(found, dict) else {}
 
 
-def see(path: Path) -> Sight | None:
-    """Look at a lock; None where there is none. It is opened: a network file system asks its server then."""
+def read_lock(path: Path) -> LockFile | None:
+    """Read a lock; None where there is none. Opening it makes a network file system ask its server."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            return Sight(status.st_ino, status.st_mtime_ns, file.read())
+            return LockFile(status.st_ino, status.st_mtime_ns, file.read())
     except FileNotFoundError:
         return None
     except OSError:
         status = path.stat()
-        return Sight(status.st_ino, status.st_mtime_ns, None)
+        return LockFile(status.st_ino, status.st_mtime_ns, None)
 
 
 class Watch:
-    """Looks at one lock again and again, and remembers for how long nobody has renewed it."""
+    """Watch over one lock, which notes for how long it was not renewed.
+
+    Parameters
+    ----------
+    path : Path
+        The lock.
+    ask_job : callable, optional
+        Returns the state of a job, for holders that cannot be seen from here.
+    """
 
     def __init__(self, path: Path, ask_job: AskJob | None) -> None:
         self.path = path
         self._ask_job = ask_job
-        self._seen: Sight | None = None
+        self._seen: LockFile | None = None
         self._since_s = 0.0
         self._is_renewed = False
         self._answer: JobState | None = "unknown"
         self._asked_s: float | None = None
 
     def look(self) -> LockVerdict:
-        """Say whether somebody holds it."""
-        found = see(self.path)
+        """Look at the lock and judge it."""
+        found = read_lock(self.path)
         if found is None:
             return "free"
         now_s = time.monotonic()
@@ -152,7 +161,7 @@ class Watch:
         return "open" if job is None and verdict == "held" else verdict
 
     def _job(self, number: str) -> JobState | None:
-        """Return what the batch system said of a job; None while it is asked."""
+        """Return the last answer of the batch system on a job; None while it is asked."""
         if not number or self._ask_job is None:
             return "unknown"
         if self._asked_s is None or time.monotonic() - self._asked_s > ASKED_EVERY_S:
@@ -171,47 +180,50 @@ class Watch:
             self._answer = answer
 
     def remove(self) -> None:
-        """Remove the lock that was looked at, unless somebody else did so before and holds a new one.
+        """Remove the lock that was looked at, unless another process did so before and holds a new one.
 
         Raises
         ------
         NotWritable
-            If its owner is somebody else, and the folder lets only them remove it.
+            If the file belongs to another user, and only they may remove it.
         """
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(self.path.open("rb"))
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except (BlockingIOError, FileNotFoundError):
-                return  # somebody else is about to do so, or did
+                return  # another process is about to do so, or did
             except OSError:
                 pass  # not ours to read, or a file system without such locks: the window is small
             try:
-                if see(self.path) == self._seen:
+                if read_lock(self.path) == self._seen:
                     self.path.unlink(missing_ok=True)
             except OSError as error:
                 raise explain_os_error(error, self.path) or error from error
 
     def refusal(self) -> SessionLocked:
-        """Say who holds it."""
+        """Return the error that names the holder."""
         holder = {} if self._seen is None else self._seen.owner
         return SessionLocked(
             "another run holds this session",
             where=str(self.path),
-            expected="a session that nobody else is running",
+            expected="a session that no other run holds",
             got=name_holder(holder),
             do="wait for that run or stop it; if it is surely gone, remove the lock file",
         )
 
 
-def name_holder(owner: Mapping[str, Any]) -> str:
-    """Name whoever a lock belongs to."""
+def name_holder(owner: Mapping[str, object]) -> str:
+    """Return the name of a lock's owner, for messages."""
     job = f", job {owner['job']}" if owner.get("job") else ""
     return f"process {owner.get('pid', '?')} on {owner.get('host', '?')}{job}{_since(owner)}"
 
 
-def _since(holder: Mapping[str, Any]) -> str:
+def _since(holder: Mapping[str, object]) -> str:
+    since = holder.get("since")
+    if not isinstance(since, int | float):
+        return ""
     try:
-        return f", since {datetime.fromtimestamp(holder['since'], UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return f", since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
         return ""

@@ -1,6 +1,6 @@
-"""The run journal: one JSON object a line, appended by the driver alone.
+"""Journal of a run: one JSON object per line, appended by the driver alone.
 
-A line is on disk before the driver goes on. A driver that is killed while writing leaves a torn last line, which
+A line is on disk before the driver goes on. A driver that is killed while it writes leaves a torn last line, which
 reading drops.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any  # Any: values of JSON
 
 from ibl_dask.errors import NotWritable
 from ibl_dask.store.atomic import make_folder
@@ -27,17 +27,29 @@ JOURNAL_VERSION = 1
 
 
 class Journal:
-    """Append events to `events-<run>.jsonl`.
+    """Appends events to `events-<run>.jsonl`.
 
-    A disk that takes no more lines stops no run: they are kept, tried again with the next event, and `failure` says so.
-    Lines count as written once the disk says that they are on it; others are written again in their place.
+    A disk that takes no more lines stops no run: the lines are kept, tried again with the next event, and the error is
+    in `failure`. Lines count as written once the disk has confirmed them; others are written again at the same place.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the journal, made if it is not there.
+    run : str
+        Name of the run.
+
+    Raises
+    ------
+    NotWritable
+        If the file cannot be opened for writing.
     """
 
     def __init__(self, folder: Path, run: str) -> None:
         make_folder(folder)
         self.path = folder / f"events-{run}.jsonl"
         self.failure: IblDaskError | None = None
-        """Why the lines that are not on disk yet could not be written; None where all are."""
+        """Error because of which lines are not on disk yet; None where all are."""
         self._unwritten = b""
         self._n_bytes: int | None = None
         self._file: FileIO | None = None
@@ -47,7 +59,7 @@ class Journal:
             raise (explain_os_error(error, self.path) or error) from error
 
     def _open(self) -> FileIO:
-        """Open the file, and forget what is in it of lines that are still to be written."""
+        """Open the file, and cut off the parts of lines that are still to be written."""
         file = self.path.open("ab+", buffering=0)
         try:
             found = file.seek(0, os.SEEK_END)
@@ -65,7 +77,12 @@ class Journal:
         self._file = file
         return file
 
-    def append(self, event: Mapping[str, Any]) -> None:
+    @property
+    def n_bytes(self) -> int:
+        """Return the length of the journal, lines that are still to be written included, bytes."""
+        return (self._n_bytes or 0) + len(self._unwritten)
+
+    def append(self, event: Mapping[str, object]) -> None:
         """Write one event."""
         line = json.dumps({"v": JOURNAL_VERSION, **event}, separators=(",", ":"), default=str)
         self._unwritten += line.encode() + b"\n"
@@ -76,7 +93,7 @@ class Journal:
             self._write()
         except OSError as error:
             self._let_go()
-            self.failure = self._explained(error)
+            self.failure = self._explain_os_error(error)
         else:
             self.failure = None
 
@@ -88,7 +105,7 @@ class Journal:
         self._n_bytes = (self._n_bytes or 0) + len(self._unwritten)
         self._unwritten = b""
 
-    def _explained(self, error: OSError) -> IblDaskError:
+    def _explain_os_error(self, error: OSError) -> IblDaskError:
         return explain_os_error(error, self.path, len(self._unwritten)) or NotWritable(
             "the journal cannot be written",
             where=str(self.path),
@@ -105,12 +122,12 @@ class Journal:
                 file.close()
 
     def close(self) -> None:
-        """Close the file. Lines that are not on disk are tried again, for a while where what is wrong may pass."""
+        """Close the file. Lines that are not on disk are tried again, for a while if the error may be transient."""
         if self._unwritten:
             try:
                 retry_transient(self._write_afresh)
             except OSError as error:
-                self.failure = self._explained(error)
+                self.failure = self._explain_os_error(error)
             else:
                 self.failure = None
         self._let_go()
@@ -131,10 +148,28 @@ class Journal:
         self.close()
 
 
-def read_journal(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the events of a run; a torn line, or one that is no event of this version, is dropped."""
-    for line in path.read_bytes().split(b"\n"):
-        if line:
+def read_journal(path: Path, start: int = 0, stop: int | None = None, mark: bytes = b"") -> Iterator[dict[str, Any]]:
+    """Yield the events of a run; a torn line, or one that is no event of this version, is dropped.
+
+    Parameters
+    ----------
+    path : Path
+        The journal.
+    start : int
+        Byte at which a line starts, from which on events are read.
+    stop : int, optional
+        Byte at which a later line starts; by default the end of the file.
+    mark : bytes
+        Text that a line must hold: others are dropped without being parsed.
+    """
+    with path.open("rb") as file:
+        place = file.seek(start)
+        for line in file:
+            if stop is not None and place >= stop:
+                return
+            place += len(line)
+            if mark not in line:
+                continue
             try:
                 event = json.loads(line)
             except ValueError:  # not JSON, or the zeros that a power cut leaves
@@ -144,5 +179,5 @@ def read_journal(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def find_journals(folder: Path) -> list[Path]:
-    """Return the journals of a work folder, the newest first."""
+    """Return the journals of a work folder, newest first."""
     return sorted(folder.glob("events-*.jsonl"), key=lambda path: path.stat().st_mtime_ns, reverse=True)

@@ -1,10 +1,10 @@
-"""Holding a session, so that two drivers never write into it at once.
+"""Locks of sessions, so that two drivers never write into one session at once.
 
-A lock is a file that says who holds it, and whose time stamp is renewed while it is held; `ibl_dask.store.holder` says
-whether somebody does.
+A lock is a file that names its holder, and whose time stamp is renewed while it is held; `ibl_dask.store.holder` judges
+whether it still is.
 
-Drivers hold a session alone. Steps of a graph that somebody else runs hold it together, each with a file of its own
-beside the lock (`sharing`).
+Drivers hold a session alone. Steps of a graph without a driver hold it together, each with a file of its own beside the
+lock (`sharing`).
 """
 
 from __future__ import annotations
@@ -15,18 +15,17 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
 
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store import holder
 from ibl_dask.store.atomic import make_folder, temporary_name
 from ibl_dask.store.disk import explain_os_error
-from ibl_dask.store.holder import AskJob, Watch, name_holder, read_owner, see
+from ibl_dask.store.holder import AskJob, Watch, name_holder, read_lock, read_owner
 from ibl_dask.store.processes import this_process
 
 LOCK_NAME = "lock.json"
@@ -39,16 +38,16 @@ _held_here: ContextVar[frozenset[Path]] = ContextVar("held_here", default=frozen
 
 
 class Attempt:
-    """Tries to take a lock, as often as it is told to, and waits for nothing.
+    """Attempt at a lock, which can be repeated and never waits.
 
     Parameters
     ----------
     path : Path
         The lock.
     ask_job : callable, optional
-        Asks the batch system of the job of a holder that cannot be seen from here; in a thread of its own.
+        Returns the state of the job of a holder that cannot be seen from here; called in a thread of its own.
     beside : callable, optional
-        Returns other locks that nobody may hold either.
+        Returns other locks that must be free as well.
     own_job : str
         Number of the batch job that this process runs in; empty outside of one.
     """
@@ -62,7 +61,7 @@ class Attempt:
     ) -> None:
         self.path = path
         self.is_open = False
-        """Whether it was refused only because the holder's lock is still being watched."""
+        """It was refused only because the holder's lock is still being watched."""
         self._ask_job = ask_job
         self._own_job = own_job
         self._beside = partial(_shares, path) if beside is None else beside
@@ -74,21 +73,21 @@ class Attempt:
         Raises
         ------
         SessionLocked
-            If somebody holds it, or may; see `is_open`.
+            If another process holds it, or may hold it; see `is_open`.
         """
         make_folder(self.path.parent)
         while (held := _make(self.path, self._own_job)) is None:
-            self._insist_on_free(self.path)
+            self._require_free(self.path)
         try:
             for path in self._beside():
-                self._insist_on_free(path)
+                self._require_free(path)
         except BaseException:
             held.close()
             raise
         return held
 
-    def _insist_on_free(self, path: Path) -> None:
-        """Remove a lock that belongs to nobody, and refuse where it belongs to somebody."""
+    def _require_free(self, path: Path) -> None:
+        """Remove an abandoned lock; raise if it is held."""
         watch = self._watches.setdefault(path, Watch(path, self._ask_job))
         verdict = watch.look()
         self.is_open = verdict == "open"
@@ -98,7 +97,7 @@ class Attempt:
 
 
 def _make(path: Path, job: str) -> Held | None:
-    """Make a lock that is ours, whole from the start; None where there is one."""
+    """Make a lock of this process, complete from the start; None where there is one."""
     token = token_hex(8)
     owner = {"v": LOCK_VERSION, **this_process().to_json(), "job": job, "since": time.time(), "token": token}
     temporary = temporary_name(path)
@@ -124,11 +123,11 @@ def _make(path: Path, job: str) -> Held | None:
     return Held(path, token)
 
 
-def _write(path: Path, owner: dict[str, Any]) -> None:
+def _write(path: Path, owner: Mapping[str, object]) -> None:
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     try:
         with os.fdopen(handle, "w") as file:
-            os.fchmod(handle, 0o644)  # whoever wants the session must see who holds it, whatever the mask is
+            os.fchmod(handle, 0o644)  # other users must be able to read the holder, whatever the mask is
             json.dump({**owner, "inode": os.fstat(handle).st_ino}, file)
     except OSError:
         path.unlink(missing_ok=True)
@@ -136,19 +135,27 @@ def _write(path: Path, owner: dict[str, Any]) -> None:
 
 
 def _is_ours(path: Path, token: str) -> bool:
-    found = see(path)
+    found = read_lock(path)
     return found is not None and found.owner.get("token") == token
 
 
 class Held:
-    """A lock that is held, and renewed in a thread of its own, until it is closed or somebody else has it."""
+    """Lock that is held and renewed, in a thread of its own, until it is closed or lost.
+
+    Parameters
+    ----------
+    path : Path
+        The lock.
+    token : str
+        Hexadecimal digits that tell this lock from any other.
+    """
 
     def __init__(self, path: Path, token: str) -> None:
         self.path = path
         self.token = token
-        """What tells it from any other."""
+        """Hexadecimal digits of this lock alone."""
         self.is_lost = False
-        """Whether somebody else has taken it over, or removed it: what it stood for is no longer ours."""
+        """Another process has taken it over or removed it: the session is no longer held."""
         self._stop = threading.Event()
         self._beat = threading.Thread(target=self._renew_on_and_on, daemon=True, name="session-lock")
         self._beat.start()
@@ -169,19 +176,19 @@ class Held:
         except OSError:
             pass  # so does one that fails for a moment
 
-    def insist_on_own(self) -> None:
-        """Check that it is still held.
+    def require_own(self) -> None:
+        """Raise unless the lock is still held.
 
         Raises
         ------
         SessionLocked
-            If somebody else took it over or removed it.
+            If another process took it over or removed it.
         """
         if self.is_lost:
             raise taken_over(self.path)
 
     def close(self) -> None:
-        """Let go of it; one that somebody else took over is theirs."""
+        """Release the lock, unless another process took it over."""
         self._stop.set()
         self._beat.join()
         with contextlib.suppress(OSError):
@@ -190,7 +197,7 @@ class Held:
 
 
 def _take(attempt: Attempt) -> Held:
-    """Take a lock; wait only where that tells whether somebody holds it."""
+    """Take a lock; wait only where that decides whether it is held."""
     while True:
         try:
             return attempt.take()
@@ -207,7 +214,7 @@ def holding(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Ite
     Raises
     ------
     SessionLocked
-        If somebody else holds it.
+        If another process holds it.
     """
     held = _take(Attempt(path, ask_job, own_job=own_job))
     try:
@@ -218,7 +225,7 @@ def holding(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Ite
 
 @contextlib.contextmanager
 def holding_unless_held(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[None]:
-    """Hold a lock alone, unless whoever calls this does so already (`lending`)."""
+    """Hold a lock alone, unless the caller does so already (`lending`)."""
     if path in _held_here.get():
         yield
         return
@@ -226,12 +233,12 @@ def holding_unless_held(path: Path, ask_job: AskJob | None = None, own_job: str 
         yield
 
 
-# -- those who work for a holder ------------------------------------------------------------------------------
+# -- work on behalf of a holder ------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
 def lending(path: Path) -> Iterator[None]:
-    """Let what is called in this block work on a session as one that is held: by its caller, or for it."""
+    """Mark a session as held for all code that is called in this block."""
     before = _held_here.set(_held_here.get() | {path})
     try:
         yield
@@ -239,8 +246,8 @@ def lending(path: Path) -> Iterator[None]:
         _held_here.reset(before)
 
 
-def insist_on_lease(path: Path, token: str) -> None:
-    """Check that nobody has taken a session over from the driver that gave out a step.
+def require_lease(path: Path, token: str) -> None:
+    """Raise if another run has taken a session over from the driver that gave out a step.
 
     A lock that is not there is no proof: another host may see one that was just made only after a while.
 
@@ -256,7 +263,7 @@ def insist_on_lease(path: Path, token: str) -> None:
     SessionLocked
         If another holds the session now.
     """
-    found = see(path)
+    found = read_lock(path)
     if found is not None and found.owner and found.owner.get("token") != token:
         raise taken_over(path)
 
@@ -265,12 +272,12 @@ def taken_over(path: Path) -> SessionLocked:
     """Return the error of a driver whose lock is no longer its own."""
     found = None
     with contextlib.suppress(OSError):
-        found = see(path)
+        found = read_lock(path)
     return SessionLocked(
         "this run no longer holds the session",
         where=str(path),
         expected="the lock that it made",
-        got="no lock: somebody removed it" if found is None else f"that of {name_holder(found.owner)}",
+        got="no lock: it was removed" if found is None else f"that of {name_holder(found.owner)}",
         do="wait for the other run, then run again: finished chunks are kept. A run that was suspended, or whose disk "
         f"was away, for {holder.STALE_S / 60:g} min loses its sessions to others that want them",
     )
@@ -278,21 +285,21 @@ def taken_over(path: Path) -> SessionLocked:
 
 @contextlib.contextmanager
 def sharing(path: Path, group: str, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[None]:
-    """Hold a lock together with others of a group, and with nobody else.
+    """Hold a lock together with the members of a group.
 
     Parameters
     ----------
     path : Path
         The lock that is held alone otherwise.
     group : str
-        Hexadecimal digits that the members know each other by.
+        Hexadecimal digits of the group.
     ask_job, own_job
         See `Attempt`.
 
     Raises
     ------
     SessionLocked
-        If somebody holds it alone, or another group does.
+        If another process holds it alone, or another group does.
     """
     own = path.with_name(f"{path.stem}.{group}.{token_hex(4)}{path.suffix}")
 

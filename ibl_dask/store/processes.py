@@ -1,7 +1,7 @@
-"""Which process something belongs to, and whether that process is still there.
+"""Identity of a process among those of all machines, and whether it still runs.
 
-A host's name and a number are no identity. Numbers are given out again, containers share a name or a kernel and count
-their processes from 1, and clones of a machine share its name.
+Host name and process number are not unique: numbers are reused, containers share a name or a kernel and number their
+processes from 1, and clones of a machine share its name.
 """
 
 from __future__ import annotations
@@ -12,53 +12,53 @@ import socket
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 Verdict = Literal["alive", "gone", "unknown"]
-"""unknown: it is not one of the processes that can be seen from here, or too little is known of it."""
+"""unknown: the process cannot be seen from here, or too little is known of it."""
 
 _MARK = re.compile(r"(?P<host>.+)-(?P<boot>[0-9a-f]{12}|0)-(?P<namespace>\d+)-(?P<pid>\d+)-(?P<started>\d+)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process among those of all machines and all times."""
+    """Identity of a process among those of all machines and all times."""
 
     host: str
-    """Name of its machine, for people."""
+    """Host name, for messages."""
     pid: int
-    """Its number within its namespace."""
+    """Process number within its namespace."""
     boot: str = ""
-    """First 12 hexadecimal digits of the identity of its machine's last start; empty where that is not known."""
+    """First 12 hexadecimal digits of the boot identifier of its machine; empty where that is not known."""
     namespace: int = 0
-    """Number of its namespace of processes; 0 where that is not known."""
+    """Number of its PID namespace; 0 where that is not known."""
     started: int = 0
-    """When it was started, in clock ticks since its machine was; 0 where that is not known."""
+    """Start time, clock ticks since boot; 0 where that is not known."""
 
     @property
     def mark(self) -> str:
-        """Return all of it as a part of a file's name."""
+        """Return the identity as a part of a file name."""
         return f"{self.host}-{self.boot or 0}-{self.namespace}-{self.pid}-{self.started}"
 
     @classmethod
     def from_mark(cls, mark: str) -> Process | None:
-        """Read what `mark` returns; None where it is something else."""
+        """Read an identity from a `mark`; None where it is none."""
         found = _MARK.fullmatch(mark)
         if found is None:
             return None
         boot = "" if found["boot"] == "0" else found["boot"]
         return cls(found["host"], int(found["pid"]), boot, int(found["namespace"]), int(found["started"]))
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return a mapping that `from_json` reads back."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Process | None:
-        """Read what `to_json` or an older version wrote, which knew host and pid alone; None where it is neither."""
+    def from_json(cls, content: Mapping[str, object]) -> Process | None:
+        """Read the result of `to_json`, or of an older version with host and pid alone; None where it is neither."""
         host, boot = content.get("host"), content.get("boot", "")
         pid, namespace, started = content.get("pid"), content.get("namespace", 0), content.get("started", 0)
         if not (isinstance(host, str) and isinstance(boot, str)):
@@ -69,16 +69,16 @@ class Process:
 
 
 def judge(process: Process, here: Process, started: int | None) -> Verdict:
-    """Say whether a process is still there.
+    """Judge whether a process still runs.
 
     Parameters
     ----------
     process : Process
-        Which.
+        The process.
     here : Process
-        One that can be seen from here, such as the one that asks.
+        A process that can be seen from here, such as this one.
     started : int or None
-        When the process was started that has its number here; 0 where that cannot be told, None where there is none.
+        Start time of the process with its number here; 0 where that is not known, None where there is none.
     """
     is_near = (process.boot, process.namespace) == (here.boot, here.namespace)
     if not is_near or (not process.boot and process.host != here.host):
@@ -91,12 +91,12 @@ def judge(process: Process, here: Process, started: int | None) -> Verdict:
 
 
 def state_of(process: Process) -> Verdict:
-    """Look whether a process is still there."""
+    """Return whether a process still runs."""
     return judge(process, this_process(), find_start(process.pid))
 
 
 def this_process() -> Process:
-    """Return the identity of the process that asks."""
+    """Return the identity of this process."""
     return _identity(os.getpid())
 
 
@@ -106,13 +106,13 @@ def _identity(pid: int) -> Process:  # the number changes where the process fork
 
 
 def find_start(pid: int) -> int | None:
-    """Return when a process of this namespace was started, clock ticks since this machine was; see `judge`."""
+    """Return the start time of a process of this namespace, clock ticks since boot; see `judge`."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
         return None
     except PermissionError:
-        pass  # somebody else's
+        pass  # of another user
     try:
         if Path("/proc/self").readlink() != Path(str(os.getpid())):
             return 0  # it shows the processes of another namespace

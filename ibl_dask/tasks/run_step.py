@@ -17,7 +17,7 @@ from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import explain_os_error, retry_transient
-from ibl_dask.store.lock import LOCK_NAME, insist_on_lease, lending
+from ibl_dask.store.lock import LOCK_NAME, lending, require_lease
 from ibl_dask.store.marker import read_marker, write_marker
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
 
     def attempt() -> dict[str, Any]:
         if step.lease:
-            insist_on_lease(lock, step.lease)
+            require_lease(lock, step.lease)
         if step.marker is not None:
             known = read_marker(step.marker, step.fingerprint, root)
             if known is not None:

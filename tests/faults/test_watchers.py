@@ -57,7 +57,7 @@ def test_a_listener_that_raises_stops_neither_the_run_nor_the_others(empty, erro
     assert isinstance(seen[-1], RunFinished)
     assert [event["event"] for event in read_journal(result.journal)] == [type(event).__name__ for event in seen]
     assert raising.n == (at or 1)
-    (told,) = result.deaf
+    (told,) = result.failed_listeners
     assert "Raising" in told
     assert type(error).__name__ in told
 

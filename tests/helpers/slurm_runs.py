@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from slurm_machine import Slurm
 
     from ibl_dask.model.step import Key, StepRecord
-    from ibl_dask.pipeline.run import Run
+    from ibl_dask.pipeline.run_outcome import Run
 
 GOP = 10
 CHUNK_PIXELS = GOP * 160 * 128

@@ -18,7 +18,8 @@ from reference import Reference
 import ibl_dask as ibd
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import this_machine
-from ibl_dask.pipeline.run import SessionOutcome, run
+from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run_outcome import SessionOutcome
 from ibl_dask.tasks.external.task import OF_ALYX
 
 if TYPE_CHECKING:

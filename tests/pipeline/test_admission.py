@@ -113,7 +113,7 @@ def write_lock(session, age_s, **more):
 
 @pytest.mark.parametrize("how", ["old", "copied", "of a job that ended"])
 def test_a_lock_that_must_be_watched_does_not_stop_the_driver(sessions, monkeypatch, how):
-    monkeypatch.setattr("ibl_dask.pipeline.run.ask_job", lambda job: "ended")
+    monkeypatch.setattr("ibl_dask.pipeline.driver.ask_job", lambda job: "ended")
     more = {"old": {}, "copied": {"inode": 1}, "of a job that ended": {"job": "4711"}}[how]
     write_lock(sessions[0], 3600 if how == "old" else 10, **more)
     seen, clock = [], time.monotonic()
@@ -151,7 +151,7 @@ class Slow:
     """Runs steps one after another; has room for many sessions at once."""
 
     def __new__(cls):
-        from ibl_dask.pipeline.executors import InProcess
+        from ibl_dask.pipeline.in_process import InProcess
 
         executor = InProcess()
         executor.slots = 100
@@ -456,7 +456,7 @@ def test_status_says_whether_a_run_that_has_not_ended_was_killed(tmp_path, end):
 
 def test_ctrl_c_while_a_session_is_begun_leaves_no_lock(sessions, monkeypatch):
     """In a notebook the process goes on: its lock would hold the session for as long."""
-    monkeypatch.setattr("ibl_dask.pipeline.run.sweep_temporaries", interrupt)
+    monkeypatch.setattr("ibl_dask.pipeline.running_session.sweep_temporaries", interrupt)
     assert run(sessions, specs=SPECS).exit_code == 130
     assert not lock_of(sessions[0]).exists()
     monkeypatch.undo()

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from simple_steps import fail, note, simple_step
 
 from ibl_dask.model.step import Resources
-from ibl_dask.pipeline.executors import InProcess, OnCluster
+from ibl_dask.pipeline.executors import OnCluster
+from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.tasks.run_step import run_step
 
 
@@ -115,3 +116,24 @@ def test_what_is_cancelled_does_not_start_and_the_next_steps_run(executor, tmp_p
     other.mkdir()
     assert len(run_all(executor, [simple_step(other, "after", function=note)], other)) == 1
     assert len(list(tmp_path.iterdir())) < 12
+
+
+def test_an_executor_in_this_process_keeps_no_record_that_no_step_needs(tmp_path):
+    executor = InProcess()
+    first = simple_step(tmp_path, "first")
+    run_all(executor, [first, simple_step(tmp_path, "second", [first]), simple_step(tmp_path, "third")], tmp_path)
+    assert not executor._children
+    assert not executor._queue
+
+
+def test_steps_of_a_session_that_is_dropped_leave_nothing_behind(client, tmp_path):
+    executor = OnCluster(client)
+    first = simple_step(tmp_path, "first")
+    slow = simple_step(tmp_path, "slow", seconds=1.0)
+    later = [simple_step(tmp_path, f"later{i}", [slow, first]) for i in range(3)]
+    executor.submit([first, slow, *later], tmp_path, {}, 0)
+    assert {key[0] for key in executor.drop("s")} >= {step.kind for step in later}
+    for _ in executor.completed():
+        pass
+    assert not executor._attempts
+    assert not executor._waiting._children

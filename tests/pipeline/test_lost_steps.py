@@ -20,7 +20,7 @@ from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Step
 from ibl_dask.pipeline import executors
 from ibl_dask.pipeline.executors import OnCluster
-from ibl_dask.pipeline.isolation import run_apart
+from ibl_dask.pipeline.isolation import run_in_own_process
 
 HERE = Path("/proc/self/cwd")
 """A path that each process sees otherwise: what is below depends on where the process was started."""
@@ -72,7 +72,7 @@ def test_a_step_that_kills_its_process_costs_one_worker_and_no_other_step(tmp_pa
 def test_of_a_process_that_died_are_told_exit_code_or_signal_and_peak_memory(tmp_path, way, expected, advice):
     taken = np.ones(60_000_000)  # what this process has is not what the other one had
     step = deadly_step(tmp_path, way)
-    death = run_apart(dumps(step), step.key, tmp_path, [])
+    death = run_in_own_process(dumps(step), step.key, tmp_path, [])
     assert taken.nbytes / 1e9 > 0.45
     says(str(death), expected)
     says(death.advice, advice)
@@ -145,7 +145,7 @@ def test_a_worker_that_does_not_see_the_data_is_turned_away_and_no_step_fails(
 
 def test_where_no_worker_sees_the_data_steps_fail_with_the_place(scheduler, workers, tmp_path, monkeypatch):
     """Instead of waiting for ever; another place that may not be entered is not seen either."""
-    monkeypatch.setattr(executors, "NOBODY_S", 0.5)
+    monkeypatch.setattr(executors, "NO_WORKER_S", 0.5)
     seeing, _ = folders(tmp_path, monkeypatch)
     (seeing / "data" / "001").mkdir()
     (seeing / "data").chmod(0)
@@ -186,13 +186,13 @@ HOLDING = """
 import sys
 from pathlib import Path
 from distributed.protocol.pickle import dumps
-from ibl_dask.pipeline.isolation import run_apart
+from ibl_dask.pipeline.isolation import run_in_own_process
 from ending_steps import hold
 from simple_steps import simple_step
 
 folder = Path(sys.argv[1])
 step = simple_step(folder, "held", function=hold)
-run_apart(dumps(step), step.key, folder, [])
+run_in_own_process(dumps(step), step.key, folder, [])
 """
 
 

@@ -13,7 +13,8 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.forecast import TaskForecast, forecast
 from ibl_dask.pipeline.plan import make_pipeline
-from ibl_dask.pipeline.run import SessionOutcome, run
+from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run_outcome import SessionOutcome
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,8 @@ import pytest
 from ibl_dask.cli.run import say_how_it_went
 from ibl_dask.cli.status import show_status
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.run import rows, run
+from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run_outcome import rows
 from ibl_dask.store.journal import read_journal
 
 
@@ -97,7 +98,7 @@ def test_a_child_that_copes_without_a_parent_starts_when_that_ended(session, cli
 def test_nothing_to_do_is_a_success_and_holds_what_would_read_it(session):
     result = run([session], specs=[task("none", how="Empty"), task("child", "none"), task("other")])
     assert states(result) == {"none": "Empty", "child": "Held", "other": "Complete"}
-    assert result.sessions[0].excused == {"child"}
+    assert result.sessions[0].not_required == {"child"}
     assert result.exit_code == 0
 
 
@@ -108,7 +109,7 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert result.exit_code == 0
     (row,) = rows(result)
     assert "IBL_DASK_PYTHON_IBLLIB" in row["waiting"]["Trials"]
-    assert row["excused"] == ["Status", "Trials"]
+    assert row["not_required"] == ["Status", "Trials"]
     assert row["failures"] == []
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
     assert told["Trials"]["failures"][0]["category"] == "env"

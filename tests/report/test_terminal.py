@@ -151,7 +151,7 @@ def with_checks(*outcomes, **changes):
         ),
         ([{"session": "x", "state": "not started"}, GOOD], "2 sessions, 1 not started, 1 done"),
         ([{**GOOD, "tasks": {"VideoCompress": "Incomplete"}}], "1 session, 1 failed"),
-        ([{**GOOD, "tasks": {"DLC": "Waiting"}, "excused": ["DLC"]}], "1 session, all well"),
+        ([{**GOOD, "tasks": {"DLC": "Waiting"}, "not_required": ["DLC"]}], "1 session, all well"),
     ],
 )
 def test_all_is_well_only_where_every_session_ended_and_no_check_is_worse_than_pass(rows, title):

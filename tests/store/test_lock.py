@@ -413,7 +413,7 @@ def test_holder_notices_at_its_next_beat_that_the_lock_is_no_longer_its_own(
     with holding(path) as held:
         time.sleep(0.1)
         assert not held.is_lost
-        held.insist_on_own()
+        held.require_own()
         if how == "taken over":
             path.unlink()
             write_owner(path, "node017", 1, age_s=100)
@@ -423,7 +423,7 @@ def test_holder_notices_at_its_next_beat_that_the_lock_is_no_longer_its_own(
             path.write_text("[]")
         until(lambda: held.is_lost)
         with pytest.raises(SessionLocked, match="no longer holds"):
-            held.insist_on_own()
+            held.require_own()
     assert path.exists() == (how != "removed")
 
 

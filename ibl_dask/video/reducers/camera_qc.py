@@ -186,7 +186,7 @@ class _FaceMatchOfChunk(WantedFrames):
 
     def arrays(self) -> dict[str, Values]:
         bits = np.array(list(self.sharp.values()), np.uint8).reshape(len(self.sharp), self.n_bytes)
-        return {**self._arrays, "sharp_samples": np.array(list(self.sharp), np.int64), "sharp_places": bits}
+        return {**self._arrays, "sharp_samples": np.array(list(self.sharp), np.int64), "sharp_positions": bits}
 
 
 class _FaceMatchOfVideo(Concatenation):
@@ -202,7 +202,7 @@ class _FaceMatchOfVideo(Concatenation):
     def add(self, chunk: Chunk, arrays: Mapping[str, Values]) -> None:
         super().add(chunk, arrays)
         self.samples.append(arrays["sharp_samples"] + self.n_samples)
-        self.bits.append(arrays["sharp_places"])
+        self.bits.append(arrays["sharp_positions"])
         self.n_samples += len(arrays["face_x"])
 
     def arrays(self) -> dict[str, Values]:

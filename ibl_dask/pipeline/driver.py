@@ -1,0 +1,485 @@
+"""Driver of a run: admits sessions, plans their tasks, hands steps to an executor and keeps the journal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
+from ibl_dask.errors import SessionLocked
+from ibl_dask.model import events
+from ibl_dask.model.status import Status
+from ibl_dask.model.step import Failure, Key, Step, StepRecord
+from ibl_dask.pipeline import task_calls
+from ibl_dask.pipeline.admission import Admission, Candidate
+from ibl_dask.pipeline.executors import Executor
+from ibl_dask.pipeline.in_process import InProcess
+from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
+from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
+from ibl_dask.pipeline.running_session import RunningSession
+from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
+from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back, startable
+from ibl_dask.store.containment import contained
+from ibl_dask.store.disk import is_transient
+from ibl_dask.store.journal import Journal
+from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
+from ibl_dask.tasks.run_step import describe
+
+_log = logging.getLogger(__name__)
+
+Listener = Callable[[events.Event], None]
+Planner = Callable[[Path], Callable[[], Pipeline]]
+"""Returns the call that plans the session of a folder; workers make it where there are many."""
+
+IDLE_S = 0.1
+"""Interval at which sessions that wait for others are tried while nothing else is in flight, s."""
+WINDOW_PER_SLOT = 4
+"""Steps kept outstanding per slot before another session is admitted: Dask holds no annotated task back."""
+MOST_PLANNED_AHEAD = 8
+"""Sessions that are planned on workers at a time."""
+_PRIORITY_STEP = 1000
+"""Difference in priority of a session and the next one."""
+
+
+@dataclass(slots=True)
+class _TaskCall:
+    """Call of a task that a worker makes."""
+
+    session: RunningSession
+    state: TaskState
+    function: Callable[[], TaskAnswer]
+
+
+@dataclass(slots=True)
+class _SessionCall:
+    """Planning of a session that a worker does."""
+
+    candidate: Candidate
+    held: Held | None
+    function: Callable[[], Pipeline]
+
+
+class Driver:
+    """Takes sessions through an executor, a bounded number at a time.
+
+    Memory does not grow with the sessions that ended, apart from their rows in the result of the run.
+
+    Parameters
+    ----------
+    executor : Executor
+        Where steps run.
+    journal : Journal
+        Receives every event.
+    run : Run
+        Result of the run, filled while it goes on.
+    listeners : sequence of callables
+        Receive every event after the journal.
+    """
+
+    def __init__(self, executor: Executor, journal: Journal, run: Run, listeners: Sequence[Listener]) -> None:
+        self.executor = executor
+        self.journal = journal
+        self.run = run
+        self._listeners = list(listeners)
+        self._active: dict[str, RunningSession] = {}
+        self._owner: dict[Key, RunningSession] = {}
+        self._task_calls: dict[Key, _TaskCall] = {}
+        self._session_calls: dict[Key, _SessionCall] = {}
+        self._outputs = OutputPlaces()
+
+    def emit(self, event: events.Event) -> None:
+        """Write an event to the journal and hand it to the listeners; a listener that raises is dropped."""
+        self.journal.append(events.to_json(event))
+        for listen in list(self._listeners):
+            try:
+                listen(event)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001  # a view must not stop a run
+                self._listeners.remove(listen)
+                name = getattr(listen, "__qualname__", type(listen).__name__)
+                self.run.failed_listeners += (f"{name}: {error!r}",)
+                _log.warning("a listener failed and receives no more events", exc_info=error)
+
+    def _emit_of(self, outcome: SessionOutcome, event: events.Event) -> None:
+        """Emit an event of a session, and note where in the journal it is."""
+        start = self.journal.n_bytes
+        if outcome.journal is None:
+            outcome.journal = JournalPart(self.journal.path, start, start)
+        try:
+            self.emit(event)
+        finally:
+            outcome.journal.stop = self.journal.n_bytes
+
+    # -- admission --------------------------------------------------------------------------------------------
+
+    def drive(self, planner: Planner) -> None:
+        """Run every session to its end.
+
+        Parameters
+        ----------
+        planner : callable
+            Returns the call that plans the session of a folder.
+        """
+        waiting = Admission([outcome.path for outcome in self.run.sessions])
+        try:
+            while waiting or self._is_busy:
+                self._admit_some(waiting, planner)
+                if waiting and not self._is_busy:
+                    time.sleep(IDLE_S)
+                for record in self.executor.completed():
+                    self._take(record, waiting)
+                    self._give_up_lost_sessions()
+                    if waiting and self._has_room():
+                        break
+        finally:
+            self.executor.cancel()
+            for number, session in enumerate(self._active.values()):
+                session.outcome.started |= number == 0  # its steps come before those of the others
+                if session.held is not None:
+                    session.held.close()
+            for call in self._session_calls.values():
+                if call.held is not None:
+                    call.held.close()
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._active or self._session_calls)
+
+    @property
+    def _uses_workers(self) -> bool:
+        """Return True if workers make the calls that look at files."""
+        return not isinstance(self.executor, InProcess) and self.executor.slots > task_calls.MOST_SLOTS_SERVED
+
+    def _has_room(self) -> bool:
+        is_ahead = len(self._session_calls) >= MOST_PLANNED_AHEAD
+        return not is_ahead and self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
+
+    def _admit_some(self, waiting: Admission, planner: Planner) -> None:
+        while self._has_room() and (candidate := waiting.next(is_idle=not self._is_busy)) is not None:
+            self._admit(candidate, planner(candidate.path), waiting)
+
+    def _admit(self, candidate: Candidate, plan: Callable[[], Pipeline], waiting: Admission) -> None:
+        """Plan a session and begin it; one that was refused before is planned once its lock is held."""
+        held: Held | None = None
+        try:
+            if candidate.attempt is not None:
+                held = candidate.attempt.take()
+            step = remote_call("", str(candidate.path), plan) if self._uses_workers else None
+            if step is not None:
+                self._session_calls[step.key] = _SessionCall(candidate, held, plan)
+                priority = 1 - _PRIORITY_STEP * candidate.order
+                self.executor.submit([step], candidate.path, {}, priority, (candidate.path,))
+                return
+            pipeline = plan()
+        except BaseException as error:  # noqa: BLE001  # Ctrl-C is raised again there
+            self._refuse(candidate, waiting, held, error)
+        else:
+            self._begin(candidate, waiting, pipeline, held)
+
+    def _begin(self, candidate: Candidate, waiting: Admission, pipeline: Pipeline, held: Held | None) -> None:
+        """Begin a session that was planned."""
+        outcome = self.run.sessions[candidate.order]
+        session = RunningSession(candidate.order, outcome, pipeline, held)
+        try:
+            if pipeline.is_asked and not pipeline.specs:
+                self._release(session)
+                outcome.finished = outcome.is_passed_over = True
+                self._emit_end(outcome, None)
+                return
+            if self._is_under_way(session.reference):
+                # Keys name a session by its reference, so a copy of it elsewhere waits its turn.
+                self._release(session)
+                candidate.wait()
+                self._put_last(candidate, waiting, "another folder with the name of this session is under way")
+                return
+            self._outputs.claim(pipeline.session)
+            pipeline.workspace.check_writable()
+            if session.held is None:
+                candidate.attempt = Attempt(pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job())
+                session.held = candidate.attempt.take()
+            session.held.require_own()
+            session.sweep()
+            pipeline.workspace.rename_older()
+            if pipeline.workspace.overwrite:
+                for task in pipeline.tasks.values():
+                    task.forget()
+        except BaseException as error:  # noqa: BLE001  # Ctrl-C is raised again there
+            self._refuse(candidate, waiting, session.held, error)
+            return
+        self._active[session.reference] = session
+        outcome.add_failures([Failure("OutsideSession", "input", text) for text in pipeline.refused])
+        self._guard(session, lambda: self._advance(session, startable(session.states)))
+
+    def _refuse(self, candidate: Candidate, waiting: Admission, held: Held | None, error: BaseException) -> None:
+        """Put a session that could not begin last, or give it up."""
+        if held is not None:
+            held.close()
+        if not isinstance(error, Exception):  # Ctrl-C
+            raise error
+        reason = self._reason_to_wait(candidate, error)
+        if reason:
+            self._put_last(candidate, waiting, reason)
+        else:
+            self._give_up(self.run.sessions[candidate.order], describe(error))
+
+    def _reason_to_wait(self, candidate: Candidate, error: Exception) -> str:
+        """Return why a session that could not begin is to be tried again; empty where it is not."""
+        if isinstance(error, SessionLocked) and candidate.attempt is not None:
+            is_last_try = candidate.is_taken and not self._is_busy
+            candidate.is_taken = not candidate.attempt.is_open
+            candidate.wait()
+            return "" if is_last_try and candidate.is_taken else f"{error.what}: {error.got}"
+        if is_transient(error) and (pause_s := candidate.pause_s) is not None:
+            candidate.n_failures += 1
+            candidate.wait(pause_s)
+            return str(error)
+        return ""
+
+    def _put_last(self, candidate: Candidate, waiting: Admission, reason: str) -> None:
+        waiting.put_last(candidate)
+        if not candidate.is_announced:
+            candidate.is_announced = True
+            event = events.SessionPutOff(str(candidate.path), reason, time.time())
+            self._emit_of(self.run.sessions[candidate.order], event)
+
+    def _is_under_way(self, reference: str) -> bool:
+        """Return True if a session of that name is driven, or steps of one that was given up have not ended."""
+        return reference in self._active or any(session.reference == reference for session in self._owner.values())
+
+    # -- steps and calls ----------------------------------------------------------------------------------------
+
+    def _submit(self, session: RunningSession, steps: Sequence[Step]) -> None:
+        self._owner.update(dict.fromkeys((step.key for step in steps), session))
+        names = Counter(step.key[0] for step in steps)
+        planned = events.SessionPlanned(str(session.outcome.path), dict(names), time.time())
+        self._emit_of(session.outcome, planned)
+        self._hand_out(session, steps, -_PRIORITY_STEP * session.order)
+
+    def _hand_out(self, session: RunningSession, steps: Sequence[Step], priority: int) -> None:
+        own, workspace = session.pipeline.session, session.pipeline.workspace
+        token = "" if session.held is None else session.held.token
+        leased = [replace(step, lease=token) for step in steps]
+        # The lock and the scratch are of this run: a folder of the same name elsewhere does not hold them.
+        places = (own.path, own.own / LOCK_NAME, workspace.scratch)
+        self.executor.submit(leased, own.outputs, session.records, priority, places)
+
+    def _take(self, record: StepRecord, waiting: Admission) -> None:
+        if record.key in self._session_calls:
+            self._take_pipeline(record, waiting)
+        elif record.key in self._task_calls:
+            self._take_task_answer(record)
+        else:
+            self._take_record(record)
+
+    def _take_pipeline(self, record: StepRecord, waiting: Admission) -> None:
+        """Begin a session that a worker planned."""
+        call = self._session_calls.pop(record.key)
+        if record.failure is not None:
+            if call.held is not None:
+                call.held.close()
+            self._give_up(self.run.sessions[call.candidate.order], record.failure)
+            return
+        try:
+            try:
+                pipeline: Pipeline = read_answer(record)
+            except LookupError:
+                pipeline = call.function()
+        except BaseException as error:  # noqa: BLE001  # Ctrl-C is raised again there
+            self._refuse(call.candidate, waiting, call.held, error)
+        else:
+            self._begin(call.candidate, waiting, pipeline, call.held)
+
+    def _take_task_answer(self, record: StepRecord) -> None:
+        """Take a task on with the answer of a call that a worker made."""
+        call = self._task_calls.pop(record.key)
+        session, state = call.session, call.state
+        state.waiting.discard(record.key)
+        if session.outcome.finished:
+            return
+        if record.failure is not None:
+            state.answer = record.failure
+        else:
+            try:
+                state.answer = read_answer(record)
+            except LookupError:
+                state.answer = _answer_here(state.name, call.function)
+            except Exception as error:  # noqa: BLE001  # whatever an object of a lab raises while it is unpickled
+                state.answer = describe(error)
+        self._guard(session, lambda: self._advance(session, [state]))
+
+    def _take_record(self, record: StepRecord) -> None:
+        session = self._owner.pop(record.key)
+        session.note(record)
+        self._emit_of(session.outcome, events.StepFinished(str(session.outcome.path), record))
+        states = session.waiting.pop(record.key, [])
+        for state in states:
+            state.waiting.discard(record.key)
+        if session.outcome.finished:  # it was given up; this step was running
+            return
+        if session.phase == "report":
+            self._guard(session, lambda: self._finish(session, record))
+        else:
+            self._guard(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
+
+    def _guard(self, session: RunningSession, call: Callable[[], None]) -> None:
+        """Call something for a session; an error gives up that session and no other."""
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            self._give_up_session(session, describe(error))
+
+    # -- tasks ------------------------------------------------------------------------------------------------
+
+    def _advance(self, session: RunningSession, ready: Iterable[TaskState]) -> None:
+        """Take tasks that wait for no step on, until each waits or ended; then those that waited for them."""
+        fresh: dict[Key, Step] = {}
+        todo = deque(ready)
+        while todo:
+            state = todo.popleft()
+            if state.answer is None:
+                self._ask(session, state)
+            answer, state.answer = state.answer, None
+            if answer is None:  # a worker has the call
+                continue
+            if isinstance(answer, Failure) or answer.call == "conclude":
+                self._end_task(session, state, answer)
+                todo += [other for other in startable(session.states) if other not in todo]
+                continue
+            self._take_steps(session, state, answer, fresh)
+            if not state.waiting:
+                todo.append(state)
+        if fresh:
+            self._submit(session, list(fresh.values()))
+        if session.phase == "tasks" and all(state.is_over for state in session.states.values()):
+            session.phase = "report"
+            session.outcome.tasks = {name: session.outcome.tasks[name] for name in session.states}
+            self._submit(session, [session.pipeline.report_step(session.facts_for_report(self.run))])
+
+    def _ask(self, session: RunningSession, state: TaskState) -> None:
+        """Make the next call of a task: here, which leaves its answer, or on a worker."""
+        if state.phase == "held":
+            state.answer = self._check_start(session, state)
+            if state.answer is not None:
+                return
+        records = {key: session.records[key] for key in state.keys}
+        function = partial(call_task, state.task, state.next_call, records, state.reason)
+        step = remote_call(state.name, session.reference, function) if self._uses_workers else None
+        if step is None:
+            state.answer = _answer_here(state.name, function)
+            return
+        state.waiting.add(step.key)
+        self._task_calls[step.key] = _TaskCall(session, state, function)
+        self._hand_out(session, [step], 1 - _PRIORITY_STEP * session.order)
+
+    def _check_start(self, session: RunningSession, state: TaskState) -> TaskAnswer | Failure | None:
+        """Return the answer of a task that cannot start; None where it can, or where it must be asked first.
+
+        A task that waits for what no other task makes is asked for its status all the same.
+        """
+        parents = blocking_parents(state, session.states)
+        if parents:
+            state.status, state.reason = Status.HELD, held_back(state, parents)
+            state.is_not_required = all(p.is_not_required or p.status.is_success for p in parents)
+            return TaskAnswer("conclude", state.task, status=Status.HELD)
+        try:
+            with contained(state.name):
+                state.reason = state.task.obstacle()
+        except Exception as error:  # noqa: BLE001  # one task must not stop the others
+            return describe(error)
+        state.is_not_required = state.reason is not None and not session.pipeline.is_asked
+        return None
+
+    def _take_steps(
+        self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[Key, Step]
+    ) -> None:
+        """Take the steps that a task planned; those that no task brought before become `fresh` ones."""
+        steps = {step.key: step for step in answer.steps}
+        state.task = answer.task
+        state.phase = "first" if answer.call == "first_steps" else "rest"
+        state.keys.update(dict.fromkeys(steps))
+        if state.phase == "first":
+            state.first.update(steps)
+        session.recall(steps.keys() | {need for step in answer.steps for need in step.needs})
+        state.waiting = steps.keys() - session.records.keys()
+        for key in steps:
+            if key in state.waiting:
+                if key not in session.waiting:  # of two tasks that need one step the first brings it
+                    fresh[key] = steps[key]
+                session.waiting.setdefault(key, []).append(state)
+
+    def _end_task(self, session: RunningSession, state: TaskState, answer: TaskAnswer | Failure) -> None:
+        """End a task, with the answer of its conclusion or with the error that stopped it."""
+        outcome = session.outcome
+        outputs: tuple[str, ...] = ()
+        if isinstance(answer, Failure):
+            state.status, state.reason = Status.ERRORED, answer
+        else:
+            state.status, state.failures, outputs = answer.status, answer.failures, answer.outputs
+        if state.reason is not None:
+            state.failures = (state.reason,)
+        state.phase = "over"
+        outcome.tasks[state.name] = state.status
+        if state.status in (Status.WAITING, Status.HELD) and state.reason is not None:
+            outcome.reasons[state.name] = state.reason.message
+        if state.is_not_required:
+            outcome.not_required.add(state.name)
+        elif state.status is not Status.HELD:  # the failure of a held task is its parent's
+            outcome.add_failures(state.failures)
+        session.release_records(state)
+        ended = (str(outcome.path), state.name, state.status, outputs, state.failures, time.time())
+        self._emit_of(outcome, events.TaskFinished(*ended))
+
+    # -- ends of sessions -------------------------------------------------------------------------------------
+
+    def _finish(self, session: RunningSession, report: StepRecord) -> None:
+        session.end(report)
+        self._emit_end(session.outcome, None)
+        self._release(session)
+
+    def _give_up_lost_sessions(self) -> None:
+        """Give up the sessions whose lock another run has taken over."""
+        for session in list(self._active.values()):
+            if session.held is not None and session.held.is_lost:
+                self._give_up_session(session, describe(taken_over(session.held.path)))
+
+    def _give_up_session(self, session: RunningSession, failure: Failure) -> None:
+        """Give up a session that was begun: its waiting steps are dropped, the results of running ones ignored."""
+        for key in self.executor.drop(session.reference):
+            self._owner.pop(key, None)
+            self._task_calls.pop(key, None)
+        self._give_up(session.outcome, failure)
+        self._release(session)
+
+    def _give_up(self, outcome: SessionOutcome, failure: Failure) -> None:
+        """End a session with an error."""
+        _log.error("%s: %s", outcome.path, failure.message)
+        outcome.failures.append(failure)
+        outcome.finished = True
+        self._emit_end(outcome, failure)
+
+    def _release(self, session: RunningSession) -> None:
+        """Let go of a session that ended: of its lock, and of the records and tasks in memory."""
+        if session.held is not None:
+            session.held.close()
+        if self._active.get(session.reference) is session:
+            del self._active[session.reference]
+
+    def _emit_end(self, outcome: SessionOutcome, failure: Failure | None) -> None:
+        report = "" if outcome.report is None else str(outcome.report)
+        ended = (str(outcome.path), outcome.is_success, outcome.qc, report, failure, time.time())
+        self._emit_of(outcome, events.SessionFinished(*ended))
+
+
+def _answer_here(name: str, function: Callable[[], TaskAnswer]) -> TaskAnswer | Failure:
+    """Make a call of a task in this process; the error of one that fails is its answer."""
+    try:
+        with contained(name):
+            return retry_transient(function)
+    except Exception as error:  # noqa: BLE001  # one task must not stop the others
+        return describe(error)

@@ -1,0 +1,201 @@
+"""Results of a run: a row of bounded size per session, and the run as a whole."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypedDict
+
+from ibl_dask.model.status import Status
+from ibl_dask.model.step import Failure, Key, StepRecord
+from ibl_dask.store.journal import read_journal
+
+SessionState = Literal["done", "failed", "interrupted", "not started"]
+"""failed: something is left to do or to mend; interrupted: begun, and not driven to its end."""
+
+MOST_FAILURES = 200
+"""Failures kept per session; the journal has all of them."""
+
+
+@dataclass(slots=True)
+class JournalPart:
+    """Part of a journal that holds the lines of one session, among those of others."""
+
+    path: Path
+    """The journal."""
+    start: int
+    """First byte."""
+    stop: int
+    """One past the last byte."""
+
+    def read_records(self, session: Path) -> dict[Key, StepRecord]:
+        """Return the records of a session's steps by key, in the order in which they ended."""
+        name = str(session)
+        mark = json.dumps(name, default=str).encode()
+        found: dict[Key, StepRecord] = {}
+        for event in read_journal(self.path, self.start, self.stop, mark):
+            if event.get("event") == "StepFinished" and event.get("session") == name:
+                record = StepRecord.from_json(event["record"])
+                found[record.key] = record
+        return found
+
+
+@dataclass(slots=True)
+class SessionOutcome:
+    """Result of one session.
+
+    Nothing here grows with the number of steps: their records are in the journal, and read from there on demand.
+    """
+
+    path: Path
+    """Session folder."""
+    tasks: dict[str, Status] = field(default_factory=dict)
+    """Status of each task that ended."""
+    failures: list[Failure] = field(default_factory=list)
+    """Errors, each once, the first `MOST_FAILURES` of them."""
+    qc: dict[str, str] = field(default_factory=dict)
+    """Overall outcome of the checks of each camera."""
+    report: Path | None = None
+    """The report."""
+    steps: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False)
+    """Number of steps by kind and status."""
+    started: bool = False
+    """A step of it was begun, as far as that is known."""
+    finished: bool = False
+    """It was driven to its end, good or bad."""
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Reason and remedy of each task that did not start."""
+    not_required: set[str] = field(default_factory=set)
+    """Tasks among these that were not asked for by name, and only wait for inputs that the session does not have."""
+    is_passed_over: bool = False
+    """It has none of the tasks that were asked for, so nothing was done."""
+    n_more_failures: int = 0
+    """Failures beyond those kept."""
+    journal: JournalPart | None = field(default=None, repr=False)
+    """Lines of this session in the journal; None before the first."""
+
+    @property
+    def records(self) -> dict[Key, StepRecord]:
+        """Read the records of all steps from the journal.
+
+        Raises
+        ------
+        OSError
+            If the journal cannot be read.
+        """
+        return {} if self.journal is None else self.journal.read_records(self.path)
+
+    def add_failures(self, failures: Sequence[Failure]) -> None:
+        """Add errors that are not among those kept."""
+        fresh = [failure for failure in dict.fromkeys(failures) if failure not in self.failures]
+        room = MOST_FAILURES - len(self.failures)
+        self.failures += fresh[:room]
+        self.n_more_failures += len(fresh[room:])
+
+    @property
+    def is_success(self) -> bool:
+        """Return True if nothing is left to do or to mend."""
+        if self.is_passed_over:
+            return not self.failures
+        good = bool(self.tasks) and all(s.is_success or name in self.not_required for name, s in self.tasks.items())
+        return self.finished and good and not self.failures
+
+    @property
+    def state(self) -> SessionState:
+        """Return the state of the session at the end of the run."""
+        if self.finished:
+            return "done" if self.is_success else "failed"
+        return "interrupted" if self.started else "not started"
+
+    def count(self, kind: str, status: str) -> int:
+        """Return the number of steps of a kind that ended in a status."""
+        return self.steps[kind, status]
+
+    def chunks(self) -> tuple[int, int]:
+        """Return how many chunks of video were compressed or measured in this run, and how many before.
+
+        A chunk that is compressed is measured at once: its frame pass finds the result.
+        """
+        compressed, found = self.count("encode", "done"), self.count("encode", "kept")
+        measured, known = self.count("framepass", "done"), self.count("framepass", "kept")
+        return compressed + measured, found + max(0, known - compressed - found)
+
+
+@dataclass
+class Run:
+    """Result of a run."""
+
+    name: str
+    """Name of the run."""
+    journal: Path
+    """Its journal."""
+    sessions: list[SessionOutcome]
+    """Sessions in the order given."""
+    n_workers: int
+    """Worker processes; 0 where the driver runs the steps itself."""
+    seconds: float = 0.0
+    """Duration, s."""
+    interrupted: bool = False
+    """It was stopped by Ctrl-C or SIGTERM."""
+    journal_failure: str = ""
+    """Error because of which the journal lacks events; empty where it has all."""
+    performance: Path | None = None
+    """Dask's performance report, HTML; None where there is none."""
+    performance_failure: str = ""
+    """Error because of which that report is missing; empty where it is there, or was not wanted."""
+    failed_listeners: tuple[str, ...] = ()
+    """Listeners that raised, each with its error; they received no event after that."""
+
+    @property
+    def is_success(self) -> bool:
+        """Return True if every session succeeded."""
+        return not self.interrupted and all(outcome.is_success for outcome in self.sessions)
+
+    @property
+    def exit_code(self) -> int:
+        """Return 0 only if every task is complete or legitimately empty; 130 if the run was interrupted."""
+        return 130 if self.interrupted else 0 if self.is_success and not self.journal_failure else 1
+
+
+class Row(TypedDict):
+    """Plain row of a table of sessions."""
+
+    session: str
+    state: SessionState
+    tasks: dict[str, str]
+    qc: dict[str, str]
+    chunks_done: int
+    chunks_kept: int
+    failures: list[str]
+    waiting: dict[str, str]
+    not_required: list[str]
+    passed_over: bool
+    report: str
+
+
+def rows(run: Run) -> list[Row]:
+    """Return one plain row per session, for tables."""
+    return [_row(outcome) for outcome in run.sessions]
+
+
+def _row(outcome: SessionOutcome) -> Row:
+    n_done, n_kept = outcome.chunks()
+    failures = [failure.message for failure in outcome.failures]
+    if outcome.n_more_failures:
+        failures.append(f"{outcome.n_more_failures} more failures; `ibl-dask status` reads them from the journal")
+    return Row(
+        session="/".join(outcome.path.parts[-3:]),
+        state=outcome.state,
+        tasks={name: str(status) for name, status in outcome.tasks.items()},
+        qc=dict(outcome.qc),
+        chunks_done=n_done,
+        chunks_kept=n_kept,
+        failures=failures,
+        waiting={name: reason for name, reason in outcome.reasons.items() if outcome.tasks[name] == "Waiting"},
+        not_required=sorted(outcome.not_required),
+        passed_over=outcome.is_passed_over,
+        report="" if outcome.report is None else str(outcome.report),
+    )

@@ -1,0 +1,153 @@
+"""A session in flight: its pipeline, the states of its tasks, and the records that are still needed."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Literal
+
+from ibl_dask.model.places import below
+from ibl_dask.model.step import Failure, Key, StepRecord
+from ibl_dask.pipeline.plan import Pipeline
+from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
+from ibl_dask.pipeline.task_states import TaskState, make_states
+from ibl_dask.store.atomic import sweep_temporaries
+from ibl_dask.store.lock import Held
+
+
+@dataclass(slots=True)
+class _StepTotals:
+    """Totals over the steps of one name."""
+
+    n: int = 0
+    seconds: float = 0.0
+    status: Counter[str] = field(default_factory=Counter)
+    workers: set[str] = field(default_factory=set)
+
+    def add(self, record: StepRecord) -> None:
+        """Add a step."""
+        self.n += 1
+        self.seconds += record.seconds
+        self.status[record.status] += 1
+        self.workers.add(record.worker)
+
+    def to_json(self) -> dict[str, object]:
+        """Return the totals as plain values."""
+        row = {"n": self.n, "seconds": round(self.seconds, 3), "status": dict(self.status)}
+        return row | {"workers": sorted(self.workers)}
+
+
+class RunningSession:
+    """A session from its admission to its end.
+
+    Parameters
+    ----------
+    order : int
+        Place of the session in the run.
+    outcome : SessionOutcome
+        Its row in the result of the run.
+    pipeline : Pipeline
+        Its tasks.
+    held : Held, optional
+        Its lock, where that was taken before planning.
+    """
+
+    def __init__(self, order: int, outcome: SessionOutcome, pipeline: Pipeline, held: Held | None = None) -> None:
+        self.order = order
+        self.outcome = outcome
+        self.pipeline = pipeline
+        self.held = held
+        self.states = make_states(pipeline.specs, pipeline.tasks)
+        self.records: dict[Key, StepRecord] = {}
+        """Records of steps that tasks still need, by key."""
+        self.ended: set[Key] = set()
+        """Keys of all steps that ended."""
+        self.waiting: dict[Key, list[TaskState]] = {}
+        """Tasks that wait for a step or a call, by its key."""
+        self.phase: Literal["tasks", "report"] = "tasks"
+        self.started_s = time.time()
+        self._clock = time.perf_counter()
+        self._totals: dict[str, _StepTotals] = {}
+        self._videos: dict[str, dict[str, object]] = {}
+        self._judged: StepRecord | None = None
+
+    @property
+    def reference(self) -> str:
+        """Return the reference of the session."""
+        return self.pipeline.session.reference
+
+    def note(self, record: StepRecord) -> None:
+        """Take the record of a step that ended."""
+        name, status = record.key[0], record.status
+        self.records[record.key] = record
+        self.ended.add(record.key)
+        self.outcome.started = True
+        kind, _, camera = name.partition("-")
+        self.outcome.steps[sys.intern(kind), status] += 1
+        self._totals.setdefault(name, _StepTotals()).add(record)
+        if record.is_ok and kind == "index" and camera:
+            self._videos[camera] = dict(record.value)
+        if record.is_ok and name == "publish" and self._judged is None:
+            self._judged = record
+
+    def recall(self, keys: set[Key]) -> None:
+        """Read records of ended tasks from the journal, for a task that shares steps with them."""
+        if keys & self.ended - self.records.keys():
+            known = self.outcome.records
+            self.records.update((key, known[key]) for key in keys - self.records.keys() if key in known)
+
+    def release_records(self, state: TaskState) -> None:
+        """Drop the records of a task that ended, unless a task in flight has the same steps.
+
+        Records of first steps stay: they are few, and tasks often share them.
+        """
+        others = [other for other in self.states.values() if not other.is_over]
+        for key in state.keys:
+            if key not in state.first and not any(key in other.keys for other in others):
+                self.records.pop(key, None)
+
+    def facts_for_report(self, run: Run) -> dict[str, object]:
+        """Return the part of the report that only the driver knows, as plain values."""
+        return {
+            "videos": self._videos,
+            "run": run.name,
+            "host": socket.gethostname(),
+            "n_workers": run.n_workers,
+            "started_s": self.started_s,
+            "seconds": time.perf_counter() - self._clock,
+            "steps": {name: totals.to_json() for name, totals in self._totals.items()},
+            "tasks": {name: str(status) for name, status in self.outcome.tasks.items()},
+            "failures": [{**asdict(failure), "tasks": self._tasks_with(failure)} for failure in self.outcome.failures],
+        }
+
+    def _tasks_with(self, failure: Failure) -> list[str]:
+        return [name for name, state in self.states.items() if failure == state.reason or failure in state.failures]
+
+    def end(self, report: StepRecord) -> None:
+        """Complete the row of the session, from the record of its report.
+
+        The report also covers cameras that this run did not check; without it the checks of this run count.
+        """
+        outcome, workspace = self.outcome, self.pipeline.workspace
+        if report.is_ok:
+            outcome.report = workspace.report_file
+        elif report.failure is not None:
+            outcome.failures.append(report.failure)
+        known = report if report.is_ok else self._judged
+        outcome.qc = dict(known.value["cameras"]) if known is not None else {}
+        outcome.finished = True
+        self.sweep()
+        if outcome.is_success:
+            workspace.clean()
+
+    def sweep(self) -> None:
+        """Remove temporary files of killed writers. Only while the lock is held."""
+        workspace = self.pipeline.workspace
+        folders = {camera.collection for camera in workspace.session.description.cameras}
+        outputs = [below(workspace.session.outputs, name) for name in ("alf", *sorted(folders))]
+        owned = [folder for folder in (workspace.session.own, *outputs) if workspace.is_own(folder)]
+        for folder in (*owned, workspace.scratch):
+            sweep_temporaries(folder)

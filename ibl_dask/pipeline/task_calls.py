@@ -1,0 +1,126 @@
+"""Calls that look at a session's files: planning it, planning its tasks, and concluding these.
+
+Each is a function of plain arguments, so that it can run in the driver or, as a step of its own, on a worker: hashing
+and reading indexes for hundreds of sessions in one process would leave the workers idle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import pickle
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Literal
+
+from ibl_dask.model.status import Status
+from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
+from ibl_dask.tasks.task import Task
+
+Call = Literal["first_steps", "steps", "conclude"]
+"""Method of a task that the driver calls."""
+
+MOST_SLOTS_SERVED = 4
+"""Slots of an executor up to which the driver makes such calls itself: it is idle most of the time then, and the calls
+do not wait for a free slot."""
+
+_KIND = "plan"
+_ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAnswer:
+    """Result of a call of a task."""
+
+    call: Call
+    """The call."""
+    task: Task
+    """The task after it: planning may leave something in it that later calls need."""
+    steps: tuple[Step, ...] = ()
+    """Steps to run next."""
+    status: Status = Status.WAITING
+    """Status of a task that ended."""
+    failures: tuple[Failure, ...] = ()
+    """Its errors."""
+    outputs: tuple[str, ...] = ()
+    """Files it left."""
+
+
+def call_task(task: Task, call: Call, records: Mapping[Key, StepRecord], unmet: Failure | None = None) -> TaskAnswer:
+    """Plan the next steps of a task, or conclude it.
+
+    Parameters
+    ----------
+    task : Task
+        The task.
+    call : {"first_steps", "steps", "conclude"}
+        The call.
+    records : mapping of Key to StepRecord
+        Records of its steps so far.
+    unmet : Failure, optional
+        Requirement for lack of which it did not start.
+
+    Raises
+    ------
+    Exception
+        Any error of the task's own code.
+    """
+    if call == "first_steps":
+        return TaskAnswer(call, task, _each_once(task.first_steps()))
+    if call == "steps":
+        return TaskAnswer(call, task, _each_once(task.steps(records)))
+    status = task.conclude(dict(records), obstacle=unmet)
+    outputs = tuple(str(path) for path in task.outputs or ())
+    answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs)
+    task.records, task.log = {}, ""  # as large as all its records together
+    return answer
+
+
+def _each_once(steps: Sequence[Step]) -> tuple[Step, ...]:
+    """Return steps without repeats; a key that cannot be hashed raises here, as an error of the task."""
+    return tuple({step.key: step for step in steps}.values())
+
+
+def remote_call(name: str, session: str, function: Callable[[], object]) -> Step | None:
+    """Return the step that makes a call on a worker; None if the call cannot be pickled.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task, or empty for the whole session.
+    session : str
+        Session that the step is dropped with.
+    function : callable
+        The call, without arguments.
+    """
+    from distributed.protocol.pickle import dumps
+
+    try:
+        content = dumps(function)
+    except Exception:  # noqa: BLE001  # whatever an object of a lab raises while it is pickled
+        return None
+    # A key of its own each time: the answer depends on files, and Dask would hand out an earlier one.
+    arguments = {"content": content}
+    return Step(_KIND, name, session, token_hex(8), answer_call, arguments, resources=Resources(cpu=1))
+
+
+def answer_call(*, records: Mapping[Key, StepRecord], content: bytes) -> dict[str, bytes]:
+    """Make a call where a step runs. An answer that cannot be pickled is left out."""
+    from distributed.protocol.pickle import dumps
+
+    function: Callable[[], object] = pickle.loads(content)
+    answer = function()
+    with contextlib.suppress(Exception):
+        return {_ANSWER: dumps(answer)}
+    return {}
+
+
+def read_answer(record: StepRecord) -> Any:  # of the type that the call returns
+    """Return the answer of a call that was made on a worker.
+
+    Raises
+    ------
+    LookupError
+        If there is none: the call must be made here.
+    """
+    return pickle.loads(record.value[_ANSWER])
