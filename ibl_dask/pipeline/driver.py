@@ -25,7 +25,7 @@ from ibl_dask.pipeline.running_session import RunningSession
 from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
 from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back, startable
 from ibl_dask.store.containment import contained
-from ibl_dask.store.disk import is_transient
+from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.tasks.run_step import describe
