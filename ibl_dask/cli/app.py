@@ -215,9 +215,9 @@ def main() -> None:
     try:
         app()
     except Exception as error:  # noqa: BLE001  # whatever it is, it is told
-        from ibl_dask.cli.guard import told
+        from ibl_dask.cli.guard import known_error
 
-        show_error(told(error))
+        show_error(known_error(error))
         sys.exit(2)
     finally:
         finish_output()

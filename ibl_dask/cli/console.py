@@ -15,8 +15,8 @@ from typing import TextIO, cast
 from rich.console import Console
 from rich.table import Table
 
-from ibl_dask.errors import IblDaskError
-from ibl_dask.report.messages import take_apart
+from ibl_dask.errors import HEADINGS, IblDaskError
+from ibl_dask.model.failure import Failure
 
 _FILE_WIDTH = 160
 
@@ -115,22 +115,24 @@ def finish_output() -> None:
 def show_error(error: IblDaskError) -> None:
     """Print an error, its five parts on lines of their own."""
     err.print(f"error: {error.what}", style="bold red", markup=False)
-    for name, text in (
-        ("where", error.where),
-        ("expected", error.expected),
-        ("got", error.got),
-        ("what to do", error.do),
-    ):
-        if text:
-            err.print(f"  {name}: {text}", markup=False)
+    for name, heading in HEADINGS.items():
+        if text := getattr(error, name):
+            err.print(f"  {heading.lower()}: {text}", markup=False)
 
 
-def show_failure(session: str, message: str) -> None:
-    """Print a failure that a run reports, its parts on lines of their own."""
-    told = take_apart(message)
-    out.print(f"{session}: {told.what}", style="bold", markup=False)
-    for name, text in told.parts:
-        out.print(f"  {name.lower()}: {text}", markup=False)
+def show_failure(subject: str, failure: Failure) -> None:
+    """Print a failure of a run, its parts on lines of their own.
+
+    Parameters
+    ----------
+    subject : str
+        Session or file concerned, in front of the problem.
+    failure : Failure
+        The failure.
+    """
+    out.print(f"{subject}: {failure.what}", style="bold", markup=False)
+    for heading, text in failure.parts:
+        out.print(f"  {heading.lower()}: {text}", markup=False)
 
 
 def print_table(table: Table) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 from rich.table import Column, Table
 
 from ibl_dask.cli.console import out, print_table, print_whole, show_failure
-from ibl_dask.cli.guard import printable, told
+from ibl_dask.cli.guard import known_error, printable, printable_failure
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.rates import Rates, read_rates
+from ibl_dask.store.failures import failure_from
 
 _TOLD = ("environment missing", "results elsewhere", "unusable")
 """What is told below the table of tasks, in all its words."""
@@ -65,10 +66,10 @@ def show_plan(
                 rates[place] = read_rates(place)
             planned = forecast(made, rates[place])
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            wrong = told(error)
-            found.append({"session": printable(path), "error": printable(wrong)})
+            failure = printable_failure(failure_from(known_error(error)))
+            found.append({"session": printable(path), "error": failure.message, "failure": failure.to_json()})
             if not as_json:
-                show_failure(printable("/".join(path.parts[-3:])), printable(wrong))
+                show_failure(printable("/".join(path.parts[-3:])), failure)
             code = 1
             continue
         found.append(_plain(made, planned))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.model.failure import Failure
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import Run, rows, run
+from ibl_dask.report.session_rows import SessionRow
+from ibl_dask.store.failures import failure_from
 
 if TYPE_CHECKING:
     from ibl_dask.deploy.site.profile import Profile
@@ -122,7 +125,7 @@ def say_how_it_went(result: Run) -> None:
             show_failure(row["session"], failure)
         for reason, tasks in _by_reason(row).items():
             verb = "waits" if len(tasks) == 1 else "wait"
-            show_failure(row["session"], f"{', '.join(tasks)} {verb}: {reason}")
+            show_failure(f"{row['session']}: {', '.join(tasks)} {verb}", reason)
         if row["passed_over"]:
             out.print(f"{row['session']}: has none of the tasks asked for", markup=False)
         if row["chunks_kept"]:
@@ -136,21 +139,22 @@ def say_how_it_went(result: Run) -> None:
             out.print(f"report: {row['report']}", markup=False)
     if result.interrupted:
         out.print(_INTERRUPTED)
-    for failure in result.deaf:
-        out.print(f"left out of the run from then on: {failure}", markup=False)
+    for listener in result.deaf:
+        out.print(f"left out of the run from then on: {listener}", markup=False)
     if result.journal_failure:
-        show_failure("journal", result.journal_failure)
+        show_failure("journal", failure_from(result.journal_failure))
     out.print(f"journal: {result.journal}", markup=False)
     if result.performance is not None:
         out.print(f"what the workers did: {result.performance}", markup=False)
     if result.performance_failure:
-        show_failure("what the workers did", f"Dask's record could not be written: {result.performance_failure}")
+        text = f"what the workers did: Dask's record could not be written: {result.performance_failure}"
+        out.print(text, style="bold", markup=False)
 
 
-def _by_reason(row: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return why tasks wait that nobody asked for by name, each reason once, with the tasks."""
-    found: dict[str, list[str]] = {}
+def _by_reason(row: SessionRow) -> dict[Failure, list[str]]:
+    """Return the reasons for which tasks wait that were not requested by name, each with its tasks."""
+    reasons: dict[Failure, list[str]] = {}
     for task, reason in row["waiting"].items():
         if task in row["excused"]:
-            found.setdefault(reason, []).append(task)
-    return found
+            reasons.setdefault(reason, []).append(task)
+    return reasons

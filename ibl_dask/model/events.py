@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from ibl_dask.model.step import Failure, StepRecord
+from ibl_dask.model.failure import Failure
+from ibl_dask.model.step import StepRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +148,14 @@ Event = (
 
 def to_json(event: Event) -> dict[str, Any]:
     """Return an event as a mapping, its class under `event`."""
-    return {"event": type(event).__name__, **asdict(event)}
+    return {
+        "event": type(event).__name__,
+        **{field.name: _plain(getattr(event, field.name)) for field in fields(event)},
+    }
+
+
+def _plain(value: object) -> object:
+    """Return a part of an event as JSON holds it; a failure with its whole message beside its parts."""
+    if isinstance(value, Failure | StepRecord):
+        return value.to_json()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

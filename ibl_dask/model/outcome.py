@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+from ibl_dask.model.failure import Failure
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -50,3 +52,5 @@ class CheckResult:
     """Why the outcome is what it is, where the numbers do not say it."""
     values: Mapping[str, Number] = field(default_factory=dict, hash=False)
     """Every number that was looked at, by a name with its unit; whether the reference publishes it or not."""
+    failure: Failure | None = None
+    """Error that is the reason for the outcome; None where there is none."""

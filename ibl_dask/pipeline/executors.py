@@ -9,20 +9,21 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from ibl_dask.deploy.cluster.walltime_ends import Cut
 from ibl_dask.deploy.cluster.worker_setup import leave
-from ibl_dask.errors import RunError
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
+from ibl_dask.errors import RunError, joined
+from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.delayed import Trial, delayed_step
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import Turn, Waiting
 from ibl_dask.pipeline.step_losses import how_lost, killed_itself, lost, sees_nothing
 from ibl_dask.pipeline.visibility import Unseen, visible
+from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.run_step import in_order, run_step
 
 _log = logging.getLogger(__name__)
@@ -139,8 +140,8 @@ class Elastic(Protocol):
     def want(self, demand: Mapping[frozenset[tuple[str, float]], int]) -> None:
         """Take how many steps could run now, or do, by what they ask for."""
 
-    def hopeless(self, asked: Mapping[str, float]) -> str:
-        """Return why nothing will ever run a step; empty where something may."""
+    def hopeless(self, asked: Mapping[str, float]) -> RunError | None:
+        """Return why nothing will ever run a step; None where something may."""
 
     def cuts(self) -> Sequence[Cut]:
         """Return the steps that the end of a job ended since this was last asked."""
@@ -175,7 +176,7 @@ class OnCluster:
         self._doubtful: list[Turn] = []
         self._turns: dict[Any, Turn] = {}
         self._over: list[StepRecord] = []
-        self._turned_away: dict[str, str] = {}
+        self._turned_away: dict[str, RunError] = {}
         self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
         self._counted_s = -math.inf
@@ -293,7 +294,7 @@ class OnCluster:
     def _fail_without_hope(self) -> None:
         """Let steps fail that nothing will ever run."""
         asked = {*self._waiting.ready(), *(running.turn.step.resources for running in self._running.values())}
-        why = {resources: text for resources in asked if (text := self._hopeless(resources))}
+        why = {resources: error for resources in asked if (error := self._hopeless(resources))}
         lost = [turn for resources in why for turn in self._waiting.take(resources)]
         for key, running in list(self._running.items()):
             if running.turn.step.resources in why:
@@ -304,25 +305,23 @@ class OnCluster:
         for turn in lost:
             self._fail(turn, why[turn.step.resources])
 
-    def _hopeless(self, resources: Resources) -> str:
+    def _hopeless(self, resources: Resources) -> RunError | None:
         asked = self._asks(resources)
         if self._elastic is not None:
             return self._elastic.hopeless(asked)
         workers = self._count_workers()
         if not workers and self._turned_away and time.monotonic() - self._turned_away_s > NOBODY_S:
-            return " ".join(self._turned_away.values())
+            return joined(list(self._turned_away.values()))
         able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
         if able or not workers:
-            return ""
+            return None
         offers = sorted({", ".join(f"{name}: {amount:g}" for name, amount in offered.items()) for offered in workers})
-        return str(
-            RunError(
-                "no worker can run this step",
-                where=str(self._client.scheduler.address),
-                expected="a worker with " + ", ".join(f"{name}: {amount:g}" for name, amount in asked.items()),
-                got="workers with " + (" or ".join(filter(None, offers)) or "no resources"),
-                do="start workers through `ibl_dask.connect`, with a profile whose pools have what is missing",
-            )
+        return RunError(
+            "no worker can run this step",
+            where=str(self._client.scheduler.address),
+            expected="a worker with " + ", ".join(f"{name}: {amount:g}" for name, amount in asked.items()),
+            got="workers with " + (" or ".join(filter(None, offers)) or "no resources"),
+            do="start workers through `ibl_dask.connect`, with a profile whose pools have what is missing",
         )
 
     def _try_alone(self) -> None:
@@ -374,12 +373,12 @@ class OnCluster:
             if result.is_lack_of_memory and not running.is_alone and self._has_others():
                 self._doubtful.append(turn)
             else:
-                self._fail(turn, str(killed_itself(turn, result)), "StepKilled")
+                self._fail(turn, killed_itself(turn, result), "StepKilled")
         else:
             turn.n_lost += 1
             if turn.n_lost >= (MOST_LOST_WITH_JOBS if self._elastic is not None else MOST_LOST):
                 kind, said = how_lost(future)
-                self._fail(turn, str(lost(turn, kind, said)), kind)
+                self._fail(turn, lost(turn, kind, said), kind)
             else:
                 self._waiting.again(turn)
         return None
@@ -394,10 +393,10 @@ class OnCluster:
         """Return whether anything else runs or may run."""
         return bool(self._running or self._waiting.kinds())
 
-    def _fail(self, turn: Turn, message: str, kind: str = "RunError") -> None:
+    def _fail(self, turn: Turn, error: RunError, kind: str = "RunError") -> None:
         """Note that a step failed; its record is handed out with the next ones."""
         self._forget(turn)
-        self._over.append(StepRecord(turn.step.key, "failed", failure=Failure(kind, "run", message)))
+        self._over.append(StepRecord(turn.step.key, "failed", failure=replace(failure_from(error), kind=kind)))
 
     def _forget(self, turn: Turn) -> None:
         for key in turn.keys:
@@ -409,16 +408,16 @@ class OnCluster:
             self._waiting.again(turn)
             return
         turn.unseen.append(unseen)
-        said = str(sees_nothing(turn, unseen))
+        error = sees_nothing(turn, unseen)
         if unseen.worker not in self._turned_away:
-            self._turned_away[unseen.worker] = said
+            self._turned_away[unseen.worker] = error
             self._turned_away_s = time.monotonic()
-            _log.warning("%s", said)
+            _log.warning("%s", error)
             problem = f"{unseen.place} is not seen there: {unseen.said}"
             with contextlib.suppress(Exception):  # it may be gone already
-                self._client.run(leave, said, problem, workers=[unseen.worker], on_error="ignore")
+                self._client.run(leave, str(error), problem, workers=[unseen.worker], on_error="ignore")
         if len(turn.unseen) >= MOST_UNSEEN:
-            self._fail(turn, said)
+            self._fail(turn, error)
         else:
             self._waiting.again(turn)
 
@@ -435,9 +434,9 @@ class OnCluster:
             if running is not None:
                 self._client.cancel([running.future])
                 self._let_go(running)
-                self._fail(turn, cut.message)
+                self._fail(turn, cut.error)
             else:
-                turn.verdict = cut.message
+                turn.verdict = cut.error
 
     def drop(self, session: str) -> list[Key]:
         doubtful = [turn for turn in self._doubtful if turn.step.session == session]

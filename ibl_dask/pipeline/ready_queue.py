@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from ibl_dask.errors import RunError
 from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.visibility import Unseen
 from ibl_dask.tasks.run_step import in_order
@@ -37,8 +38,8 @@ class Turn:
     """What workers said that do not see the data."""
     n_cut: int = 0
     """How often the end of a job ended it."""
-    verdict: str = ""
-    """Why it is not given again; empty where it may be."""
+    verdict: RunError | None = None
+    """Why it is not given again; None where it may be."""
 
     @property
     def records(self) -> list[StepRecord]:

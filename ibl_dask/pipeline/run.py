@@ -10,31 +10,33 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
 from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
-from ibl_dask.errors import InputError, SessionLocked
+from ibl_dask.errors import IblDaskError, InputError, SessionLocked
 from ibl_dask.model import events
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import below
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Step, StepRecord
+from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.task_states import Turn, blocking, held_back, make_turns, startable
+from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import passes_by_itself, patiently
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.processes import this_process
 from ibl_dask.store.workspace import WORK_FOLDER, Workspace, default_work_dir
-from ibl_dask.tasks.run_step import describe
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class SessionOutcome:
     """Whether a step of it was begun, as far as that is known."""
     finished: bool = False
     """Whether it was driven to its end, good or bad."""
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, Failure] = field(default_factory=dict)
     """Task that did not start -> why, and what to do."""
     excused: set[str] = field(default_factory=set)
     """Those of them that nobody asked for by name, and that only wait for what is not part of the session."""
@@ -122,8 +124,8 @@ class Run:
     """How long it took."""
     interrupted: bool = False
     """Whether somebody stopped it."""
-    journal_failure: str = ""
-    """Why the journal lacks events; empty where it does not."""
+    journal_failure: IblDaskError | None = None
+    """Why the journal lacks events; None where it does not."""
     performance: Path | None = None
     """Dask's own record of what ran where, HTML; None where there is none."""
     performance_failure: str = ""
@@ -257,13 +259,13 @@ class Driver:
                 held.close()
             if not isinstance(error, Exception):  # Ctrl-C
                 raise
-            return self._put_off(candidate, error) or self._give_up(outcome, describe(error))
+            return self._put_off(candidate, error) or self._give_up(outcome, failure_from(error))
         self._active[session.reference] = driven
         outcome.failures += [Failure("OutsideSession", "input", text) for text in driven.pipeline.refused]
         try:
             self._advance(driven, startable(driven.turns))
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            self._let_go(driven, describe(error))
+            self._let_go(driven, failure_from(error))
         return ""
 
     def _put_off(self, candidate: Candidate, error: Exception) -> str:
@@ -312,13 +314,13 @@ class Driver:
             else:
                 self._advance(driven, [turn for turn in turns if not turn.waiting])
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            self._let_go(driven, describe(error))
+            self._let_go(driven, failure_from(error))
 
     def _let_go_of_lost(self) -> None:
         """Give up the sessions whose lock is no longer ours; what somebody else has taken over is theirs."""
         for driven in list(self._active.values()):
             if driven.held is not None and driven.held.is_lost:
-                self._let_go(driven, describe(taken_over(driven.held.path)))
+                self._let_go(driven, failure_from(taken_over(driven.held.path)))
 
     def _let_go(self, driven: _Driven, failure: Failure) -> None:
         """Give up a session that was begun: its steps that wait are dropped, those that run come to nothing."""
@@ -371,7 +373,7 @@ class Driver:
                     turn.phase = "first" if is_first else "rest"
                     return fresh
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
-            turn.status, turn.reason = Status.ERRORED, describe(error)
+            turn.status, turn.reason = Status.ERRORED, failure_from(error)
         turn.phase = "over"
         return {}
 
@@ -398,11 +400,11 @@ class Driver:
                     turn.status = patiently(partial(turn.task.conclude, mine, obstacle=turn.reason))
                     failures = turn.task.failures
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
-            turn.status, turn.reason = Status.ERRORED, describe(error)
+            turn.status, turn.reason = Status.ERRORED, failure_from(error)
         failures = failures if turn.reason is None else [turn.reason]
         outcome.tasks[turn.name] = turn.status
         if turn.status in (Status.WAITING, Status.HELD) and turn.reason is not None:
-            outcome.reasons[turn.name] = turn.reason.message
+            outcome.reasons[turn.name] = turn.reason
         if turn.is_excused:
             outcome.excused.add(turn.name)
         elif turn.status is not Status.HELD:  # that of a held task is told already, as its parent's
@@ -441,7 +443,7 @@ class Driver:
             "steps": steps,
             "tasks": {name: str(status) for name, status in driven.outcome.tasks.items()},
             "failures": [
-                {**asdict(failure), "tasks": _met_by(failure, driven.turns)} for failure in driven.outcome.failures
+                {**failure.to_json(), "tasks": _met_by(failure, driven.turns)} for failure in driven.outcome.failures
             ],
         }
 
@@ -560,7 +562,7 @@ def run(
             n = Counter(outcome.state for outcome in outcomes)
             ends = (n["done"], n["failed"], result.seconds, time.time())
             driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))
-    result.journal_failure = str(journal.failure or "")
+    result.journal_failure = journal.failure
     return result
 
 
@@ -578,16 +580,17 @@ def _sweep(workspace: Workspace) -> None:
         sweep_temporaries(folder)
 
 
-def rows(run: Run) -> list[dict[str, Any]]:
-    """Return one plain row per session, for tables."""
+def rows(run: Run) -> list[SessionRow]:
+    """Return one row per session, for tables."""
     return [
         {
             "session": "/".join(outcome.path.parts[-3:]),
             "state": outcome.state,
             "tasks": {name: str(status) for name, status in outcome.tasks.items()},
             "qc": dict(outcome.qc),
-            **dict(zip(("chunks_done", "chunks_kept"), outcome.chunks(), strict=True)),
-            "failures": [failure.message for failure in outcome.failures],
+            "chunks_done": outcome.chunks()[0],
+            "chunks_kept": outcome.chunks()[1],
+            "failures": list(outcome.failures),
             "waiting": {name: reason for name, reason in outcome.reasons.items() if outcome.tasks[name] == "Waiting"},
             "excused": sorted(outcome.excused),
             "passed_over": outcome.is_passed_over,

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Step
+from ibl_dask.model.step import Key, Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.task import Task
 
@@ -80,8 +81,10 @@ def held_back(turn: Turn, by: list[Turn]) -> Failure:
     return Failure(
         "Held",
         "run",
-        f"{turn.name} was not started. Expected: {', '.join(parent.name for parent in by)} complete. Got: {names}. "
-        "What to do: see to these first, then run again",
+        f"{turn.name} was not started.",
+        expected=f"{', '.join(parent.name for parent in by)} complete",
+        got=names,
+        do="see to these first, then run again",
     )
 
 

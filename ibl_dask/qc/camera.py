@@ -334,7 +334,9 @@ def check_timestamps(evidence: CameraEvidence) -> CheckResult | str:
     it is an assumption which pulse belongs to a frame. Without times it records nothing; here that is CRITICAL.
     """
     if evidence.times_s is None or len(evidence.times_s) == 0:
-        return _result("timestamps", Outcome.CRITICAL, message=evidence.no_times or "there are no frame times")
+        failure = evidence.no_times
+        message = "there are no frame times" if failure is None else failure.message
+        return CheckResult("timestamps", Outcome.CRITICAL, message=message, failure=failure)
     times = evidence.times_s
     good = len(times) == evidence.n_frames and np.isfinite(times).all() and (np.diff(times) > 0).all()
     outcome = Outcome.PASS if good else Outcome.FAIL

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -74,8 +75,8 @@ class CameraEvidence:
     """Frame rate in the header of the video, Hz."""
     times_s: NDArray[np.float64] | None = None
     """Frame times on the main clock. (frame,)"""
-    no_times: str = ""
-    """Why there are no times."""
+    no_times: Failure | None = None
+    """Why there are no times; None where there are."""
     n_not_measured: int = 0
     """Frames whose time is interpolated, extrapolated or assumed."""
     n_assumed: int = 0

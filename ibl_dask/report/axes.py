@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ibl_dask.report.quantities import say_clock
+from ibl_dask.report.quantities import format_clock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,11 +81,11 @@ class FrameAxis:
             return [(t, f"{t:,.0f}") for t in scale.ticks(n_wanted) if t == round(t)]
         span = scale.high - scale.low
         step = next((s for s in _CLOCK_STEPS_S if span / s <= n_wanted), 3600.0 * math.ceil(span / 3600 / n_wanted))
-        return [(t, say_clock(t, step)) for t in _multiples(scale.low, scale.high, step)]
+        return [(t, format_clock(t, step)) for t in _multiples(scale.low, scale.high, step)]
 
     def describe(self, frame: int) -> str:
         """Say where one frame lies; empty where that is not known."""
-        return say_clock(float(self.at[frame])) if self.is_time and 0 <= frame < len(self.at) else ""
+        return format_clock(float(self.at[frame])) if self.is_time and 0 <= frame < len(self.at) else ""
 
 
 def lay_out_frames(times_s: NDArray[np.float64] | None, n_frames: int) -> FrameAxis:

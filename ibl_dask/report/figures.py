@@ -12,7 +12,7 @@ import numpy as np
 from ibl_dask.report import drawing
 from ibl_dask.report.axes import FrameAxis, Scale, drawable, label_values, range_of
 from ibl_dask.report.envelope import columns_covered, envelope
-from ibl_dask.report.quantities import say_clock, say_count, say_number
+from ibl_dask.report.quantities import format_clock, format_count, format_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -86,7 +86,7 @@ def plot_series(title: str, unit: str, series: Series, axis: FrameAxis, *, least
     across = axis.scale(PLOT_PX)
     up = Scale(*range_of(y, least_span=least_span), PANEL_PX)
     n_undrawn = int(np.count_nonzero(np.isnan(drawable(series.values)) & ~np.isnan(series.values)))
-    told = _summary(x, y, unit, axis) + (f" · {say_count(n_undrawn)} infinite, not drawn" if n_undrawn else "")
+    told = _summary(x, y, unit, axis) + (f" · {format_count(n_undrawn)} infinite, not drawn" if n_undrawn else "")
     return _panel(title, told, up, _curve(x, y, across, up))
 
 
@@ -123,8 +123,8 @@ def plot_residuals(
         body = drawing.draw_box(LEFT_PX, HEAD_PX + top, PLOT_PX, bottom - top, "band")
     body += _dots_or_curve(x[~off], y[~off], across, up, "dot")
     body += _dots(*_most_off(x[off], y[off], period_ms), across, up, "dot off")
-    told = f"{say_count(len(y))} matched pulses · median {say_number(float(np.median(y)), 'ms')}"
-    outside = f"{say_count(int(off.sum()))} outside"
+    told = f"{format_count(len(y))} matched pulses · median {format_number(float(np.median(y)), 'ms')}"
+    outside = f"{format_count(int(off.sum()))} outside"
     if period_s:
         told += f" · {outside} the band (−{period_ms:.4g}, 0]"  # noqa: RUF001  # a minus
     return _panel("Pulse residual: sync change minus frame time, ms", told, up, body)
@@ -146,7 +146,7 @@ def plot_lanes(
         lanes.append(("not decoded", "undecoded", undecoded))
     if not lanes or not len(axis.at):
         return None
-    told = " · ".join(f"{name} {say_count(int(here.sum()))}" for name, _, here in lanes)
+    told = " · ".join(f"{name} {format_count(int(here.sum()))}" for name, _, here in lanes)
     pitch, body = 15, drawing.write_text(LEFT_PX, 15, "Where times come from, and decode errors", "title")
     body += drawing.write_text(LEFT_PX + PLOT_PX, 15, told, "note", "end")
     for i, (name, kind, here) in enumerate(lanes):
@@ -195,9 +195,9 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
         for x, text in zip(xs, label_values(xs), strict=True)
     )
     body += drawing.write_text(LEFT_PX + width, HEAD_PX + height + 34, "interval, ms", "note", "end")
-    told = f"{say_count(len(intervals_ms))} intervals · median {say_number(median, 'ms')}"
+    told = f"{format_count(len(intervals_ms))} intervals · median {format_number(median, 'ms')}"
     if n_long:
-        told += f" · {say_count(n_long)} over {say_number(limit, 'ms')}, in the last bar"
+        told += f" · {format_count(n_long)} over {format_number(limit, 'ms')}, in the last bar"
     body = _side(up) + drawing.write_text(LEFT_PX, 15, told, "note") + body
     return drawing.frame_drawing(
         LEFT_PX + width + 16, HEAD_PX + height + 42, body, "Histogram of inter-frame intervals"
@@ -307,4 +307,4 @@ def _summary(x: NDArray[np.float64], y: NDArray[np.float64], unit: str, axis: Fr
 
 
 def _place(at: float, axis: FrameAxis) -> str:
-    return say_clock(at) if axis.is_time else f"frame {at:,.0f}"
+    return format_clock(at) if axis.is_time else f"frame {at:,.0f}"

@@ -77,8 +77,8 @@ def test_a_task_that_fails_holds_its_children_alone(session, request, how, where
     }
     (failure,) = result.sessions[0].failures
     assert "bad" in failure.message
-    assert "bad (Errored)" in result.sessions[0].reasons["child"]
-    assert "child (Held)" in result.sessions[0].reasons["grandchild"]
+    assert "bad (Errored)" in result.sessions[0].reasons["child"].message
+    assert "child (Held)" in result.sessions[0].reasons["grandchild"].message
     assert not (session / "notes" / "child.planned").exists()
     assert result.sessions[0].report is not None
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}

@@ -39,6 +39,7 @@ from ibl_dask.deploy.cluster.scaling import (
 from ibl_dask.deploy.cluster.walltime_ends import Cut, Doings, cut_short, limit_that_ended
 from ibl_dask.deploy.cluster.worker_setup import REFUSALS
 from ibl_dask.deploy.site.profile import Pool, Profile
+from ibl_dask.errors import RunError, joined
 
 _log = logging.getLogger(__name__)
 
@@ -213,14 +214,14 @@ class BatchCluster(SpecCluster):
         """Return where the dashboard answers, which is this machine alone; Dask would name the address of the node."""
         return link_of(self.scheduler)
 
-    def hopeless(self, asked: Mapping[str, float]) -> str:
-        """Return why no pool can run a step, now or later; empty where one can."""
+    def hopeless(self, asked: Mapping[str, float]) -> RunError | None:
+        """Return why no pool can run a step, now or later; None where one can."""
         if first_able(self.profile.pools, frozenset(asked.items())) is None:
             return nobody_can(self.profile, asked)
         if first_able(self._working_pools(), frozenset(asked.items())) is None:
             able = [pool for pool in self.profile.pools if not pool.lacks(asked)]
-            return " ".join(given_up(self.profile, pool, self._health[pool.name]) for pool in able)
-        return ""
+            return joined([given_up(self.profile, pool, self._health[pool.name]) for pool in able])
+        return None
 
     def cuts(self) -> list[Cut]:
         """Return the steps that the end of a job ended since this was last asked; from any thread."""

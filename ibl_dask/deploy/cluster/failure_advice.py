@@ -30,18 +30,16 @@ _BLAMED = (
 """What a batch system or a log says, the key of a pool that it is about, and what that key should hold."""
 
 
-def given_up(profile: Profile, pool: Pool, health: Health) -> str:
-    """Return the message about a pool whose jobs failed again and again."""
+def given_up(profile: Profile, pool: Pool, health: Health) -> RunError:
+    """Return the error of a pool whose jobs failed again and again."""
     key, wanted = _blame(health.said)
-    return str(
-        RunError(
-            f"the jobs of pool {pool.name} do not start",
-            where=profile.line("pools", pool.name, *([key] if key else [])),
-            expected=f"jobs that {pool.scheduler} takes, and whose workers reach the scheduler",
-            got=f"{health.failures} failures one after another, the last one: {health.said}",
-            do=(f"give `{key}` {wanted}" if key else "mend the pool")
-            + ", look at `ibl-dask jobscript` and `ibl-dask doctor`, then run again: finished chunks are kept",
-        )
+    return RunError(
+        f"the jobs of pool {pool.name} do not start",
+        where=profile.line("pools", pool.name, *([key] if key else [])),
+        expected=f"jobs that {pool.scheduler} takes, and whose workers reach the scheduler",
+        got=f"{health.failures} failures one after another, the last one: {health.said}",
+        do=(f"give `{key}` {wanted}" if key else "mend the pool")
+        + ", look at `ibl-dask jobscript` and `ibl-dask doctor`, then run again: finished chunks are kept",
     )
 
 
@@ -55,15 +53,13 @@ def _blame(said: str) -> tuple[str, str]:
     return "", ""
 
 
-def nobody_can(profile: Profile, asked: Mapping[str, float]) -> str:
-    """Return the message about a step that no pool of a site can run."""
+def nobody_can(profile: Profile, asked: Mapping[str, float]) -> RunError:
+    """Return the error of a step that no pool of a site can run."""
     lacking = "; ".join(f"pool {pool.name} lacks {pool.lacks(asked)}" for pool in profile.pools if pool.max_jobs)
-    return str(
-        RunError(
-            "no pool can run this step",
-            where=profile.line("pools"),
-            expected=" and ".join(f"{name}: {amount:g}" for name, amount in asked.items()) + " in one worker",
-            got=lacking or "no pool with jobs",
-            do="add a pool that has it, or give one more `memory`, `cores` or `gpus`; then run again",
-        )
+    return RunError(
+        "no pool can run this step",
+        where=profile.line("pools"),
+        expected=" and ".join(f"{name}: {amount:g}" for name, amount in asked.items()) + " in one worker",
+        got=lacking or "no pool with jobs",
+        do="add a pool that has it, or give one more `memory`, `cores` or `gpus`; then run again",
     )

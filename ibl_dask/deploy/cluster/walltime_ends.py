@@ -26,8 +26,8 @@ class Cut:
     """Its name in Dask."""
     is_hopeless: bool
     """Whether it had had all the time that a job surely gives."""
-    message: str
-    """What to tell of it, should it not be given again."""
+    error: RunError
+    """The error of the step, should it not be given again."""
 
 
 def cut_short(profile: Profile, pool: Pool, key: Any, seconds: float, limit: str = "") -> Cut:
@@ -54,7 +54,7 @@ def cut_short(profile: Profile, pool: Pool, key: Any, seconds: float, limit: str
         got=f"a step that had run for {walltime_text(round(seconds))} when its job ended",
         do="give the pool a `walltime` well beyond what the step takes, then run again",
     )
-    return Cut(key, seconds >= surely, str(error))
+    return Cut(key, seconds >= surely, error)
 
 
 async def limit_that_ended(scheduler: Scheduler, job_id: str, folders: list[Path]) -> str:

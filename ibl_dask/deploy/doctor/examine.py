@@ -149,7 +149,7 @@ def _given_up(client: Any, pool: Pool) -> str:
     """Return why the cluster tries no more jobs of a pool; empty while it does."""
     if not hasattr(client.cluster, "hopeless"):
         return ""
-    return str(client.cluster.hopeless(pool.worker_resources))
+    return str(client.cluster.hopeless(pool.worker_resources) or "")
 
 
 def _left(client: Any, profile: Profile, pool: Pool) -> list[dict[str, str]]:  # distributed has no types

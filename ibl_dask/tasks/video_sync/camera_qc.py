@@ -40,7 +40,7 @@ def check_camera(
         results = run_checks(evidence, without=without)
         record = camera_record(results)
     else:
-        record = failed_camera_record(indexed.failure.message if indexed.failure else "its video cannot be indexed")
+        record = failed_camera_record(indexed.failure or "its video cannot be indexed")
     write_text(workspace.qc_part(camera.label), json.dumps(record))
     outcomes = {name: content["outcome"] for name, content in record["checks"].items()}
     return {"outcome": record["outcome"], "checks": outcomes}
@@ -77,7 +77,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         height=frame_index.height,
         header_fps=frame_index.fps,
         times_s=load_times(workspace, camera.label) if timed.is_ok else None,
-        no_times=timed.failure.message if timed.failure else "",
+        no_times=timed.failure,
         n_not_measured=int(timed.value.get("n_not_measured", 0)),
         n_assumed=int(timed.value.get("n_assumed", 0)),
         timing_outcome=Outcome[timed.value.get("hint", "NOT_SET")],
@@ -176,7 +176,7 @@ def publish_qc(*, records: Records, workspace: Workspace, cameras: Sequence[str]
         if record.is_ok:
             part = json.loads(workspace.qc_part(label).read_text())
         else:
-            part = failed_camera_record(record.failure.message if record.failure else "not checked")
+            part = failed_camera_record(record.failure or "not checked")
         before = known.get(label, {})
         before = before.get("before") if "failure" in before else before
         parts[label] = {**part, "before": before} if "failure" in part and before else part
