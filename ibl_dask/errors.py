@@ -80,8 +80,8 @@ class IblDaskError(Exception):
     """
 
     category: ClassVar[str] = "error"
-    """Who can solve it: `input` (the data), `output` (the disk), `run` (the cluster), `env` (an environment), `timeout`,
-    `bug` (a task), `usage` (the call)."""
+    """Place of the cause: `input` (the data), `output` (the disk), `run` (the cluster), `env` (an environment),
+    `timeout`, `bug` (a task), `usage` (the call)."""
 
     def __init__(self, what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> None:
         # One argument: built-in classes such as OSError attach a meaning to the number of their arguments.

@@ -61,5 +61,6 @@ class Failure:
         notes = content.get("notes") or ()
         if not isinstance(notes, list | tuple):
             raise TypeError(f"notes of a failure are a list, not a {type(notes).__name__}")
-        words["what"] = words["what"] or str(content.get("message") or "")
+        if "what" not in content:
+            words["what"] = str(content.get("message") or "")
         return cls(**words, notes=tuple(str(note) for note in notes))

@@ -28,8 +28,9 @@ from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor, InProcess, OnCluster
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.task_states import Turn, blocking, held_back, make_turns, startable
+from ibl_dask.report.notebook import run_html, run_page
 from ibl_dask.report.session_rows import SessionRow
-from ibl_dask.store.atomic import sweep_temporaries
+from ibl_dask.store.atomic import sweep_temporaries, write_text
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import passes_by_itself, patiently
 from ibl_dask.store.failures import failure_from
@@ -142,6 +143,15 @@ class Run:
     def exit_code(self) -> int:
         """Return 0 only where every task is complete or legitimately empty; 130 where somebody stopped it."""
         return 130 if self.interrupted else 0 if self.is_success and not self.journal_failure else 1
+
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML page with the outcome of every session, and links to their reports."""
+        target = Path(path).expanduser().absolute()
+        write_text(target, run_page(self.name, rows(self)))
+        return target
+
+    def _repr_html_(self) -> str:
+        return run_html(rows(self))
 
 
 class _Driven:

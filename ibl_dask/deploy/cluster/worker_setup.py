@@ -30,6 +30,7 @@ _NEEDED = (
     "ibl_dask.tasks.video_sync.wheel_times",
     "scipy.signal",
     "ibl_dask.tasks.video_sync.camera_qc",
+    "ibl_dask.qc.checks",
     "zarr",
     "ibl_dask.tasks.session_report",
     "ibl_dask.report.html",

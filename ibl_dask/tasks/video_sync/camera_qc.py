@@ -17,7 +17,6 @@ from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.region import Region
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence, WheelEvidence
 from ibl_dask.qc.record import camera_record, failed_camera_record, session_record
-from ibl_dask.qc.registry import run_checks
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
@@ -33,6 +32,8 @@ def check_camera(
     *, records: Records, workspace: Workspace, camera: Camera, reference_frames: Path | None = None
 ) -> Facts:
     """Judge one camera and keep the outcome for the session's record."""
+    from ibl_dask.qc.checks import run_checks  # OpenCV: a plan imports this module too
+
     indexed = next(r for r in records.values() if r.key[0].startswith("index-"))
     if indexed.is_ok:
         evidence = _evidence(records, workspace, camera, reference_frames)
@@ -123,7 +124,8 @@ def _measurements(store: FramesStore | None) -> dict[str, Any]:
         "thumbnails": "thumbnail",
         "thumbnail_frames": "thumbnail_frame",
     }
-    return {name: found[column].values for name, column in names.items() if column in found}
+    named = {name: found[column].values for name, column in names.items() if column in found}
+    return {**named, "columns": {name: column.values for name, column in found.items()}}
 
 
 def _samples(store: FramesStore | None, label: str, frame_index: FrameIndex) -> dict[str, Any]:
