@@ -33,7 +33,7 @@ def known_error(error: Exception) -> IblDaskError:
     frames = traceback.extract_tb(error.__traceback__)
     where = f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else ""
     return IblDaskError(
-        "something went wrong that nobody foresaw",
+        "an unexpected error occurred",
         where=where,
         expected="no error, or one that says what to do",
         got=f"{type(error).__name__}: {error}",

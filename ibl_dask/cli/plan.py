@@ -19,8 +19,8 @@ from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_p
 from ibl_dask.pipeline.rates import Rates, read_rates
 from ibl_dask.store.failures import failure_from
 
-_TOLD = ("environment missing", "results elsewhere", "unusable")
-"""What is told below the table of tasks, in all its words."""
+_DETAILED = ("environment missing", "results elsewhere", "unusable")
+"""Reasons whose details are printed in full below the table of tasks."""
 
 
 def show_plan(
@@ -33,7 +33,25 @@ def show_plan(
     as_json: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
-    """Print what `run` would do; return 1 where it would not end well for a reason that is there already."""
+    """Print the forecast of `run` with the same options; return 1 if it would fail for a known reason.
+
+    Parameters
+    ----------
+    sessions : sequence of str
+        Arguments of the command line; see `find_sessions`.
+    tasks : str or sequence of str, optional
+        Names of the requested tasks; all by default.
+    output_root, work_dir : Path or None
+        Folders of results and of scratch.
+    profile : Path or None
+        Site profile.
+    overwrite : bool
+        Whether existing results would be replaced.
+    as_json : bool
+        Whether to print JSON instead of tables.
+    options
+        Options of tasks, by name.
+    """
     from ibl_dask.deploy.site.capacity import Duration, impossible_lines, pool_lines, too_long_lines
     from ibl_dask.deploy.site.schema import read_profile
 
@@ -96,12 +114,12 @@ def show_plan(
 
 
 def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, Any]:
-    """Return a session's plan as JSON holds it."""
-    said = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
+    """Return a session's plan for JSON."""
+    head = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
     tasks = []
     for spec, task in zip(pipeline.specs, planned, strict=True):
         tasks.append({**task.to_json(), "parents": list(spec.parents), "executable": spec.executable})
-    return {**said, "notes": list(pipeline.notes), "tasks": tasks}
+    return {**head, "notes": list(pipeline.notes), "tasks": tasks}
 
 
 def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
@@ -124,14 +142,14 @@ def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
 
 
 def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
-    """Print one session: its tasks, then what is to be decoded."""
+    """Print one session: its tasks, then the videos to decode."""
     running = [task.task for task in planned if task.runs]
     out.print(f"{printable(pipeline.session.reference)}: {', '.join(running) or 'nothing to do'}", markup=False)
     for note in pipeline.notes:
         out.print(f"  note: {note}", markup=False)
     print_table(_task_table(planned))
-    # Many tasks may wait for one thing.
-    for detail in dict.fromkeys(task.detail for task in planned if task.why in _TOLD):
+    # Several tasks may wait for the same requirement.
+    for detail in dict.fromkeys(task.detail for task in planned if task.why in _DETAILED):
         out.print(f"  {detail}", markup=False)
     cameras = [(task.task, camera) for task in planned for camera in task.cameras]
     if cameras:
@@ -145,7 +163,7 @@ def _task_table(planned: Sequence[TaskForecast]) -> Table:
     columns = (_whole("task"), _whole("runs"), _whole("why"), _whole("hours"), _folded("detail"))
     table = Table(*columns, box=None, padding=(0, 1))
     for task in planned:
-        detail = "" if task.cameras or task.why in (*_TOLD, "needs Alyx") else task.detail
+        detail = "" if task.cameras or task.why in (*_DETAILED, "needs Alyx") else task.detail
         table.add_row(task.task, "yes" if task.runs else "no", task.why, _hours(task) if task.runs else "", detail)
     return table
 
@@ -182,12 +200,12 @@ def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
 
 
 def _whole(name: str) -> Column:
-    """Return a column of short words that other columns make room for."""
+    """Return a column of short words that are never folded."""
     return Column(name, no_wrap=True, overflow="fold")
 
 
 def _folded(name: str) -> Column:
-    """Return a column whose words are folded where there is no room, and never cut."""
+    """Return a column of text that is folded where there is no room, and never cut."""
     return Column(name, overflow="fold", min_width=8)
 
 

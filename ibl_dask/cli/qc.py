@@ -17,7 +17,7 @@ from ibl_dask.tasks.session_report import read_qc
 
 
 def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:
-    """Print the checks of some sessions; return 1 where one has none."""
+    """Print the checks of some sessions; return 1 if one has none."""
     each = Sessions()
     for path in find_sessions(sessions):
         with each.one():

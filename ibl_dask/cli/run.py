@@ -35,7 +35,25 @@ def run_sessions(
     overwrite: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
-    """Run sessions and say how it went; return the exit code."""
+    """Run sessions and print the outcome; return the exit code.
+
+    Parameters
+    ----------
+    sessions : sequence of str
+        Arguments of the command line; see `find_sessions`.
+    tasks : str or sequence of str or None
+        Names of the requested tasks; all where not given.
+    output_root, work_dir : Path or None
+        Folders of results and of scratch.
+    profile : Path or None
+        Site profile.
+    workers : int or None
+        Worker processes; 0 runs the steps in this process.
+    overwrite : bool
+        Whether existing results are replaced.
+    options
+        Options of tasks, by name.
+    """
     from ibl_dask.deploy.site.schema import read_profile
 
     paths = find_sessions(sessions)
@@ -46,7 +64,7 @@ def run_sessions(
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    # A terminal that goes away stops nothing; workers started from here inherit that.
+    # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         result = _run(wanted, site, workers, stop)
@@ -56,12 +74,15 @@ def run_sessions(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    say_how_it_went(result)
+    print_outcome(result)
     return stop.exit_code if result.interrupted else result.exit_code
 
 
 class _Stop:
-    """Makes of SIGTERM, which SLURM and `kill` send, what Ctrl-C is; neither disturbs workers that start or end."""
+    """Signal handler that treats SIGTERM, sent by Slurm and `kill`, as Ctrl-C.
+
+    Neither interrupts the start or the end of workers.
+    """
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -75,7 +96,7 @@ class _Stop:
 
     @contextlib.contextmanager
     def now(self) -> Iterator[None]:
-        """Let a signal stop what runs in this block; one that came before it does, too."""
+        """Allow signals to interrupt this block; a signal received before interrupts at once."""
         self._waits = False
         try:
             if self.exit_code:
@@ -102,20 +123,20 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             if not result.interrupted:
                 path = result.journal.with_name(f"dask-{result.name}.html")
                 result.performance, result.performance_failure = write(path)
-        say_what_was_left_out(client)
+        print_excluded_nodes(client)
         return result
 
 
-def say_what_was_left_out(client: Any) -> None:  # distributed has no types
-    """Print the nodes where jobs of a pool did not start any more."""
+def print_excluded_nodes(client: Any) -> None:  # distributed has no types
+    """Print the nodes that pools of jobs excluded."""
     for state in client.cluster.pools() if hasattr(client.cluster, "pools") else ():
         for node, problem in state.left_out.items():
             text = f"pool {state.pool.name} left out {node}: {problem}"
             out.print(f"{text}; tell those who look after it", markup=False)
 
 
-def say_how_it_went(result: Run) -> None:
-    """Print a table of sessions, every failure in full, and where the reports are."""
+def print_outcome(result: Run) -> None:
+    """Print a table of sessions, every failure in full, and the paths of the reports."""
     from ibl_dask.report.terminal import outcome_table
 
     table = rows(result)

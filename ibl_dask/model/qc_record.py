@@ -20,7 +20,7 @@ class CheckRecord(TypedDict, total=False):
     message: str
     values: dict[str, Number]
     in_extended_qc: bool
-    """Whether the reference has this check."""
+    """True if the reference has this check."""
     error: Mapping[str, object]
     """Error that is the reason for the outcome, as `Failure.to_json` writes it; absent where there is none."""
 

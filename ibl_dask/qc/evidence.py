@@ -43,9 +43,9 @@ class WheelEvidence:
     """Alignment of video and wheel with the published times."""
 
     has_bout: bool
-    """Whether the wheel has a bout of movement that the reference uses."""
+    """True if the wheel has a bout of movement that the reference uses."""
     overlaps: bool
-    """Whether video and wheel have any time in common."""
+    """True if video and wheel have any time in common."""
     offset_frames: int | None
     """Offset in that bout by the method of the reference, frames, positive where the video is late; None where the
     video does not cover it."""
@@ -56,7 +56,7 @@ class WheelEvidence:
     confidence: float
     """Confidence in the offset by the whole session, 0 to 1."""
     is_confident: bool
-    """Whether the confidence is sufficient."""
+    """True if the confidence is sufficient."""
     why_not: str
     """Reason for insufficient confidence; empty otherwise."""
 

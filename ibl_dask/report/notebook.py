@@ -32,7 +32,7 @@ _PAGE = (
 
 
 class CameraChecks(Protocol):
-    """The checks of one camera."""
+    """Checks of one camera."""
 
     @property
     def label(self) -> str: ...

@@ -1,4 +1,4 @@
-"""Numbers as people write them."""
+"""Formatting of counts, sizes, durations and times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TypeGuard
 
 MISSING = "—"
-"""Stands where there is nothing to say."""
+"""Placeholder for a missing value."""
 
 
 def _is_number(value: object) -> TypeGuard[float]:
@@ -15,7 +15,7 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 
 def format_count(value: object) -> str:
-    """Write a whole number with separators.
+    """Format a whole number with separators.
 
     >>> format_count(540000), format_count(None)
     ('540,000', '—')
@@ -24,7 +24,7 @@ def format_count(value: object) -> str:
 
 
 def format_number(value: object, unit: str = "") -> str:
-    """Write a number with up to five digits, and its unit.
+    """Format a number with up to five digits, and its unit.
 
     >>> format_number(59.94005994, "Hz")
     '59.94 Hz'
@@ -33,7 +33,7 @@ def format_number(value: object, unit: str = "") -> str:
 
 
 def format_bytes(value: object) -> str:
-    """Write a size in the unit that leaves one to three digits before the point.
+    """Format a size in the unit that leaves one to three digits before the point.
 
     >>> [format_bytes(n) for n in (999, 1_234_567, 283_000_000_000, None)]
     ['999 B', '1.2 MB', '283 GB', '—']
@@ -47,7 +47,7 @@ def format_bytes(value: object) -> str:
 
 
 def format_duration(seconds: object) -> str:
-    """Write a duration in the two units that matter.
+    """Format a duration in its two largest units.
 
     >>> [format_duration(s) for s in (0.25, 41.2, 75, 5400, 7200)]
     ['0.25 s', '41 s', '1 min 15 s', '1 h 30 min', '2 h']
@@ -69,7 +69,7 @@ def format_duration(seconds: object) -> str:
 
 
 def format_clock(seconds: float, step_s: float = 1.0) -> str:
-    """Write a time as minutes and seconds; with a fraction where the step is under a second.
+    """Format a time as minutes and seconds; with a fraction where the step is under a second.
 
     >>> format_clock(754.6), format_clock(-3), format_clock(1.25, 0.05), format_clock(3661)
     ('12:35', '-0:03', '0:01.25', '61:01')
@@ -83,7 +83,7 @@ def format_clock(seconds: float, step_s: float = 1.0) -> str:
 
 
 def format_moment(when: object) -> str:
-    """Write a Unix time, or an ISO text with its offset, as a date and time in UTC; another text as it is.
+    """Format a Unix time, or an ISO text with its offset, as a date and time in UTC; return another text as it is.
 
     >>> format_moment(0), format_moment("2023-05-02T10:14:31+02:00"), format_moment("yesterday")
     ('1970-01-01 00:00:00 UTC', '2023-05-02 08:14:31 UTC', 'yesterday')

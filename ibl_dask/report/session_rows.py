@@ -38,6 +38,6 @@ class SessionRow(TypedDict, total=False):
     excused: Sequence[str]
     """Tasks that wait without being required."""
     passed_over: bool
-    """Whether the session has none of the requested tasks."""
+    """True if the session has none of the requested tasks."""
     report: str
     """Path of its report; empty where there is none."""

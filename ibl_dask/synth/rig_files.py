@@ -1,4 +1,4 @@
-"""The files of a rig that belong to no camera: sync, wheel and description."""
+"""Files of a rig that belong to no camera: sync, wheel and description."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _PULSE_WIDTH = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyncFronts:
-    """Fronts as a DAQ sees them, in order of time."""
+    """Fronts as a DAQ records them, in order of time."""
 
     times_s: NDArray[np.float64]
-    """When, on a sample of the DAQ (front,)."""
+    """Time on a sample of the DAQ (front,)."""
     channels: NDArray[np.int64]
-    """Which line (front,)."""
+    """Channel of the line (front,)."""
     polarities: NDArray[np.int64]
     """+1 up, -1 down (front,)."""
 
@@ -70,7 +70,7 @@ def sync_fronts(
     Parameters
     ----------
     truth
-        What happened.
+        Ground truth of the session.
     channels
         Channel of each camera by label, and of `audio`.
     wheel
@@ -108,7 +108,7 @@ def write_wheel(folder: Path, behaviour: Behaviour) -> None:
 
 
 class CameraEntry(TypedDict):
-    """What a description says of a camera."""
+    """Entry of a camera in a description."""
 
     collection: str
     sync_label: str
@@ -118,7 +118,7 @@ class CameraEntry(TypedDict):
 
 
 def camera_entry(camera: CameraTruth) -> CameraEntry:
-    """Return what the description of a rig says of a camera."""
+    """Return the entry of a camera in the description of a rig."""
     return {
         "collection": VIDEO_FOLDER,
         "sync_label": "audio",

@@ -189,7 +189,7 @@ def test_no_command_shows_a_bare_traceback(command, tmp_path, monkeypatch, verb)
     given = {"jobscript": ["--profile", "x.yaml"], "demo": [tmp_path / "demo"], "status": [], "doctor": []}
     code, _, err = command(verb, *given.get(verb, ["x"]))
     assert code == 2
-    assert "something went wrong that nobody foresaw" in err
+    assert "an unexpected error occurred" in err
     assert "Surprise: one by nothing" in err
     assert str(tmp_path) in err
 
