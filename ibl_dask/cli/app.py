@@ -50,7 +50,7 @@ Collection = Annotated[
 ]
 LongestExtrapolation = Annotated[
     float | None,
-    typer.Option("--longest-extrapolation", help="Longest time of frames outside a Bpod's trials, s [60]."),
+    typer.Option("--longest-extrapolation", help="Most time of frames outside a Bpod's trials, s [60]."),
 ]
 ReferenceFrames = Annotated[
     Path | None,

@@ -105,7 +105,7 @@ def _lines(path: Path, lists: tuple[Path, ...]) -> list[str]:
     # A line feed alone ends a line: any other mark may stand in the name of a folder. Names are the bytes of the list,
     # in whichever way the locale spells them.
     lines = (os.fsdecode(line.encode()).strip(_BLANKS) for line in text.split("\n"))
-    return [path for line in lines if (path := _without_comment(line))]
+    return [named for line in lines if (named := _without_comment(line))]
 
 
 def _without_comment(line: str) -> str:

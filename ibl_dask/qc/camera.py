@@ -38,9 +38,15 @@ HISTOGRAM_PERCENT = (80, 75)
 
 
 def _result(
-    name: str, outcome: Outcome, *numbers: float | None, values: Mapping[str, Number] | None = None, **words: str
+    name: str,
+    outcome: Outcome,
+    *numbers: float | None,
+    values: Mapping[str, Number] | None = None,
+    measured: str = "",
+    threshold: str = "",
+    message: str = "",
 ) -> CheckResult:
-    return CheckResult(name, outcome, tuple(numbers), values=values or {}, **words)
+    return CheckResult(name, outcome, tuple(numbers), measured, threshold, message, values or {})
 
 
 def _of_size(difference: int) -> Outcome:
