@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rich.table import Column, Table
 
@@ -59,30 +59,19 @@ def show_plan(
     paths = find_sessions(sessions)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)
+    request = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, "skip_absent": True, **options}
+    request["work_dir"] = work_dir or site.scratch
     code = 0
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
+    everything: list[TaskForecast] = []
     rates: dict[Path, Rates] = {}
     asked: Counter[Resources] = Counter()
     durations: list[Duration] = []
     places = OutputPlaces()
     for path in paths:
         try:
-            made = make_pipeline(
-                path,
-                tasks=tasks,
-                output_root=output_root,
-                work_dir=work_dir or site.scratch,
-                overwrite=overwrite,
-                skip_absent=True,
-                **options,
-            )
-            if made.specs:
-                places.claim(made.session)
-                made.workspace.insist_on_writable()
-            place = made.workspace.work_dir
-            if place not in rates:
-                rates[place] = read_rates(place)
-            planned = forecast(made, rates[place])
+            made = make_pipeline(path, **request)
+            planned = _forecast(made, places, rates)
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
             failure = printable_failure(failure_from(known_error(error)))
             found.append({"session": printable(path), "error": failure.message, "failure": failure.to_json()})
@@ -91,6 +80,7 @@ def show_plan(
             code = 1
             continue
         found.append(_plain(made, planned))
+        everything += planned
         for task in planned:
             if task.runs:
                 resources = made.tasks[task.task].resources
@@ -103,7 +93,8 @@ def show_plan(
     too_long, notes = too_long_lines(site, durations)
     impossible = [*impossible_lines(site, asked), *too_long]
     code = 1 if impossible else code
-    totals = _totals(found, sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU"))
+    n_workers = sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU")
+    totals = _totals(len(found), everything, n_workers)
     if as_json:
         print_whole(json.dumps({"sessions": found, "totals": totals}, indent=1))
     else:
@@ -113,7 +104,33 @@ def show_plan(
     return code
 
 
-def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, Any]:
+def _forecast(pipeline: Pipeline, places: OutputPlaces, rates: dict[Path, Rates]) -> list[TaskForecast]:
+    """Return the forecast of a session.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Tasks of the session.
+    places : OutputPlaces
+        Outputs of the sessions before; that of this one is added.
+    rates : dict
+        Work folder -> rates of earlier runs in it; read where missing.
+
+    Raises
+    ------
+    UsageError, NotWritable
+        If two sessions have one output, or results cannot be written.
+    """
+    if pipeline.specs:
+        places.claim(pipeline.session)
+        pipeline.workspace.insist_on_writable()
+    folder = pipeline.workspace.work_dir
+    if folder not in rates:
+        rates[folder] = read_rates(folder)
+    return forecast(pipeline, rates[folder])
+
+
+def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, object]:
     """Return a session's plan for JSON."""
     head = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
     tasks = []
@@ -122,22 +139,48 @@ def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, Any
     return {**head, "notes": list(pipeline.notes), "tasks": tasks}
 
 
-def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
-    tasks = [task for session in found for task in session.get("tasks", ())]
-    running = [task for task in tasks if task["runs"]]
-    cameras = [camera for task in running for camera in task["cameras"]]
-    core_s = sum(task["core_s"] or 0.0 for task in running)
+class _Totals(TypedDict):
+    """Sums over all sessions."""
+
+    sessions: int
+    tasks: int
+    tasks_that_run: int
+    core_hours: float
+    gpu_hours: float
+    hours: float
+    """Wall time with all workers busy."""
+    workers: int
+    tasks_of_unknown_length: int
+    read_bytes: int
+    written_bytes: int
+
+
+def _totals(n_sessions: int, planned: Sequence[TaskForecast], workers: int) -> _Totals:
+    """Return the sums over all sessions.
+
+    Parameters
+    ----------
+    n_sessions : int
+        Number of sessions, those that cannot be planned included.
+    planned : sequence of TaskForecast
+        Tasks of all sessions.
+    workers : int
+        Workers of the site with CPUs.
+    """
+    running = [task for task in planned if task.runs]
+    cameras = [camera for task in running for camera in task.cameras]
+    core_s = sum(task.core_s or 0.0 for task in running)
     return {
-        "sessions": len(found),
-        "tasks": len(tasks),
+        "sessions": n_sessions,
+        "tasks": len(planned),
         "tasks_that_run": len(running),
         "core_hours": core_s / 3600,
-        "gpu_hours": sum(task["gpu_s"] or 0.0 for task in running) / 3600,
+        "gpu_hours": sum(task.gpu_s or 0.0 for task in running) / 3600,
         "hours": core_s / max(1, workers) / 3600,
         "workers": workers,
-        "tasks_of_unknown_length": sum(task["core_s"] is None for task in running),
-        "read_bytes": sum(camera["read_bytes"] for camera in cameras),
-        "written_bytes": sum(camera["written_bytes"] for camera in cameras),
+        "tasks_of_unknown_length": sum(task.core_s is None for task in running),
+        "read_bytes": sum(camera.read_bytes for camera in cameras),
+        "written_bytes": sum(camera.written_bytes for camera in cameras),
     }
 
 
@@ -186,7 +229,7 @@ def _camera_table(cameras: Sequence[tuple[str, CameraForecast]]) -> Table:
     return table
 
 
-def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
+def _show_totals(totals: _Totals, site: str, sources: set[str]) -> None:
     unknown = totals["tasks_of_unknown_length"]
     more = f", and {unknown} tasks of unknown length" if unknown else ""
     out.print(

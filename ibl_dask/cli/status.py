@@ -61,6 +61,10 @@ _UNDER_WAY = {"alive": "under way", "gone": "killed", "unknown": "under way, or 
 """State of the driver's process -> state of a run that has not ended."""
 
 
+_Event = Mapping[str, Any]
+"""Line of a journal, parsed from JSON; a line without the expected values is skipped."""
+
+
 @dataclass
 class _Row:
     """Progress of one session; see `SessionRow` for the fields."""
@@ -103,7 +107,7 @@ class _Header(TypedDict):
     """Events that were read."""
 
 
-def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[SessionRow], _Header]:  # parsed JSON, checked here
+def summarise(journal: Iterable[_Event]) -> tuple[list[SessionRow], _Header]:
     """Return a row per session, and the state of the run as a whole."""
     text = _UNDER_WAY["unknown"]
     header: _Header = {"run": "?", "host": "?", "pid": "?", "ended": False, "text": text, "events": 0}
@@ -115,7 +119,7 @@ def summarise(journal: Iterable[Mapping[str, Any]]) -> tuple[list[SessionRow], _
     return [row.plain() for row in rows.values()], header
 
 
-def _take(event: Mapping[str, Any], header: _Header, rows: dict[str, _Row]) -> None:
+def _take(event: _Event, header: _Header, rows: dict[str, _Row]) -> None:
     name = event["event"]
     if name == "RunStarted":
         header["run"], header["host"], header["pid"] = event["run"], event["host"], event["pid"]
@@ -135,7 +139,7 @@ def _take(event: Mapping[str, Any], header: _Header, rows: dict[str, _Row]) -> N
         rows[event["session"]] = row
 
 
-def _take_of_session(name: str, event: Mapping[str, Any], row: _Row) -> None:
+def _take_of_session(name: str, event: _Event, row: _Row) -> None:
     """Add an event of a session to its row."""
     if name == "SessionPutOff":
         row.state = "put off"
