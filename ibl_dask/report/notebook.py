@@ -104,7 +104,8 @@ def qc_html(cameras: Iterable[CameraChecks]) -> str:
             [
                 f"<b>{_text(check.name)}</b>",
                 _pill(check.outcome.name),
-                *map(_text, (check.measured, check.threshold, check.message)),
+                *map(_text, (check.measured, check.threshold)),
+                _text(check.message) if check.failure is None else _failure(check.failure),
             ]
             for check in checks
         ]

@@ -388,7 +388,7 @@ class Task:
         """Return what went wrong, each once: errors of steps, and what their results lack."""
         found = [r.failure for r in self.records.values() if r.failure is not None]
         lacking = (r.value["incomplete"] for r in self.records.values() if "incomplete" in r.value)
-        found += [Failure("Incomplete", "input", str(text)) for text in lacking]
+        found += [_incomplete(reason) for reason in lacking]
         if self.state is Status.ERRORED and not found:
             found.append(failure_from(self._missing_outputs()))
         if self.state is Status.WAITING:
@@ -579,6 +579,11 @@ class VideoTask(DynamicTask):
     def _camera(self, label: str) -> Camera:
         camera = self.session.description.camera(label)
         return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
+
+
+def _incomplete(reason: object) -> Failure:
+    """Return a step's reason for incomplete results: a failure as JSON holds it, or a text."""
+    return Failure.from_json(reason) if isinstance(reason, Mapping) else Failure("Incomplete", "input", str(reason))
 
 
 def _lacking(found: Iterable[Found]) -> list[str]:
