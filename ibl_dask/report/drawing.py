@@ -17,24 +17,62 @@ FINE = 2
 
 
 def write_text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    """Draw a line of text."""
+    """Draw a line of text.
+
+    Parameters
+    ----------
+    x, y : float
+        Position of its baseline, px.
+    text : str
+        Text.
+    kind : str
+        CSS class.
+    anchor : str
+        Alignment at x: start, middle or end.
+    """
     css = f' class="{kind}"' if kind else ""
     place = "" if anchor == "start" else f' text-anchor="{anchor}"'
     return f'<text x="{x:.5g}" y="{y:.5g}"{css}{place}>{escape(text)}</text>'
 
 
 def draw_box(x: float, y: float, width: float, height: float, kind: str) -> str:
-    """Draw a filled rectangle."""
+    """Draw a filled rectangle.
+
+    Parameters
+    ----------
+    x, y : float
+        Upper left corner, px.
+    width, height : float
+        Size, px.
+    kind : str
+        CSS class.
+    """
     return f'<rect x="{x:.5g}" y="{y:.5g}" width="{width:.5g}" height="{height:.5g}" class="{kind}"/>'
 
 
 def draw_rule(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    """Draw a straight line."""
+    """Draw a straight line.
+
+    Parameters
+    ----------
+    x1, y1, x2, y2 : float
+        Its ends, px.
+    kind : str
+        CSS class.
+    """
     return f'<path d="M{x1:.5g} {y1:.5g}L{x2:.5g} {y2:.5g}" class="{kind}"/>'
 
 
 def draw_dots(x: NDArray[np.float64], y: NDArray[np.float64], kind: str) -> str:
-    """Draw a round dot at each position."""
+    """Draw a round dot at each position.
+
+    Parameters
+    ----------
+    x, y : ndarray
+        Positions, px. (point,)
+    kind : str
+        CSS class.
+    """
     steps = "".join(f"M{a} {b}h0" for a, b in zip(_fine(x), _fine(y), strict=True))
     return _path(steps, kind)
 
@@ -96,7 +134,15 @@ def draw_columns(first: Iterable[int], last: Iterable[int], top: float, height: 
 
 
 def move(x: float, y: float, body: str) -> str:
-    """Shift some elements."""
+    """Shift some elements.
+
+    Parameters
+    ----------
+    x, y : float
+        Distance, px.
+    body : str
+        The elements.
+    """
     return f'<g transform="translate({x:.5g} {y:.5g})">{body}</g>'
 
 

@@ -66,12 +66,32 @@ def camera_records(camera: CameraTruth, edges: Floats, zero: datetime, rng: np.r
 
 
 def camera_file(folder: Path, label: str, kind: str) -> Path:
-    """Return the path of a file of a camera."""
+    """Return the path of a file of a camera.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    label : str
+        Camera.
+    kind : str
+        Key of `KINDS`.
+    """
     return folder / f"_iblrig_{label}Camera.{KINDS[kind]}"
 
 
 def write_frame_data(folder: Path, label: str, records: CameraRecords) -> None:
-    """Write `frameData.bin`: four float64 per frame, as Bonsai's MatrixWriter leaves them."""
+    """Write `frameData.bin`: four float64 per frame, in the layout of Bonsai's MatrixWriter.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    label : str
+        Camera.
+    records : CameraRecords
+        Content.
+    """
     columns = [records.pc_ticks, records.timer, records.counter, records.pins]
     np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1).tofile(
         camera_file(folder, label, "frame_data")
@@ -154,7 +174,17 @@ def read_rig_files(files: Mapping[str, Path]) -> RigRecords:
 
 
 def copy_files(folder: Path, label: str, files: Mapping[str, Path]) -> None:
-    """Copy camera files of a real rig to where a session has them."""
+    """Copy camera files of a real rig into a session.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    label : str
+        Camera.
+    files : mapping
+        Key of `KINDS` -> file.
+    """
     for kind, path in files.items():
         shutil.copyfile(path, camera_file(folder, label, kind))
 

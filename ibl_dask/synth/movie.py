@@ -112,6 +112,15 @@ def loop_clip(
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield a number of frames from a clip that runs forth and back, resized; the clip is kept in memory.
 
+    Parameters
+    ----------
+    source_frames : iterable of ndarray
+        Grey frames `(y, x)` of the clip.
+    n_frames : int
+        Number of frames.
+    width, height : int
+        Size of the frames, pixels.
+
     Raises
     ------
     UsageError

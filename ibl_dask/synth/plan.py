@@ -171,7 +171,14 @@ def _surplus(faults: CameraFaults, fps: float, n_frames: int) -> tuple[int, int]
 
 
 def kept_exposures(n_frames: int, n_dropped: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return which exposures become frames, where some in the middle four fifths do not.
+    """Return the exposures that become frames; dropped ones are within the middle four fifths.
+
+    Parameters
+    ----------
+    n_frames, n_dropped : int
+        Number of exposures that do and do not become frames.
+    rng : numpy.random.Generator
+        Source of the dropped ones.
 
     Raises
     ------

@@ -119,7 +119,19 @@ class CameraVideo:
 
 
 def write_videos(folder: Path, camera_videos: Iterable[CameraVideo], style: VideoStyle, workers: int) -> None:
-    """Write all videos, the costliest first."""
+    """Write all videos, the largest first.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    camera_videos : iterable of CameraVideo
+        Videos.
+    style : VideoStyle
+        Container and encoding.
+    workers : int
+        Threads.
+    """
 
     def write(video: CameraVideo) -> None:
         camera = video.camera

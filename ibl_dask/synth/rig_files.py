@@ -42,7 +42,17 @@ class SyncFronts:
     """+1 up, -1 down (front,)."""
 
     def save(self, folder: Path, namespace: str, dtypes: Mapping[str, str]) -> None:
-        """Write the triplet of times, channels and polarities."""
+        """Write the arrays of times, channels and polarities.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the sync files; made if need be.
+        namespace : str
+            Namespace of the files, such as `spikeglx`.
+        dtypes : mapping
+            Array -> dtype.
+        """
         folder.mkdir(exist_ok=True)
         columns = {"times": self.times_s, "channels": self.channels, "polarities": self.polarities}
         for name, column in columns.items():
@@ -50,7 +60,17 @@ class SyncFronts:
 
 
 def write_sync(folder: Path, truth: Truth, behaviour: Behaviour) -> None:
-    """Write the triplet of an ephys or widefield rig, all float64."""
+    """Write the sync arrays of an ephys or widefield rig, all float64.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the sync files.
+    truth : Truth
+        Pulses and edges of the session.
+    behaviour : Behaviour
+        Movements of the wheel.
+    """
     fronts = sync_fronts(truth, CHANNELS, encoder_fronts(behaviour, CHANNELS))
     fronts.save(folder, "spikeglx", dict.fromkeys(("times", "channels", "polarities"), "f8"))
 

@@ -132,7 +132,17 @@ def draw_above(view: View, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def noise_tile(view: View, rng: np.random.Generator, margin_px: int) -> NDArray[np.uint8]:
-    """Draw sensor noise, 0 to 14 grey levels about 6, larger than the frame by a margin: `(y, x)`."""
+    """Draw sensor noise, 0 to 14 grey levels about 6, larger than the frame by a margin: `(y, x)`.
+
+    Parameters
+    ----------
+    view : View
+        Size of the frame.
+    rng : numpy.random.Generator
+        Source of the noise.
+    margin_px : int
+        Margin, pixels.
+    """
     noise = rng.normal(6.0, 2.0, (view.height + margin_px, view.width + margin_px))
     return np.clip(np.rint(noise), 0, 14).astype(np.uint8)
 

@@ -87,7 +87,17 @@ def simulate_behaviour(duration_s: float, trials: Floats, rng: np.random.Generat
 
 
 def sound_edges(behaviour: Behaviour, window_end_s: float, rng: np.random.Generator) -> Floats:
-    """Return rises and falls of the audio TTL in turn: go cues of 0.1 s, after some of them an error sound of 0.5 s."""
+    """Return rises and falls of the audio TTL in turn: go cues of 0.1 s, after some of them an error sound of 0.5 s.
+
+    Parameters
+    ----------
+    behaviour : Behaviour
+        Trials and licks.
+    window_end_s : float
+        Time at which all sounds are over, s.
+    rng : numpy.random.Generator
+        Source of the jitter of falls.
+    """
     edges: list[float] = []
     rewarded = set(np.round(behaviour.lick_times_s - 1.1, 6))
     for trial in behaviour.trial_times_s:

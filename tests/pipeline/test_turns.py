@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibl_dask.cli.run import say_how_it_went
+from ibl_dask.cli.run import print_outcome
 from ibl_dask.cli.status import show_status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import rows, run
@@ -112,7 +112,7 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert row["failures"] == []
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
     assert told["Trials"]["failures"][0]["category"] == "env"
-    say_how_it_went(result)
+    print_outcome(result)
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 session, all well" in printed
     assert "Trials waits: " in printed
