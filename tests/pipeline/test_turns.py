@@ -107,7 +107,7 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert states(result) == {"Trials": "Waiting", "video": "Complete", "Status": "Held", "child": "Complete"}
     assert result.exit_code == 0
     (row,) = rows(result)
-    assert "IBL_DASK_PYTHON_IBLLIB" in row["waiting"]["Trials"]
+    assert "IBL_DASK_PYTHON_IBLLIB" in row["waiting"]["Trials"].message
     assert row["excused"] == ["Status", "Trials"]
     assert row["failures"] == []
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
