@@ -136,7 +136,7 @@ def _repeats(brightness: NDArray[np.float32], motion_energy: NDArray[np.float32]
 
 
 @check
-def check_illumination_steps(evidence: CameraEvidence) -> CheckResult | str:
+def check_light_steps(evidence: CameraEvidence) -> CheckResult | str:
     """Detect steps of the illumination: a lamp, a door, a cover.
 
     The median over 15 s of the means of each second is compared with that over the 15 s before.
@@ -167,7 +167,7 @@ def check_illumination_steps(evidence: CameraEvidence) -> CheckResult | str:
     largest = max(at or range(len(steps)), key=lambda i: abs(steps[i]))
     listed = ", ".join(f"{frames[i]:,} ({steps[i]:+.0f})" for i in at[:5]) + (", ..." if len(at) > 5 else "")
     return CheckResult(
-        "illumination_steps",
+        "light_steps",
         Outcome.WARNING if at else Outcome.PASS,
         measured=f"{len(at):,} steps, the largest of {steps[largest]:+.1f} grey levels "
         f"at about frame {frames[largest]:,}",

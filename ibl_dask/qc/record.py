@@ -12,12 +12,10 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
 from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
 
-QC_VERSION = 4
-"""Version of the layout of `qc.json`, names of checks and of their values included."""
-READABLE_VERSIONS = (2, 3, QC_VERSION)
-_RENAMED_CHECKS = {"light_steps": "illumination_steps", "reckoned_times": "estimated_times"}
-"""Check until version 3 -> its name since version 4."""
-_RENAMED_VALUES = {
+QC_VERSION = 3
+"""Version of the layout of `qc.json`, names of values included."""
+READABLE_VERSIONS = (2, QC_VERSION)
+_RENAMED = {
     "brightness": {"n_samples": "n_samples_decoded"},
     "dropped_frames": {"dropped_percent": "dropped_per_step_percent"},
     "framerate": {"mean_rate_hz": "mean_rate_near_median_hz"},
@@ -131,7 +129,7 @@ def read_session_record(content: Mapping[str, Any]) -> SessionRecord:  # parsed 
     KeyError, TypeError, ValueError, AttributeError
         If it is no such record.
     """
-    renamed = _RENAMED_VALUES if content["version"] < 3 else {}
+    renamed = _RENAMED if content["version"] < QC_VERSION else {}
     return {
         **content,  # type: ignore[typeddict-item]  # other keys are kept as they are
         "version": QC_VERSION,
@@ -142,13 +140,11 @@ def read_session_record(content: Mapping[str, Any]) -> SessionRecord:  # parsed 
 
 def _read_camera(part: CameraRecord, renamed: Mapping[str, Mapping[str, str]]) -> CameraRecord:
     checks: dict[str, CheckRecord] = {}
-    for old_name, content in part["checks"].items():
-        check = _RENAMED_CHECKS.get(old_name, old_name)
+    for check, content in part["checks"].items():
         names = renamed.get(check, {})
         values = {names.get(name, name): _finite(number) for name, number in content["values"].items()}
         numbers = [_finite(number) for number in content["numbers"]]
-        outcome = Outcome[content["outcome"]].name
-        checks[check] = {**content, "name": check, "outcome": outcome, "numbers": numbers, "values": values}
+        checks[check] = {**content, "outcome": Outcome[content["outcome"]].name, "numbers": numbers, "values": values}
     read: CameraRecord = {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks}
     if "before" in part:
         read["before"] = _read_camera(part["before"], renamed)

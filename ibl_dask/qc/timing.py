@@ -118,7 +118,7 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
 
 
 @check
-def check_estimated_times(evidence: CameraEvidence) -> CheckResult | str:
+def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
     """Count the times without a pulse: interpolated between two pulses, or extrapolated beyond the last.
 
     A single one is a WARNING. FAIL where the match of frame and pulse is an assumption.
@@ -140,7 +140,7 @@ def check_estimated_times(evidence: CameraEvidence) -> CheckResult | str:
     if n_assumed or longest["ex"] > MAX_EXTRAPOLATED_PERIODS:
         outcome = Outcome.FAIL
     return CheckResult(
-        "estimated_times",
+        "reckoned_times",
         outcome,
         measured=f"{n_in:,} of {len(quality):,} times are interpolated ({n_in / len(quality):.3%}), "
         f"{n_ex:,} extrapolated ({n_ex / len(quality):.3%}), at most {longest['in']:,} and {longest['ex']:,} in a row; "

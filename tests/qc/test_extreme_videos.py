@@ -57,7 +57,7 @@ OUTCOMES = {
     "black_frames": {"white": "PASS", "black": "FAIL", "constant": "PASS", "flickering": "PASS"},
     "repeated_frames": {"white": "FAIL", "black": "FAIL", "constant": "FAIL", "flickering": "PASS"},
     "flicker": {"white": "PASS", "black": "PASS", "constant": "PASS", "flickering": "FAIL"},
-    "illumination_steps": dict.fromkeys(CONTENTS, "NOT_SET"),
+    "light_steps": dict.fromkeys(CONTENTS, "NOT_SET"),
     "camera_movement": dict.fromkeys(CONTENTS, "NOT_SET"),
 }
 
@@ -95,5 +95,5 @@ def test_videos_of_fewer_than_200_frames_are_judged(tmp_path: Path) -> None:
         assert checks["brightness"]["values"]["n_samples"] == min(n, 100)
         for name in ("brightness", "focus", "timestamps", "decoding", "flicker", "black_frames", "repeated_frames"):
             assert checks[name]["outcome"] in ("PASS", "WARNING", "FAIL"), (label, name, checks[name])
-        assert checks["illumination_steps"]["outcome"] == "NOT_SET"
+        assert checks["light_steps"]["outcome"] == "NOT_SET"
         assert not [name for name, check in checks.items() if "the check itself failed" in check["message"]]

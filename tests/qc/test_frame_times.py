@@ -135,7 +135,7 @@ def test_times_that_no_pulse_measured_are_counted(
     quality = np.zeros(40_000, np.uint8)
     quality[5 : 5 + interpolated] = 1
     quality[40_000 - extrapolated :] = 2
-    result = run("estimated_times", good, time_quality=quality)
+    result = run("reckoned_times", good, time_quality=quality)
     assert result.outcome == outcome
     assert result.values["share_interpolated"] == interpolated / 40_000
     assert result.values["share_extrapolated"] == extrapolated / 40_000
@@ -145,7 +145,7 @@ def test_times_that_no_pulse_measured_are_counted(
 def test_extrapolation_counts_by_the_run(good: CameraEvidence) -> None:
     quality = np.zeros(40_000, np.uint8)
     quality[:6000] = quality[-6000:] = 2
-    assert run("estimated_times", good, time_quality=quality).outcome == WARNING
+    assert run("reckoned_times", good, time_quality=quality).outcome == WARNING
 
 
 # -- times that are assumed --------------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_extrapolation_counts_by_the_run(good: CameraEvidence) -> None:
 def test_assumed_times_fail(good: CameraEvidence, n_assumed: int) -> None:
     quality = np.zeros(40_000, np.uint8)
     quality[:n_assumed] = 3
-    result = run("estimated_times", good, time_quality=quality)
+    result = run("reckoned_times", good, time_quality=quality)
     assert (result.outcome, result.values["n_assumed"]) == (FAIL, n_assumed)
     assert f"{n_assumed:,} assumed" in result.measured
 

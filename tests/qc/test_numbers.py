@@ -190,7 +190,7 @@ def repeated_frames(e: CameraEvidence) -> dict[str, float]:
     }
 
 
-def illumination_steps(e: CameraEvidence) -> dict[str, float]:
+def light_steps(e: CameraEvidence) -> dict[str, float]:
     rate = round(1 / statistics.median(intervals(e)))
     seconds = [(i, known(e.brightness[i : i + rate])) for i in range(0, len(e.brightness), rate)]
     means = [(start, statistics.fmean(values)) for start, values in seconds if values]
@@ -253,7 +253,7 @@ def pulse_residuals(e: CameraEvidence) -> dict[str, float]:
     }
 
 
-def estimated_times(e: CameraEvidence) -> dict[str, float]:
+def reckoned_times(e: CameraEvidence) -> dict[str, float]:
     interpolated, extrapolated = ([bool(q == value) for q in e.time_quality] for value in (1, 2))
     return {
         "share_interpolated": sum(interpolated) / len(interpolated),
@@ -289,11 +289,11 @@ NAMED: dict[str, Callable[[CameraEvidence], dict[str, float]]] = {
     "decoding": lambda e: {"n_undecoded": e.n_decode_errors, "share_undecoded": e.n_decode_errors / e.n_frames},
     "black_frames": black_frames,
     "repeated_frames": repeated_frames,
-    "illumination_steps": illumination_steps,
+    "light_steps": light_steps,
     "flicker": flicker,
     "frame_intervals": frame_intervals,
     "pulse_residuals": pulse_residuals,
-    "estimated_times": estimated_times,
+    "reckoned_times": reckoned_times,
     "wheel_alignment": lambda e: {
         "offset_frames": e.wheel.offset_frames,
         "session_shift_frames": e.wheel.shift_frames,
@@ -332,10 +332,10 @@ def test_no_check_publishes_a_number_that_is_not_looked_at_here() -> None:
     told = {
         name: set(compute(random_evidence(0)) if name != "position" else position(with_face()))
         for name, compute in NAMED.items()
-        if name != "illumination_steps"
+        if name != "light_steps"
     }
-    assert {name: names for name, names in seen.items() if name != "illumination_steps"} == told
-    assert seen["illumination_steps"] <= {"n_steps", "largest_step_luma", "largest_step_frame"}
+    assert {name: names for name, names in seen.items() if name != "light_steps"} == told
+    assert seen["light_steps"] <= {"n_steps", "largest_step_luma", "largest_step_frame"}
 
 
 def with_face() -> CameraEvidence:
@@ -394,7 +394,7 @@ def test_a_step_of_the_light_is_told_with_its_size_and_its_frame(seed: int) -> N
     value = rng.normal(100, 0.5, n).astype(np.float32)
     value[at:] += size
     evidence = CameraEvidence(Camera("left"), n, *SIZE, 60.0, times_s=np.arange(n) / 60, brightness=value)
-    (result,) = run_checks(evidence, ("illumination_steps",))
+    (result,) = run_checks(evidence, ("light_steps",))
     assert result.values["n_steps"] == 1
     assert result.values["largest_step_luma"] == pytest.approx(size, abs=0.5)
     assert abs(result.values["largest_step_frame"] - at) <= 60

@@ -44,7 +44,7 @@ def bright(hour: CameraEvidence) -> np.ndarray:
     return hour.brightness.copy()
 
 
-CHECKS = ("black_frames", "repeated_frames", "illumination_steps", "flicker", "camera_movement", "decoding")
+CHECKS = ("black_frames", "repeated_frames", "light_steps", "flicker", "camera_movement", "decoding")
 
 
 def test_camera_in_order_passes(hour: CameraEvidence) -> None:
@@ -90,7 +90,7 @@ def test_frames_that_do_not_decode_are_not_black_nor_repeated(hour: CameraEviden
     for result in run_checks(replace(hour, brightness=values), CHECKS):
         assert result.outcome == PASS, result
     values[:] = np.nan
-    for name in ("black_frames", "repeated_frames", "illumination_steps", "flicker"):
+    for name in ("black_frames", "repeated_frames", "light_steps", "flicker"):
         assert run(name, hour, brightness=values).outcome == NOT_SET
 
 
@@ -178,7 +178,7 @@ def test_real_recordings_repeat_no_frame_and_their_cameras_stand_still(
 def test_light_that_changes_and_stays_so_is_found(hour: CameraEvidence, height: float, n_steps: int) -> None:
     values = bright(hour)
     values[20_000:] += height
-    result = run("illumination_steps", hour, brightness=values)
+    result = run("light_steps", hour, brightness=values)
     assert result.outcome == (WARNING if n_steps else PASS)
     assert result.values["n_steps"] == n_steps
     if n_steps:
@@ -189,24 +189,24 @@ def test_light_that_changes_and_stays_so_is_found(hour: CameraEvidence, height: 
 def test_lamp_off_and_on_again_are_two_steps_and_a_bout_of_grooming_is_none(hour: CameraEvidence) -> None:
     values = bright(hour)
     values[10_000:20_000] -= 40
-    assert run("illumination_steps", hour, brightness=values).values["n_steps"] == 2
+    assert run("light_steps", hour, brightness=values).values["n_steps"] == 2
     values = bright(hour)
     values[10_000 : 10_000 + 6 * RATE] -= 40
-    assert run("illumination_steps", hour, brightness=values).outcome == PASS
+    assert run("light_steps", hour, brightness=values).outcome == PASS
 
 
-def test_illumination_steps_need_half_a_minute(hour: CameraEvidence) -> None:
+def test_light_steps_need_half_a_minute(hour: CameraEvidence) -> None:
     short = replace(hour, brightness=bright(hour)[: 29 * RATE], times_s=np.arange(29 * RATE) / RATE)
-    result = run("illumination_steps", short)
+    result = run("light_steps", short)
     assert (result.outcome, result.message) == (NOT_SET, "the video is shorter than 30 s")
 
 
 def test_damaged_minute_is_no_step(hour: CameraEvidence) -> None:
     values = bright(hour)
     values[10_000:20_000] = np.nan
-    assert run("illumination_steps", hour, brightness=values).outcome == PASS
+    assert run("light_steps", hour, brightness=values).outcome == PASS
     values[20_000:] += 30
-    assert run("illumination_steps", hour, brightness=values).outcome == WARNING
+    assert run("light_steps", hour, brightness=values).outcome == WARNING
 
 
 @pytest.mark.parametrize(

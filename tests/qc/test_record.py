@@ -15,7 +15,7 @@ from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc import registry
 from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
-from ibl_dask.qc.record import camera_record, extended_qc, failed_camera_record, read_session_record, session_record
+from ibl_dask.qc.record import camera_record, extended_qc, failed_camera_record, session_record
 from ibl_dask.qc.registry import check
 
 
@@ -178,17 +178,3 @@ def test_unknown_check_is_refused_with_those_there_are(good: CameraEvidence) -> 
         run_checks(good, ("focus", "smell"))
     assert caught.value.got == "smell"
     assert "brightness" in caught.value.expected
-
-
-def test_checks_of_earlier_versions_are_read_under_their_present_names() -> None:
-    results = [CheckResult("light_steps", Outcome.WARNING), CheckResult("reckoned_times", Outcome.PASS)]
-    part = camera_record(results)
-    content = {**session_record("s", {"left": {**part, "before": part}}), "version": 3}
-    read = read_session_record(json.loads(json.dumps(content)))
-    for camera in (read["cameras"]["left"], read["cameras"]["left"]["before"]):
-        checks = camera["checks"]
-        assert {name: check["name"] for name, check in checks.items()} == {
-            "illumination_steps": "illumination_steps",
-            "estimated_times": "estimated_times",
-        }
-        assert checks["illumination_steps"]["outcome"] == "WARNING"

@@ -354,7 +354,7 @@ def test_values_of_an_older_record_of_checks_get_the_names_of_what_they_are(fini
     path.write_text(json.dumps(content))
     assert ibd.VideoSyncQcNidq(finished, cameras=("left",)).run() == 0
     found = checks(finished)
-    assert found["version"] == 4
+    assert found["version"] == 3
     values = found["cameras"]["body"]["checks"]["framerate"]["values"]
     assert values == {"median_rate_hz": 30.1, "mean_rate_near_median_hz": 30.1}
 
