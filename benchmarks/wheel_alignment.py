@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 from frame_pass import machine
 
-from ibl_dask.synth.wheel import behave, encoder_edges, trial_times
+from ibl_dask.synth.wheel import encoder_edges, simulate_behaviour, trial_times
 from ibl_dask.timing.clocks.pulses import Pulses
 from ibl_dask.timing.wheel.alignment import align
 from ibl_dask.timing.wheel.bout import active_bout, bout_offset
@@ -147,7 +147,7 @@ def make_hour(fps: float) -> tuple[Wheel, np.ndarray, np.ndarray]:
     clock, angle, edges, counts = [], [], [], []
     start = turned = 0
     while start < DURATION_S + 2:
-        piece = behave(PIECE_S, trial_times((0.5, PIECE_S - 1.5), rng), rng)
+        piece = simulate_behaviour(PIECE_S, trial_times((0.5, PIECE_S - 1.5), rng), rng)
         at, after = encoder_edges(piece)
         clock.append(start + piece.times_s[:-1])
         angle.append(turned * TICK_RAD + piece.wheel_rad[:-1])

@@ -73,8 +73,8 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:  # whatever the name stands for
-    """Load what is asked for, so that importing the package costs nothing."""
+def __getattr__(name: str) -> Any:  # a class or a function
+    """Load a public name on its first use, so that importing the package costs nothing."""
     if name in __all__:
         from ibl_dask import api
 

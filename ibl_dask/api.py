@@ -1,4 +1,4 @@
-"""What `import ibl_dask` offers: plain values with views for notebooks, and the verbs on them."""
+"""Public names of `ibl_dask`: sessions and cameras with their data, and the functions that run tasks on them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ from ibl_dask.model import description, session
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
-from ibl_dask.pipeline import plan, run_outcome
 from ibl_dask.pipeline import run as driver
+from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
+from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
+from ibl_dask.report.notebook import session_html, show_dashboard
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.index_video import COPY_VIDEO
@@ -71,29 +73,29 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera of a session: its video, and what was made of it."""
+    """One camera of a session: its video, frame times and measurements."""
 
     settings: description.Camera
-    """What the rig was set to."""
+    """Settings of the rig."""
     workspace: Workspace
-    """Where its files are."""
+    """Folders of its files."""
 
     @property
     def label(self) -> str:
-        """Return left, right, body or belly."""
+        """Return the label: left, right, body or belly."""
         return self.settings.label
 
     @property
     def video(self) -> Path:
-        """Return its video.
+        """Return the path of the video.
 
         Raises
         ------
         MissingFile
             If there is none.
         """
-        found = find_video(self.workspace, self.settings)
-        if found is None:
+        path = find_video(self.workspace, self.settings)
+        if path is None:
             raise MissingFile(
                 f"the {self.label} camera has no video",
                 where=str(self.workspace.session.path / self.settings.collection),
@@ -101,39 +103,39 @@ class Camera:
                 got="neither",
                 do=COPY_VIDEO,
             )
-        return found
+        return path
 
     @cached_property
     def index(self) -> FrameIndex:
-        """Return every frame's presentation time and the keyframes, without decoding."""
+        """Return presentation times and keyframes of the video, without decoding it."""
         return index_video(self.video)
 
     @property
     def times_s(self) -> NDArray[np.float64] | None:
-        """Return the frame times on the main clock; None before they were made. (frame,)"""
+        """Return the frame times on the main clock, s; None before they are published. (frame,)"""
         return load_times(self.workspace, self.label)
 
     def frames(self) -> xr.DataArray:
-        """Return its frames as a lazy array (frame, y, x), with a coordinate `time` once there are times."""
+        """Return the frames as a lazy array (frame, y, x), with a coordinate `time` once there are times."""
         from ibl_dask.video.array import open_frames
 
         return open_frames(self.video, self.index, self.times_s)
 
     def measurements(self) -> xr.Dataset:
-        """Return its per-frame numbers: brightness, motion energy, sharpness, ...
+        """Return the measurements per frame: brightness, motion energy, sharpness, ...
 
         Raises
         ------
         MissingFile
-            If they were not made yet.
+            If the camera was not measured yet.
         """
         import xarray as xr
 
         from ibl_dask.store.atomic import readable_folder
 
         path = self.workspace.frames_store(self.label)
-        found = readable_folder(path)
-        if found is None:
+        folder = readable_folder(path)
+        if folder is None:
             raise MissingFile(
                 f"the {self.label} camera was not measured yet",
                 where=str(path),
@@ -141,7 +143,7 @@ class Camera:
                 got="nothing",
                 do="run VideoSyncQcNidq on this session",
             )
-        opened: xr.Dataset = xr.open_zarr(found)
+        opened: xr.Dataset = xr.open_zarr(folder)
         return opened
 
 
@@ -161,7 +163,7 @@ class Session(session.Session):
 
     @cached_property
     def cameras(self) -> dict[str, Camera]:
-        """Return its cameras by label."""
+        """Return the cameras by label."""
         workspace = Workspace(self, default_work_dir(self))
         return {
             camera.label: Camera(self.description.camera(camera.label), workspace)
@@ -169,8 +171,6 @@ class Session(session.Session):
         }
 
     def _repr_html_(self) -> str:
-        from ibl_dask.report.notebook import session_html
-
         rows = []
         for label, camera in self.cameras.items():
             videos = video_paths(camera.workspace, camera.settings)
@@ -185,67 +185,55 @@ class Session(session.Session):
         return session_html(self.reference, str(self.path), rows)
 
 
-class Pipeline(plan.Pipeline):
-    """The tasks of one session; see `ibl_dask.pipeline.plan.Pipeline`."""
-
-    def _repr_html_(self) -> str:
-        from ibl_dask.report.notebook import pipeline_html
-
-        return pipeline_html(self.session.reference, self.specs, self.notes)
-
-
-class Run(run_outcome.Run):
-    """How a run went; see `ibl_dask.pipeline.run_outcome.Run`."""
-
-    def report(self, path: str | Path) -> Path:
-        """Write one HTML page with the outcome of every session, and links to their reports."""
-        from ibl_dask.report.notebook import run_page
-        from ibl_dask.store.atomic import write_text
-
-        target = Path(path).expanduser().absolute()
-        write_text(target, run_page(self.name, run_outcome.rows(self)))
-        return target
-
-    def _repr_html_(self) -> str:
-        from ibl_dask.report.notebook import run_html
-
-        return run_html(run_outcome.rows(self))
-
-
 @contextlib.contextmanager
-def connect(profile: str | Path | None = None, workers: int | None = None) -> Iterator[Any]:
-    """Start workers and yield a client to them; see `ibl_dask.deploy.cluster.connect.connect`.
+def connect(profile: str | Path | None = None, workers: int | None = None) -> Iterator[Any]:  # distributed has no types
+    """Start workers and yield a client to them; in a notebook, display the link of the dashboard.
 
-    In a notebook the links to the dashboard are shown.
+    Parameters
+    ----------
+    profile : path or str, optional
+        Site profile; this machine by default. See `ibl_dask.deploy.cluster.connect.connect`.
+    workers : int, optional
+        Number of worker processes; by the profile where not given.
     """
-    from ibl_dask.report.notebook import show_dashboard
-
     with deploy.connect(profile, workers) as client:
         show_dashboard(client.dashboard_link, deploy.tunnel_line(client))
         yield client
 
 
-def make_pipeline(session: session.Session | str | Path, **options: Any) -> Pipeline:
-    """Turn a session's description into tasks; see `ibl_dask.pipeline.plan.make_pipeline` for the options."""
-    made = plan.make_pipeline(session, **options)
-    return Pipeline(made.session, made.workspace, made.tasks, made.specs, made.notes, made.is_asked, made.refused)
-
-
 def run(
     sessions: Iterable[session.Session | str | Path] | session.Session | str | Path,
     *,
-    client: Any = None,
-    **options: Any,
+    client: Any = None,  # distributed has no types
+    **options: Any,  # options of tasks, by name
 ) -> Run:
-    """Run the tasks of some sessions; see `ibl_dask.pipeline.run.run` for the options.
+    """Run the tasks of some sessions.
 
-    Without a client, workers are started on this machine for the duration of the run. With one of `connect`, work
-    folder and environments are those of its profile, where nothing else is said. What is asked for is looked at before
-    anything starts.
+    The request is checked before anything starts.
+
+    Parameters
+    ----------
+    sessions : Session, path or iterable of these
+        Sessions to run, in order.
+    client : distributed.Client, optional
+        Client of the workers. By default, workers are started on this machine for the duration of the run. With a
+        client of `connect`, work folder and environments are by default those of its profile.
+    options
+        See `ibl_dask.pipeline.run.run`.
+
+    Returns
+    -------
+    Run
+        Outcome of each session. A session that fails is part of it, not an exception.
+
+    Raises
+    ------
+    UsageError
+        If the request makes no sense.
     """
     many = [sessions] if isinstance(sessions, session.Session | str | Path) else list(sessions)
     asked = {name: value for name, value in options.items() if name not in ("work_dir", "overwrite", *OF_RUN)}
-    plan.check_request(many, **asked)  # before workers start
+    check_request(many, **asked)  # before workers start
     with contextlib.ExitStack() as stack:
         mine = stack.enter_context(connect()) if client is None else client
         site = deploy.site_of(mine)
@@ -255,4 +243,4 @@ def run(
         made = driver.run(many, client=mine, **options)
         if not made.interrupted:
             made.performance, made.performance_failure = write(made.journal.with_name(f"dask-{made.name}.html"))
-    return Run(**{name: getattr(made, name) for name in made.__dataclass_fields__})
+    return made

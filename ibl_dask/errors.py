@@ -1,64 +1,90 @@
-"""Every error a user can meet, in one tree.
+"""Tree of the errors that a user can meet.
 
 ::
 
     IblDaskError
-    |-- InputError (ValueError)            the data on disk are not what the step needs
+    |-- InputError (ValueError)            the data on disk do not meet the needs of the step
     |   |-- NotASession                    the path does not end in subject/YYYY-MM-DD/NNN
     |   |-- DescriptionError               the experiment description is absent or unusable
     |   |-- OutsideSession                 a folder or label that does not stay inside its session
-    |   |-- MissingFile (FileNotFoundError)  a file that the session should hold is not there
+    |   |-- MissingFile (FileNotFoundError)  a file of the session is missing
     |   |-- NotReadable (PermissionError)  a file or folder that may not be read
     |   |-- UnreadableVideo                the container cannot be indexed, or frames have no times
-    |   |-- DecodeFailed                   frames that the index promises do not come out of the decoder
+    |   |-- DecodeFailed                   frames of the index do not come out of the decoder
     |   |-- TruncatedFile                  a binary file ends inside a record
-    |   |-- UnequalLengths                 files that describe the same frames disagree on how many
-    |   |-- UnusableFile                   a file is there but its content makes no sense
+    |   |-- UnequalLengths                 files about the same frames disagree on their number
+    |   |-- UnusableFile                   a file has content that makes no sense
     |   |-- NoPulses                       the sync holds no pulse of this camera
     |   |-- ClocksDisagree                 camera clock, nominal rate and pulses show different rates
     |   `-- PulseCountMismatch             too many frames have no pulse
-    |-- OutputError (OSError)              a result cannot be written, or what is there is not ours to touch
+    |-- OutputError (OSError)              a result cannot be written, or the target does not belong to this package
     |   |-- NotWritable                    read-only folder, no permission, full disk
     |   |-- FormatTooNew                   written by a version with another layout
-    |   `-- CorruptOutput                  an output of ours does not pass its own check
+    |   `-- CorruptOutput                  an output of this package does not pass its own check
     |-- RunError (RuntimeError)            the run itself went wrong
     |   |-- SessionLocked                  another driver holds the session
-    |   |-- MissingEnvironment             a task needs an environment that is not there
-    |   |-- MissingDatabase                a task needs Alyx, and files alone are there
-    |   |-- TaskTimedOut (TimeoutError)    a task took longer than it may
+    |   |-- MissingEnvironment             a task needs an environment that is missing
+    |   |-- MissingDatabase                a task needs Alyx, and only files are available
+    |   |-- TaskTimedOut (TimeoutError)    a task took longer than allowed
     |   |-- TaskFailed                     a task of another package ended with an error
-    |   `-- ReportFailed                   the page on a session cannot be made, though its results are there
+    |   `-- ReportFailed                   the report of a session cannot be rendered, though its results exist
     `-- UsageError (ValueError)            an argument makes no sense
 
-A message always says what went wrong, where, what was expected, what was found and what to do next.
+Each error has five parts: the problem, its place, the expected state, the actual state and the next step. They stay
+apart in `ibl_dask.model.failure.Failure`, in JSON, and in tables and reports.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+import copy
+from collections.abc import Sequence
+from typing import ClassVar, TypeVar
+
+HEADINGS = {"where": "Where", "expected": "Expected", "got": "Got", "do": "What to do"}
+"""Name of a part after the first -> its heading in a message, a table and a report, in their order."""
 
 
-class IblDaskError(Exception):
-    """Carry the five things a reader of a message needs.
+def format_message(what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> str:
+    """Join the parts of an error into one paragraph; empty parts are left out.
 
     Parameters
     ----------
     what : str
-        What went wrong, in one sentence.
+        The problem, in one sentence.
+    where, expected, got, do : str
+        See `IblDaskError`.
+
+    >>> format_message("no pulses", "left camera", do="check the cable")
+    'no pulses. Where: left camera. What to do: check the cable.'
+    """
+    parts = zip(HEADINGS.values(), (where, expected, got, do), strict=True)
+    return " ".join([what.rstrip(".") + ".", *(f"{heading}: {text}." for heading, text in parts if text)])
+
+
+_Error = TypeVar("_Error", bound="IblDaskError")
+
+
+class IblDaskError(Exception):
+    """Error in five parts, from which messages, tables and reports are made.
+
+    Parameters
+    ----------
+    what : str
+        The problem, in one sentence.
     where : str
-        The file, camera or session it concerns.
+        File, camera or session concerned.
     expected, got : str
-        What should have been there, and what was.
+        Expected and actual state.
     do : str
-        The next step for the person reading.
+        Next step for the reader.
     """
 
     category: ClassVar[str] = "error"
-    """Who can mend it: `input` (the data), `output` (the disk), `run` (the cluster), `env` (an environment), `timeout`,
-    `bug` (a task), `usage` (the call)."""
+    """Place of the cause: `input` (the data), `output` (the disk), `run` (the cluster), `env` (an environment),
+    `timeout`, `bug` (a task), `usage` (the call)."""
 
     def __init__(self, what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> None:
-        # One argument: built-in classes such as OSError give meaning to the number of theirs.
+        # One argument: built-in classes such as OSError attach a meaning to the number of their arguments.
         super().__init__(what)
         self.what = what
         self.where = where
@@ -70,21 +96,20 @@ class IblDaskError(Exception):
         return type(self), (self.what, self.where, self.expected, self.got, self.do)
 
     def __str__(self) -> str:
-        """Say everything on one paragraph, leaving out what was not given."""
-        parts = [self.what.rstrip(".") + "."]
-        if self.where:
-            parts.append(f"Where: {self.where}.")
-        if self.expected:
-            parts.append(f"Expected: {self.expected}.")
-        if self.got:
-            parts.append(f"Got: {self.got}.")
-        if self.do:
-            parts.append(f"What to do: {self.do}.")
-        return " ".join(parts)
+        """Return all parts as one paragraph."""
+        return format_message(self.what, self.where, self.expected, self.got, self.do)
+
+
+def joined(errors: Sequence[_Error]) -> _Error:
+    """Return a copy of the first of some errors, with the messages of the others as its notes."""
+    first = copy.copy(errors[0])
+    for error in errors[1:]:
+        first.add_note(str(error))
+    return first
 
 
 class InputError(IblDaskError, ValueError):
-    """The data on disk are not what the step needs."""
+    """The data on disk do not meet the needs of the step."""
 
     category = "input"
 
@@ -98,17 +123,17 @@ class DescriptionError(InputError):
 
 
 class OutsideSession(InputError):
-    """A folder or label that somebody wrote does not stay inside the session it belongs to."""
+    """A folder or label from an external source does not stay inside its session."""
 
 
 class MissingFile(InputError, FileNotFoundError):
-    """A file that the session should hold is not there."""
+    """A file of the session is missing."""
 
     __str__ = IblDaskError.__str__
 
 
 class NotReadable(InputError, PermissionError):
-    """A file or folder that may not be read."""
+    """A file or folder may not be read."""
 
     __str__ = IblDaskError.__str__
 
@@ -118,7 +143,7 @@ class UnreadableVideo(InputError):
 
 
 class DecodeFailed(InputError):
-    """Frames that the index promises do not come out of the decoder."""
+    """Frames of the index do not come out of the decoder."""
 
 
 class TruncatedFile(InputError):
@@ -126,11 +151,11 @@ class TruncatedFile(InputError):
 
 
 class UnequalLengths(InputError):
-    """Files that describe the same frames disagree on how many there are."""
+    """Files about the same frames disagree on their number."""
 
 
 class UnusableFile(InputError):
-    """A file is there, but its content makes no sense."""
+    """The content of a file makes no sense."""
 
 
 class NoPulses(InputError):
@@ -146,7 +171,7 @@ class PulseCountMismatch(InputError):
 
 
 class OutputError(IblDaskError, OSError):
-    """A result cannot be written, or what is there is not ours to touch."""
+    """A result cannot be written, or the target does not belong to this package."""
 
     category = "output"
     __str__ = IblDaskError.__str__
@@ -161,7 +186,7 @@ class FormatTooNew(OutputError):
 
 
 class CorruptOutput(OutputError):
-    """An output of ours does not pass its own check."""
+    """An output of this package does not pass its own check."""
 
 
 class RunError(IblDaskError, RuntimeError):
@@ -175,32 +200,32 @@ class SessionLocked(RunError):
 
 
 class MissingEnvironment(RunError):
-    """A task needs an environment that is not there, or that lacks what the task needs."""
+    """A task needs an environment that is missing or incomplete."""
 
     category = "env"
 
 
 class MissingDatabase(RunError):
-    """A task needs Alyx, and there are files alone."""
+    """A task needs Alyx, and only files are available."""
 
     category = "env"
 
 
 class TaskTimedOut(RunError, TimeoutError):
-    """A task took longer than it may, and was ended."""
+    """A task took longer than allowed, and was ended."""
 
     category = "timeout"
     __str__ = IblDaskError.__str__
 
 
 class TaskFailed(RunError):
-    """A task of another package, or a lab's own, ended with an error that it did not foresee."""
+    """A task of another package, or a lab's own, ended with an error that it does not handle."""
 
     category = "bug"
 
 
 class ReportFailed(RunError):
-    """The page on a session cannot be made, though its results are there."""
+    """The report of a session cannot be rendered, though its results exist."""
 
     category = "bug"
 

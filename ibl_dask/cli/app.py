@@ -1,4 +1,4 @@
-"""The `ibl-dask` program: every command is imported when it is called, so that help is instant."""
+"""Command line program `ibl-dask`; each command is imported on call, so that help is instant."""
 
 from __future__ import annotations
 
@@ -38,18 +38,19 @@ Tasks = Annotated[
     str | None,
     typer.Option(
         "--tasks",
-        help="Tasks wanted, with commas between: names, classes, or dotted paths of a lab's own. "
-        "Each session runs those that it has.",
+        help="Tasks to run, separated by commas: names, classes, or dotted paths of a lab's own. "
+        "Each session runs those of them that it has.",
     ),
 ]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Make everything anew, whatever stands, and replace what was published.")
+    bool, typer.Option("--overwrite", help="Compute everything anew, and replace existing and published results.")
 ]
 Collection = Annotated[
-    str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod times the camera.")
+    str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod records the pulses of the camera.")
 ]
 LongestExtrapolation = Annotated[
-    float | None, typer.Option("--longest-extrapolation", help="Frames that may lie outside a Bpod's trials, s [60].")
+    float | None,
+    typer.Option("--longest-extrapolation", help="Most time of frames outside a Bpod's trials, s [60]."),
 ]
 ReferenceFrames = Annotated[
     Path | None,
@@ -57,21 +58,21 @@ ReferenceFrames = Annotated[
 ]
 Encoding = Annotated[
     str | None,
-    typer.Option("--encoding", help="How raw videos are compressed: ibl, ibl_bpod or short_gop [by the rig]."),
+    typer.Option("--encoding", help="Compression of raw videos: ibl, ibl_bpod or short_gop [by the rig]."),
 ]
 RawVideo = Annotated[
     str | None,
-    typer.Option("--raw-video", help="What becomes of a raw video whose copy is proven: keep, trash, delete [keep]."),
+    typer.Option("--raw-video", help="Raw video after its copy was verified: keep, trash or delete [keep]."),
 ]
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path | None, typer.Argument(help="Where to make the session [./ibl_dask_demo].")] = None,
+    folder: Annotated[Path | None, typer.Argument(help="Folder of the session [./ibl_dask_demo].")] = None,
     duration: Annotated[float, typer.Option(help="Length of the session, s.")] = 15.0,
     workers: Workers = None,
 ) -> None:
-    """Make a realistic session, run the main job on it, and say where the report is."""
+    """Write a realistic session, run its tasks, and print the path of the report."""
     from ibl_dask.cli.demo import run_demo
 
     raise typer.Exit(run_demo(folder or Path("ibl_dask_demo"), duration, workers))
@@ -93,7 +94,7 @@ def plan(
     raw_video: RawVideo = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
 ) -> None:
-    """Say what `run` with the same options would do and why: tasks, frames, chunks, core-hours. Nothing is written."""
+    """Show the forecast of `run`: tasks, reasons, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
     options = _options(pose, collection, longest_extrapolation, reference_frames, encoding, raw_video)
@@ -128,7 +129,7 @@ def status(
     work_dir: WorkDir = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only sessions that did not succeed.")] = False,
 ) -> None:
-    """Say how the latest run went, or how far it is, from its journal."""
+    """Show the outcome or the progress of the latest run, from its journal."""
     from ibl_dask.cli.status import show_status
 
     raise typer.Exit(show_status(work_dir, failed))
@@ -146,9 +147,9 @@ def qc(sessions: Sessions, output_root: OutputRoot = None) -> None:
 def report(
     sessions: Sessions,
     output_root: OutputRoot = None,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write; beside the results by default.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write [beside the results].")] = None,
 ) -> None:
-    """Write the report of a session anew and say where it is."""
+    """Write the report of a session anew, and print its path."""
     from ibl_dask.cli.report import write_reports
 
     raise typer.Exit(write_reports(sessions, output_root, out))
@@ -158,10 +159,10 @@ def report(
 def doctor(
     profile: ProfileFile = None,
     work_dir: WorkDir = None,
-    wait: Annotated[float | None, typer.Option(help="How long to wait for a worker of each pool, s [300].")] = None,
+    wait: Annotated[float | None, typer.Option(help="Longest wait for a worker of each pool, s [300].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Look at this machine and at one worker of each pool: versions, codecs, disks, GPUs, clocks, limits."""
+    """Examine this machine and one worker of each pool: versions, codecs, disks, GPUs, clocks, limits."""
     from ibl_dask.cli.doctor import examine_site
 
     raise typer.Exit(examine_site(profile, work_dir, wait, as_json))
@@ -172,7 +173,7 @@ def jobscript(
     profile: Annotated[Path, typer.Option("--profile", help="Site profile, a copy of one in `cluster/`.")],
     pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,
 ) -> None:
-    """Print what would be submitted to the batch system, pool by pool. Nothing is submitted or written."""
+    """Print the job scripts of each pool. Nothing is submitted or written."""
     from ibl_dask.cli.jobscript import show_job_scripts
 
     raise typer.Exit(show_job_scripts(profile, pool))
@@ -186,7 +187,7 @@ def _options(
     encoding: str | None,
     raw_video: str | None,
 ) -> dict[str, object]:
-    """Return the options of tasks that were given, under their names in Python."""
+    """Return the given options of tasks, under their names in Python."""
     estimators = None if pose is None else [name.strip() for name in pose.split(",")]
     options = {
         "pose": None if estimators is None else [name for name in estimators if name not in ("", "none")],
@@ -200,7 +201,7 @@ def _options(
 
 
 def _set_up_logging() -> None:
-    """Show warnings of libraries; what a step or a worker says is told by the commands, once and in full."""
+    """Show warnings of libraries only: the commands print failures of steps and workers once and in full."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.name.split(".")[0] not in ("ibl_dask", "distributed"))
     # Handlers that are there already belong to the process around the program, and stay as they are.
@@ -208,17 +209,17 @@ def _set_up_logging() -> None:
 
 
 def main() -> None:
-    """Run the program; an error is a message, not a traceback."""
+    """Run the program; an error is printed as a message, not as a traceback."""
     from ibl_dask.cli.console import finish_output, prepare_output, show_error
 
     prepare_output()
     _set_up_logging()
     try:
         app()
-    except Exception as error:  # noqa: BLE001  # whatever it is, it is told
-        from ibl_dask.cli.guard import told
+    except Exception as error:  # noqa: BLE001  # printed below
+        from ibl_dask.cli.guard import known_error
 
-        show_error(told(error))
+        show_error(known_error(error))
         sys.exit(2)
     finally:
         finish_output()

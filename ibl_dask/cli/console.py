@@ -1,7 +1,7 @@
-"""The terminal: where lines go, and how an error reads.
+"""Output to the terminal: lines, errors and tables.
 
-Nobody who watches can stop a program: what cannot be printed is left out, whether its reader is gone (`| head`), the
-terminal is, or the disk under a log is full. What an encoding does not hold is replaced.
+A failure of the output does not stop the program: text that cannot be printed is dropped, because its reader is gone
+(`| head`), the terminal is closed or the disk of a log is full. Characters outside the encoding are replaced.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import TextIO, cast
 from rich.console import Console
 from rich.table import Table
 
-from ibl_dask.errors import IblDaskError
-from ibl_dask.report.messages import take_apart
+from ibl_dask.errors import HEADINGS, IblDaskError
+from ibl_dask.model.failure import Failure
 
 _FILE_WIDTH = 160
 
 
 class _Output:
-    """What is standard output or standard error at the time, without its errors."""
+    """The current standard output or standard error, with its errors suppressed."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -30,7 +30,7 @@ class _Output:
     @property
     def _stream(self) -> TextIO | None:  # None where it was closed before the program began
         found = getattr(sys, self._name)
-        # While bars are shown, rich sends what others print through itself.
+        # While bars are shown, rich redirects the output of other code through itself.
         stream: TextIO | None = getattr(found, "rich_proxied_file", found)
         return stream
 
@@ -64,7 +64,7 @@ class _Output:
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        """Go on: otherwise this ends the program."""
+        """Do nothing: the method of rich ends the program."""
 
 
 def _console(name: str) -> Console:
@@ -78,16 +78,16 @@ err = _console("stderr")
 
 
 def print_whole(text: str) -> None:
-    """Print what a program reads: all of it or an error, unless its reader wants no more."""
+    """Print text for another program completely, or raise; a reader that closes the pipe is no error."""
     with contextlib.suppress(BrokenPipeError):
         print(text, flush=True)  # noqa: T201
 
 
 def prepare_output() -> None:
-    """Let standard output and error replace what their encoding does not hold, and be open.
+    """Open closed standard streams, and let output and error replace characters outside their encoding.
 
-    Otherwise the next file that is opened would take the place of one that is closed, and what a library complains of
-    would be written into it.
+    Otherwise the next file to be opened would get the descriptor of a closed stream, and messages of libraries would be
+    written into it.
     """
     for number in (0, 1, 2):
         try:
@@ -100,7 +100,7 @@ def prepare_output() -> None:
 
 
 def finish_output() -> None:
-    """Print what is still to be printed; what nobody can take is dropped, or Python would end with a status for it."""
+    """Flush the output; drop the rest where that fails, since Python would end with a status of its own."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
@@ -115,26 +115,28 @@ def finish_output() -> None:
 def show_error(error: IblDaskError) -> None:
     """Print an error, its five parts on lines of their own."""
     err.print(f"error: {error.what}", style="bold red", markup=False)
-    for name, text in (
-        ("where", error.where),
-        ("expected", error.expected),
-        ("got", error.got),
-        ("what to do", error.do),
-    ):
-        if text:
-            err.print(f"  {name}: {text}", markup=False)
+    for name, heading in HEADINGS.items():
+        if text := getattr(error, name):
+            err.print(f"  {heading.lower()}: {text}", markup=False)
 
 
-def show_failure(session: str, message: str) -> None:
-    """Print a failure that a run reports, its parts on lines of their own."""
-    told = take_apart(message)
-    out.print(f"{session}: {told.what}", style="bold", markup=False)
-    for name, text in told.parts:
-        out.print(f"  {name.lower()}: {text}", markup=False)
+def show_failure(subject: str, failure: Failure) -> None:
+    """Print a failure of a run, its parts on lines of their own.
+
+    Parameters
+    ----------
+    subject : str
+        Session or file concerned, in front of the problem.
+    failure : Failure
+        The failure.
+    """
+    out.print(f"{subject}: {failure.what}", style="bold", markup=False)
+    for heading, text in failure.parts:
+        out.print(f"  {heading.lower()}: {text}", markup=False)
 
 
 def print_table(table: Table) -> None:
-    """Print a table; where no terminal is too narrow for it, in a file or a pipe, nothing of it is folded or cut."""
+    """Print a table; in a file or a pipe, without a terminal's width, nothing of it is folded or cut."""
     if out.is_terminal or "COLUMNS" in os.environ:
         out.print(table)
     else:

@@ -12,7 +12,17 @@ _SESSION = Path("Subjects") / "SW_001" / "2023-05-01" / "001"
 
 
 def run_demo(folder: Path, duration_s: float, workers: int | None) -> int:
-    """Write a session with three cameras, run the main job, and print where the report is."""
+    """Write a session with three cameras, run its tasks, and print the path of the report.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the demonstration.
+    duration_s : float
+        Length of the session, s.
+    workers : int or None
+        Worker processes; by the machine where not given.
+    """
     from ibl_dask.errors import UsageError
     from ibl_dask.synth.session import write_session
 

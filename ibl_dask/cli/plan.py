@@ -6,20 +6,21 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from rich.table import Column, Table
 
 from ibl_dask.cli.console import out, print_table, print_whole, show_failure
-from ibl_dask.cli.guard import printable, told
+from ibl_dask.cli.guard import known_error, printable, printable_failure
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.rates import Rates, read_rates
+from ibl_dask.store.failures import failure_from
 
-_TOLD = ("environment missing", "results elsewhere", "unusable")
-"""What is told below the table of tasks, in all its words."""
+_DETAILED = ("environment missing", "results elsewhere", "unusable")
+"""Reasons whose details are printed in full below the table of tasks."""
 
 
 def show_plan(
@@ -32,7 +33,25 @@ def show_plan(
     as_json: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
-    """Print what `run` would do; return 1 where it would not end well for a reason that is there already."""
+    """Print the forecast of `run` with the same options; return 1 if it would fail for a known reason.
+
+    Parameters
+    ----------
+    sessions : sequence of str
+        Arguments of the command line; see `find_sessions`.
+    tasks : str or sequence of str, optional
+        Names of the requested tasks; all by default.
+    output_root, work_dir : Path or None
+        Folders of results and of scratch.
+    profile : Path or None
+        Site profile.
+    overwrite : bool
+        Whether existing results would be replaced.
+    as_json : bool
+        Whether to print JSON instead of tables.
+    options
+        Options of tasks, by name.
+    """
     from ibl_dask.deploy.site.capacity import Duration, impossible_lines, pool_lines, too_long_lines
     from ibl_dask.deploy.site.schema import read_profile
 
@@ -40,38 +59,28 @@ def show_plan(
     paths = find_sessions(sessions)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)
+    request = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, "skip_absent": True, **options}
+    request["work_dir"] = work_dir or site.scratch
     code = 0
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
+    everything: list[TaskForecast] = []
     rates: dict[Path, Rates] = {}
     asked: Counter[Resources] = Counter()
     durations: list[Duration] = []
     places = OutputPlaces()
     for path in paths:
         try:
-            made = make_pipeline(
-                path,
-                tasks=tasks,
-                output_root=output_root,
-                work_dir=work_dir or site.scratch,
-                overwrite=overwrite,
-                skip_absent=True,
-                **options,
-            )
-            if made.specs:
-                places.claim(made.session)
-                made.workspace.require_writable()
-            place = made.workspace.work_dir
-            if place not in rates:
-                rates[place] = read_rates(place)
-            planned = forecast(made, rates[place])
+            made = make_pipeline(path, **request)
+            planned = _forecast(made, places, rates)
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            wrong = told(error)
-            found.append({"session": printable(path), "error": printable(wrong)})
+            failure = printable_failure(failure_from(known_error(error)))
+            found.append({"session": printable(path), "error": failure.message, "failure": failure.to_json()})
             if not as_json:
-                show_failure(printable("/".join(path.parts[-3:])), printable(wrong))
+                show_failure(printable("/".join(path.parts[-3:])), failure)
             code = 1
             continue
         found.append(_plain(made, planned))
+        everything += planned
         for task in planned:
             if task.runs:
                 resources = made.tasks[task.task].resources
@@ -84,7 +93,8 @@ def show_plan(
     too_long, notes = too_long_lines(site, durations)
     impossible = [*impossible_lines(site, asked), *too_long]
     code = 1 if impossible else code
-    totals = _totals(found, sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU"))
+    n_workers = sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU")
+    totals = _totals(len(found), everything, n_workers)
     if as_json:
         print_whole(json.dumps({"sessions": found, "totals": totals}, indent=1))
     else:
@@ -94,43 +104,95 @@ def show_plan(
     return code
 
 
-def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, Any]:
-    """Return a session's plan as JSON holds it."""
-    said = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
+def _forecast(pipeline: Pipeline, places: OutputPlaces, rates: dict[Path, Rates]) -> list[TaskForecast]:
+    """Return the forecast of a session.
+
+    Parameters
+    ----------
+    pipeline : Pipeline
+        Tasks of the session.
+    places : OutputPlaces
+        Outputs of the sessions before; that of this one is added.
+    rates : dict
+        Work folder -> rates of earlier runs in it; read where missing.
+
+    Raises
+    ------
+    UsageError, NotWritable
+        If two sessions have one output, or results cannot be written.
+    """
+    if pipeline.specs:
+        places.claim(pipeline.session)
+        pipeline.workspace.require_writable()
+    folder = pipeline.workspace.work_dir
+    if folder not in rates:
+        rates[folder] = read_rates(folder)
+    return forecast(pipeline, rates[folder])
+
+
+def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, object]:
+    """Return a session's plan for JSON."""
+    head = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
     tasks = []
     for spec, task in zip(pipeline.specs, planned, strict=True):
         tasks.append({**task.to_json(), "parents": list(spec.parents), "executable": spec.executable})
-    return {**said, "notes": list(pipeline.notes), "tasks": tasks}
+    return {**head, "notes": list(pipeline.notes), "tasks": tasks}
 
 
-def _totals(found: Sequence[dict[str, Any]], workers: int) -> dict[str, Any]:
-    tasks = [task for session in found for task in session.get("tasks", ())]
-    running = [task for task in tasks if task["runs"]]
-    cameras = [camera for task in running for camera in task["cameras"]]
-    core_s = sum(task["core_s"] or 0.0 for task in running)
+class _Totals(TypedDict):
+    """Sums over all sessions."""
+
+    sessions: int
+    tasks: int
+    tasks_that_run: int
+    core_hours: float
+    gpu_hours: float
+    hours: float
+    """Wall time with all workers busy."""
+    workers: int
+    tasks_of_unknown_length: int
+    read_bytes: int
+    written_bytes: int
+
+
+def _totals(n_sessions: int, planned: Sequence[TaskForecast], workers: int) -> _Totals:
+    """Return the sums over all sessions.
+
+    Parameters
+    ----------
+    n_sessions : int
+        Number of sessions, those that cannot be planned included.
+    planned : sequence of TaskForecast
+        Tasks of all sessions.
+    workers : int
+        Workers of the site with CPUs.
+    """
+    running = [task for task in planned if task.runs]
+    cameras = [camera for task in running for camera in task.cameras]
+    core_s = sum(task.core_s or 0.0 for task in running)
     return {
-        "sessions": len(found),
-        "tasks": len(tasks),
+        "sessions": n_sessions,
+        "tasks": len(planned),
         "tasks_that_run": len(running),
         "core_hours": core_s / 3600,
-        "gpu_hours": sum(task["gpu_s"] or 0.0 for task in running) / 3600,
+        "gpu_hours": sum(task.gpu_s or 0.0 for task in running) / 3600,
         "hours": core_s / max(1, workers) / 3600,
         "workers": workers,
-        "tasks_of_unknown_length": sum(task["core_s"] is None for task in running),
-        "read_bytes": sum(camera["read_bytes"] for camera in cameras),
-        "written_bytes": sum(camera["written_bytes"] for camera in cameras),
+        "tasks_of_unknown_length": sum(task.core_s is None for task in running),
+        "read_bytes": sum(camera.read_bytes for camera in cameras),
+        "written_bytes": sum(camera.written_bytes for camera in cameras),
     }
 
 
 def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
-    """Print one session: its tasks, then what is to be decoded."""
+    """Print one session: its tasks, then the videos to decode."""
     running = [task.task for task in planned if task.runs]
     out.print(f"{printable(pipeline.session.reference)}: {', '.join(running) or 'nothing to do'}", markup=False)
     for note in pipeline.notes:
         out.print(f"  note: {note}", markup=False)
     print_table(_task_table(planned))
-    # Many tasks may wait for one thing.
-    for detail in dict.fromkeys(task.detail for task in planned if task.why in _TOLD):
+    # Several tasks may wait for the same requirement.
+    for detail in dict.fromkeys(task.detail for task in planned if task.why in _DETAILED):
         out.print(f"  {detail}", markup=False)
     cameras = [(task.task, camera) for task in planned for camera in task.cameras]
     if cameras:
@@ -144,7 +206,7 @@ def _task_table(planned: Sequence[TaskForecast]) -> Table:
     columns = (_whole("task"), _whole("runs"), _whole("why"), _whole("hours"), _folded("detail"))
     table = Table(*columns, box=None, padding=(0, 1))
     for task in planned:
-        detail = "" if task.cameras or task.why in (*_TOLD, "needs Alyx") else task.detail
+        detail = "" if task.cameras or task.why in (*_DETAILED, "needs Alyx") else task.detail
         table.add_row(task.task, "yes" if task.runs else "no", task.why, _hours(task) if task.runs else "", detail)
     return table
 
@@ -167,7 +229,7 @@ def _camera_table(cameras: Sequence[tuple[str, CameraForecast]]) -> Table:
     return table
 
 
-def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
+def _show_totals(totals: _Totals, site: str, sources: set[str]) -> None:
     unknown = totals["tasks_of_unknown_length"]
     more = f", and {unknown} tasks of unknown length" if unknown else ""
     out.print(
@@ -181,12 +243,12 @@ def _show_totals(totals: dict[str, Any], site: str, sources: set[str]) -> None:
 
 
 def _whole(name: str) -> Column:
-    """Return a column of short words that other columns make room for."""
+    """Return a column of short words that are never folded."""
     return Column(name, no_wrap=True, overflow="fold")
 
 
 def _folded(name: str) -> Column:
-    """Return a column whose words are folded where there is no room, and never cut."""
+    """Return a column of text that is folded where there is no room, and never cut."""
     return Column(name, overflow="fold", min_width=8)
 
 

@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a live view on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _log = logging.getLogger(__name__)
 
 
 class View(Protocol):
-    """Listens to a run."""
+    """Listener that displays the events of a run."""
 
     def __enter__(self) -> View: ...
 
     def __exit__(self, *error: object) -> None: ...
 
     def __call__(self, event: events.Event) -> None:
-        """Take one event."""
+        """Display one event."""
 
 
 def make_view() -> View:
-    """Return the view that suits where the output goes."""
+    """Return a live view on a terminal, else a view of plain lines."""
     return _Apart(_Bars() if out.is_terminal else _Lines())
 
 
 GOODBYE_S = 2.0
-"""How long the last lines of a view may take, s."""
+"""Time limit for the last lines of a view, s."""
 
 
 class _Apart:
-    """Another view in a thread of its own: a terminal that takes nothing (Ctrl-S, a pager) would stop the run."""
+    """View in a thread of its own, so that a blocked terminal (Ctrl-S, a pager) does not stop the run."""
 
     def __init__(self, view: View) -> None:
         self._view = view
@@ -114,15 +114,15 @@ class _Bars:
 
 
 _CHUNKS = {"encode": "compress", "framepass": "decode"}
-"""Steps of which there is one for each chunk of a video, and what they do with it."""
+"""Kind of the steps that exist once per chunk of video -> their purpose."""
 
 
 class _Lines:
-    """A line when something begins or ends, and at most one every few seconds between."""
+    """View of plain lines: one at each start and end, and at most one every few seconds between."""
 
     def __init__(self, every_s: float = 10.0) -> None:
         self._every_s = every_s
-        self._said_s = time.monotonic()
+        self._printed_s = time.monotonic()
         self._planned: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
 
@@ -142,8 +142,8 @@ class _Lines:
             self._done[event.session] += 1
             if event.record.status == "failed":
                 out.print(f"{_session(event.session)}: {event.record.key[0]} failed", markup=False)
-            if time.monotonic() - self._said_s > self._every_s:
-                self._said_s = time.monotonic()
+            if time.monotonic() - self._printed_s > self._every_s:
+                self._printed_s = time.monotonic()
                 done, planned = self._done[event.session], self._planned[event.session]
                 out.print(f"{_session(event.session)}: {done} of {planned} steps", markup=False)
         elif isinstance(event, events.SessionFinished):
@@ -154,7 +154,7 @@ def _planned(event: events.SessionPlanned) -> str:
     n_steps = Counter[str]()
     for name, n in event.steps.items():
         n_steps[name.split("-")[0]] += n
-    chunks = [f"{n_steps[kind]} chunks of video to {what}" for kind, what in _CHUNKS.items() if n_steps[kind]]
+    chunks = [f"{n_steps[kind]} chunks of video to {purpose}" for kind, purpose in _CHUNKS.items() if n_steps[kind]]
     others = sorted(n_steps.keys() - _CHUNKS.keys())
     return f"{n_steps.total()} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
 

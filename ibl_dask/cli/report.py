@@ -16,7 +16,17 @@ from ibl_dask.tasks.session_report import write_report
 
 
 def write_reports(sessions: Sequence[str], output_root: Path | None, target: Path | None) -> int:
-    """Write reports and print their paths; return 1 where one could not be written."""
+    """Write reports and print their paths; return 1 if one could not be written.
+
+    Parameters
+    ----------
+    sessions : sequence of str
+        Arguments of the command line; see `find_sessions`.
+    output_root : Path or None
+        Folder of the results, where they are not in the sessions.
+    target : Path or None
+        File to write; beside the results where not given.
+    """
     paths = find_sessions(sessions)
     if target is not None and len(paths) > 1:
         raise UsageError("--out takes one session", expected="one session", got=f"{len(paths)} sessions")

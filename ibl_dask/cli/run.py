@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.model.failure import Failure
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run, rows
+from ibl_dask.report.session_rows import SessionRow
+from ibl_dask.store.failures import failure_from
 
 if TYPE_CHECKING:
     from ibl_dask.deploy.site.profile import Profile
@@ -33,7 +36,25 @@ def run_sessions(
     overwrite: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
-    """Run sessions and say how it went; return the exit code."""
+    """Run sessions and print the outcome; return the exit code.
+
+    Parameters
+    ----------
+    sessions : sequence of str
+        Arguments of the command line; see `find_sessions`.
+    tasks : str or sequence of str or None
+        Names of the requested tasks; all where not given.
+    output_root, work_dir : Path or None
+        Folders of results and of scratch.
+    profile : Path or None
+        Site profile.
+    workers : int or None
+        Worker processes; 0 runs the steps in this process.
+    overwrite : bool
+        Whether existing results are replaced.
+    options
+        Options of tasks, by name.
+    """
     from ibl_dask.deploy.site.schema import read_profile
 
     paths = find_sessions(sessions)
@@ -44,7 +65,7 @@ def run_sessions(
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    # A terminal that goes away stops nothing; workers started from here inherit that.
+    # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         result = _run(wanted, site, workers, stop)
@@ -54,12 +75,15 @@ def run_sessions(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    say_how_it_went(result)
+    print_outcome(result)
     return stop.exit_code if result.interrupted else result.exit_code
 
 
 class _Stop:
-    """Makes of SIGTERM, which jobs and `kill` send, what Ctrl-C is; neither disturbs workers that start or end."""
+    """Signal handler that treats SIGTERM, sent by Slurm and `kill`, as Ctrl-C.
+
+    Neither interrupts the start or the end of workers.
+    """
 
     def __init__(self) -> None:
         self.exit_code = 0
@@ -73,7 +97,7 @@ class _Stop:
 
     @contextlib.contextmanager
     def now(self) -> Iterator[None]:
-        """Let a signal stop what runs in this block; one that came before it does, too."""
+        """Allow signals to interrupt this block; a signal received before interrupts at once."""
         self._waits = False
         try:
             if self.exit_code:
@@ -100,20 +124,20 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             if not result.interrupted:
                 path = result.journal.with_name(f"dask-{result.name}.html")
                 result.performance, result.performance_failure = write(path)
-        say_what_was_left_out(client)
+        print_excluded_nodes(client)
         return result
 
 
-def say_what_was_left_out(client: Any) -> None:  # distributed has no types
-    """Print the nodes where jobs of a pool did not start any more."""
+def print_excluded_nodes(client: Any) -> None:  # distributed has no types
+    """Print the nodes that pools of jobs excluded."""
     for state in client.cluster.pools() if hasattr(client.cluster, "pools") else ():
         for node, problem in state.excluded.items():
             text = f"pool {state.pool.name} left out {node}: {problem}"
             out.print(f"{text}; tell those who look after it", markup=False)
 
 
-def say_how_it_went(result: Run) -> None:
-    """Print a table of sessions, every failure in full, and where the reports are."""
+def print_outcome(result: Run) -> None:
+    """Print a table of sessions, every failure in full, and the paths of the reports."""
     from ibl_dask.report.terminal import outcome_table
 
     table = rows(result)
@@ -123,7 +147,7 @@ def say_how_it_went(result: Run) -> None:
             show_failure(row["session"], failure)
         for reason, tasks in _by_reason(row).items():
             verb = "waits" if len(tasks) == 1 else "wait"
-            show_failure(row["session"], f"{', '.join(tasks)} {verb}: {reason}")
+            show_failure(f"{row['session']}: {', '.join(tasks)} {verb}", reason)
         if row["passed_over"]:
             out.print(f"{row['session']}: has none of the tasks asked for", markup=False)
         if row["chunks_kept"]:
@@ -137,21 +161,22 @@ def say_how_it_went(result: Run) -> None:
             out.print(f"report: {row['report']}", markup=False)
     if result.interrupted:
         out.print(_INTERRUPTED)
-    for failure in result.failed_listeners:
-        out.print(f"left out of the run from then on: {failure}", markup=False)
+    for listener in result.failed_listeners:
+        out.print(f"left out of the run from then on: {listener}", markup=False)
     if result.journal_failure:
-        show_failure("journal", result.journal_failure)
+        show_failure("journal", failure_from(result.journal_failure))
     out.print(f"journal: {result.journal}", markup=False)
     if result.performance is not None:
         out.print(f"what the workers did: {result.performance}", markup=False)
     if result.performance_failure:
-        show_failure("what the workers did", f"Dask's record could not be written: {result.performance_failure}")
+        text = f"what the workers did: Dask's record could not be written: {result.performance_failure}"
+        out.print(text, style="bold", markup=False)
 
 
-def _by_reason(row: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return why tasks wait that nobody asked for by name, each reason once, with the tasks."""
-    found: dict[str, list[str]] = {}
+def _by_reason(row: SessionRow) -> dict[Failure, list[str]]:
+    """Return the reasons for which tasks wait that were not requested by name, each with its tasks."""
+    reasons: dict[Failure, list[str]] = {}
     for task, reason in row["waiting"].items():
         if task in row["not_required"]:
-            found.setdefault(reason, []).append(task)
-    return found
+            reasons.setdefault(reason, []).append(task)
+    return reasons

@@ -1,4 +1,4 @@
-"""From what the user typed to session folders."""
+"""Session folders from the arguments of the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BLANKS = " \t\r"
 
 
 def find_sessions(arguments: Iterable[str]) -> list[Path]:
-    """Return the session folders meant by some arguments, each once, in order.
+    """Return the session folders of some arguments, each once, in order.
 
     Parameters
     ----------
@@ -33,14 +33,22 @@ def find_sessions(arguments: Iterable[str]) -> list[Path]:
     UsageError
         If a list is no text, or names itself.
     """
-    found: dict[str, Path] = {}
-    for path in _meant(arguments, ()):
-        found.setdefault(os.path.realpath(path), path)
-    return list(found.values())
+    sessions: dict[str, Path] = {}
+    for path in _expand(arguments, ()):
+        sessions.setdefault(os.path.realpath(path), path)
+    return list(sessions.values())
 
 
-def _meant(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]:
-    """Yield the sessions meant by some arguments: lines of the last of some lists, of which each names the next."""
+def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]:
+    """Yield the sessions of some arguments.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        Arguments, or lines of a list.
+    lists : tuple of Path
+        Lists that are being read, each named by the one before.
+    """
     for argument in arguments:
         path = real_path(argument)
         if is_session_path(path):
@@ -57,7 +65,7 @@ def _meant(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]:
                 )
             yield from below
         elif path.is_file():
-            yield from _meant(_lines(path, lists), (*lists, path.resolve()))
+            yield from _expand(_lines(path, lists), (*lists, path.resolve()))
         else:
             raise NotASession(
                 "this is no session",
@@ -97,11 +105,11 @@ def _lines(path: Path, lists: tuple[Path, ...]) -> list[str]:
     # A line feed alone ends a line: any other mark may stand in the name of a folder. Names are the bytes of the list,
     # in whichever way the locale spells them.
     lines = (os.fsdecode(line.encode()).strip(_BLANKS) for line in text.split("\n"))
-    return [meant for line in lines if (meant := _without_comment(line))]
+    return [named for line in lines if (named := _without_comment(line))]
 
 
 def _without_comment(line: str) -> str:
-    """Return what a line names. A path that is there with all that follows its `#` is meant as it stands."""
+    """Return the path in a line. A `#` is part of the path if a file of that name exists."""
     return line if "#" in line and os.path.lexists(line) else _COMMENT.sub("", line).strip(_BLANKS)
 
 
@@ -116,13 +124,13 @@ def _no_list(path: Path, got: str) -> UsageError:
 
 
 def _sessions_below(folder: Path) -> Iterator[Path]:
-    """Walk through folders and links to folders, into each place once."""
-    been = set()
+    """Yield the sessions below a folder; links are followed, each folder once."""
+    visited = set()
     for root, names, _ in os.walk(folder, followlinks=True):
         here = Path(root)
         place = os.path.realpath(here)
-        names[:] = sorted(name for name in names if not name.startswith(".") and place not in been)
-        if is_session_path(here) and place not in been:
+        names[:] = sorted(name for name in names if not name.startswith(".") and place not in visited)
+        if is_session_path(here) and place not in visited:
             names.clear()
             yield real_path(here)
-        been.add(place)
+        visited.add(place)

@@ -1,17 +1,17 @@
-"""What happens during a run, as values: the journal, progress bars and reports listen to these."""
+"""Events of a run, for the journal, progress bars and reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
 
-from ibl_dask.model.step import Failure, StepRecord
+from ibl_dask.model.failure import Failure
+from ibl_dask.model.step import StepRecord
 
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """The driver begins."""
+    """Start of the driver."""
 
     run: str
     """Name of the run."""
@@ -33,77 +33,77 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SessionPutOff:
-    """A session cannot start yet: it was put last, and is tried again."""
+    """Delay of a session that cannot start yet: it is put last and tried again."""
 
     session: str
     """Session folder."""
     reason: str
-    """Why."""
+    """Reason of the delay."""
     time_s: float
     """Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionPlanned:
-    """The steps of a session are known, or some more of them."""
+    """Planning of all or some more steps of a session."""
 
     session: str
     """Session folder."""
     steps: Mapping[str, int]
-    """Name of the steps -> how many."""
+    """Name of the steps -> their number."""
     time_s: float
     """Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """One step ended, well or not."""
+    """End of a step."""
 
     session: str
     """Session folder."""
     record: StepRecord
-    """How it went."""
+    """Record of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFinished:
-    """One task ended, well or not."""
+    """End of a task."""
 
     session: str
     """Session folder."""
     task: str
     """Name of the task."""
     status: str
-    """As in `Status`."""
+    """Value of a `Status`."""
     outputs: tuple[str, ...]
-    """Files it left."""
+    """Files of its results."""
     failures: tuple[Failure, ...]
-    """Why it did not succeed; each error once."""
+    """Errors, each once; empty where it succeeded."""
     time_s: float
     """Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionFinished:
-    """Everything of a session ended."""
+    """End of a session."""
 
     session: str
     """Session folder."""
     is_success: bool
-    """Whether every task is complete or legitimately empty."""
+    """True if every task is complete or legitimately empty."""
     qc: Mapping[str, str]
     """Camera -> overall outcome of its checks."""
     report: str
     """Path of the report; empty where there is none."""
     failure: Failure | None
-    """Why the session could not be planned."""
+    """Error for which the session could not be planned; None otherwise."""
     time_s: float
     """Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInterrupted:
-    """A session that had begun will not come to its end in this run."""
+    """Interruption of a session that had begun."""
 
     session: str
     """Session folder."""
@@ -113,22 +113,22 @@ class SessionInterrupted:
 
 @dataclass(frozen=True, slots=True)
 class RunFinished:
-    """The driver ends."""
+    """End of the driver."""
 
     run: str
     """Name of the run."""
     n_success: int
-    """Sessions without anything left to do or to mend."""
+    """Sessions that are finished without failures."""
     n_failed: int
-    """Sessions that ended with something left to do or to mend."""
+    """Sessions that ended with failures or with unfinished tasks."""
     seconds: float
-    """How long it took."""
+    """Duration of the run, s."""
     time_s: float
     """Unix time."""
     interrupted: bool = field(default=False)
-    """Whether somebody stopped it."""
+    """True if the run was stopped from outside."""
     n_interrupted: int = 0
-    """Sessions that had begun and did not come to their end."""
+    """Sessions that had begun and did not end."""
     n_not_started: int = 0
     """Sessions that had not begun."""
 
@@ -145,6 +145,16 @@ Event = (
 )
 
 
-def to_json(event: Event) -> dict[str, Any]:
-    """Return an event as a mapping, its class under `event`."""
-    return {"event": type(event).__name__, **asdict(event)}
+def to_json(event: Event) -> dict[str, object]:
+    """Return an event as a mapping for JSON, its class under `event`."""
+    return {
+        "event": type(event).__name__,
+        **{field.name: _plain(getattr(event, field.name)) for field in fields(event)},
+    }
+
+
+def _plain(value: object) -> object:
+    """Return a part of an event as JSON holds it; a failure with its whole message beside its parts."""
+    if isinstance(value, Failure | StepRecord):
+        return value.to_json()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,10 +1,12 @@
-"""How a check came out, in the vocabulary and order the field uses."""
+"""Outcomes of checks, in the vocabulary and order of the field."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING
+
+from ibl_dask.model.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -24,7 +26,7 @@ class Outcome(IntEnum):
 
     @staticmethod
     def worst(outcomes: Iterable[Outcome]) -> Outcome:
-        """Return the worst of some outcomes; NOT_SET where there is none.
+        """Return the worst of some outcomes; NOT_SET for none.
 
         >>> Outcome.worst([Outcome.PASS, Outcome.NOT_SET, Outcome.WARNING]).name
         'WARNING'
@@ -34,19 +36,21 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found."""
+    """Result of one check."""
 
     name: str
     """Name of the check, as in the extended QC key `_video{Label}_{name}`."""
     outcome: Outcome
-    """The judgement."""
+    """Outcome of the check."""
     numbers: tuple[Number, ...] = ()
     """Numbers the reference publishes beside the outcome, in its order."""
     measured: str = ""
-    """What was measured, in words with units."""
+    """Measured values with units, as text."""
     threshold: str = ""
-    """What it was compared with."""
+    """Threshold that the values are compared with."""
     message: str = ""
-    """Why the outcome is what it is, where the numbers do not say it."""
+    """Reason for the outcome, where the numbers do not show it."""
     values: Mapping[str, Number] = field(default_factory=dict, hash=False)
-    """Every number that was looked at, by a name with its unit; whether the reference publishes it or not."""
+    """All numbers of the check, by a name with its unit, published by the reference or not."""
+    failure: Failure | None = None
+    """Error that is the reason for the outcome; None where there is none."""

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ibl_dask.model.failure import Failure
+
 Key = tuple[str, str, str, int]
 """`(kind-camera, session, fingerprint, chunk)`: the first element is what the dashboard groups by."""
 
@@ -67,20 +69,6 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An error that was met while running, as plain text."""
-
-    kind: str
-    """Name of the error class."""
-    category: str
-    """input, output, run, env, timeout, usage, or bug for what nobody foresaw."""
-    message: str
-    """The whole message."""
-    traceback: str = ""
-    """Where it came from; only for what nobody foresaw."""
-
-
-@dataclass(frozen=True, slots=True)
 class StepRecord:
     """What is left of a step once it has run: small, and plain enough for JSON."""
 
@@ -106,7 +94,7 @@ class StepRecord:
 
     def to_json(self) -> dict[str, Any]:
         """Return a mapping that `from_json` reads back."""
-        return asdict(self)
+        return {**asdict(self), "failure": self.failure and self.failure.to_json()}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> StepRecord:
@@ -117,7 +105,7 @@ class StepRecord:
             (kind, session, mark, int(chunk)),
             content["status"],
             dict(content.get("value") or {}),
-            Failure(**failure) if failure else None,
+            Failure.from_json(failure) if failure else None,
             float(content.get("started_s", 0.0)),
             float(content.get("seconds", 0.0)),
             str(content.get("worker", "")),

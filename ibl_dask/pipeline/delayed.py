@@ -18,8 +18,9 @@ from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline.isolation import Death, load_and_run_step, run_in_own_process
 from ibl_dask.pipeline.visibility import Unseen, first_missing
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, sharing
-from ibl_dask.tasks.run_step import describe, in_order
+from ibl_dask.tasks.run_step import in_order
 
 MOST_CHUNKS = 1_000_000
 """More than any camera has."""
@@ -138,7 +139,7 @@ def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequenc
         with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job, own_job()):
             return load_and_run_step(step, key, root, records)
     except SessionLocked as error:
-        return StepRecord(key, "failed", failure=describe(error), started_s=time.time())
+        return StepRecord(key, "failed", failure=failure_from(error), started_s=time.time())
 
 
 def _unseen(place: Path, said: str) -> Unseen:

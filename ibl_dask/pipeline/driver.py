@@ -13,8 +13,9 @@ from pathlib import Path
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model import events
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Step, StepRecord
+from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.executors import Executor
@@ -26,9 +27,9 @@ from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, rem
 from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back, startable
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import is_transient, retry_transient
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
-from ibl_dask.tasks.run_step import describe
 
 _log = logging.getLogger(__name__)
 
@@ -226,7 +227,7 @@ class Driver:
         if reason:
             self._put_last(candidate, waiting, reason)
         else:
-            self._give_up(self.run.sessions[candidate.order], describe(error))
+            self._give_up(self.run.sessions[candidate.order], failure_from(error))
 
     def _reason_to_wait(self, candidate: Candidate, error: Exception) -> str:
         """Return why a session that could not begin is to be tried again; empty where it is not."""
@@ -310,7 +311,7 @@ class Driver:
             except LookupError:
                 state.answer = _answer_here(state.name, call.function)
             except Exception as error:  # noqa: BLE001  # whatever an object of a lab raises while it is unpickled
-                state.answer = describe(error)
+                state.answer = failure_from(error)
         self._guard(session, lambda: self._advance(session, [state]))
 
     def _take_record(self, record: StepRecord) -> None:
@@ -332,7 +333,7 @@ class Driver:
         try:
             call()
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            self._give_up_session(session, describe(error))
+            self._give_up_session(session, failure_from(error))
 
     # -- tasks ------------------------------------------------------------------------------------------------
 
@@ -391,7 +392,7 @@ class Driver:
             with contained(state.name):
                 state.reason = state.task.obstacle()
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
-            return describe(error)
+            return failure_from(error)
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked
         return None
 
@@ -426,7 +427,7 @@ class Driver:
         state.phase = "over"
         outcome.tasks[state.name] = state.status
         if state.status in (Status.WAITING, Status.HELD) and state.reason is not None:
-            outcome.reasons[state.name] = state.reason.message
+            outcome.reasons[state.name] = state.reason
         if state.is_not_required:
             outcome.not_required.add(state.name)
         elif state.status is not Status.HELD:  # the failure of a held task is its parent's
@@ -446,7 +447,7 @@ class Driver:
         """Give up the sessions whose lock another run has taken over."""
         for session in list(self._active.values()):
             if session.held is not None and session.held.is_lost:
-                self._give_up_session(session, describe(taken_over(session.held.path)))
+                self._give_up_session(session, failure_from(taken_over(session.held.path)))
 
     def _give_up_session(self, session: RunningSession, failure: Failure) -> None:
         """Give up a session that was begun: its waiting steps are dropped, the results of running ones ignored."""
@@ -482,4 +483,4 @@ def _answer_here(name: str, function: Callable[[], TaskAnswer]) -> TaskAnswer | 
         with contained(name):
             return retry_transient(function)
     except Exception as error:  # noqa: BLE001  # one task must not stop the others
-        return describe(error)
+        return failure_from(error)

@@ -9,20 +9,21 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
 
 from ibl_dask.deploy.cluster.walltime_ends import Cut
 from ibl_dask.deploy.cluster.worker_setup import leave
-from ibl_dask.errors import RunError
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
+from ibl_dask.errors import RunError, joined
+from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.delayed import Trial, delayed_step
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep, ReadyQueue
 from ibl_dask.pipeline.step_losses import Future, how_lost, killed_itself, lost, sees_nothing
 from ibl_dask.pipeline.visibility import Unseen, visible
+from ibl_dask.store.failures import failure_from
 
 _log = logging.getLogger(__name__)
 
@@ -107,8 +108,8 @@ class Elastic(Protocol):
     def request_workers(self, demand: Mapping[frozenset[tuple[str, float]], int]) -> None:
         """Take the number of steps that run or could run now, by the resources that they ask for."""
 
-    def unschedulable_reason(self, asked: Mapping[str, float]) -> str:
-        """Return why no worker will ever run a step; empty where one may."""
+    def unschedulable_reason(self, asked: Mapping[str, float]) -> RunError | None:
+        """Return why no worker will ever run a step; None where one may."""
 
     def cuts(self) -> Sequence[Cut]:
         """Return the steps that the end of a job cut off since the last call."""
@@ -149,7 +150,7 @@ class OnCluster:
         self._doubtful: list[QueuedStep] = []
         self._attempts: dict[Key, QueuedStep] = {}
         self._over: list[StepRecord] = []
-        self._turned_away: dict[str, str] = {}
+        self._turned_away: dict[str, RunError] = {}
         self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
         self._counted_s = -math.inf
@@ -267,7 +268,7 @@ class OnCluster:
     def _fail_unschedulable(self) -> None:
         """Fail the steps that no worker will ever run."""
         asked = {*self._waiting.ready(), *(running.queued.step.resources for running in self._running.values())}
-        why = {resources: text for resources in asked if (text := self._hopeless(resources))}
+        why = {resources: error for resources in asked if (error := self._hopeless(resources))}
         lost = [queued for resources in why for queued in self._waiting.take(resources)]
         for key, running in list(self._running.items()):
             if running.queued.step.resources in why:
@@ -278,25 +279,23 @@ class OnCluster:
         for queued in lost:
             self._fail(queued, why[queued.step.resources])
 
-    def _hopeless(self, resources: Resources) -> str:
+    def _hopeless(self, resources: Resources) -> RunError | None:
         asked = self._asks(resources)
         if self._elastic is not None:
             return self._elastic.unschedulable_reason(asked)
         workers = self._count_workers()
         if not workers and self._turned_away and time.monotonic() - self._turned_away_s > NO_WORKER_S:
-            return " ".join(self._turned_away.values())
+            return joined(list(self._turned_away.values()))
         able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
         if able or not workers:
-            return ""
+            return None
         offers = sorted({", ".join(f"{name}: {amount:g}" for name, amount in offered.items()) for offered in workers})
-        return str(
-            RunError(
-                "no worker can run this step",
-                where=str(self._client.scheduler.address),
-                expected="a worker with " + ", ".join(f"{name}: {amount:g}" for name, amount in asked.items()),
-                got="workers with " + (" or ".join(filter(None, offers)) or "no resources"),
-                do="start workers through `ibl_dask.connect`, with a profile whose pools have what is missing",
-            )
+        return RunError(
+            "no worker can run this step",
+            where=str(self._client.scheduler.address),
+            expected="a worker with " + ", ".join(f"{name}: {amount:g}" for name, amount in asked.items()),
+            got="workers with " + (" or ".join(filter(None, offers)) or "no resources"),
+            do="start workers through `ibl_dask.connect`, with a profile whose pools have what is missing",
         )
 
     def _try_alone(self) -> None:
@@ -348,12 +347,12 @@ class OnCluster:
             if result.is_lack_of_memory and not running.is_alone and self._has_others():
                 self._doubtful.append(queued)
             else:
-                self._fail(queued, str(killed_itself(queued, result)), "StepKilled")
+                self._fail(queued, killed_itself(queued, result), "StepKilled")
         else:
             queued.n_lost += 1
             if queued.n_lost >= (MOST_LOST_WITH_JOBS if self._elastic is not None else MOST_LOST):
                 kind, message = how_lost(future)
-                self._fail(queued, str(lost(queued, kind, message)), kind)
+                self._fail(queued, lost(queued, kind, message), kind)
             else:
                 self._waiting.again(queued)
         return None
@@ -368,10 +367,10 @@ class OnCluster:
         """Return True if another step runs or may run."""
         return bool(self._running or self._waiting.kinds())
 
-    def _fail(self, queued: QueuedStep, message: str, kind: str = "RunError") -> None:
+    def _fail(self, queued: QueuedStep, error: RunError, kind: str = "RunError") -> None:
         """Queue the record of a step that failed."""
         self._forget(queued)
-        self._over.append(StepRecord(queued.step.key, "failed", failure=Failure(kind, "run", message)))
+        self._over.append(StepRecord(queued.step.key, "failed", failure=replace(failure_from(error), kind=kind)))
 
     def _forget(self, queued: QueuedStep) -> None:
         for key in queued.keys:
@@ -383,16 +382,16 @@ class OnCluster:
             self._waiting.again(queued)
             return
         queued.unseen.append(unseen)
-        message = str(sees_nothing(queued, unseen))
+        error = sees_nothing(queued, unseen)
         if unseen.worker not in self._turned_away:
-            self._turned_away[unseen.worker] = message
+            self._turned_away[unseen.worker] = error
             self._turned_away_s = time.monotonic()
-            _log.warning("%s", message)
+            _log.warning("%s", error)
             problem = f"{unseen.place} is not seen there: {unseen.problem}"
             with contextlib.suppress(Exception):  # it may be gone already
-                self._client.run(leave, message, problem, workers=[unseen.worker], on_error="ignore")
+                self._client.run(leave, str(error), problem, workers=[unseen.worker], on_error="ignore")
         if len(queued.unseen) >= MOST_UNSEEN:
-            self._fail(queued, message)
+            self._fail(queued, error)
         else:
             self._waiting.again(queued)
 
@@ -409,9 +408,9 @@ class OnCluster:
             if running is not None:
                 self._client.cancel([running.future])
                 self._let_go(running)
-                self._fail(queued, cut.message)
+                self._fail(queued, cut.error)
             else:
-                queued.verdict = cut.message
+                queued.verdict = cut.error
 
     def drop(self, session: str) -> list[Key]:
         doubtful = [queued for queued in self._doubtful if queued.step.session == session]

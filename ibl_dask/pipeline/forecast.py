@@ -16,11 +16,11 @@ from ibl_dask.pipeline.selection import class_of
 from ibl_dask.store import alf
 from ibl_dask.store import task_record as kept
 from ibl_dask.store.containment import contained
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.frames import read_stored
 from ibl_dask.store.identity import noted_content
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.tasks.run_method import has_method
-from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video_mp4.compress_steps import find_raw_video, recorded_chunks
@@ -146,7 +146,7 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
             with contained(spec.name):
                 found[spec.name] = _held(spec, task, held) or _work(spec, task, found, made, rates)
         except Exception as error:  # noqa: BLE001  # of a lab's code, or a session without sense: the run fails this task
-            found[spec.name] = TaskForecast(spec.name, "unusable", f"{spec.name}: {describe(error).message}")
+            found[spec.name] = TaskForecast(spec.name, "unusable", f"{spec.name}: {failure_from(error).message}")
         made |= {
             camera.label
             for camera in found[spec.name].cameras

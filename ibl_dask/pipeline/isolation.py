@@ -17,7 +17,8 @@ from typing import IO
 
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.store.containment import contained
-from ibl_dask.tasks.run_step import describe, run_step
+from ibl_dask.store.failures import failure_from
+from ibl_dask.tasks.run_step import run_step
 
 LOOK_S = 0.1
 """Interval at which the process is watched, s."""
@@ -86,7 +87,7 @@ def load_and_run_step(step: bytes, key: Key, root: Path, records: Sequence[StepR
         with contained(f"{key[0]} of {key[1]}, while its module is imported"):
             found: Step = pickle.loads(step)
     except Exception as error:  # noqa: BLE001  # whatever importing it raises is an error of this step
-        return StepRecord(key, "failed", failure=describe(error))
+        return StepRecord(key, "failed", failure=failure_from(error))
     return run_step(found, records, root)
 
 

@@ -15,6 +15,7 @@ from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.selection import OF_RUN, as_names, check_arguments, check_tasks, select, unknown_tasks
+from ibl_dask.report.notebook import pipeline_html
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments, as_environments
@@ -42,6 +43,9 @@ class Pipeline:
     """Whether somebody asked for these tasks by name."""
     refused: tuple[str, ...] = ()
     """Devices that a run leaves out and must name: their entries lead out of the session."""
+
+    def _repr_html_(self) -> str:
+        return pipeline_html(self.session.reference, self.specs, self.notes)
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"

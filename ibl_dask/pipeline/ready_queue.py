@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
+from ibl_dask.errors import RunError
 from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.pipeline.visibility import Unseen
 from ibl_dask.tasks.run_step import in_order
@@ -36,8 +37,8 @@ class QueuedStep:
     """Answers of workers that do not see the data."""
     n_cut: int = 0
     """Number of attempts that the end of a job ended."""
-    verdict: str = ""
-    """Reason not to try it again; empty where it may be."""
+    verdict: RunError | None = None
+    """Reason not to try it again; None where it may be."""
 
     @property
     def records(self) -> list[StepRecord]:

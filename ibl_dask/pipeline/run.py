@@ -110,7 +110,7 @@ def run(
             n = Counter(outcome.state for outcome in outcomes)
             ends = (n["done"], n["failed"], result.seconds, time.time())
             driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))
-    result.journal_failure = str(journal.failure or "")
+    result.journal_failure = journal.failure
     return result
 
 

@@ -7,10 +7,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal
 
+from ibl_dask.errors import IblDaskError
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, StepRecord
+from ibl_dask.model.step import Key, StepRecord
+from ibl_dask.report.notebook import run_html, run_page
+from ibl_dask.report.session_rows import SessionRow
+from ibl_dask.store.atomic import write_text
 from ibl_dask.store.journal import read_journal
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
@@ -66,7 +71,7 @@ class SessionOutcome:
     """A step of it was begun, as far as that is known."""
     finished: bool = False
     """It was driven to its end, good or bad."""
-    reasons: dict[str, str] = field(default_factory=dict)
+    reasons: dict[str, Failure] = field(default_factory=dict)
     """Reason and remedy of each task that did not start."""
     not_required: set[str] = field(default_factory=set)
     """Tasks among these that were not asked for by name, and only wait for inputs that the session does not have."""
@@ -140,8 +145,8 @@ class Run:
     """Duration, s."""
     interrupted: bool = False
     """It was stopped by Ctrl-C or SIGTERM."""
-    journal_failure: str = ""
-    """Error because of which the journal lacks events; empty where it has all."""
+    journal_failure: IblDaskError | None = None
+    """Error because of which the journal lacks events; None where it has all."""
     performance: Path | None = None
     """Dask's performance report, HTML; None where there is none."""
     performance_failure: str = ""
@@ -159,34 +164,28 @@ class Run:
         """Return 0 only if every task is complete or legitimately empty; 130 if the run was interrupted."""
         return 130 if self.interrupted else 0 if self.is_success and not self.journal_failure else 1
 
+    def report(self, path: str | Path) -> Path:
+        """Write one HTML page with the outcome of every session, and links to their reports."""
+        target = Path(path).expanduser().absolute()
+        write_text(target, run_page(self.name, rows(self)))
+        return target
 
-class Row(TypedDict):
-    """Plain row of a table of sessions."""
-
-    session: str
-    state: SessionState
-    tasks: dict[str, str]
-    qc: dict[str, str]
-    chunks_done: int
-    chunks_kept: int
-    failures: list[str]
-    waiting: dict[str, str]
-    not_required: list[str]
-    passed_over: bool
-    report: str
+    def _repr_html_(self) -> str:
+        return run_html(rows(self))
 
 
-def rows(run: Run) -> list[Row]:
+def rows(run: Run) -> list[SessionRow]:
     """Return one plain row per session, for tables."""
     return [_row(outcome) for outcome in run.sessions]
 
 
-def _row(outcome: SessionOutcome) -> Row:
+def _row(outcome: SessionOutcome) -> SessionRow:
     n_done, n_kept = outcome.chunks()
-    failures = [failure.message for failure in outcome.failures]
+    failures = list(outcome.failures)
     if outcome.n_more_failures:
-        failures.append(f"{outcome.n_more_failures} more failures; `ibl-dask status` reads them from the journal")
-    return Row(
+        do = "`ibl-dask status` reads them from the journal"
+        failures.append(Failure("MoreFailures", "run", f"{outcome.n_more_failures} more failures", do=do))
+    return SessionRow(
         session="/".join(outcome.path.parts[-3:]),
         state=outcome.state,
         tasks={name: str(status) for name, status in outcome.tasks.items()},

@@ -6,11 +6,12 @@ import socket
 import sys
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Literal
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import below
-from ibl_dask.model.step import Failure, Key, StepRecord
+from ibl_dask.model.step import Key, StepRecord
 from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.task_states import TaskState, make_states
@@ -120,7 +121,9 @@ class RunningSession:
             "seconds": time.perf_counter() - self._clock,
             "steps": {name: totals.to_json() for name, totals in self._totals.items()},
             "tasks": {name: str(status) for name, status in self.outcome.tasks.items()},
-            "failures": [{**asdict(failure), "tasks": self._tasks_with(failure)} for failure in self.outcome.failures],
+            "failures": [
+                {**failure.to_json(), "tasks": self._tasks_with(failure)} for failure in self.outcome.failures
+            ],
         }
 
     def _tasks_with(self, failure: Failure) -> list[str]:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Literal
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.tasks.task import Task
 
 Call = Literal["first_steps", "steps", "conclude"]

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key
+from ibl_dask.model.step import Key
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.task_calls import Call, TaskAnswer
 from ibl_dask.tasks.task import Task
@@ -95,8 +96,10 @@ def held_back(state: TaskState, parents: list[TaskState]) -> Failure:
     return Failure(
         "Held",
         "run",
-        f"{state.name} was not started. Expected: {', '.join(parent.name for parent in parents)} complete. "
-        f"Got: {names}. What to do: see to these first, then run again",
+        f"{state.name} was not started.",
+        expected=f"{', '.join(parent.name for parent in parents)} complete",
+        got=names,
+        do="see to these first, then run again",
     )
 
 

@@ -1,1 +1,1 @@
-"""Judgements: a registry of small check functions, and what they look at."""
+"""Quality control: check functions, their registry, their data and their records."""

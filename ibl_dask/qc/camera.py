@@ -1,4 +1,7 @@
-"""Checks that the reference has, too: its names, numbers and thresholds, right where it is wrong."""
+"""Checks of the reference (`ibllib.qc.camera`), with its names, numbers and thresholds.
+
+Deviations from the reference are errors of it; see the notes of each check.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ if TYPE_CHECKING:
 
 BRIGHTNESS_BOUNDS = (40, 200)
 BRIGHTNESS_LIMITS = (20, 235)
-"""Beyond these a frame is as good as black or white. The reference's upper limit, 400, cannot be passed by 8 bits;
-235 is white in video levels."""
+"""Beyond these a frame is black or white. 8 bits cannot exceed the reference's upper limit, 400; 235 is white in video
+levels."""
 BRIGHTNESS_MAX_STD = 20
 BRIGHTNESS_SHARE = 0.75
 FRAMERATE_TOLERANCE_HZ = 1.0
@@ -27,7 +30,7 @@ MAX_SIZE_DIFFERENCE = 5
 MAX_TTL_DIFFERENCE = 5
 MAX_DROPPED_PERCENT = 0.1
 FOCUS_LAPLACIAN = 100
-"""The same as `ibl_dask.video.reducers.reference_frame.SHARP_LAPLACIAN`, which holds where the face was looked for."""
+"""Equal to `ibl_dask.video.reducers.reference_frame.SHARP_LAPLACIAN`, which is used where the face was searched for."""
 FOCUS_HIGH_FREQUENCY = 6
 POSITION_PERCENT = (10, 15)
 HISTOGRAM_PERCENT = (80, 75)
@@ -35,20 +38,26 @@ HISTOGRAM_PERCENT = (80, 75)
 
 
 def _result(
-    name: str, outcome: Outcome, *numbers: float | None, values: Mapping[str, Number] | None = None, **words: str
+    name: str,
+    outcome: Outcome,
+    *numbers: float | None,
+    values: Mapping[str, Number] | None = None,
+    measured: str = "",
+    threshold: str = "",
+    message: str = "",
 ) -> CheckResult:
-    return CheckResult(name, outcome, tuple(numbers), values=values or {}, **words)
+    return CheckResult(name, outcome, tuple(numbers), measured, threshold, message, values or {})
 
 
 def _of_size(difference: int) -> Outcome:
-    """Judge a difference between a number of records and the number of frames."""
+    """Return the outcome for a difference between a number of records and the number of frames."""
     if difference == 0:
         return Outcome.PASS
     return Outcome.WARNING if abs(difference) < MAX_SIZE_DIFFERENCE else Outcome.FAIL
 
 
 def _beside(difference: int, what: str) -> str:
-    """Say how many records there are beside the frames."""
+    """Return a difference between a number of records and the number of frames as text."""
     if difference == 0:
         return f"as many {what} as frames"
     return f"{abs(difference):,} {'more' if difference > 0 else 'fewer'} {what} than frames"
@@ -56,11 +65,11 @@ def _beside(difference: int, what: str) -> str:
 
 @check
 def check_brightness(evidence: CameraEvidence) -> CheckResult | str:
-    """Judge the mean of the QC region in the sampled frames.
+    """Compare the mean brightness of the QC region in the sampled frames with bounds.
 
     Notes
     -----
-    The shares are of the frames that were sampled and decoded; the reference divides by the number it wanted.
+    Shares refer to the frames that were sampled and decoded; the reference divides by the number of frames requested.
     """
     if evidence.sample_brightness is None:
         return "no frame was sampled"
@@ -110,7 +119,7 @@ def check_camera_times(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
-    """Judge the frames that the camera counted and the video lacks."""
+    """Count the frames that the camera counted and the video lacks."""
     if evidence.n_count_stuck:
         return _result(
             "dropped_frames",
@@ -140,11 +149,11 @@ def check_dropped_frames(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_file_headers(evidence: CameraEvidence) -> CheckResult | str:
-    """Compare the frame rate in the video's header with what the rig was set to.
+    """Compare the frame rate in the video's header with the setting of the rig.
 
     Notes
     -----
-    The reference cuts the header's rate to an integer and asks for equality, so that 59.94 Hz fails at 60.
+    The reference truncates the header's rate to an integer and requires equality, so that 59.94 Hz fails at 60.
     """
     if evidence.camera.fps is None:
         return "the rate that the rig was set to is not known"
@@ -160,13 +169,13 @@ def check_file_headers(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_focus(evidence: CameraEvidence) -> CheckResult | str:
-    """Judge the focus of some sampled frames: by edges in the face, or by high frequencies of the frame.
+    """Check the focus of some sampled frames by edges in the face, or by high frequencies of the frame.
 
     Notes
     -----
-    As in the reference the face is where the median of all samples shows it, and either sign of focus will do. The
-    number is that of the place where each frame itself shows it, the same to a pixel. Without a reference frame edges
-    are looked for in the reference's fixed regions instead (face and paws, or the holder).
+    As in the reference, the position of the face is the median match of all samples, and either measure of focus is
+    sufficient. The number is that of the match in each frame, equal to a pixel. Without a reference frame, edges are
+    measured in the reference's fixed regions instead (face and paws, or the holder).
     """
     if evidence.sample_laplacian is None or evidence.sample_high_frequency is None:
         return "no frame was sampled"
@@ -196,14 +205,14 @@ def check_focus(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_framerate(evidence: CameraEvidence) -> CheckResult | str:
-    """Compare the rate of the frames with the one that the rig was set to.
+    """Compare the rate of the frames with the setting of the rig.
 
     Notes
     -----
-    The published number is that of the median interval, as in the reference. Where the main clock is read in steps (a
-    Timeline at 1 kHz: 60 Hz are 16 and 17 ms), the median is one of the steps, 58.8 Hz, and fails there; so where
-    intervals near it (off by less than half of it) have three lengths at most, told apart to 10 us, the mean of these
-    may pass as well. The mean of all intervals, gaps included, is told and judges nothing.
+    The published number is that of the median interval, as in the reference. Where the main clock has coarse steps (a
+    Timeline at 1 kHz: intervals of 60 Hz are 16 and 17 ms), the median is one of the steps, 58.8 Hz, and fails in the
+    reference. Here, if the intervals near the median (off by less than half of it) have at most three lengths at a
+    resolution of 10 us, their mean may pass as well. The mean of all intervals, gaps included, is reported only.
     """
     if evidence.times_s is None or evidence.camera.fps is None or len(evidence.times_s) < 2:
         return "there are no frame times, or the rate that the rig was set to is not known"
@@ -214,16 +223,16 @@ def check_framerate(evidence: CameraEvidence) -> CheckResult | str:
     even = intervals[np.abs(intervals - median_s) < median_s / 2]
     median_hz, even_hz, mean_hz = 1 / median_s, _rate_hz(even), _rate_hz(intervals)
     is_stepped = 0 < np.unique(np.rint(even * _PER_S)).size <= _MOST_STEPS
-    judged = [median_hz, *([even_hz] if is_stepped and even_hz is not None else [])]
-    near = min(abs(found - evidence.camera.fps) for found in judged) < FRAMERATE_TOLERANCE_HZ
-    told = [f"{median_hz:.3f} Hz by the median interval"]
-    told += [f"{even_hz:.3f} Hz by the mean of those near it"] if is_stepped and even_hz is not None else []
-    told += [f"{mean_hz:.3f} Hz by the mean of all"] if mean_hz is not None else []
+    candidates = [median_hz, *([even_hz] if is_stepped and even_hz is not None else [])]
+    near = min(abs(rate - evidence.camera.fps) for rate in candidates) < FRAMERATE_TOLERANCE_HZ
+    rates = [f"{median_hz:.3f} Hz by the median interval"]
+    rates += [f"{even_hz:.3f} Hz by the mean of those near it"] if is_stepped and even_hz is not None else []
+    rates += [f"{mean_hz:.3f} Hz by the mean of all"] if mean_hz is not None else []
     return _result(
         "framerate",
         Outcome.PASS if near else Outcome.FAIL,
         round(median_hz, 3),
-        measured=", ".join(told),
+        measured=", ".join(rates),
         threshold=f"{evidence.camera.fps:g} Hz, within {FRAMERATE_TOLERANCE_HZ:g} Hz",
         values={
             "median_rate_hz": median_hz,
@@ -235,7 +244,7 @@ def check_framerate(evidence: CameraEvidence) -> CheckResult | str:
 
 
 def _rate_hz(intervals: NDArray[np.float64]) -> float | None:
-    """Return the rate by the mean of some intervals; None where that is no rate."""
+    """Return the rate by the mean of some intervals, Hz; None where it is not positive and finite."""
     with np.errstate(all="ignore"):
         rate = 1 / np.mean(intervals) if len(intervals) else np.nan
     return float(rate) if 0 < rate < np.inf else None
@@ -243,7 +252,7 @@ def _rate_hz(intervals: NDArray[np.float64]) -> float | None:
 
 @check
 def check_pin_state(evidence: CameraEvidence) -> CheckResult | str:
-    """Compare what the camera's pin saw with the TTLs that the main clock saw."""
+    """Compare the states of the camera's pin with the TTLs on the main clock."""
     if evidence.pin_state is None or evidence.n_ttl_rises is None:
         return "the camera has no pin states, or there is no sync line to compare them with"
     difference = len(evidence.pin_state) - evidence.n_frames
@@ -263,11 +272,11 @@ def check_pin_state(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_position(evidence: CameraEvidence) -> CheckResult | str:
-    """Ask whether frames show the face (body camera: the holder) where a well-placed camera does, or look like it.
+    """Check the position of the face (body camera: of the holder) against that of a well-placed camera.
 
     The shift is that of the median match of all samples, in percent of the frame's width and height. As in the
-    reference the better of the two judgements holds, so read both numbers: a camera that points elsewhere can have the
-    histogram of one that does not.
+    reference, the outcome is the better of those of shift and histogram, so read both numbers: a misplaced camera can
+    have the histogram of a well-placed one.
 
     Notes
     -----
@@ -311,7 +320,7 @@ def _graded(passes: bool, warns: bool) -> Outcome:
 
 @check
 def check_resolution(evidence: CameraEvidence) -> CheckResult | str:
-    """Compare the frame size with what the rig was set to."""
+    """Compare the frame size with the setting of the rig."""
     if evidence.camera.width is None or evidence.camera.height is None:
         return "the frame size that the rig was set to is not known"
     same = (evidence.width, evidence.height) == (evidence.camera.width, evidence.camera.height)
@@ -326,15 +335,18 @@ def check_resolution(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_timestamps(evidence: CameraEvidence) -> CheckResult | str:
-    """Ask for one finite time per frame, strictly increasing, and all of them measured.
+    """Require one finite time per frame, strictly increasing, and all of them measured.
 
     Notes
     -----
-    The reference passes times that were invented; here any that was not measured is at least a WARNING, and FAIL where
-    it is an assumption which pulse belongs to a frame. Without times it records nothing; here that is CRITICAL.
+    The reference passes interpolated and extrapolated times. Here any time that was not measured is at least a WARNING,
+    and FAIL where the match of frame and pulse is an assumption. Without times the reference records nothing; here
+    that is CRITICAL.
     """
     if evidence.times_s is None or len(evidence.times_s) == 0:
-        return _result("timestamps", Outcome.CRITICAL, message=evidence.no_times or "there are no frame times")
+        failure = evidence.no_times
+        message = "there are no frame times" if failure is None else failure.message
+        return CheckResult("timestamps", Outcome.CRITICAL, message=message, failure=failure)
     times = evidence.times_s
     good = len(times) == evidence.n_frames and np.isfinite(times).all() and (np.diff(times) > 0).all()
     outcome = Outcome.PASS if good else Outcome.FAIL

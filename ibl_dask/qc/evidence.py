@@ -1,10 +1,12 @@
-"""What the camera checks look at: values only, gathered by whoever has them."""
+"""Data that the checks of a camera use, as values; the caller collects them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -19,51 +21,52 @@ class FaceEvidence:
     """Sampled frames beside the reference frame of a well-placed camera; NaN where a frame did not decode."""
 
     left: int
-    """Column at which the reference frame shows the face (body camera: the holder), pixels."""
+    """Left edge of the face (body camera: of the holder) in the reference frame, pixels."""
     top: int
-    """Row at which it does, pixels."""
+    """Top edge of it, pixels."""
     x: NDArray[np.float64]
-    """Column at which each sampled frame shows it, pixels. (sample,)"""
+    """Left edge of the best match in each sampled frame, pixels. (sample,)"""
     y: NDArray[np.float64]
-    """Row at which it does, pixels. (sample,)"""
+    """Top edge of it, pixels. (sample,)"""
     score: NDArray[np.float64]
-    """How well it matches there, correlation coefficient. (sample,)"""
+    """Quality of the match, correlation coefficient. (sample,)"""
     histogram_correlation: NDArray[np.float64]
     """Correlation of the histograms of grey levels, -1 to 1. (sample,)"""
     laplacian: NDArray[np.float64]
-    """Variance of the Laplacian there. (focus sample,)"""
+    """Variance of the Laplacian at the match. (focus sample,)"""
     is_sharp: NDArray[np.float64]
     """1 where that of the median match of all samples is over the threshold of `focus`. (focus sample,)"""
 
 
 @dataclass(frozen=True, slots=True)
 class WheelEvidence:
-    """The video beside the wheel, with the times that were published."""
+    """Alignment of video and wheel with the published times."""
 
     has_bout: bool
-    """Whether the wheel has a bout of movement that the reference looks at."""
+    """True if the wheel has a bout of movement that the reference uses."""
     overlaps: bool
-    """Whether video and wheel have any time in common."""
+    """True if video and wheel have any time in common."""
     offset_frames: int | None
-    """The reference's offset in that bout, frames, positive where the video is late; None where the video lacks it."""
+    """Offset in that bout by the method of the reference, frames, positive where the video is late; None where the
+    video does not cover it."""
     shift_frames: float | None
     """Offset by the whole session, frames; None where the wheel never turned."""
     shift_s: float | None
     """The same, s."""
     confidence: float
-    """How far the whole session tells that offset from any other, 0 to 1."""
+    """Confidence in the offset by the whole session, 0 to 1."""
     is_confident: bool
-    """Whether that is enough."""
+    """True if the confidence is sufficient."""
     why_not: str
-    """Why it is not; empty where it is."""
+    """Reason for insufficient confidence; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraEvidence:
-    """One camera of one session, as far as it is known. None means that a part could not be had."""
+    """Data of one camera of one session; None for a part that is not available."""
 
     camera: Camera
-    """What the rig was set to."""
+    """Settings of the rig."""
     n_frames: int
     """Frames of the video."""
     width: int
@@ -74,28 +77,28 @@ class CameraEvidence:
     """Frame rate in the header of the video, Hz."""
     times_s: NDArray[np.float64] | None = None
     """Frame times on the main clock. (frame,)"""
-    no_times: str = ""
-    """Why there are no times."""
+    no_times: Failure | None = None
+    """Reason for missing times; None where there are times."""
     n_not_measured: int = 0
     """Frames whose time is interpolated, extrapolated or assumed."""
     n_assumed: int = 0
-    """Frames of which it is an assumption which pulse is theirs."""
+    """Frames whose match with a pulse is an assumption."""
     timing_outcome: Outcome = Outcome.NOT_SET
-    """What the alignment thinks of its own result, where that is not the best."""
+    """Outcome that the alignment assigns to its own result; NOT_SET where it has no objection."""
     timing_notes: tuple[str, ...] = ()
-    """What the alignment has to say."""
+    """Notes of the alignment."""
     n_camera_times: int | None = None
     """Entries of the camera's own clock."""
     count: NDArray[np.int64] | None = None
-    """The camera's own frame counter; None where it does not grow, too. (record,)"""
+    """Frame counter of the camera; None where there is none or it does not grow. (record,)"""
     n_count_stuck: int = 0
     """Records at which that counter does not grow."""
     n_records_beyond: int = 0
-    """Records beyond the frames of the video, which `count` does not hold."""
+    """Records beyond the frames of the video, not part of `count`."""
     pin_state: NDArray[np.bool_] | None = None
     """State of the synchronisation pin (pin 4). (record,)"""
     n_ttl_rises: int | None = None
-    """Rises of the TTL that is wired to that pin, on the main clock."""
+    """Rises of the TTL wired to that pin, on the main clock."""
     sample_brightness: NDArray[np.float64] | None = None
     """Mean first channel of the QC region of each sampled frame, 0 to 255; NaN where it did not decode. (sample,)"""
     sample_laplacian: NDArray[np.float64] | None = None
@@ -103,9 +106,9 @@ class CameraEvidence:
     sample_high_frequency: NDArray[np.float64] | None = None
     """Mean of the frame without low frequencies. (focus sample,)"""
     face: FaceEvidence | None = None
-    """Where the face is; None without a reference frame."""
+    """Position of the face; None without a reference frame."""
     no_face: str = "no reference frame was looked for"
-    """Why there is no reference frame."""
+    """Reason for a missing reference frame."""
     brightness: NDArray[np.float32] | None = None
     """Mean luma of the QC region, NaN where the frame did not decode. (frame,)"""
     motion_energy: NDArray[np.float32] | None = None
@@ -114,17 +117,19 @@ class CameraEvidence:
     """Small pictures of frames over the whole video, luma; black where the frame did not decode. (picture, y, x)"""
     thumbnail_frames: NDArray[np.int64] | None = None
     """Their frames. (picture,)"""
+    columns: Mapping[str, NDArray[np.generic]] = field(default_factory=dict)
+    """All arrays of the per-frame store by name, coordinates included: a check reads a new measurement from here."""
     time_quality: NDArray[np.uint8] | None = None
-    """How each time was obtained: 0 measured, 1 interpolated, 2 extrapolated, 3 assumed. (frame,)"""
+    """Quality of each time: 0 measured, 1 interpolated, 2 extrapolated, 3 assumed. (frame,)"""
     residuals_s: NDArray[np.float64] | None = None
-    """Changes of the sync line minus the times of the frames that first show them, s. (match,)"""
+    """Time of a change of the sync line minus that of the first frame that shows it, s. (match,)"""
     period_s: float | None = None
     """Usual time between exposures, s."""
     wheel: WheelEvidence | None = None
-    """The video beside the wheel; None where they were not compared."""
+    """Alignment of video and wheel; None where they were not compared."""
     no_wheel: str = "the video was not compared with a wheel"
-    """Why they were not."""
+    """Reason for a missing comparison."""
     n_decode_errors: int | None = None
-    """Frames that do not decode; None where nobody tried."""
+    """Frames that do not decode; None where none was decoded."""
     undecoded_runs: tuple[tuple[int, int], ...] = ()
     """First and last frame of each run of frames that do not decode, in order."""

@@ -1,7 +1,6 @@
-"""What the pictures show over a whole session: checks that the reference lacks.
+"""Checks of the pictures over a whole session, beyond those of the reference.
 
-The reference looks at 100 frames. These look at every frame, through the numbers that the frame pass leaves of each,
-and so cost nothing per frame.
+The reference samples 100 frames. These checks use the measurements of the frame pass on every frame, and decode none.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ _SURE_RESPONSE, _LEAST_RESPONSE = 0.5, 0.1
 _AGREEING_PX = 2.0
 _TRUSTED_SCORE = 0.5
 _INTERVALS_S = (1e-5, 100)
-"""Other intervals are of no camera."""
+"""Plausible range of frame intervals."""
 
 _UNSEEN = "no frame was decoded"
 
 
 @check
 def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
-    """Ask for every frame of the video to decode undamaged; the reference reads damaged frames as black."""
+    """Require that every frame of the video decodes undamaged; the reference reads damaged frames as black."""
     if evidence.n_decode_errors is None:
         return _UNSEEN
     return CheckResult(
@@ -59,13 +58,13 @@ def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_black_frames(evidence: CameraEvidence) -> CheckResult | str:
-    """Count frames whose QC region is black: the light is off, or something covers the lens.
+    """Count frames with a black QC region: the light is off, or the lens is covered.
 
     Notes
     -----
-    Black has a luma of 16 in the range that video compression uses, to which noise of a sensor in the dark adds some:
-    20. Rigs light their cameras throughout, so that one black frame is worth a WARNING. FAIL from a quarter of the
-    frames on, the share at which `brightness` fails.
+    Black has a luma of 16 in the range of video compression, and sensor noise adds to it: the limit is 20. Rigs light
+    their cameras throughout, so that one black frame is a WARNING. FAIL from a quarter of the frames on, the share at
+    which `brightness` fails.
     """
     brightness = _decoded(evidence)
     if brightness is None:
@@ -87,18 +86,17 @@ def check_black_frames(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_repeated_frames(evidence: CameraEvidence) -> CheckResult | str:
-    """Look for frames that repeat the one before, as a driver writes them while it waits for the camera.
+    """Count frames that repeat the one before, as a driver writes them while it waits for the camera.
 
-    A frame repeats another where the mean luma of the QC region is equal to the last bit and, from the third equal
-    frame on, the motion energy of the wheel region is zero: both are there already, so that nothing is added to a
-    frame.
+    A frame counts as repeated where the mean luma of the QC region is exactly equal and, from the third equal frame on,
+    the motion energy of the wheel region is zero. Both are measured by the frame pass.
 
     Notes
     -----
-    A sensor has noise: of the sums of several 100,000 pixels two equal ones in a row are met once in some thousand
-    frames. (Real recordings of 994 and 1,000 frames hold none.) An encoder may however copy a whole still picture. So
-    single repeats are let pass up to one in a hundred, WARNING; a picture that stands for a second is as bad as a gap
-    of a second in the times, FAIL.
+    By sensor noise, two successive sums over several 100,000 pixels are equal once in some thousand frames. (Real
+    recordings of 994 and 1,000 frames have none.) An encoder may however copy a whole still picture. Single repeats
+    are therefore a WARNING only from one in a hundred on; a picture that stands still for a second is equivalent to a
+    gap of a second in the times, FAIL.
     """
     brightness, rate = _decoded(evidence), _rate_hz(evidence)
     if brightness is None or evidence.motion_energy is None or rate is None:
@@ -126,10 +124,10 @@ def check_repeated_frames(evidence: CameraEvidence) -> CheckResult | str:
 
 
 def _repeats(brightness: NDArray[np.float32], motion_energy: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which frames repeat the one before. (frame,)"""
+    """Return a mask of the frames that repeat the one before. (frame,)"""
     repeats = np.zeros(len(brightness), np.bool_)
     repeats[1:] = brightness[1:] == brightness[:-1]
-    # Motion energy compares a frame with the one two later: it has a say where three in a row are equally bright.
+    # Motion energy compares a frame with the one two later, so it applies where three in a row are equally bright.
     coincidence = repeats[1:-1] & repeats[2:] & (motion_energy[: len(repeats) - 2] > 0)
     differs = np.zeros(len(brightness), np.bool_)
     differs[1:-1] |= coincidence
@@ -139,16 +137,16 @@ def _repeats(brightness: NDArray[np.float32], motion_energy: NDArray[np.float32]
 
 @check
 def check_light_steps(evidence: CameraEvidence) -> CheckResult | str:
-    """Look for moments at which the picture becomes brighter or darker and stays so: a lamp, a door, a cover.
+    """Detect steps of the illumination: a lamp, a door, a cover.
 
-    Means of each second are compared: the median of 15 seconds with that of the 15 before.
+    The median over 15 s of the means of each second is compared with that over the 15 s before.
 
     Notes
     -----
-    What an animal does for up to six seconds the medians forget. A step of 10 grey levels in the middle
-    of a session spreads the means of frames by 5, a quarter of what `brightness` fails at; it is half of the room that
-    a picture at its lower limit (40) has to the limit of FAIL (20). A picture may be good on either side of a step, so
-    this is a WARNING, for people to look.
+    Medians suppress movements of the animal of up to six seconds. A step of 10 grey levels in the middle of a session
+    adds a standard deviation of 5 to the means of frames, a quarter of the limit of `brightness`, and is half of the
+    distance between the lower bound of PASS (40) and that of FAIL (20). Pictures may be good on either side of a step,
+    so that it is a WARNING, to be reviewed.
     """
     brightness, rate = _decoded(evidence), _rate_hz(evidence)
     if brightness is None or rate is None:
@@ -161,20 +159,20 @@ def check_light_steps(evidence: CameraEvidence) -> CheckResult | str:
     means = np.add.reduceat(np.nan_to_num(brightness.astype(float)), starts) / seen
     medians = np.median(np.lib.stride_tricks.sliding_window_view(means, STEP_WINDOW_S), axis=1)
     steps = medians[STEP_WINDOW_S:] - medians[:-STEP_WINDOW_S]
-    # Medians of seconds beside the right one see the same step; the means themselves jump there.
+    # Medians at neighbouring seconds show the same step; the means themselves jump at one of them.
     places = slice(STEP_WINDOW_S, STEP_WINDOW_S + len(steps))
     frames, jumps = starts[places], np.abs(np.diff(means, prepend=means[0]))[places]
     runs = find_ranges(np.abs(steps) >= STEP_LUMA)
     at = [first + int(np.argmax(jumps[first : last + 1])) for first, last in runs]
     largest = max(at or range(len(steps)), key=lambda i: abs(steps[i]))
-    told = ", ".join(f"{frames[i]:,} ({steps[i]:+.0f})" for i in at[:5]) + (", ..." if len(at) > 5 else "")
+    listed = ", ".join(f"{frames[i]:,} ({steps[i]:+.0f})" for i in at[:5]) + (", ..." if len(at) > 5 else "")
     return CheckResult(
         "light_steps",
         Outcome.WARNING if at else Outcome.PASS,
         measured=f"{len(at):,} steps, the largest of {steps[largest]:+.1f} grey levels "
         f"at about frame {frames[largest]:,}",
         threshold=f"none of {STEP_LUMA} grey levels between {STEP_WINDOW_S} s and the {STEP_WINDOW_S} s before",
-        message=f"about frames {told}" if at else "",
+        message=f"about frames {listed}" if at else "",
         values={
             "n_steps": len(at),
             "largest_step_luma": float(steps[largest]),
@@ -185,14 +183,14 @@ def check_light_steps(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_flicker(evidence: CameraEvidence) -> CheckResult | str:
-    """Count frames whose brightness jumps from that of the frame before.
+    """Count jumps of brightness between successive frames.
 
     Notes
     -----
-    The mean of a region that holds a third of the picture changes by 1 or 2 grey levels from frame to frame while an
-    animal moves; 10 are the light. Switching a lamp makes a jump or two. More than one in a thousand frames is a lamp
-    or a shutter that flickers, WARNING; from one in a hundred on motion energy measures the lamp, FAIL. The reference
-    samples a frame now and then, which can meet the bright ones alone.
+    The mean of a region of a third of the picture changes by 1 or 2 grey levels from frame to frame while an animal
+    moves; a change of 10 is due to the light. Switching a lamp makes one or two jumps. More than one in a thousand
+    frames indicates a flickering lamp or shutter, WARNING; from one in a hundred on, motion energy measures the lamp,
+    FAIL. The sparse samples of the reference can hit the bright frames alone.
     """
     brightness = _decoded(evidence)
     if brightness is None:
@@ -216,21 +214,21 @@ def check_flicker(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_camera_movement(evidence: CameraEvidence) -> CheckResult | str:
-    """Ask whether the camera stayed where it was: the pictures before and after each moment are laid over each other.
+    """Detect movement of the camera by registration of the pictures before and after each time.
 
     Notes
     -----
-    Thumbnails judge, not the template. Most of what they show is the rig, so that their shift is the camera's; the
-    median of those before and of those after a moment forgets the animal, even one that runs through the picture; and
-    they are always there. Their shift is found by phase correlation to a fraction of their pixels, whatever the light.
-    The template follows the animal: it moves with a head plate that comes loose, and with a camera. Its shift between
-    the first and the last third of the samples, to a pixel and only where there is a reference frame, stands beside as
-    a number.
+    The outcome rests on thumbnails, not on the template of the face. Thumbnails show mostly the rig, so that their
+    shift is that of the camera; the medians of those before and after a time suppress the animal, even one that runs
+    through the picture; and they are always available. Their shift is measured by phase correlation to a fraction of
+    their pixels, independently of the light. The template follows the animal: it moves with a loose head plate as well
+    as with the camera. Its shift between the first and the last third of the samples, to a pixel and only where there
+    is a reference frame, is reported as a number.
 
-    The regions in which brightness and the wheel are measured are fixed: 1 % of the frame, 3 pixels of a thumbnail, is
-    a twentieth of the height of the wheel's region: WARNING. Still cameras gave 0.3 pixels at most on a mouse in an
-    open field, 2.5 on one that fills the picture and runs. FAIL from 10 % on, where `position` says that a camera is
-    not well placed. With eight pictures a session, a camera that is moved and moved back within minutes is not seen.
+    The regions for brightness and wheel are fixed: 1 % of the frame, 3 pixels of a thumbnail, is a twentieth of the
+    height of the wheel's region, WARNING. Still cameras gave at most 0.3 pixels with a mouse in an open field, and 2.5
+    with one that fills the picture and runs. FAIL from 10 % on, the limit of `position`. With eight pictures a session,
+    a camera that is moved and moved back within minutes is not detected.
     """
     if evidence.thumbnails is None or evidence.thumbnail_frames is None or not evidence.thumbnails.size:
         return _UNSEEN
@@ -285,13 +283,16 @@ def _largest_shift(pictures: NDArray[np.uint8]) -> tuple[tuple[float, float], in
 
 
 def _medians(pictures: NDArray[np.uint8], split: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return what the pictures before and after a split have in common. (y, x)"""
+    """Return the medians of the pictures before and after a split. (y, x)"""
     before, after = (np.median(part, axis=0).astype(np.float32) for part in (pictures[:split], pictures[split:]))
     return before, after
 
 
 def _first_after(pictures: NDArray[np.uint8], split: int) -> int:
-    """Return the first picture that is more like those after a split; by majority, splits beside the right one do."""
+    """Return the first picture that is more similar to those after a split than to those before.
+
+    Neighbouring splits show the same shift, so that the split itself may be off by some pictures.
+    """
     scaled = pictures / pictures.mean(axis=(1, 2), keepdims=True)
     to_before, to_after = (np.abs(scaled - one / one.mean()).mean(axis=(1, 2)) for one in _medians(pictures, split))
     later = np.flatnonzero(to_after[1:] < to_before[1:])
@@ -299,7 +300,7 @@ def _first_after(pictures: NDArray[np.uint8], split: int) -> int:
 
 
 def _face_shift(face: FaceEvidence | None) -> tuple[float, float] | None:
-    """Return how far the face moved from the first third of the samples to the last, px; None where it is not seen."""
+    """Return the shift of the face from the first third of the samples to the last, px; None where it is not found."""
     if face is None:
         return None
     third = len(face.x) // 3
@@ -322,7 +323,7 @@ def _decoded(evidence: CameraEvidence) -> NDArray[np.float32] | None:
 
 
 def _rate_hz(evidence: CameraEvidence) -> float | None:
-    """Return the rate of the frames, by their times, else by the video's header; None where neither tells."""
+    """Return the frame rate by the times, else by the video's header, Hz; None where both are implausible."""
     times = evidence.times_s
     if times is not None and len(times) > 1:
         interval = float(np.median(np.diff(times)))

@@ -1,17 +1,16 @@
-"""What is published of the checks of a session."""
+"""Records of checks: `qc.json`, and the extended QC of the reference."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
 
 QC_VERSION = 3
 """Version of the layout of `qc.json`, names of values included."""
@@ -22,7 +21,7 @@ _RENAMED = {
     "framerate": {"mean_rate_hz": "mean_rate_near_median_hz"},
     "pulse_residuals": {"largest_residual_s": "farthest_residual_s"},
 }
-"""Values of version 2 under the names of what they are."""
+"""Check -> value of version 2 -> its name since version 3."""
 REFERENCE_CHECKS = (
     "brightness",
     "camera_times",
@@ -36,10 +35,10 @@ REFERENCE_CHECKS = (
     "timestamps",
     "wheel_alignment",
 )
-"""Checks that the reference has: these, and no others, are in `extended_qc`."""
+"""Checks of the reference: only these are in `extended_qc`."""
 
 
-def camera_record(results: Iterable[CheckResult]) -> dict[str, Any]:
+def camera_record(results: Iterable[CheckResult]) -> CameraRecord:
     """Return the record of one camera: the worst outcome of every check, and the checks."""
     results = tuple(results)
     return {
@@ -48,34 +47,47 @@ def camera_record(results: Iterable[CheckResult]) -> dict[str, Any]:
     }
 
 
-def _check_record(result: CheckResult) -> dict[str, Any]:
-    return {
-        **asdict(result),
+def _check_record(result: CheckResult) -> CheckRecord:
+    record: CheckRecord = {
+        "name": result.name,
         "outcome": result.outcome.name,
-        "in_extended_qc": result.name in REFERENCE_CHECKS,
         "numbers": [_finite(number) for number in result.numbers],
+        "measured": result.measured,
+        "threshold": result.threshold,
+        "message": result.message,
         "values": {name: _finite(number) for name, number in result.values.items()},
+        "in_extended_qc": result.name in REFERENCE_CHECKS,
     }
+    if result.failure is not None:
+        record["error"] = result.failure.to_json()
+    return record
 
 
 def _finite(number: Number) -> Number:
-    """Return a number of Python's own; None for what JSON has no word for."""
+    """Return a number as a Python scalar; None where JSON cannot hold it (NaN, infinity)."""
     plain: Number = number.item() if isinstance(number, np.generic) else number
     return plain if plain is not None and math.isfinite(plain) else None
 
 
-def failed_camera_record(reason: str) -> dict[str, Any]:
+def failed_camera_record(reason: Failure | str) -> CameraRecord:
     """Return the record of a camera that could not be checked at all."""
-    return {"outcome": Outcome.CRITICAL.name, "checks": {}, "failure": reason}
+    if isinstance(reason, str):
+        return {"outcome": Outcome.CRITICAL.name, "checks": {}, "failure": reason}
+    return {
+        "outcome": Outcome.CRITICAL.name,
+        "checks": {},
+        "failure": reason.message,
+        "error": reason.to_json(),
+    }
 
 
-def extended_qc(cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the keys and values that the field's database stores: those of the reference's checks alone.
+def extended_qc(cameras: Mapping[str, CameraRecord]) -> dict[str, object]:
+    """Return the keys and values of the field's database: those of the reference's checks alone.
 
     `_video{Label}_{check}` holds an outcome name, or a list of it and the check's numbers; `video{Label}` the worst of
-    these. Checks that the reference lacks are no part of it: sessions stay comparable with those it has judged.
+    these. Checks beyond the reference are left out, so that sessions stay comparable with those that it has judged.
     """
-    out: dict[str, Any] = {}
+    out: dict[str, object] = {}
     for label, record in cameras.items():
         namespace = f"video{label.capitalize()}"
         checks = {name: content for name, content in record["checks"].items() if name in REFERENCE_CHECKS}
@@ -87,11 +99,18 @@ def extended_qc(cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def session_record(session: str, cameras: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def session_record(session: str, cameras: Mapping[str, CameraRecord]) -> SessionRecord:
     """Return the content of `qc.json`.
 
-    `extended_qc` is what the reference would publish; `cameras` holds every check, with every number it looked at, and
-    for a camera that cannot be checked any more its last ones, under `before`.
+    `extended_qc` is the publication of the reference; `cameras` holds every check with all its numbers and, for a
+    camera that cannot be checked any more, its last checks under `before`.
+
+    Parameters
+    ----------
+    session : str
+        subject/date/number.
+    cameras : mapping
+        Label -> record of the camera.
     """
     return {
         "version": QC_VERSION,
@@ -102,8 +121,8 @@ def session_record(session: str, cameras: Mapping[str, Mapping[str, Any]]) -> di
     }
 
 
-def read_session_record(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the content of `qc.json` of one of `READABLE_VERSIONS`, as this version would have written it.
+def read_session_record(content: Mapping[str, Any]) -> SessionRecord:  # parsed JSON, checked here
+    """Return the content of `qc.json` of one of `READABLE_VERSIONS` in the layout of this version.
 
     Raises
     ------
@@ -111,16 +130,22 @@ def read_session_record(content: Mapping[str, Any]) -> dict[str, Any]:
         If it is no such record.
     """
     renamed = _RENAMED if content["version"] < QC_VERSION else {}
-    cameras = {str(label): _read_camera(part, renamed) for label, part in content["cameras"].items()}
-    return {**content, "version": QC_VERSION, "outcome": Outcome[content["outcome"]].name, "cameras": cameras}
+    return {
+        **content,  # type: ignore[typeddict-item]  # other keys are kept as they are
+        "version": QC_VERSION,
+        "outcome": Outcome[content["outcome"]].name,
+        "cameras": {str(label): _read_camera(part, renamed) for label, part in content["cameras"].items()},
+    }
 
 
-def _read_camera(part: Mapping[str, Any], renamed: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    checks = {}
+def _read_camera(part: CameraRecord, renamed: Mapping[str, Mapping[str, str]]) -> CameraRecord:
+    checks: dict[str, CheckRecord] = {}
     for check, content in part["checks"].items():
         names = renamed.get(check, {})
         values = {names.get(name, name): _finite(number) for name, number in content["values"].items()}
         numbers = [_finite(number) for number in content["numbers"]]
         checks[check] = {**content, "outcome": Outcome[content["outcome"]].name, "numbers": numbers, "values": values}
-    before = {"before": _read_camera(part["before"], renamed)} if "before" in part else {}
-    return {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks, **before}
+    read: CameraRecord = {**part, "outcome": Outcome[part["outcome"]].name, "checks": checks}
+    if "before" in part:
+        read["before"] = _read_camera(part["before"], renamed)
+    return read

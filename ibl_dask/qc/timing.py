@@ -1,4 +1,4 @@
-"""How frames lie in time: checks that the reference lacks."""
+"""Checks of the frame times, beyond those of the reference."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ MAX_GAP_S = 1.0
 MAX_OFF_SHARE = 0.01
 MAX_EXTRAPOLATED_PERIODS = 10_000
 _EDGE = 0.02
-"""Periods that a change may lie beyond the period that it belongs to."""
+"""Tolerance of a change beyond its period, periods."""
 _INTERPOLATED, _EXTRAPOLATED, _ASSUMED = 1, 2, 3
 
 
 @check
 def check_frame_intervals(evidence: CameraEvidence) -> CheckResult | str:
-    """Look at every interval between frames, not at the median alone.
+    """Check every interval between frames, not the median alone.
 
-    An interval is uneven where it is off the median by over half a period: the frame is then nearer to the time of
-    another one. Any is a WARNING.
+    An interval is uneven where it differs from the median by over half a period: the frame is then nearer to the time
+    of another one. A single uneven interval is a WARNING.
 
     Notes
     -----
     FAIL from one interval in a thousand on, the share at which the reference fails dropped frames, since a dropped
-    frame leaves one uneven interval; and where a gap is a second or longer, half of the window around an event in which
-    the field averages (2 s), so that whole responses are missing. The reference never looks: times that jump by a
-    minute pass its `framerate` and `timestamps`.
+    frame leaves one uneven interval; and where a gap is a second or longer, half of the usual window around an event
+    (2 s), so that whole responses are missing. The reference has no such check: times that jump by a minute pass its
+    `framerate` and `timestamps`.
     """
     if evidence.times_s is None:
         return "there are no frame times"
@@ -70,19 +70,20 @@ def check_frame_intervals(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
-    """Ask every matched change of the camera's pin whether it happened when its frame says.
+    """Compare every matched change of the camera's pin with the time of its frame.
 
-    A change that the main clock saw lies between the moments at which the camera read its pin for the frame before and
-    for the one that first shows it. Read at once, its residual is in (-period, 0]; read late, all lie as much later.
-    Off by a frame or more is what comes after that moment, or more than half a period too early.
+    A change on the main clock lies between the times at which the camera read its pin for the frame before and for the
+    first frame that shows it. If the pin is read at the exposure, the residual is in (-period, 0]; a delay of the
+    reading shifts all residuals. A residual beyond this range, or more than half a period too early, is off by a frame
+    or more.
 
     Notes
     -----
-    How late the pin is read, the residuals show themselves: no camera reads it before the exposure, or more than
-    two thirds of a period after that. Where they lie in another period, every frame may be one off.
+    The delay of the reading is estimated from the residuals: no camera reads the pin before the exposure, or more than
+    two thirds of a period after it. Residuals in another period mean that every frame may be off by one.
 
-    One stray change may be a glitch on the line: WARNING. From one in a hundred on it is no glitch but a shift of the
-    frames against the clock, somewhere or everywhere: FAIL. The reference looks at the first change alone.
+    A single stray change may be a glitch on the line: WARNING. From one in a hundred on it is a shift of the frames
+    against the clock: FAIL. The reference uses the first change alone.
     """
     if evidence.residuals_s is None or evidence.period_s is None:
         return "there are no frame times, or none that pin changes were matched for"
@@ -118,15 +119,15 @@ def check_pulse_residuals(evidence: CameraEvidence) -> CheckResult | str:
 
 @check
 def check_reckoned_times(evidence: CameraEvidence) -> CheckResult | str:
-    """Count the times that no pulse measured: interpolated between two pulses, or extrapolated beyond the last.
+    """Count the times without a pulse: interpolated between two pulses, or extrapolated beyond the last.
 
-    Any is a WARNING: a reader of the times should know. FAIL where it is an assumption which pulse is a frame's own.
+    A single one is a WARNING. FAIL where the match of frame and pulse is an assumption.
 
     Notes
     -----
-    An interpolated time has a pulse on either side. An extrapolated one drifts: quartz clocks agree to 50 parts per
-    million, so that 10,000 frames beyond the last pulse may be off by half a frame, at any rate. That is where FAIL
-    starts. The reference extrapolates without a word.
+    An interpolated time has a pulse on either side. An extrapolated time drifts: quartz clocks agree to 50 parts per
+    million, so that a time 10,000 frames beyond the last pulse may be off by half a frame, at any rate: FAIL from there
+    on. The reference extrapolates without notice.
     """
     if evidence.time_quality is None or len(evidence.time_quality) == 0:
         return "there are no frame times"

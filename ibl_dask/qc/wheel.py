@@ -1,4 +1,4 @@
-"""Whether the video moves with the wheel."""
+"""Check of the alignment of video and wheel."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.registry import check
 
 MAX_OFFSET_FRAMES = 1
-"""The reference's tolerance for PASS. Beyond it all is WARNING: it demoted FAIL in 2022."""
+"""Tolerance of the reference for PASS. Beyond it the outcome is WARNING, as in the reference since 2022."""
 
 
 @check
 def check_wheel_alignment(evidence: CameraEvidence) -> CheckResult | str:
-    """Compare motion energy and wheel in one bout of movement, and say how sure the whole session is.
+    """Compare motion energy and wheel speed in one bout of movement, subject to the confidence of the whole session.
 
     Notes
     -----
-    Outcome and offset are the reference's: of the middle one of all bouts of 3 to 20 s, the shift at which energy and
-    speed correlate most. It always finds one, also where a paw hides the wheel or the region shows something else, and
-    has no word for how sure it is. Here all windows of the session must agree on a shift before the bout is judged:
-    where they do not (`ibl_dask.timing.wheel.alignment.Alignment.is_confident`; there it is argued how much is enough)
-    the outcome is NOT_SET and says why, never PASS or WARNING. The offset is told all the same.
+    Outcome and offset follow the reference: the shift with the largest correlation of energy and speed in the middle
+    one of all bouts of 3 to 20 s. The reference always finds a shift, also where a paw hides the wheel or the region
+    shows something else, and gives no confidence. Here the windows of the session must agree on a shift first. Where
+    they do not (`ibl_dask.timing.wheel.alignment.Alignment.is_confident` defines the limit) the outcome is NOT_SET with
+    the reason, never PASS or WARNING. The offset is reported in either case.
     """
     if evidence.wheel is None:
         return evidence.no_wheel
     wheel = evidence.wheel
-    told = f"confidence {wheel.confidence:.2f}"
+    session = f"confidence {wheel.confidence:.2f}"
     if wheel.shift_frames is not None and wheel.shift_s is not None:
-        told = f"whole session {wheel.shift_frames:+.2f} frames ({1000 * wheel.shift_s:+.1f} ms), {told}"
+        session = f"whole session {wheel.shift_frames:+.2f} frames ({1000 * wheel.shift_s:+.1f} ms), {session}"
     bout = "no bout compared" if wheel.offset_frames is None else f"one bout {wheel.offset_frames:+d} frames"
 
     def result(outcome: Outcome, message: str = "") -> CheckResult:
@@ -35,7 +35,7 @@ def check_wheel_alignment(evidence: CameraEvidence) -> CheckResult | str:
             "wheel_alignment",
             outcome,
             () if wheel.offset_frames is None else (wheel.offset_frames,),
-            measured=f"{bout}, {told}",
+            measured=f"{bout}, {session}",
             threshold=f"at most {MAX_OFFSET_FRAMES} frame in the bout, and a session that tells one shift from others",
             message=message,
             values={

@@ -1,1 +1,1 @@
-"""What people look at, made from values: figures, one HTML file per session, terminal tables, notebook views."""
+"""Presentation of results, made from values: figures, one HTML file per session, terminal tables, notebook views."""

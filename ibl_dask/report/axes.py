@@ -1,30 +1,30 @@
-"""Where values lie on paper, and which of them to write beside an axis."""
+"""Axes of figures: positions of values, and their ticks."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.report.quantities import say_clock
+from ibl_dask.report.quantities import format_clock
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 LARGEST = 1e100
-"""Beyond it a value is as good as infinite: sums and differences of what is drawn shall stay numbers."""
+"""Limit of drawn values, so that their sums and differences stay finite."""
 _SHORTEST_S, _LATEST_S = 1e-6, 1e12
-"""Times that span less, or lie beyond, are of no recording."""
+"""Shortest span and latest time of a plausible recording, s."""
 _MOST_DIGITS = 17
-"""A number of 64 bits has no more."""
+"""Decimal digits of a number of 64 bits."""
 _CLOCK_STEPS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """A range of values laid along a length."""
+    """Mapping of a range of values to a length."""
 
     low: float
     """Value at 0."""
@@ -33,7 +33,7 @@ class Scale:
     size_px: float
     """Length."""
     is_log: bool = False
-    """Whether equal lengths are equal ratios."""
+    """True if the scale is logarithmic."""
 
     def place(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the distance of values from the start, px; values outside lie on the end."""
@@ -60,12 +60,12 @@ class Scale:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameAxis:
-    """Where each frame lies along the figures of a camera."""
+    """Horizontal axis of a camera's figures: the position of each frame."""
 
     at: NDArray[np.float64]
     """Seconds on the main clock, or the frame's number. (frame,)"""
     is_time: bool
-    """Whether it is a time."""
+    """True if positions are times."""
 
     def scale(self, size_px: float) -> Scale:
         """Lay all frames along a length."""
@@ -75,17 +75,17 @@ class FrameAxis:
         return Scale(low, high if high > low else low + 1, size_px)
 
     def ticks(self, n_wanted: int = 10) -> list[tuple[float, str]]:
-        """Return places to write beside the axis, and what."""
+        """Return (position, label) of the ticks of the axis."""
         scale = self.scale(1.0)
         if not self.is_time:
             return [(t, f"{t:,.0f}") for t in scale.ticks(n_wanted) if t == round(t)]
         span = scale.high - scale.low
         step = next((s for s in _CLOCK_STEPS_S if span / s <= n_wanted), 3600.0 * math.ceil(span / 3600 / n_wanted))
-        return [(t, say_clock(t, step)) for t in _multiples(scale.low, scale.high, step)]
+        return [(t, format_clock(t, step)) for t in _multiples(scale.low, scale.high, step)]
 
     def describe(self, frame: int) -> str:
-        """Say where one frame lies; empty where that is not known."""
-        return say_clock(float(self.at[frame])) if self.is_time and 0 <= frame < len(self.at) else ""
+        """Return the time of one frame as text; empty where it has none."""
+        return format_clock(float(self.at[frame])) if self.is_time and 0 <= frame < len(self.at) else ""
 
 
 def lay_out_frames(times_s: NDArray[np.float64] | None, n_frames: int) -> FrameAxis:
@@ -99,14 +99,24 @@ def lay_out_frames(times_s: NDArray[np.float64] | None, n_frames: int) -> FrameA
     return FrameAxis(np.arange(n, dtype=np.float64), is_time=False)
 
 
-def drawable(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Return values with NaN in place of those that no figure can hold."""
+def drawable(values: NDArray[np.generic]) -> NDArray[np.float64]:
+    """Return values with NaN in place of those too large to draw."""
     found = np.asarray(values, dtype=np.float64)
     return np.where(np.abs(found) < LARGEST, found, np.nan)
 
 
 def range_of(*values: NDArray[np.float64], least_span: float = 0.0, log: bool = False) -> tuple[float, float]:
-    """Return a range that holds all values that can be drawn with a little air, never empty."""
+    """Return a range, never empty, that holds all drawable values with a margin.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values; NaN is left out.
+    least_span : float
+        Smallest width of a linear range.
+    log : bool
+        Whether the range is for a logarithmic scale.
+    """
     known = np.concatenate([np.empty(0), *(drawable(v) for v in values)])
     known = known[~np.isnan(known)]
     if not len(known):
@@ -121,7 +131,7 @@ def range_of(*values: NDArray[np.float64], least_span: float = 0.0, log: bool = 
 
 
 def label_values(values: list[float]) -> list[str]:
-    """Write the values of an axis with as many digits as tell them apart.
+    """Format the values of an axis with as many digits as are needed to distinguish them.
 
     >>> label_values([0, 0.5, 1]), label_values([1000, 1500]), label_values([0.1, 1, 10])
     (['0.0', '0.5', '1.0'], ['1,000', '1,500'], ['0.1', '1', '10'])
@@ -149,7 +159,7 @@ def _round_ticks(low: float, high: float, n_wanted: int) -> list[float]:
 
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
-    """Return the multiples of a step within a range, as they are written."""
+    """Return the multiples of a step within a range, rounded to 15 digits."""
     air = 1e-9 * (high - low)
     first, last = math.ceil((low - air) / step), math.floor((high + air) / step)
     found = (float(f"{i * step:.15g}") for i in range(first, last + 1))

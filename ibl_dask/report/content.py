@@ -1,4 +1,4 @@
-"""Everything a session's report shows, as values."""
+"""Content of a session's report, as values."""
 
 from __future__ import annotations
 
@@ -6,30 +6,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.model.failure import Failure
+from ibl_dask.model.qc_record import CameraRecord
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+JsonRecord = Mapping[str, Any]
+"""Record of the provenance, parsed from JSON; the reader checks each value."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraContent:
-    """One camera; None or empty where a part could not be had."""
+    """One camera; None or empty for a part that is not available."""
 
     label: str
     """left, right, body or belly."""
-    qc: Mapping[str, Any]
-    """Part of `qc.json`: `outcome`, `checks` {name: {outcome, numbers, values, measured, threshold, message}},
-    `failure`."""
-    video: Mapping[str, Any] = field(default_factory=dict)
+    qc: CameraRecord
+    """Its part of `qc.json`."""
+    video: Mapping[str, object] = field(default_factory=dict)
     """`frames`, `width`, `height`, `fps`, `codec`, `keyframes`, `hidden`, `video` (path)."""
-    compression: Mapping[str, Any] = field(default_factory=dict)
-    """How it was compressed: `profile`, `bytes`, `raw_bytes`, `median_psnr_db`, ..., `notes`; empty where not here."""
-    timing: Mapping[str, Any] = field(default_factory=dict)
+    compression: Mapping[str, object] = field(default_factory=dict)
+    """Compression: `profile`, `bytes`, `raw_bytes`, `median_psnr_db`, ..., `notes`; empty where not here."""
+    timing: Mapping[str, object] = field(default_factory=dict)
     """`method`, `n_pulses`, `n_surplus_start`, ..., `period_s`, `drift_ppm`, `notes`; empty where not timed."""
-    no_times: str = ""
-    """Why there are no times."""
+    no_times: Failure | None = None
+    """Reason for missing times; None where there are times."""
     remarks: tuple[str, ...] = ()
-    """What a reader should know of where this comes from."""
+    """Notes on the origin of the data."""
     times_s: NDArray[np.float64] | None = None
     """Frame times on the main clock. (frame,)"""
     time_quality: NDArray[np.uint8] | None = None
@@ -68,11 +73,11 @@ class SessionContent:
     """Worst outcome of all checks."""
     cameras: tuple[CameraContent, ...]
     """Cameras, in the order of the description."""
-    ran: Mapping[str, Any] = field(default_factory=dict)
-    """What ran: `run`, `host`, `n_workers`, `started_s`, `seconds` of the latest run; of all runs the latest word on
-    `steps` {name: {n, seconds, status, workers, run}}, `tasks` {name: status}, `failures` [{kind, category, message,
-    traceback, tasks}]."""
-    made: Mapping[str, Any] = field(default_factory=dict)
-    """Versions of what made it: `ibl_dask`, `ffmpeg`, ..., and `time` (UTC with offset)."""
-    runs: tuple[Mapping[str, Any], ...] = ()
+    ran: JsonRecord = field(default_factory=dict)
+    """`ran` of the provenance: `run`, `host`, `n_workers`, `started_s`, `seconds` of the latest run; latest state of
+    `steps` {name: {n, seconds, status, workers, run}}, `tasks` {name: status} and `failures` [see `Failure.to_json`]
+    over all runs."""
+    made: JsonRecord = field(default_factory=dict)
+    """Versions of the software: `ibl_dask`, `ffmpeg`, ..., and `time` (UTC with offset)."""
+    runs: tuple[JsonRecord, ...] = ()
     """Every run, oldest first: `run`, `host`, `n_workers`, `started_s`, `seconds`, `tasks` {name: status}, `made`."""

@@ -1,4 +1,4 @@
-"""Long arrays reduced to as many columns as a figure has, without losing what stands out."""
+"""Reduction of long arrays to the columns of a figure: extremes and median of each column."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def envelope(
     Parameters
     ----------
     x : ndarray
-        Where each value lies, not decreasing. (n,)
+        Positions of the values, not decreasing. (n,)
     y : ndarray
         Values; those that are not finite are left out. (n,)
     low, high : float
@@ -47,7 +47,7 @@ def envelope(
     Returns
     -------
     Envelope
-        A single value that stands out of 540,000 is the extreme of its column.
+        Extremes are kept: a single outlier among 540,000 values is the extreme of its column.
     """
     known = np.isfinite(y) & (x >= low) & (x <= high)
     x, y = x[known], y[known].astype(np.float64)
@@ -68,7 +68,17 @@ def envelope(
 def columns_covered(
     start: NDArray[np.float64], stop: NDArray[np.float64], low: float, high: float, n_columns: int = MAX_COLUMNS
 ) -> NDArray[np.int64]:
-    """Return the columns that at least one of some spans touches, increasing. (column,)."""
+    """Return the columns that at least one of some spans touches, increasing. (column,)
+
+    Parameters
+    ----------
+    start, stop : ndarray
+        Ends of each span. (span,)
+    low, high : float
+        Left edge of the first column, right edge of the last.
+    n_columns : int
+        Number of columns, all of one width.
+    """
     per_unit = n_columns / (high - low)
     first = np.clip(np.floor((start - low) * per_unit), 0, n_columns - 1).astype(np.int64)
     last = np.clip(np.ceil((stop - low) * per_unit), first + 1, n_columns).astype(np.int64)

@@ -12,7 +12,7 @@ import numpy as np
 from ibl_dask.report import drawing
 from ibl_dask.report.axes import FrameAxis, Scale, drawable, label_values, range_of
 from ibl_dask.report.envelope import columns_covered, envelope
-from ibl_dask.report.quantities import say_clock, say_count, say_number
+from ibl_dask.report.quantities import format_clock, format_count, format_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LEFT_PX = 76
 """Room for the values beside a panel."""
 PLOT_PX = 1088
-"""Width of what is drawn; one column of an envelope is one pixel."""
+"""Width of the plot; one column of an envelope is one pixel."""
 WIDTH_PX = LEFT_PX + PLOT_PX + 16
 HEAD_PX = 24
 """Room for the title over a panel."""
@@ -31,7 +31,7 @@ MAX_OUTLIERS = 400
 LOG_RATIO = 20
 """Intervals that reach so many times their median are drawn on a logarithmic scale."""
 TIME_QUALITIES = ("measured", "interpolated", "extrapolated", "assumed")
-"""What the numbers in the quality of times mean."""
+"""Names of the values in the quality of times."""
 ASSUMED = TIME_QUALITIES.index("assumed")
 _NO_BREAKS = np.empty(0, dtype=np.intp)
 
@@ -45,7 +45,7 @@ class Panel:
     height_px: float
     """Height with its title."""
     draws_grid: bool = True
-    """Whether the vertical lines of the axis run through it."""
+    """True if the vertical grid lines of the axis run through it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,7 +58,7 @@ class Series:
     """Values; NaN where there is none. (n,)"""
 
     def on(self, axis: FrameAxis) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return place and value of those whose frame lies on the axis, in order; NaN for what cannot be drawn."""
+        """Return position and value of all whose frame lies on the axis, in order; NaN for values too large to draw."""
         n = min(len(self.frames), len(self.values))
         frames, values = np.asarray(self.frames[:n]), drawable(self.values[:n])
         inside = (frames >= 0) & (frames < len(axis.at))
@@ -75,6 +75,17 @@ def per_frame(values: NDArray[np.float32] | NDArray[np.float64]) -> Series:
 def plot_series(title: str, unit: str, series: Series, axis: FrameAxis, *, least_span: float = 0.0) -> Panel | None:
     """Draw values along the frames: each of them if they are few, else extremes and median per pixel column.
 
+    Parameters
+    ----------
+    title, unit : str
+        Title of the panel, and unit of the values.
+    series : Series
+        Values.
+    axis : FrameAxis
+        Horizontal axis.
+    least_span : float
+        Smallest range of the vertical axis.
+
     Returns
     -------
     Panel or None
@@ -86,12 +97,22 @@ def plot_series(title: str, unit: str, series: Series, axis: FrameAxis, *, least
     across = axis.scale(PLOT_PX)
     up = Scale(*range_of(y, least_span=least_span), PANEL_PX)
     n_undrawn = int(np.count_nonzero(np.isnan(drawable(series.values)) & ~np.isnan(series.values)))
-    told = _summary(x, y, unit, axis) + (f" · {say_count(n_undrawn)} infinite, not drawn" if n_undrawn else "")
-    return _panel(title, told, up, _curve(x, y, across, up))
+    note = _summary(x, y, unit, axis) + (f" · {format_count(n_undrawn)} infinite, not drawn" if n_undrawn else "")
+    return _panel(title, note, up, _curve(x, y, across, up))
 
 
 def plot_intervals(times_s: NDArray[np.float64], axis: FrameAxis, period_s: float | None) -> Panel | None:
-    """Draw the time from each frame to the next, ms; on a logarithmic scale where some are very long."""
+    """Draw the time from each frame to the next, ms; on a logarithmic scale where some are very long.
+
+    Parameters
+    ----------
+    times_s : ndarray
+        Frame times, s. (frame,)
+    axis : FrameAxis
+        Horizontal axis.
+    period_s : float or None
+        Usual time between frames, s, drawn as a line.
+    """
     series = Series(np.arange(1, len(times_s)), _intervals_ms(times_s))
     x, y = series.on(axis)
     known = y[np.isfinite(y)]
@@ -108,7 +129,19 @@ def plot_intervals(times_s: NDArray[np.float64], axis: FrameAxis, period_s: floa
 def plot_residuals(
     frames: NDArray[np.int64], residuals_s: NDArray[np.float64], axis: FrameAxis, period_s: float | None
 ) -> Panel | None:
-    """Draw how far each sync change lies from the frame that saw it, ms, over the band where it belongs."""
+    """Draw the time from each change of the sync line to the frame that first shows it, ms, over the valid band.
+
+    Parameters
+    ----------
+    frames : ndarray
+        Frame of each match. (match,)
+    residuals_s : ndarray
+        Sync change minus frame time, s. (match,)
+    axis : FrameAxis
+        Horizontal axis.
+    period_s : float or None
+        Usual time between frames, s: valid residuals are in (-period, 0].
+    """
     x, y = Series(frames, drawable(residuals_s) * 1000).on(axis)
     known = np.isfinite(y)
     x, y = x[known], y[known]
@@ -123,19 +156,28 @@ def plot_residuals(
         body = drawing.draw_box(LEFT_PX, HEAD_PX + top, PLOT_PX, bottom - top, "band")
     body += _dots_or_curve(x[~off], y[~off], across, up, "dot")
     body += _dots(*_most_off(x[off], y[off], period_ms), across, up, "dot off")
-    told = f"{say_count(len(y))} matched pulses · median {say_number(float(np.median(y)), 'ms')}"
-    outside = f"{say_count(int(off.sum()))} outside"
+    note = f"{format_count(len(y))} matched pulses · median {format_number(float(np.median(y)), 'ms')}"
+    outside = f"{format_count(int(off.sum()))} outside"
     if period_s:
-        told += f" · {outside} the band (−{period_ms:.4g}, 0]"  # noqa: RUF001  # a minus
-    return _panel("Pulse residual: sync change minus frame time, ms", told, up, body)
+        note += f" · {outside} the band (−{period_ms:.4g}, 0]"  # noqa: RUF001  # a minus
+    return _panel("Pulse residual: sync change minus frame time, ms", note, up, body)
 
 
 def plot_lanes(
     time_quality: NDArray[np.uint8] | None, undecoded: NDArray[np.bool_] | None, axis: FrameAxis
 ) -> Panel | None:
-    """Draw which frames have a measured, interpolated, extrapolated or assumed time, and which do not decode.
+    """Draw lanes of frames by quality of their times, and of frames that do not decode.
 
     A lane is marked at every pixel column that at least one such frame touches.
+
+    Parameters
+    ----------
+    time_quality : ndarray or None
+        Quality of each time, see `TIME_QUALITIES`. (frame,)
+    undecoded : ndarray or None
+        Whether a frame does not decode. (frame,)
+    axis : FrameAxis
+        Horizontal axis.
     """
     lanes: list[tuple[str, str, NDArray[np.bool_]]] = []
     if time_quality is not None:
@@ -146,16 +188,26 @@ def plot_lanes(
         lanes.append(("not decoded", "undecoded", undecoded))
     if not lanes or not len(axis.at):
         return None
-    told = " · ".join(f"{name} {say_count(int(here.sum()))}" for name, _, here in lanes)
+    note = " · ".join(f"{name} {format_count(int(here.sum()))}" for name, _, here in lanes)
     pitch, body = 15, drawing.write_text(LEFT_PX, 15, "Where times come from, and decode errors", "title")
-    body += drawing.write_text(LEFT_PX + PLOT_PX, 15, told, "note", "end")
+    body += drawing.write_text(LEFT_PX + PLOT_PX, 15, note, "note", "end")
     for i, (name, kind, here) in enumerate(lanes):
         body += _lane(HEAD_PX + i * pitch, name, kind, here[: len(axis.at)], axis)
     return Panel(body, HEAD_PX + pitch * len(lanes) + 8)
 
 
 def stack(panels: Iterable[Panel | None], axis: FrameAxis, label: str) -> str:
-    """Put panels under one another over their common axis; empty where there is none."""
+    """Return panels below one another over their common axis as SVG; empty where there is none.
+
+    Parameters
+    ----------
+    panels : iterable of Panel or None
+        Panels from top to bottom; None is left out.
+    axis : FrameAxis
+        Common axis.
+    label : str
+        Description of the figure for screen readers.
+    """
     shown = [panel for panel in panels if panel is not None]
     if not shown:
         return ""
@@ -195,17 +247,17 @@ def interval_histogram(times_s: NDArray[np.float64], n_bins: int = 72) -> str:
         for x, text in zip(xs, label_values(xs), strict=True)
     )
     body += drawing.write_text(LEFT_PX + width, HEAD_PX + height + 34, "interval, ms", "note", "end")
-    told = f"{say_count(len(intervals_ms))} intervals · median {say_number(median, 'ms')}"
+    note = f"{format_count(len(intervals_ms))} intervals · median {format_number(median, 'ms')}"
     if n_long:
-        told += f" · {say_count(n_long)} over {say_number(limit, 'ms')}, in the last bar"
-    body = _side(up) + drawing.write_text(LEFT_PX, 15, told, "note") + body
+        note += f" · {format_count(n_long)} over {format_number(limit, 'ms')}, in the last bar"
+    body = _side(up) + drawing.write_text(LEFT_PX, 15, note, "note") + body
     return drawing.frame_drawing(
         LEFT_PX + width + 16, HEAD_PX + height + 42, body, "Histogram of inter-frame intervals"
     )
 
 
 def _intervals_ms(times_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the time from each frame to the next, ms; NaN where that cannot be told. (frame - 1,)"""
+    """Return the time from each frame to the next, ms; NaN where a time is missing. (frame - 1,)"""
     return drawable(np.diff(drawable(times_s)) * 1000)
 
 
@@ -217,9 +269,9 @@ def picture(luma: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(content.tobytes()).decode()
 
 
-def _panel(title: str, told: str, up: Scale, body: str) -> Panel:
+def _panel(title: str, note: str, up: Scale, body: str) -> Panel:
     head = drawing.write_text(LEFT_PX, 15, title, "title")
-    head += drawing.write_text(LEFT_PX + PLOT_PX, 15, told, "note", "end")
+    head += drawing.write_text(LEFT_PX + PLOT_PX, 15, note, "note", "end")
     return Panel(_side(up, PLOT_PX) + head + body, HEAD_PX + up.size_px + 14)
 
 
@@ -298,13 +350,13 @@ def _bars(counts: NDArray[np.intp], edges: NDArray[np.float64], up: Scale, n_lon
 
 
 def _summary(x: NDArray[np.float64], y: NDArray[np.float64], unit: str, axis: FrameAxis) -> str:
-    """Say the extremes, where they are, and the median."""
+    """Return extremes with their positions, and the median, as text."""
     lowest, highest = int(np.nanargmin(y)), int(np.nanargmax(y))
     parts: Sequence[tuple[str, int]] = (("min", lowest), ("max", highest))
-    said = [f"{word} {float(y[i]):.4g} at {_place(float(x[i]), axis)}" for word, i in parts]
+    ends = [f"{word} {float(y[i]):.4g} at {_position(float(x[i]), axis)}" for word, i in parts]
     middle = f"median {float(np.nanmedian(y)):.4g} {unit}".rstrip()
-    return " · ".join((said[0], middle, said[1]))
+    return " · ".join((ends[0], middle, ends[1]))
 
 
-def _place(at: float, axis: FrameAxis) -> str:
-    return say_clock(at) if axis.is_time else f"frame {at:,.0f}"
+def _position(at: float, axis: FrameAxis) -> str:
+    return format_clock(at) if axis.is_time else f"frame {at:,.0f}"

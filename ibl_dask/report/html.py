@@ -1,37 +1,38 @@
-"""One HTML file per session: no request leaves it, nothing runs in it."""
+"""Report of a session as one HTML file, without requests and without scripts."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.report import figures
 from ibl_dask.report.axes import FrameAxis, lay_out_frames
+from ibl_dask.report.check_rows import CheckRow, camera_failure, read_check_rows
 from ibl_dask.report.facts import (
-    Facts,
+    Rows,
     count_measured,
+    format_assumed,
     headline,
-    run_facts,
-    say_assumed,
-    timing_facts,
+    notes_of,
+    run_rows,
+    timing_rows,
     usual_period_s,
-    video_facts,
+    video_rows,
 )
-from ibl_dask.report.findings import Finding, read_findings
-from ibl_dask.report.messages import Told, take_apart
 from ibl_dask.report.palette import look_of
-from ibl_dask.report.quantities import MISSING, say_count, say_duration, say_moment
+from ibl_dask.report.quantities import MISSING, format_count, format_duration, format_moment
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ibl_dask.report.content import CameraContent, SessionContent
+    from ibl_dask.report.content import CameraContent, JsonRecord, SessionContent
 
 _STATUS_NAMES = ("done", "kept", "failed", "skipped")
 _SHOWN_RUNS = 12
@@ -41,22 +42,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class FailureView:
-    """A failure as the page shows it."""
-
-    kind: str
-    """Class of the error, or the camera that could not be checked."""
-    category: str
-    """Who can mend it."""
-    told: Told
-    """Its message, part by part."""
-    traceback: str = ""
-    """Where it came from."""
-
-
-@dataclass(frozen=True, slots=True)
 class StepView:
-    """A kind of steps as the page shows it."""
+    """Row of the table of steps: all steps of one name."""
 
     name: str
     n: str
@@ -65,40 +52,40 @@ class StepView:
     has_failed: bool
     seconds: str
     share: float
-    """Of the seconds of all steps, percent."""
+    """Share of the seconds of all steps, percent."""
     workers: str
     run: str
-    """Run that they are of."""
+    """Run that computed them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraView:
-    """A camera as the page shows it."""
+    """Section of the page on one camera."""
 
     label: str
     outcome: str
     headline: tuple[str, ...]
     """Frames, duration, rate and method, for the one line at the top."""
     assumed: str
-    """What is said of times that rest on an assumption; empty where none does."""
+    """Sentence on times that rest on an assumption; empty where none does."""
     remarks: tuple[str, ...]
-    """What a reader should know of where this comes from."""
+    """Notes on the origin of the data."""
     undrawn: tuple[str, ...]
-    """Figures that could not be drawn, and why."""
-    findings: tuple[Finding, ...]
+    """Figures that could not be drawn, each with its error."""
+    checks: tuple[CheckRow, ...]
     """Its checks, failing ones first."""
-    facts: Facts
-    """About the video."""
-    timing: Facts
-    """About its times."""
+    video: Rows
+    """Properties of the video."""
+    timing: Rows
+    """Properties of its times."""
     notes: tuple[str, ...]
-    """What the alignment has to say."""
-    no_times: Told | None
-    """Why there are no times."""
-    failure: Told | None
-    """Why it could not be checked at all."""
+    """Notes of the alignment."""
+    no_times: Failure | None
+    """Reason for missing times."""
+    failure: Failure | None
+    """Reason for missing checks."""
     before: str
-    """How an earlier run judged it, where this one could not."""
+    """Outcome of an earlier run, where this one could not check the camera."""
     thumbnails: tuple[tuple[str, str], ...]
     """Caption and data URI of each picture."""
     timeline: str
@@ -109,7 +96,7 @@ class CameraView:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """A run as the page shows it."""
+    """Row of the table of runs."""
 
     name: str
     started: str
@@ -117,9 +104,9 @@ class RunView:
     workers: str
     seconds: str
     tasks: tuple[tuple[str, str], ...]
-    """Tasks and how they ended."""
+    """(task, status)."""
     versions: tuple[tuple[str, str], ...]
-    """What it was made with."""
+    """(package, version)."""
 
 
 def render_session(content: SessionContent) -> str:
@@ -128,25 +115,27 @@ def render_session(content: SessionContent) -> str:
     Returns
     -------
     str
-        A whole HTML page with styles and pictures inside. Parts that are missing are left out, or said to be missing;
-        a figure that cannot be drawn is named in its place.
+        A whole HTML page with styles and pictures inside. Missing parts are left out or marked as missing; a figure
+        that cannot be drawn is replaced by its name and its error.
     """
     steps = content.ran.get("steps") or {}
     runs = tuple(_run_view(run) for run in reversed(content.runs))
+    failures = _failures(content)
     return (
         _environment()
         .get_template("session.html.j2")
         .render(
             content=content,
-            failures=_failures(content),
+            failures=failures,
+            failure_messages=[failure.message for failure in failures],
             cameras=[_view(camera) for camera in content.cameras],
             tasks=content.ran.get("tasks") or {},
             steps=_steps(steps),
             status_names=_STATUS_NAMES,
-            run_facts=run_facts(content.ran, steps),
+            run_rows=run_rows(content.ran, steps),
             runs=runs[:_SHOWN_RUNS],
             n_older_runs=max(0, len(runs) - _SHOWN_RUNS),
-            made_at=say_moment(content.made["time"]) if content.made.get("time") else "",
+            made_at=format_moment(content.made["time"]) if content.made.get("time") else "",
             versions={name: value for name, value in content.made.items() if name != "time"},
         )
     )
@@ -161,22 +150,21 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"look": look_of, "told": take_apart}
+    environment.filters |= {"look": look_of}
     return environment
 
 
-def _failures(content: SessionContent) -> tuple[FailureView, ...]:
-    """Return every failure once: those of the run, then cameras that could not be checked."""
-    found: dict[str, FailureView] = {}
-    for failure in content.ran.get("failures") or ():
-        message = str(failure.get("message") or "")
-        words = [str(failure.get(key) or "") for key in ("kind", "category", "traceback")]
-        found.setdefault(message, FailureView(words[0] or "failure", words[1], take_apart(message), words[2]))
+def _failures(content: SessionContent) -> tuple[Failure, ...]:
+    """Return every failure once: those of the run, then those of cameras that could not be checked."""
+    failures: dict[str, Failure] = {}
+    for record in content.ran.get("failures") or ():
+        failure = Failure.from_json(record)
+        failures.setdefault(failure.message, replace(failure, kind=failure.kind or "failure"))
     for camera in content.cameras:
-        reason = str(camera.qc.get("failure") or "")
-        if reason:
-            found.setdefault(reason, FailureView(f"{camera.label} camera", "", take_apart(reason)))
-    return tuple(found.values())
+        reason = camera_failure(camera.qc)
+        if reason is not None:
+            failures.setdefault(reason.message, replace(reason, kind=f"{camera.label} camera", category=""))
+    return tuple(failures.values())
 
 
 def _view(camera: CameraContent) -> CameraView:
@@ -190,16 +178,16 @@ def _view(camera: CameraContent) -> CameraView:
         label=camera.label,
         outcome=str(camera.qc.get("outcome") or "NOT_SET"),
         headline=headline(camera),
-        assumed=say_assumed(camera),
+        assumed=format_assumed(camera),
         remarks=camera.remarks,
         undrawn=tuple(undrawn),
-        findings=tuple(f for f in read_findings(camera.label, camera.qc) if f.check),
-        facts=video_facts(camera),
-        timing=timing_facts(camera),
-        notes=tuple(str(note) for note in camera.timing.get("notes") or ()),
-        no_times=take_apart(camera.no_times) if camera.no_times else None,
-        failure=take_apart(camera.qc["failure"]) if camera.qc.get("failure") else None,
-        before=str((camera.qc.get("before") or {}).get("outcome") or ""),
+        checks=tuple(row for row in read_check_rows(camera.label, camera.qc) if row.check),
+        video=video_rows(camera),
+        timing=timing_rows(camera),
+        notes=notes_of(camera.timing),
+        no_times=camera.no_times,
+        failure=camera_failure(camera.qc),
+        before=camera.qc["before"].get("outcome") or "" if camera.qc.get("before") else "",
         thumbnails=thumbnails or (),
         timeline=timeline,
         histogram=histogram or "",
@@ -207,7 +195,7 @@ def _view(camera: CameraContent) -> CameraView:
 
 
 def _drawn(name: str, draw: Callable[[], Drawn], undrawn: list[str]) -> Drawn | None:
-    """Draw something; what cannot be drawn is named and costs nothing else."""
+    """Draw a figure; one that fails is added to `undrawn` and leaves the others as they are."""
     try:
         return draw()
     except Exception as error:  # noqa: BLE001  # one figure must not cost the report
@@ -235,7 +223,7 @@ def _timeline(camera: CameraContent, axis: FrameAxis, undrawn: list[str]) -> str
 
 
 def _panels(camera: CameraContent, axis: FrameAxis) -> Iterator[tuple[str, Callable[[], figures.Panel | None]]]:
-    """Return what is drawn along the frames, and how."""
+    """Yield name and drawing function of each panel along the frames."""
     period = usual_period_s(camera)
     yield "where times come from", lambda: _lanes(camera, axis)
     for name, title, series, least_span in _measured_series(camera):
@@ -252,7 +240,7 @@ def _lanes(camera: CameraContent, axis: FrameAxis) -> figures.Panel | None:
 
 
 def _measured_series(camera: CameraContent) -> Iterator[tuple[str, str, figures.Series, float]]:
-    """Return what was measured of each frame: its name, a title, the values, and the least span to draw."""
+    """Yield the measurements per frame: name, title, values, and the least span to draw."""
     if camera.brightness is not None:
         series = figures.per_frame(camera.brightness)
         yield "brightness", "Brightness, mean luma of the QC region", series, 4.0
@@ -264,33 +252,33 @@ def _measured_series(camera: CameraContent) -> Iterator[tuple[str, str, figures.
         yield f"motion energy of {region}", title, figures.per_frame(energy), 0.0
 
 
-def _steps(steps: Mapping[str, Mapping[str, Any]]) -> tuple[StepView, ...]:
+def _steps(steps: Mapping[str, JsonRecord]) -> tuple[StepView, ...]:
     total = sum(float(row.get("seconds") or 0) for row in steps.values()) or 1.0
     return tuple(_step(str(name), row, total) for name, row in steps.items())
 
 
-def _step(name: str, row: Mapping[str, Any], total_s: float) -> StepView:
+def _step(name: str, row: JsonRecord, total_s: float) -> StepView:
     statuses, seconds = row.get("status") or {}, float(row.get("seconds") or 0)
     return StepView(
         name=name,
-        n=say_count(row.get("n")),
-        statuses=tuple(say_count(statuses[key]) if statuses.get(key) else "" for key in _STATUS_NAMES),
+        n=format_count(row.get("n")),
+        statuses=tuple(format_count(statuses[key]) if statuses.get(key) else "" for key in _STATUS_NAMES),
         has_failed=bool(statuses.get("failed")),
         seconds=f"{seconds:,.1f}",
         share=100 * seconds / total_s,
-        workers=say_count(len(row.get("workers") or ())),
+        workers=format_count(len(row.get("workers") or ())),
         run=str(row.get("run") or ""),
     )
 
 
-def _run_view(run: Mapping[str, Any]) -> RunView:
+def _run_view(run: JsonRecord) -> RunView:
     n_workers, versions = run.get("n_workers"), run.get("made") or {}
     return RunView(
         str(run.get("run") or ""),
-        say_moment(run["started_s"]) if run.get("started_s") is not None else MISSING,
+        format_moment(run["started_s"]) if run.get("started_s") is not None else MISSING,
         str(run.get("host") or MISSING),
-        say_count(n_workers) if n_workers else "none",
-        say_duration(run.get("seconds")),
+        format_count(n_workers) if n_workers else "none",
+        format_duration(run.get("seconds")),
         tuple((str(name), str(status)) for name, status in (run.get("tasks") or {}).items()),
         tuple((str(name), str(text)) for name, text in versions.items() if name != "time"),
     )

@@ -1,4 +1,4 @@
-"""Small HTML for notebooks and one page for a run, from plain values."""
+"""HTML for notebooks, and the page on a run, made from plain values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ibl_dask.report.messages import take_apart
+from ibl_dask.model.failure import Failure
 from ibl_dask.report.palette import look_of
+from ibl_dask.report.session_rows import SessionRow
 
 if TYPE_CHECKING:
     from ibl_dask.model.outcome import CheckResult, Outcome
@@ -31,7 +32,7 @@ _PAGE = (
 
 
 class CameraChecks(Protocol):
-    """The checks of one camera."""
+    """Checks of one camera."""
 
     @property
     def label(self) -> str: ...
@@ -46,19 +47,39 @@ class CameraChecks(Protocol):
     def failure(self) -> str: ...
 
 
-def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, Any]]) -> str:
-    """Return a session: its name, folder and one row per camera, whose keys are the heads of the columns."""
+def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, str]]) -> str:
+    """Return name and folder of a session, with a table of its cameras.
+
+    Parameters
+    ----------
+    reference : str
+        subject/date/number.
+    path : str
+        Session folder.
+    cameras : iterable of mappings
+        Head of a column -> cell, one mapping per camera.
+    """
     rows = list(cameras)
     heads = list(dict.fromkeys(str(key) for row in rows for key in row))
-    cells = [[_say(row.get(head, "")) for head in heads] for row in rows]
+    cells = [[_text(row.get(head, "")) for head in heads] for row in rows]
     body = _tabulate(heads, cells) if rows else _quiet("no camera is described")
     return _block(f"<b>Session {escape(reference)}</b> {_quiet(path)}", body)
 
 
 def pipeline_html(reference: str, specs: Sequence[TaskSpec], notes: Iterable[str] = ()) -> str:
-    """Return the tasks of a session: which, on which cameras, after which, with what they occupy."""
+    """Return the tasks of a session with cameras, parents and resources.
+
+    Parameters
+    ----------
+    reference : str
+        subject/date/number of the session.
+    specs : sequence of TaskSpec
+        Tasks of the session.
+    notes : iterable of str
+        Notes below the table.
+    """
     cells = [
-        [f"<b>{escape(s.name)}</b>", _cameras(s), _say(", ".join(s.parents)), _occupies(s), _say(s.priority)]
+        [f"<b>{escape(s.name)}</b>", _cameras(s), _text(", ".join(s.parents)), _occupies(s), _text(s.priority)]
         for s in specs
     ]
     heads = ["task", "cameras", "after", "occupies", "priority"]
@@ -67,91 +88,91 @@ def pipeline_html(reference: str, specs: Sequence[TaskSpec], notes: Iterable[str
     return _block(f"<b>Pipeline of {escape(reference)}</b>", body)
 
 
-def run_html(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return how the sessions of a run ended; rows as those of `ibl_dask.report.terminal.outcome_table`."""
+def run_html(rows: Iterable[SessionRow]) -> str:
+    """Return the outcome of a run: one row per session, with failures and a link to its report."""
     cells = [_run_row(row) for row in rows]
     heads = ["session", "tasks", "checks", "chunks", "what went wrong", "report"]
     return _block("", _tabulate(heads, cells) if cells else _quiet("no session was run"))
 
 
 def qc_html(cameras: Iterable[CameraChecks]) -> str:
-    """Return the checks of some cameras: a row each, failing ones first."""
+    """Return the checks of some cameras, one row each, failing ones first."""
     blocks = []
     for camera in cameras:
         checks = sorted(camera.checks.values(), key=lambda check: -check.outcome)
         cells = [
             [
-                f"<b>{_say(check.name)}</b>",
+                f"<b>{_text(check.name)}</b>",
                 _pill(check.outcome.name),
-                *map(_say, (check.measured, check.threshold, check.message)),
+                *map(_text, (check.measured, check.threshold)),
+                _text(check.message) if check.failure is None else _failure(check.failure),
             ]
             for check in checks
         ]
         heads = ["check", "outcome", "measured", "threshold", "note"]
         body = _tabulate(heads, cells) if cells else _quiet(camera.failure or "no check was made")
-        blocks.append(_block(f"<b>{_say(camera.label)} camera</b> {_pill(camera.outcome.name)}", body))
+        blocks.append(_block(f"<b>{_text(camera.label)} camera</b> {_pill(camera.outcome.name)}", body))
     return "".join(blocks) or _quiet("no camera was checked")
 
 
-def run_page(name: str, rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return one whole page on a run, with links to the reports of its sessions."""
+def run_page(name: str, rows: Iterable[SessionRow]) -> str:
+    """Return an HTML page on a run, with links to the reports of its sessions."""
     return _PAGE.format(title=f"Run {escape(name)}", body=run_html(rows))
 
 
-def _run_row(row: Mapping[str, Any]) -> list[str]:
-    done, kept = int(row.get("chunks_done") or 0), int(row.get("chunks_kept") or 0)
+def _run_row(row: SessionRow) -> list[str]:
+    done, kept = row.get("chunks_done") or 0, row.get("chunks_kept") or 0
     chunks = f"{done + kept:,}" + (f", {kept:,} kept" if kept else "") if done + kept else ""
     return [
-        f'<b style="white-space:nowrap">{_say(row.get("session", ""))}</b>'
+        f'<b style="white-space:nowrap">{_text(row.get("session", ""))}</b>'
         + (f"<div>{_quiet(state)}</div>" if (state := str(row.get("state") or "")) not in ("", "done") else ""),
         _judged(row.get("tasks")),
         _judged(row.get("qc")),
         chunks,
-        "".join(_failure(message) for message in dict.fromkeys(row.get("failures") or ())),
+        "".join(_failure(failure) for failure in dict.fromkeys(row.get("failures") or ())),
         _link(str(row.get("report") or "")),
     ]
 
 
-def _failure(message: object) -> str:
-    told = take_apart(message)
-    do = f"<div>→ {_say(told.do)}</div>" if told.do else ""
-    where = dict(told.parts).get("Where", "")
-    return f"<div>{_say(told.what)}</div>" + (f"<div>{_quiet(where)}</div>" if where else "") + do
+def _failure(failure: Failure) -> str:
+    do = f"<div>→ {_text(failure.do)}</div>" if failure.do else ""
+    where = f"<div>{_quiet(failure.where)}</div>" if failure.where else ""
+    return f"<div>{_text(failure.what)}</div>{where}{do}"
 
 
 def _link(path: str) -> str:
     if not Path(path).is_absolute():
-        return _say(path)
+        return _text(path)
     return f'<a href="{escape(Path(path).as_uri())}" title="{escape(path)}">open</a>'
 
 
 def _judged(words: Mapping[str, object] | None) -> str:
     return "".join(
-        f'<div style="white-space:nowrap">{_say(name)} {_pill(word)}</div>' for name, word in (words or {}).items()
+        f'<div style="white-space:nowrap">{_text(name)} {_pill(word)}</div>' for name, word in (words or {}).items()
     )
 
 
 def _cameras(spec: TaskSpec) -> str:
     cameras = spec.arguments.get("cameras") or ()
-    return _say(cameras if isinstance(cameras, str) else ", ".join(str(camera) for camera in cameras))
+    return _text(cameras if isinstance(cameras, str) else ", ".join(str(camera) for camera in cameras))
 
 
 def _occupies(spec: TaskSpec) -> str:
     needs = spec.resources
     gpu = f", {needs.gpu} GPU" if needs.gpu else ""
-    return _say(f"{needs.cpu} {'core' if needs.cpu == 1 else 'cores'}{gpu}, {needs.memory_gb:g} GB")
+    return _text(f"{needs.cpu} {'core' if needs.cpu == 1 else 'cores'}{gpu}, {needs.memory_gb:g} GB")
 
 
 def _pill(word: object) -> str:
     look = look_of(word)
-    return f'<span style="{_PILL};{look.css}">{look.glyph} {_say(word)}</span>'
+    return f'<span style="{_PILL};{look.css}">{look.glyph} {_text(word)}</span>'
 
 
 def _quiet(text: str) -> str:
     return f'<span style="{_QUIET}">{escape(text)}</span>'
 
 
-def _say(value: object) -> str:
+def _text(value: object) -> str:
     return escape(str(value))
 
 
@@ -167,9 +188,9 @@ def _block(head: str, body: str) -> str:
 
 
 def show_dashboard(link: str, tunnel: str) -> None:
-    """Show in a notebook where the dashboard is, and how to see it from elsewhere; nothing outside of one.
+    """Display the link of the dashboard, and the command of a tunnel to it; do nothing outside a notebook.
 
-    A notebook that cannot show it stops nothing.
+    A notebook that cannot display it does not stop the run.
     """
     if not link:
         return
@@ -183,5 +204,5 @@ def show_dashboard(link: str, tunnel: str) -> None:
             return
         show: Any = ipython.display  # it has no types
         show.display(show.HTML(text))
-    except Exception as error:  # noqa: BLE001  # nobody who watches can stop a run
+    except Exception as error:  # noqa: BLE001  # a display must not stop the run
         _log.warning("the link to the dashboard could not be shown", exc_info=error)

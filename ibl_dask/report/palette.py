@@ -1,7 +1,6 @@
-"""One look for outcomes and statuses, wherever they are shown.
+"""Colours and glyphs of outcomes and statuses, the same on pages and in the terminal.
 
-Hues are those of Okabe and Ito, which people with any kind of colour vision can tell apart; a glyph and the word
-always stand beside them.
+Hues are those of Okabe and Ito, distinct for every kind of colour vision; a glyph and the word always accompany them.
 """
 
 from __future__ import annotations
@@ -11,16 +10,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one word of judgement is shown."""
+    """Colours and glyph of one outcome or status."""
 
     ink: str
     """Colour of the text on the pill."""
     ground: str
     """Colour of the pill."""
     glyph: str
-    """Sign that says the same without colour."""
+    """Sign with the same meaning without colour."""
     style: str
-    """Style in a terminal, in the words of rich."""
+    """Style in a terminal, as a style of rich."""
 
     @property
     def css(self) -> str:
@@ -54,5 +53,5 @@ _LOOKS = {
 
 
 def look_of(word: object) -> Look:
-    """Return how an outcome or a status is shown; neutral where the word is unknown."""
+    """Return the look of an outcome or a status; neutral where the word is unknown."""
     return _LOOKS.get(str(word), NEUTRAL)

@@ -1,4 +1,4 @@
-"""Numbers as people write them."""
+"""Formatting of counts, sizes, durations and times."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from datetime import UTC, datetime
 from typing import TypeGuard
 
 MISSING = "—"
-"""Stands where there is nothing to say."""
+"""Placeholder for a missing value."""
 
 
 def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def say_count(value: object) -> str:
-    """Write a whole number with separators.
+def format_count(value: object) -> str:
+    """Format a whole number with separators.
 
-    >>> say_count(540000), say_count(None)
+    >>> format_count(540000), format_count(None)
     ('540,000', '—')
     """
     return f"{int(value):,}" if _is_number(value) else MISSING
 
 
-def say_number(value: object, unit: str = "") -> str:
-    """Write a number with up to five digits, and its unit.
+def format_number(value: object, unit: str = "") -> str:
+    """Format a number with up to five digits, and its unit.
 
-    >>> say_number(59.94005994, "Hz")
+    >>> format_number(59.94005994, "Hz")
     '59.94 Hz'
     """
     return f"{value:.5g} {unit}".rstrip() if _is_number(value) else MISSING
 
 
-def say_bytes(value: object) -> str:
-    """Write a size in the unit that leaves one to three digits before the point.
+def format_bytes(value: object) -> str:
+    """Format a size in the unit that leaves one to three digits before the point.
 
-    >>> [say_bytes(n) for n in (999, 1_234_567, 283_000_000_000, None)]
+    >>> [format_bytes(n) for n in (999, 1_234_567, 283_000_000_000, None)]
     ['999 B', '1.2 MB', '283 GB', '—']
     """
     if not _is_number(value):
@@ -46,12 +46,12 @@ def say_bytes(value: object) -> str:
     return f"{size:.0f} {units[0]}" if size >= 10 or units[0] == "B" else f"{size:.1f} {units[0]}"
 
 
-def say_duration(seconds: object) -> str:
-    """Write a duration in the two units that matter.
+def format_duration(seconds: object) -> str:
+    """Format a duration in its two largest units.
 
-    >>> [say_duration(s) for s in (0.25, 41.2, 75, 5400, 7200)]
+    >>> [format_duration(s) for s in (0.25, 41.2, 75, 5400, 7200)]
     ['0.25 s', '41 s', '1 min 15 s', '1 h 30 min', '2 h']
-    >>> say_duration(float("inf"))
+    >>> format_duration(float("inf"))
     '—'
     """
     if not _is_number(seconds):
@@ -68,10 +68,10 @@ def say_duration(seconds: object) -> str:
     return f"{large} {unit}" + (f" {small} {subunit}" if small else "")
 
 
-def say_clock(seconds: float, step_s: float = 1.0) -> str:
-    """Write a time as minutes and seconds; with a fraction where the step is under a second.
+def format_clock(seconds: float, step_s: float = 1.0) -> str:
+    """Format a time as minutes and seconds; with a fraction where the step is under a second.
 
-    >>> say_clock(754.6), say_clock(-3), say_clock(1.25, 0.05), say_clock(3661)
+    >>> format_clock(754.6), format_clock(-3), format_clock(1.25, 0.05), format_clock(3661)
     ('12:35', '-0:03', '0:01.25', '61:01')
     """
     digits = 0 if step_s >= 1 else 1 if step_s >= 0.1 else 2 if step_s >= 0.01 else 3
@@ -82,10 +82,10 @@ def say_clock(seconds: float, step_s: float = 1.0) -> str:
     return f"{sign}{minutes:.0f}:{rest:0{width}.{digits}f}"
 
 
-def say_moment(when: object) -> str:
-    """Write a Unix time, or an ISO text with its offset, as a date and time in UTC; another text as it is.
+def format_moment(when: object) -> str:
+    """Format a Unix time, or an ISO text with its offset, as a date and time in UTC; return another text as it is.
 
-    >>> say_moment(0), say_moment("2023-05-02T10:14:31+02:00"), say_moment("yesterday")
+    >>> format_moment(0), format_moment("2023-05-02T10:14:31+02:00"), format_moment("yesterday")
     ('1970-01-01 00:00:00 UTC', '2023-05-02 08:14:31 UTC', 'yesterday')
     """
     try:

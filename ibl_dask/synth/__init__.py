@@ -1,4 +1,4 @@
-"""Synthetic sessions of four kinds of rig, with frame numbers in the pixels and the truth beside."""
+"""Synthetic sessions of four kinds of rig, with frame numbers in the pixels and the ground truth beside."""
 
 from ibl_dask.synth.burn import burn_frame_number, read_frame_number
 from ibl_dask.synth.mesoscope import MesoscopeFaults, write_mesoscope_session

@@ -1,4 +1,4 @@
-"""What a Bpod leaves behind: one JSON object per trial, and the settings of the task."""
+"""Files of a Bpod: one JSON object per trial, and the settings of the task."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TICK_S = 1e-4
 """A Bpod notes when something happened in steps of 100 us."""
 BPOD_START_S = 1.767_91
-"""What the Bpod's clock shows when the session starts; times of the session are relative to it."""
+"""Reading of the Bpod's clock at the start of the session; times of the session are relative to it."""
 TRIALS = "_iblrig_taskData.raw.jsonable"
 SETTINGS = "_iblrig_taskSettings.raw.json"
 PROTOCOL = "_iblrig_tasks_trainingChoiceWorld"

@@ -1,4 +1,4 @@
-"""Frame numbers in pixels: digits for people, a strip of blocks for tests that ask which frame this is."""
+"""Frame numbers in pixels: digits to read, and a strip of blocks that tests decode."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The small binary and text files a camera's workflow writes beside its video, written and read for themselves.
+"""Binary and text files of a camera's workflow beside its video.
 
-Reading here exists so that a session can be built around files of a real rig; it takes good files only.
+They are written for synthetic sessions, and read to build a session around files of a real rig. Reading takes intact
+files only.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 KINDS = {"frame_data": "frameData.bin", "timestamps": "timestamps.ssv", "gpio": "GPIO.bin", "frame_counter": "frame_counter.bin"}  # fmt: skip  # noqa: E501
-"""What a file may be called in `camera_files`, and how its name on disk ends."""
+"""Kind of a file in `camera_files` -> end of its name on disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class CameraRecords:
-    """What a camera's workflow wrote down, one entry per frame of the video."""
+    """Records of a camera's workflow, one entry per frame of the video."""
 
     pc_ticks: NDArray[np.int64]
     """Clock of the acquisition PC, .NET ticks UTC."""
@@ -44,12 +45,12 @@ class CameraRecords:
 
 
 def camera_records(camera: CameraTruth, edges: Floats, zero: datetime, rng: np.random.Generator) -> CameraRecords:
-    """Return what a camera's workflow writes down about its frames.
+    """Return the records of a camera's workflow about its frames.
 
     Parameters
     ----------
-    camera
-        What the camera did.
+    camera : CameraTruth
+        Exposures and frames of the camera.
     edges
         Rises and falls of the line that is wired to pin 4, in turn, s on the main clock.
     zero
@@ -65,12 +66,32 @@ def camera_records(camera: CameraTruth, edges: Floats, zero: datetime, rng: np.r
 
 
 def camera_file(folder: Path, label: str, kind: str) -> Path:
-    """Return where a file of a camera belongs."""
+    """Return the path of a file of a camera.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    label : str
+        Camera.
+    kind : str
+        Key of `KINDS`.
+    """
     return folder / f"_iblrig_{label}Camera.{KINDS[kind]}"
 
 
 def write_frame_data(folder: Path, label: str, records: CameraRecords) -> None:
-    """Write `frameData.bin`: four float64 per frame, as Bonsai's MatrixWriter leaves them."""
+    """Write `frameData.bin`: four float64 per frame, in the layout of Bonsai's MatrixWriter.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    label : str
+        Camera.
+    records : CameraRecords
+        Content.
+    """
     columns = [records.pc_ticks, records.timer, records.counter, records.pins]
     np.stack([np.asarray(c, dtype=np.float64) for c in columns], axis=1).tofile(
         camera_file(folder, label, "frame_data")
@@ -84,10 +105,12 @@ def write_separate_files(
 
     Parameters
     ----------
-    folder, label
-        Where to, and the camera.
-    records
-        What to write.
+    folder : Path
+        Folder of the files.
+    label : str
+        Camera.
+    records : CameraRecords
+        Content.
     camera_first
         Camera clock before wall clock, the order of training rigs.
     utc_offset_h
@@ -103,8 +126,8 @@ def write_separate_files(
 
 
 @dataclass(frozen=True, slots=True)
-class BorrowedRecords:
-    """What files of a real camera say that matters for the pulses around them."""
+class RigRecords:
+    """Records of a real camera that determine the pulses of a session around them."""
 
     seconds: Floats
     """Camera clock, seconds since the first frame."""
@@ -114,7 +137,7 @@ class BorrowedRecords:
     """Pin 4; frames without an entry keep the last state."""
 
 
-def borrow_records(files: Mapping[str, Path]) -> BorrowedRecords:
+def read_rig_files(files: Mapping[str, Path]) -> RigRecords:
     """Read camera files of a real rig.
 
     Parameters
@@ -147,11 +170,21 @@ def borrow_records(files: Mapping[str, Path]) -> BorrowedRecords:
     if n < 2 or np.any(np.diff(seconds) <= 0) or np.any(np.diff(counts) <= 0):
         where = ", ".join(str(path) for path in files.values())
         raise UsageError("clock or counter of these camera files do not run forwards", where)
-    return BorrowedRecords(seconds, counts - counts[0], high)
+    return RigRecords(seconds, counts - counts[0], high)
 
 
 def copy_files(folder: Path, label: str, files: Mapping[str, Path]) -> None:
-    """Copy camera files of a real rig to where a session has them."""
+    """Copy camera files of a real rig into a session.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    label : str
+        Camera.
+    files : mapping
+        Key of `KINDS` -> file.
+    """
     for kind, path in files.items():
         shutil.copyfile(path, camera_file(folder, label, kind))
 

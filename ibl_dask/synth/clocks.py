@@ -1,4 +1,4 @@
-"""The clocks of a rig: when things happened, and what each device wrote down about it.
+"""Clocks of a rig: true times of events, and their readings on each device.
 
 Truth is time on the DAQ's clock, seconds. Everything else is a measurement of it, with the resolution, the drift and
 the arbitrary origin of the device that made it.
@@ -35,14 +35,14 @@ _UNIX_EPOCH_TICKS = 621_355_968_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class CameraClock:
-    """When a free-running camera exposes its frames."""
+    """Clock of a free-running camera."""
 
     fps: float
     """Nominal frame rate, Hz."""
     start_s: float
     """Time of the first exposure, DAQ clock."""
     drift_ppm: float = 0.0
-    """How much longer the period is than nominal, parts per million."""
+    """Excess of the period over its nominal value, parts per million."""
     jitter_s: float = 20e-6
     """Standard deviation of an exposure about its due time; it does not add up."""
 
@@ -58,9 +58,9 @@ class CameraTimer:
     """The cycle timer inside a camera (IEEE 1394): steps of 125 us, a turn of 128 s, its own drift."""
 
     phase_s: float
-    """What it shows at DAQ time zero, 0 to 128 s."""
+    """Reading at DAQ time zero, 0 to 128 s."""
     drift_ppm: float = 0.0
-    """How much faster it runs than the DAQ clock, parts per million."""
+    """Excess of its rate over that of the DAQ clock, parts per million."""
 
     def read(self, times_s: Floats) -> NDArray[np.uint32]:
         """Return the words written at some times: seconds in bits 31-25, cycles in 24-12, offset in 11-0."""
@@ -81,7 +81,7 @@ def unwrap_timer(words: NDArray[np.uint32]) -> Floats:
 
 
 def pc_ticks(times_s: Floats, zero: datetime, drift_ppm: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return when the acquisition PC saw some frames: late by a few ms, now and then by more, in order.
+    """Return arrival times of frames on the acquisition PC: late by a few ms, sometimes by more, in order.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def pc_ticks(times_s: Floats, zero: datetime, drift_ppm: float, rng: np.random.G
     zero
         Time of day at DAQ time zero; carries its UTC offset.
     drift_ppm
-        How much faster the PC's clock runs.
+        Excess of the rate of the PC's clock, parts per million.
     rng
         Chooses the delays.
 

@@ -12,9 +12,9 @@ import numpy as np
 from ibl_dask.model.session import Session
 from ibl_dask.synth.camera_files import camera_records, write_frame_data
 from ibl_dask.synth.plan import CameraFaults, camera_rng, frame_size, plan_camera
-from ibl_dask.synth.render import Movie, VideoStyle, write_videos
+from ibl_dask.synth.render import CameraVideo, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import VIDEO_FOLDER, SyncFronts, camera_entry, sync_fronts, write_wheel, write_yaml
-from ibl_dask.synth.session import act
+from ibl_dask.synth.session import simulate_trials
 from ibl_dask.synth.truth import CameraTruth, Truth
 from ibl_dask.synth.wheel import encoder_edges
 
@@ -31,7 +31,7 @@ TIMELINE_RATE_HZ = 1000.0
 SYNC_FOLDER = "raw_sync_data"
 """Folder of the DAQ's files."""
 META = "_timeline_DAQdata.meta.json"
-"""Name of the file that says which line is in which column."""
+"""Name of the file that maps lines to columns."""
 INPUTS = {
     "chrono": "Voltage",
     "left_camera": "Voltage",
@@ -46,7 +46,7 @@ INPUTS = {
 
 @dataclass(frozen=True, slots=True)
 class MesoscopeFaults:
-    """How a recording departs from one pulse per frame, and from a meta file that says which line is where."""
+    """Deviations of a recording from one pulse per frame, and from fronts with a meta file."""
 
     cameras: Mapping[str, CameraFaults] = field(default_factory=dict)
     """See `CameraFaults`; by label."""
@@ -67,7 +67,7 @@ def write_mesoscope_session(
     burn: bool = True,
     gop: int = 250,
 ) -> Truth:
-    """Write a session of a mesoscope rig and return what really happened in it.
+    """Write a session of a mesoscope rig and return its ground truth.
 
     Parameters
     ----------
@@ -76,13 +76,13 @@ def write_mesoscope_session(
     duration_s
         Length of the videos.
     cameras
-        Which of left, right and belly.
+        Some of left, right and belly.
     seed
         Chooses everything that varies; equal arguments give equal sessions.
     scale
         Scales the frames.
     faults
-        How the recording departs from a plain one.
+        Deviations of the recording; none by default.
     burn
         Burn frame numbers into the pixels.
     gop
@@ -108,7 +108,7 @@ def write_mesoscope_session(
         )
         for label in cameras
     }
-    behaviour, edges = act(planned, np.random.default_rng(seed))
+    behaviour, edges = simulate_trials(planned, np.random.default_rng(seed))
     truth = Truth(planned, behaviour.times_s, behaviour.wheel_rad, edges)
     _write_description(folder, planned)
     _write_timeline(folder / SYNC_FOLDER, truth, behaviour, faults.samples)
@@ -119,8 +119,8 @@ def write_mesoscope_session(
     videos.mkdir(exist_ok=True)
     for label, camera in planned.items():
         write_frame_data(videos, label, camera_records(camera, edges, zero, rngs[label]))
-    movies = [Movie(camera, behaviour, None, seed, burn, None) for camera in planned.values()]
-    write_videos(videos, movies, VideoStyle(gop=gop), workers=2)
+    camera_videos = [CameraVideo(camera, behaviour, None, seed, burn, None) for camera in planned.values()]
+    write_videos(videos, camera_videos, VideoStyle(gop=gop), workers=2)
     truth.save(folder)
     return truth
 
@@ -150,7 +150,7 @@ def _write_timeline(folder: Path, truth: Truth, behaviour: Behaviour, samples: b
 
 
 def _write_samples(folder: Path, fronts: SyncFronts) -> None:
-    """Write what the DAQ sampled: voltages with an offset and some noise, and counters."""
+    """Write the samples of the DAQ: voltages with an offset and some noise, and counters."""
     folder.mkdir(exist_ok=True)
     at = np.rint(fronts.times_s * TIMELINE_RATE_HZ).astype(np.int64)
     n_samples = int(at[-1]) + 1000

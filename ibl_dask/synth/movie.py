@@ -110,7 +110,16 @@ def write_video(
 def loop_clip(
     source_frames: Iterable[NDArray[np.uint8]], n_frames: int, width: int, height: int
 ) -> Iterator[NDArray[np.uint8]]:
-    """Yield as many frames as asked for from a clip that runs forth and back, resized; the clip is kept in memory.
+    """Yield a number of frames from a clip that runs forth and back, resized; the clip is kept in memory.
+
+    Parameters
+    ----------
+    source_frames : iterable of ndarray
+        Grey frames `(y, x)` of the clip.
+    n_frames : int
+        Number of frames.
+    width, height : int
+        Size of the frames, pixels.
 
     Raises
     ------

@@ -1,4 +1,7 @@
-"""Decide when each camera exposes, which exposures become frames, and which the DAQ sees. Nothing is written here."""
+"""Plan of a session: exposures of each camera, those that become frames, and those that the DAQ records.
+
+Nothing is written here.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ibl_dask.synth.camera_files import BorrowedRecords
+    from ibl_dask.synth.camera_files import RigRecords
 
     Floats = NDArray[np.float64]
 
@@ -31,7 +34,7 @@ _QUIET_S = 0.3
 
 @dataclass(frozen=True, slots=True)
 class CameraFaults:
-    """How the recording of one camera departs from one pulse per frame."""
+    """Deviations of the recording of one camera from one pulse per frame."""
 
     n_dropped: int = 0
     """Exposures within the video that never became a frame."""
@@ -74,7 +77,23 @@ def plan_camera(
     rng: np.random.Generator,
     fps: float | None = None,
 ) -> CameraTruth:
-    """Plan a camera that runs at its nominal rate, by default that of an ephys rig."""
+    """Plan a camera that runs at its nominal rate.
+
+    Parameters
+    ----------
+    label : str
+        left, right, body or belly.
+    n_frames : int
+        Frames of the video.
+    size : tuple of int
+        (width, height) of the frames, pixels.
+    faults : CameraFaults
+        Deviations from one pulse per frame.
+    rng : numpy.random.Generator
+        Source of clock phase, drift and jitter.
+    fps : float, optional
+        Nominal frame rate, Hz; that of an ephys rig by default.
+    """
     fps = NOMINAL_FPS[label] if fps is None else fps
     before, after = _surplus(faults, fps, n_frames)
     drift_ppm = float(rng.uniform(-_DRIFT_PPM, _DRIFT_PPM))
@@ -84,10 +103,24 @@ def plan_camera(
     return _truth(label, fps, size, exposures, frames, faults)
 
 
-def plan_borrowed(
-    label: str, records: BorrowedRecords, size: tuple[int, int], faults: CameraFaults, rng: np.random.Generator
+def plan_from_records(
+    label: str, records: RigRecords, size: tuple[int, int], faults: CameraFaults, rng: np.random.Generator
 ) -> CameraTruth:
-    """Plan a camera around what files of a real rig say; they also say which frames were dropped."""
+    """Plan a camera around files of a real rig, which also determine the dropped frames.
+
+    Parameters
+    ----------
+    label : str
+        left, right or body.
+    records : RigRecords
+        Content of the files.
+    size : tuple of int
+        (width, height) of the frames, pixels.
+    faults : CameraFaults
+        Pulses that are left over or missing at either end.
+    rng : numpy.random.Generator
+        Source of clock phase and drift.
+    """
     period = float(np.median(np.diff(records.seconds) / np.diff(records.counts)))
     nominal = NOMINAL_FPS[label]
     fps = nominal if abs(nominal * period - 1) < 0.05 else float(round(1 / period))
@@ -102,7 +135,7 @@ def plan_borrowed(
 
 
 def quiet_window(cameras: Iterable[CameraTruth]) -> tuple[float, float]:
-    """Return from when until when all cameras make frames that the DAQ sees, less a margin at each end, s."""
+    """Return start and end of the time in which the DAQ records pulses of all cameras, less a margin, s."""
     starts, stops = [], []
     for camera in cameras:
         times = camera.frame_times_s[camera.has_pulse]
@@ -111,11 +144,11 @@ def quiet_window(cameras: Iterable[CameraTruth]) -> tuple[float, float]:
     return max(starts) + _QUIET_S, min(stops) - _QUIET_S
 
 
-def borrowed_edges(frame_times_s: Floats, high: NDArray[np.bool_]) -> Floats:
+def edges_of_pin(frame_times_s: Floats, high: NDArray[np.bool_]) -> Floats:
     """Return audio TTL edges that explain a recorded pin: each halfway before the frame that shows it first.
 
-    A pin that is high from the first frame on and falls later has risen just before; one that never changes says
-    nothing.
+    A pin that is high from the first frame on and falls later has risen just before. A pin that never changes gives no
+    edge.
     """
     changes = np.flatnonzero(np.diff(high)) + 1
     edges = (frame_times_s[changes - 1] + frame_times_s[changes]) / 2
@@ -138,7 +171,14 @@ def _surplus(faults: CameraFaults, fps: float, n_frames: int) -> tuple[int, int]
 
 
 def kept_exposures(n_frames: int, n_dropped: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return which exposures become frames, where some in the middle four fifths do not.
+    """Return the exposures that become frames; dropped ones are within the middle four fifths.
+
+    Parameters
+    ----------
+    n_frames, n_dropped : int
+        Number of exposures that do and do not become frames.
+    rng : numpy.random.Generator
+        Source of the dropped ones.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""From plans to videos: what each frame shows, and how it is encoded."""
+"""Videos of planned cameras: rendering and encoding of their frames."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _REPORT_EVERY_FRAMES = 50
 
 @dataclass(frozen=True, slots=True)
 class VideoStyle:
-    """How the videos are encoded."""
+    """Container and encoding of the videos."""
 
     raw_avi: bool = False
     """MPEG-4 part 2 in AVI, as the rig writes it, instead of H.264 in MP4."""
@@ -64,25 +64,25 @@ class VideoStyle:
 
 
 @dataclass(frozen=True, slots=True)
-class Movie:
-    """The frames of one camera, as they are made."""
+class CameraVideo:
+    """Video of one camera, rendered frame by frame."""
 
     camera: CameraTruth
-    """What the camera did."""
+    """Exposures and frames of the camera."""
     behaviour: Behaviour
-    """What the mouse did."""
+    """Movements of the mouse."""
     footage: Frames | None
     """Frames to use; None to draw them."""
     seed: int
-    """Chooses fur, tyre and noise."""
+    """Seed of fur, wheel and noise."""
     burn: bool
-    """Whether frame numbers are burnt in."""
+    """True if frame numbers are burnt in."""
     on_progress: Progress | None
-    """Hears about frames written."""
+    """Called with the number of frames written."""
 
     @property
     def cost(self) -> int:
-        """Return what there is to encode, pixels."""
+        """Return the number of pixels to encode."""
         return self.camera.n_frames * self.camera.width * self.camera.height
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
@@ -118,14 +118,26 @@ class Movie:
             yield scene.draw(number, SceneState(*state))
 
 
-def write_videos(folder: Path, movies: Iterable[Movie], style: VideoStyle, workers: int) -> None:
-    """Write all videos, the costliest first."""
+def write_videos(folder: Path, camera_videos: Iterable[CameraVideo], style: VideoStyle, workers: int) -> None:
+    """Write all videos, the largest first.
 
-    def write(movie: Movie) -> None:
-        camera = movie.camera
+    Parameters
+    ----------
+    folder : Path
+        Folder of the videos.
+    camera_videos : iterable of CameraVideo
+        Videos.
+    style : VideoStyle
+        Container and encoding.
+    workers : int
+        Threads.
+    """
+
+    def write(video: CameraVideo) -> None:
+        camera = video.camera
         write_video(
             folder / f"_iblrig_{camera.label}Camera{style.suffix}",
-            movie.frames(),
+            video.frames(),
             camera.width,
             camera.height,
             camera.fps,
@@ -136,4 +148,4 @@ def write_videos(folder: Path, movies: Iterable[Movie], style: VideoStyle, worke
         )
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        list(pool.map(write, sorted(movies, key=lambda movie: -movie.cost)))
+        list(pool.map(write, sorted(camera_videos, key=lambda video: -video.cost)))

@@ -1,4 +1,4 @@
-"""The files of a rig that belong to no camera: sync, wheel and description."""
+"""Files of a rig that belong to no camera: sync, wheel and description."""
 
 from __future__ import annotations
 
@@ -32,17 +32,27 @@ _PULSE_WIDTH = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SyncFronts:
-    """Fronts as a DAQ sees them, in order of time."""
+    """Fronts as a DAQ records them, in order of time."""
 
     times_s: NDArray[np.float64]
-    """When, on a sample of the DAQ (front,)."""
+    """Time on a sample of the DAQ (front,)."""
     channels: NDArray[np.int64]
-    """Which line (front,)."""
+    """Channel of the line (front,)."""
     polarities: NDArray[np.int64]
     """+1 up, -1 down (front,)."""
 
     def save(self, folder: Path, namespace: str, dtypes: Mapping[str, str]) -> None:
-        """Write the triplet of times, channels and polarities."""
+        """Write the arrays of times, channels and polarities.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of the sync files; made if need be.
+        namespace : str
+            Namespace of the files, such as `spikeglx`.
+        dtypes : mapping
+            Array -> dtype.
+        """
         folder.mkdir(exist_ok=True)
         columns = {"times": self.times_s, "channels": self.channels, "polarities": self.polarities}
         for name, column in columns.items():
@@ -50,7 +60,17 @@ class SyncFronts:
 
 
 def write_sync(folder: Path, truth: Truth, behaviour: Behaviour) -> None:
-    """Write the triplet of an ephys or widefield rig, all float64."""
+    """Write the sync arrays of an ephys or widefield rig, all float64.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the sync files.
+    truth : Truth
+        Pulses and edges of the session.
+    behaviour : Behaviour
+        Movements of the wheel.
+    """
     fronts = sync_fronts(truth, CHANNELS, encoder_fronts(behaviour, CHANNELS))
     fronts.save(folder, "spikeglx", dict.fromkeys(("times", "channels", "polarities"), "f8"))
 
@@ -70,7 +90,7 @@ def sync_fronts(
     Parameters
     ----------
     truth
-        What happened.
+        Ground truth of the session.
     channels
         Channel of each camera by label, and of `audio`.
     wheel
@@ -108,7 +128,7 @@ def write_wheel(folder: Path, behaviour: Behaviour) -> None:
 
 
 class CameraEntry(TypedDict):
-    """What a description says of a camera."""
+    """Entry of a camera in a description."""
 
     collection: str
     sync_label: str
@@ -118,7 +138,7 @@ class CameraEntry(TypedDict):
 
 
 def camera_entry(camera: CameraTruth) -> CameraEntry:
-    """Return what the description of a rig says of a camera."""
+    """Return the entry of a camera in the description of a rig."""
     return {
         "collection": VIDEO_FOLDER,
         "sync_label": "audio",

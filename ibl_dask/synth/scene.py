@@ -1,4 +1,4 @@
-"""Grey frames of a head-fixed mouse that turns a wheel, as the three cameras of an ephys rig see it."""
+"""Grey frames of a head-fixed mouse at its wheel, in the views of the three cameras of an ephys rig."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from ibl_dask.errors import UsageError
 from ibl_dask.synth.scene_geometry import SHIFT, View, draw_above, draw_side, noise_tile
-from ibl_dask.synth.wheel_texture import Tyre
+from ibl_dask.synth.wheel_texture import WheelTexture
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,12 +29,12 @@ _WHISKERS = 11
 
 @dataclass(frozen=True, slots=True)
 class SceneState:
-    """What moves, at one moment."""
+    """State of the moving parts at one time."""
 
     wheel_rad: float = 0.0
     """Angle of the wheel."""
     tongue: float = 0.0
-    """How far the tongue is out, 0 to 1."""
+    """Extension of the tongue, 0 to 1."""
     whisk: float = 0.0
     """Angle of the whiskers about their rest, -1 to 1."""
     pupil: float = 0.5
@@ -42,7 +42,7 @@ class SceneState:
 
 
 class Scene:
-    """Draws the frames of one camera; two scenes of equal arguments draw equal frames.
+    """Renderer of one camera; scenes with equal arguments draw equal frames.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Scene:
     width, height
         Size of the frames, pixels; by default that of the rig.
     seed
-        Chooses fur, tyre and noise.
+        Seed of fur, wheel and noise.
 
     Raises
     ------
@@ -75,7 +75,7 @@ class Scene:
             self._still = draw_side(self.view, rng, ambient=84 if label == "right" else 36)
         self._noise = noise_tile(self.view, rng, _MARGIN_PX)
         self._shifts = rng.integers(0, _MARGIN_PX, (251, 2)).tolist()
-        self._tyre = Tyre(self.view, rng)
+        self._wheel_texture = WheelTexture(self.view, rng)
         k = np.arange(_WHISKERS)
         self._whisker_roots = np.stack([205 + 13.0 * (k % 4), 205 + 9.0 * (k % 5)], axis=1)
         self._whisker_angles = np.deg2rad(298 - 18.0 * k)
@@ -98,7 +98,7 @@ class Scene:
         far_paw = (428 + 20 * reach, 632 - 3 * reach)
         near_paw = (590 + 34 * reach, 742 + 66 * reach)
         self._limb(image, (520, 520), (far_paw[0] + 22, far_paw[1] - 6), (64, 24), 148)
-        self._tyre.draw_side(image, state.wheel_rad)
+        self._wheel_texture.draw_side(image, state.wheel_rad)
         self._paw(image, far_paw, (44, 17), 186)
         self._limb(image, (720, 545), (near_paw[0] + 20, near_paw[1] - 12), (104, 40), 120)
         self._paw(image, near_paw, (56, 30), 205)
@@ -112,7 +112,7 @@ class Scene:
 
     def _draw_from_above(self, image: NDArray[np.uint8], state: SceneState) -> None:
         reach = _reach(state.wheel_rad)
-        self._tyre.draw_above(image, state.wheel_rad)
+        self._wheel_texture.draw_above(image, state.wheel_rad)
         paw = (80 + 3 * reach, 420 + 22 * reach)
         self._limb(image, (112, 318), paw, (26, 13), 132)
         self._ellipse(image, paw, (14, 16), 200)
@@ -155,5 +155,5 @@ class Scene:
 
 
 def _reach(wheel_rad: float) -> float:
-    """Return where the paw is, -1 to 1: it goes along with the wheel, and back when it is out of reach."""
+    """Return the position of the paw, -1 to 1: it follows the wheel, and returns when it is out of reach."""
     return 2 / math.pi * math.asin(math.sin(wheel_rad * 2.2))

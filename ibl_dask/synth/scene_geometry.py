@@ -1,4 +1,4 @@
-"""What does not move in the picture: the mouse's body, the rig and the light on them.
+"""Static parts of the picture: the mouse's body, the rig and the light on them.
 
 Coordinates are those of the left camera at 1280 x 1024 pixels, or of the body camera at 640 x 512; `View` maps them to
 any size. The right camera sees the left camera's scene in a mirror.
@@ -33,7 +33,7 @@ _EAR: Points = ((655, 205), (690, 165), (740, 140), (790, 130), (850, 132), (858
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """From scene coordinates to pixels."""
+    """Mapping of scene coordinates to pixels."""
 
     width: int
     """Width of the frame, pixels."""
@@ -44,7 +44,7 @@ class View:
     scene_height: float
     """Height of the scene, scene units."""
     mirrored: bool = False
-    """Whether left and right are swapped."""
+    """True if left and right are swapped."""
 
     @property
     def scale(self) -> float:
@@ -78,9 +78,9 @@ def draw_side(view: View, rng: np.random.Generator, ambient: float) -> NDArray[n
     Parameters
     ----------
     view
-        Where the scene lies in the frame.
+        Mapping of the scene to the frame.
     rng
-        Chooses fur and grain.
+        Source of fur and grain.
     ambient
         Grey level of the background in front of the mouse.
     """
@@ -132,7 +132,17 @@ def draw_above(view: View, rng: np.random.Generator) -> NDArray[np.uint8]:
 
 
 def noise_tile(view: View, rng: np.random.Generator, margin_px: int) -> NDArray[np.uint8]:
-    """Draw sensor noise, 0 to 14 grey levels about 6, larger than the frame by a margin: `(y, x)`."""
+    """Draw sensor noise, 0 to 14 grey levels about 6, larger than the frame by a margin: `(y, x)`.
+
+    Parameters
+    ----------
+    view : View
+        Size of the frame.
+    rng : numpy.random.Generator
+        Source of the noise.
+    margin_px : int
+        Margin, pixels.
+    """
     noise = rng.normal(6.0, 2.0, (view.height + margin_px, view.width + margin_px))
     return np.clip(np.rint(noise), 0, 14).astype(np.uint8)
 

@@ -12,26 +12,26 @@ import numpy as np
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.synth.camera_files import (
-    borrow_records,
     camera_records,
     copy_files,
+    read_rig_files,
     write_frame_data,
     write_separate_files,
 )
 from ibl_dask.synth.plan import (
     NOMINAL_FPS,
     CameraFaults,
-    borrowed_edges,
     camera_rng,
+    edges_of_pin,
     frame_size,
-    plan_borrowed,
     plan_camera,
+    plan_from_records,
     quiet_window,
 )
-from ibl_dask.synth.render import Movie, VideoStyle, write_videos
+from ibl_dask.synth.render import CameraVideo, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import SYNC_FOLDER, VIDEO_FOLDER, write_description, write_sync, write_wheel
 from ibl_dask.synth.truth import CameraTruth, Truth
-from ibl_dask.synth.wheel import Behaviour, behave, sound_edges, trial_times
+from ibl_dask.synth.wheel import Behaviour, simulate_behaviour, sound_edges, trial_times
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from ibl_dask.synth.camera_files import BorrowedRecords
+    from ibl_dask.synth.camera_files import RigRecords
     from ibl_dask.synth.render import Frames, Progress
 
 _Value = TypeVar("_Value", int, float)
@@ -70,7 +70,7 @@ def write_session(
     on_progress: Progress | None = None,
     workers: int = 2,
 ) -> Truth:
-    """Write a session of the ephys rig and return what really happened in it.
+    """Write a session of the ephys rig and return its ground truth.
 
     Settings that take a number also take a mapping from camera to number; cameras it leaves out get none.
 
@@ -81,7 +81,7 @@ def write_session(
     duration_s
         Length of the videos.
     cameras
-        Which of left, right and body.
+        Some of left, right and body.
     seed
         Chooses everything that varies; equal arguments give equal sessions.
     scale
@@ -118,7 +118,7 @@ def write_session(
     folder.mkdir(parents=True, exist_ok=True)
     date = Session(folder).date
     files = {label: kinds for label, kinds in (camera_files or {}).items() if label in cameras}
-    borrowed = {label: borrow_records(kinds) for label, kinds in files.items()}
+    recorded = {label: read_rig_files(kinds) for label, kinds in files.items()}
     pictures, sizes = _open_footage(footage or {}, cameras, scale)
     rngs = {label: camera_rng(seed, label) for label in cameras}
     planned: dict[str, CameraTruth] = {}
@@ -130,12 +130,12 @@ def write_session(
             _for_camera(missing_start_frames, label, 0),
             _for_camera(missing_end_frames, label, 0),
         )
-        if label in borrowed:
-            planned[label] = plan_borrowed(label, borrowed[label], sizes[label], faults, rngs[label])
+        if label in recorded:
+            planned[label] = plan_from_records(label, recorded[label], sizes[label], faults, rngs[label])
         else:
             n_frames = round(duration_s * NOMINAL_FPS[label])
             planned[label] = plan_camera(label, n_frames, sizes[label], faults, rngs[label])
-    behaviour, edges = _behave(planned, borrowed, np.random.default_rng(seed))
+    behaviour, edges = _behaviour(planned, recorded, np.random.default_rng(seed))
     truth = Truth(planned, behaviour.times_s, behaviour.wheel_rad, edges)
     write_description(folder, planned)
     write_sync(folder / SYNC_FOLDER, truth, behaviour)
@@ -151,8 +151,10 @@ def write_session(
             write_separate_files(videos, label, records, camera_first=camera_first)
         else:
             write_frame_data(videos, label, camera_records(camera, edges, zero, rngs[label]))
-    movies = [Movie(c, behaviour, pictures.get(label), seed, burn, on_progress) for label, c in planned.items()]
-    write_videos(videos, movies, VideoStyle(raw_avi, codec, video_options, gop, b_frames), workers)
+    camera_videos = [
+        CameraVideo(c, behaviour, pictures.get(label), seed, burn, on_progress) for label, c in planned.items()
+    ]
+    write_videos(videos, camera_videos, VideoStyle(raw_avi, codec, video_options, gop, b_frames), workers)
     truth.save(folder)
     return truth
 
@@ -184,28 +186,40 @@ def _open_footage(
     return opened, sizes
 
 
-def _behave(
-    cameras: Mapping[str, CameraTruth], borrowed: Mapping[str, BorrowedRecords], rng: np.random.Generator
+def _behaviour(
+    cameras: Mapping[str, CameraTruth], recorded: Mapping[str, RigRecords], rng: np.random.Generator
 ) -> tuple[Behaviour, NDArray[np.float64]]:
-    """Return what the mouse did and the edges of the audio TTL; recorded pins, where there are any, decide."""
+    """Return the behaviour and the edges of the audio TTL, from recorded pins where there are any.
+
+    Parameters
+    ----------
+    cameras : mapping
+        Label -> plan of the camera.
+    recorded : mapping
+        Label -> records of a real camera.
+    rng : numpy.random.Generator
+        Source of the behaviour.
+    """
     duration_s = max(float(camera.exposure_times_s[-1]) for camera in cameras.values()) + 1.0
-    recorded = {label: borrowed_edges(cameras[label].frame_times_s, borrowed[label].high) for label in borrowed}
-    telling = [label for label, edges in recorded.items() if edges.size]
-    if len(telling) > 1:
+    pin_edges = {label: edges_of_pin(cameras[label].frame_times_s, recorded[label].high) for label in recorded}
+    changing = [label for label, edges in pin_edges.items() if edges.size]
+    if len(changing) > 1:
         raise UsageError(
             "pin 4 changes in the files of several cameras, but there is one audio TTL",
-            got=", ".join(telling),
+            got=", ".join(changing),
             do="leave out the gpio file of all but one",
         )
-    if telling:
-        edges = recorded[telling[0]]
-        return behave(duration_s, edges[::2], rng), edges
-    return act(cameras, rng)
+    if changing:
+        edges = pin_edges[changing[0]]
+        return simulate_behaviour(duration_s, edges[::2], rng), edges
+    return simulate_trials(cameras, rng)
 
 
-def act(cameras: Mapping[str, CameraTruth], rng: np.random.Generator) -> tuple[Behaviour, NDArray[np.float64]]:
-    """Return what the mouse did while all cameras ran, and the edges of the audio TTL."""
+def simulate_trials(
+    cameras: Mapping[str, CameraTruth], rng: np.random.Generator
+) -> tuple[Behaviour, NDArray[np.float64]]:
+    """Return the behaviour while all cameras run, and the edges of the audio TTL."""
     duration_s = max(float(camera.exposure_times_s[-1]) for camera in cameras.values()) + 1.0
     window = quiet_window(cameras.values())
-    behaviour = behave(duration_s, trial_times(window, rng), rng)
+    behaviour = simulate_behaviour(duration_s, trial_times(window, rng), rng)
     return behaviour, sound_edges(behaviour, window[1], rng)

@@ -1,4 +1,4 @@
-"""Whole sessions of a training rig: one camera, and a Bpod that notes its pulses while a trial runs."""
+"""Sessions of a training rig: one camera, and a Bpod that records its pulses during trials."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ibl_dask.synth.bpod_files import PROTOCOL, NotedTrial, to_ticks, write_bpod
 from ibl_dask.synth.camera_files import camera_records, write_frame_data, write_separate_files
 from ibl_dask.synth.clocks import CameraClock
 from ibl_dask.synth.plan import camera_rng, frame_size, kept_exposures
-from ibl_dask.synth.render import Movie, VideoStyle, write_videos
+from ibl_dask.synth.render import CameraVideo, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import VIDEO_FOLDER, camera_entry, write_yaml
 from ibl_dask.synth.truth import CameraTruth
-from ibl_dask.synth.wheel import behave
+from ibl_dask.synth.wheel import simulate_behaviour
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ _DRIFT_PPM = 60.0
 
 @dataclass(frozen=True, slots=True)
 class TrainingFaults:
-    """How a recording departs from one noted pulse per frame."""
+    """Deviations of a recording from one pulse per frame in the Bpod's trials."""
 
     head_s: float = 1.0
     """Time for which the camera ran before the first trial; negative where it starts within that."""
@@ -65,21 +65,21 @@ class TrainingFaults:
     chatter: bool = False
     """Give every other go cue three edges within 5 ms."""
     pins: Literal["sound", "stuck", "none"] = "sound"
-    """What pin 4 shows: the sounds, nothing ever, or there is no file that says."""
+    """State of pin 4: the sounds, constant, or no file of it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingTruth:
-    """What really happened in a session, on the clock of its Bpod."""
+    """Ground truth of a session, on the clock of its Bpod."""
 
     camera: CameraTruth
-    """What the camera did; its first and last pulse are those that the Bpod noted."""
+    """Exposures and frames of the camera; its first and last pulse are those that the Bpod recorded."""
     trial_times_s: Floats
     """Start and end of each trial (trial, 2)."""
     ttl_times_s: Floats
     """Edges of the sound's TTL: rise, fall, rise, ..., whether noted or not."""
     noted_s: Floats
-    """When the Bpod says that each exposure was; NaN where it noted nothing (exposure,)."""
+    """Time of each exposure in the Bpod's record; NaN where it has none (exposure,)."""
 
     @property
     def is_noted(self) -> NDArray[np.bool_]:
@@ -95,7 +95,7 @@ def plan_training(
     seed: int = 0,
     faults: TrainingFaults | None = None,
 ) -> tuple[TrainingTruth, list[NotedTrial]]:
-    """Decide what happens in a session, and what the Bpod notes of it; nothing is written.
+    """Plan a session and the Bpod's record of it; nothing is written.
 
     Parameters
     ----------
@@ -106,9 +106,9 @@ def plan_training(
     size
         Width and height of its frames, pixels.
     seed
-        Chooses everything that varies.
+        Seed of everything that varies.
     faults
-        How the recording departs from one noted pulse per frame.
+        Deviations from one recorded pulse per frame; none by default.
 
     Raises
     ------
@@ -177,7 +177,7 @@ def write_training_session(
     burn: bool = True,
     gop: int = 250,
 ) -> TrainingTruth:
-    """Write a session of a training rig and return what really happened in it.
+    """Write a session of a training rig and return its ground truth.
 
     Parameters
     ----------
@@ -221,9 +221,9 @@ def write_training_session(
         if faults.pins == "none":
             (videos / f"_iblrig_{label}Camera.GPIO.bin").unlink()
     rng = np.random.default_rng(seed)
-    behaviour = behave(float(camera.exposure_times_s[-1]) + 1.0, truth.ttl_times_s[::4], rng)
-    movie = Movie(camera, behaviour, footage, seed, burn, None)
-    write_videos(videos, [movie], VideoStyle(gop=gop), workers=1)
+    behaviour = simulate_behaviour(float(camera.exposure_times_s[-1]) + 1.0, truth.ttl_times_s[::4], rng)
+    video = CameraVideo(camera, behaviour, footage, seed, burn, None)
+    write_videos(videos, [video], VideoStyle(gop=gop), workers=1)
     return truth
 
 

@@ -1,4 +1,4 @@
-"""What really happened in a synthetic session, to compare results with."""
+"""Ground truth of a synthetic session, to compare results with."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NUMBERS = ("fps", "width", "height", "first_pulse", "stop_pulse")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CameraTruth:
-    """What one camera did."""
+    """Exposures, frames and pulses of one camera."""
 
     label: str
     """left, right or body."""
@@ -88,7 +88,7 @@ class CameraTruth:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What happened in a session."""
+    """Ground truth of a session."""
 
     cameras: Mapping[str, CameraTruth]
     """Cameras by label."""
@@ -119,7 +119,7 @@ class Truth:
 
     @classmethod
     def read(cls, folder: Path) -> Truth:
-        """Read what `save` wrote."""
+        """Read the file that `save` writes."""
         with np.load(folder / TRUTH_FILE) as content:
             cameras = {
                 label: CameraTruth(

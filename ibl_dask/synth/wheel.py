@@ -1,4 +1,4 @@
-"""A mouse at its wheel: turns in bouts, trials with sounds, licks, and the encoder that watches."""
+"""Behaviour of a mouse at its wheel: bouts of turns, trials with sounds, licks, and the rotary encoder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LICK_HZ = 7.0
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """What the mouse did, on the DAQ's clock."""
+    """Movements of the mouse, on the DAQ's clock."""
 
     times_s: Floats
     """1 kHz from zero on."""
@@ -44,7 +44,7 @@ class Behaviour:
         return np.interp(times_s, self.times_s, np.abs(np.gradient(self.wheel_rad, 1 / _RATE_HZ)))
 
     def tongue_at(self, times_s: Floats) -> Floats:
-        """Return how far the tongue is out at some times, 0 to 1."""
+        """Return the extension of the tongue at some times, 0 to 1."""
         out = np.zeros(times_s.size)
         for start in self.lick_times_s:
             since = times_s - start
@@ -61,17 +61,17 @@ def trial_times(window_s: tuple[float, float], rng: np.random.Generator) -> Floa
     return np.array(times, dtype=np.float64)
 
 
-def behave(duration_s: float, trials: Floats, rng: np.random.Generator) -> Behaviour:
-    """Let a mouse work: a turn after each go cue and now and then between, licks after most.
+def simulate_behaviour(duration_s: float, trials: Floats, rng: np.random.Generator) -> Behaviour:
+    """Simulate a mouse: a turn after each go cue and sometimes between, licks after most.
 
     Parameters
     ----------
     duration_s
-        How long the wheel is watched.
+        Duration of the wheel's record, s.
     trials
         Times of the go cues.
     rng
-        Chooses everything.
+        Source of everything that varies.
     """
     starts = np.concatenate([trials + rng.uniform(0.15, 0.45, trials.size), _spontaneous(duration_s, rng)])
     times = np.arange(math.ceil(duration_s * _RATE_HZ) + 1) / _RATE_HZ
@@ -87,7 +87,17 @@ def behave(duration_s: float, trials: Floats, rng: np.random.Generator) -> Behav
 
 
 def sound_edges(behaviour: Behaviour, window_end_s: float, rng: np.random.Generator) -> Floats:
-    """Return rises and falls of the audio TTL in turn: go cues of 0.1 s, after some of them an error sound of 0.5 s."""
+    """Return rises and falls of the audio TTL in turn: go cues of 0.1 s, after some of them an error sound of 0.5 s.
+
+    Parameters
+    ----------
+    behaviour : Behaviour
+        Trials and licks.
+    window_end_s : float
+        Time at which all sounds are over, s.
+    rng : numpy.random.Generator
+        Source of the jitter of falls.
+    """
     edges: list[float] = []
     rewarded = set(np.round(behaviour.lick_times_s - 1.1, 6))
     for trial in behaviour.trial_times_s:
@@ -98,7 +108,7 @@ def sound_edges(behaviour: Behaviour, window_end_s: float, rng: np.random.Genera
 
 
 def encoder_edges(behaviour: Behaviour) -> tuple[Floats, NDArray[np.int64]]:
-    """Return when the count of the encoder changes, and the count after each change, x4 decoded."""
+    """Return the times at which the count of the encoder changes, s, and the count after each change, x4 decoded."""
     counts = behaviour.wheel_rad * COUNTS_PER_TURN / (2 * math.pi)
     whole = np.floor(counts).astype(np.int64)
     steps = np.abs(np.diff(whole))
@@ -112,7 +122,7 @@ def encoder_edges(behaviour: Behaviour) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def quadrature(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return which of the two encoder channels changes with each count (0 or 1), and its polarity.
+    """Return the encoder channel that changes with each count (0 or 1), and its polarity.
 
     Going up, the channels (A, B) run low-low, high-low, high-high, low-high.
     """

@@ -1,4 +1,4 @@
-"""The wheel: a rubber tyre with irregular blocks, so that no speed looks like rest."""
+"""Texture of the wheel: a rubber tyre with irregular blocks, so that no speed looks like rest."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _RINGS = ((1.0, 30), (0.93, 40), (0.6, 24), (0.5, 84), (0.43, 34))
 
 @dataclass(frozen=True, slots=True)
 class _Facets:
-    """Four-cornered facets that go round an axis: `centre + radius * (cos, sin)(angle + turn)`."""
+    """Four-cornered facets that turn about an axis: `centre + radius * (cos, sin)(angle + turn)`."""
 
     angle: Floats
     """Angle of each corner at rest, `(facet, corner)`, rad."""
     centre: Floats
-    """What each corner turns about, `(facet, corner, xy)`, fixed-point pixels."""
+    """Centre about which each corner turns, `(facet, corner, xy)`, fixed-point pixels."""
     radius: Floats
     """Half axes of the ellipse each corner runs on, `(facet, corner, xy)`, fixed-point pixels."""
     shade: Floats
@@ -48,8 +48,8 @@ class _Facets:
         return np.rint(self.centre + self.radius * round_about).astype(np.int32), wrapped
 
 
-class Tyre:
-    """The tyre of one view."""
+class WheelTexture:
+    """Texture of the wheel in one view."""
 
     def __init__(self, view: View, rng: np.random.Generator) -> None:
         cuts = np.concatenate([[0.0], np.cumsum(rng.uniform(0.7, 1.3, _BLOCKS))])

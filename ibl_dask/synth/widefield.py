@@ -1,17 +1,17 @@
-"""Whole sessions of a widefield rig: cameras recorded by labcams, whose logs take the place of pin states."""
+"""Sessions of a widefield rig: cameras recorded by labcams, with logs instead of pin states."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ibl_dask.model.session import Session
 from ibl_dask.synth.plan import NOMINAL_FPS, CameraFaults, camera_rng, frame_size, plan_camera
-from ibl_dask.synth.render import Movie, VideoStyle, write_videos
+from ibl_dask.synth.render import CameraVideo, VideoStyle, write_videos
 from ibl_dask.synth.rig_files import VIDEO_FOLDER, camera_entry, write_sync, write_wheel, write_yaml
-from ibl_dask.synth.session import act
+from ibl_dask.synth.session import simulate_trials
 from ibl_dask.synth.truth import CameraTruth, Truth
 
 if TYPE_CHECKING:
@@ -32,12 +32,12 @@ _FILE_EVERY_FRAMES = 256
 
 @dataclass(frozen=True, slots=True)
 class CamlogStyle:
-    """How labcams writes the log of a camera."""
+    """Layout of the log of a camera as labcams writes it."""
 
     first_id: int = 1
     """Id of the first frame: 1, or wherever the camera's counter was."""
     origin_s: float = 0.0
-    """What the camera's clock shows at the first exposure, s."""
+    """Reading of the camera's clock at the first exposure, s."""
     in_ns: bool = False
     """Write the clock in whole ns, as for cameras of Allied Vision, instead of s."""
     extra: Sequence[str] = ("0",)
@@ -52,7 +52,7 @@ class CamlogStyle:
 
 @dataclass(frozen=True, slots=True)
 class WidefieldFaults:
-    """How the recording of each camera departs from one pulse per frame; by label."""
+    """Deviations of the recording of each camera from one pulse per frame; by label."""
 
     cameras: Mapping[str, CameraFaults] = field(default_factory=dict)
     """See `CameraFaults`."""
@@ -72,7 +72,7 @@ def write_widefield_session(
     burn: bool = True,
     gop: int = 250,
 ) -> Truth:
-    """Write a session of a widefield rig and return what really happened in it.
+    """Write a session of a widefield rig and return its ground truth.
 
     Parameters
     ----------
@@ -81,13 +81,13 @@ def write_widefield_session(
     duration_s
         Length of the videos.
     cameras
-        Which of left, right and body.
+        Some of left, right and body.
     seed
         Chooses everything that varies; equal arguments give equal sessions.
     scale
         Scales the frames.
     faults
-        How the recording departs from one pulse per frame, and its logs from plain ones.
+        Deviations from one pulse per frame and from plain logs; none by default.
     as_recorded
         Videos and logs under the names that labcams gives them, the videos as AVI, before they are converted.
     burn
@@ -113,7 +113,7 @@ def write_widefield_session(
         )
         for label in cameras
     }
-    behaviour, edges = act(planned, np.random.default_rng(seed))
+    behaviour, edges = simulate_trials(planned, np.random.default_rng(seed))
     truth = Truth(planned, behaviour.times_s, behaviour.wheel_rad, edges)
     _write_description(folder, planned)
     write_sync(folder / SYNC_FOLDER, truth, behaviour)
@@ -125,8 +125,8 @@ def write_widefield_session(
         rng = camera_rng(seed, f"log {label}")
         text = camlog_text(camera, style, date, rng)
         (videos / f"_iblrig_{label}Camera.raw.camlog").write_bytes(text.encode("utf-8"))
-    movies = [Movie(camera, behaviour, None, seed, burn, None) for camera in planned.values()]
-    write_videos(videos, movies, VideoStyle(raw_avi=as_recorded, gop=gop), workers=2)
+    camera_videos = [CameraVideo(camera, behaviour, None, seed, burn, None) for camera in planned.values()]
+    write_videos(videos, camera_videos, VideoStyle(raw_avi=as_recorded, gop=gop), workers=2)
     if as_recorded:
         for path in list(videos.iterdir()):
             label = path.name.removeprefix("_iblrig_").partition("Camera")[0]
@@ -141,9 +141,9 @@ def camlog_text(camera: CameraTruth, style: CamlogStyle, date: str, rng: np.rand
     Parameters
     ----------
     camera
-        What the camera did.
+        Exposures and frames of the camera.
     style
-        How the log is written.
+        Layout of the log.
     date
         YYYY-MM-DD.
     rng
@@ -181,16 +181,14 @@ def camlog_text(camera: CameraTruth, style: CamlogStyle, date: str, rng: np.rand
 
 
 def _camera_clock(times_s: Floats, origin_s: float, rng: np.random.Generator) -> Floats:
-    """Return what the camera's clock shows at some times: its own drift and zero, steps of 100 ns."""
+    """Return readings of the camera's clock at some times: its own drift and zero, steps of 100 ns."""
     drift = 1 + float(rng.uniform(-_CLOCK_DRIFT_PPM, _CLOCK_DRIFT_PPM)) * 1e-6
     clock: Floats = origin_s + np.rint((times_s - times_s[0]) * drift / _CLOCK_STEP_S) * _CLOCK_STEP_S
     return clock
 
 
 def _write_description(folder: Path, cameras: Mapping[str, CameraTruth]) -> None:
-    described: dict[str, Any] = {
-        label: {**camera_entry(camera), "compressed": True} for label, camera in cameras.items()
-    }
+    described = {label: {**camera_entry(camera), "compressed": True} for label, camera in cameras.items()}
     content = {
         "version": "1.0.0",
         "sync": {"nidq": {"collection": SYNC_FOLDER, "extension": "bin", "acquisition_software": "spikeglx"}},

@@ -17,10 +17,10 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.containment import contained
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.options import keywords
-from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.task import Task, VideoTask
 
 ENTRY_POINTS = "ibl_dask.tasks"
@@ -183,7 +183,7 @@ class UnusableTask(Task):
         return dict(self.plain.arguments)
 
     def review(self) -> Review:
-        return Review("unusable", str(describe(self.error).message))
+        return Review("unusable", str(failure_from(self.error).message))
 
     def first_steps(self) -> list[Step]:
         """Fail.

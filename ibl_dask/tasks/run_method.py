@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import OutsideSession, TaskFailed
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import is_inside
-from ibl_dask.model.step import Failure, Step, fingerprint
+from ibl_dask.model.step import Step, fingerprint
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.dataset_lookup import find_files
 from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
@@ -96,9 +97,11 @@ def in_place_obstacle(task: Task) -> Failure | None:
     return Failure(
         "WritesInPlace",
         "usage",
-        f"{task.name} writes into the session folder, and results go elsewhere. Where: {task.session.path}. "
-        f"Expected: a task that writes to the output root. Got: --output-root {task.session.output_root}. "
-        "What to do: run this task without --output-root, on a copy of the session where that must not be written to",
+        f"{task.name} writes into the session folder, and results go elsewhere.",
+        where=str(task.session.path),
+        expected="a task that writes to the output root",
+        got=f"--output-root {task.session.output_root}",
+        do="run this task without --output-root, on a copy of the session where that must not be written to",
     )
 
 

@@ -7,16 +7,16 @@ import logging
 import os
 import socket
 import time
-import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import IblDaskError
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.session import OWN_FOLDER
-from ibl_dask.model.step import Failure, Key, Step, StepRecord, StepStatus
+from ibl_dask.model.step import Key, Step, StepRecord, StepStatus
 from ibl_dask.store.containment import contained
-from ibl_dask.store.disk import explain_os_error, retry_transient
+from ibl_dask.store.disk import retry_transient
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, lending, require_lease
 from ibl_dask.store.marker import read_marker, write_marker
 
@@ -72,22 +72,10 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
         with lending(lock) if step.lease else contextlib.nullcontext():
             value = retry_transient(attempt)
     except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
-        failure = describe(error)
+        failure = failure_from(error)
         _log.info("%s of %s failed: %s", step.key[0], step.session, failure.message)
         return record("failed", {}, failure)
     return record("kept" if value.pop("kept", False) else "done", value)
-
-
-def describe(error: Exception) -> Failure:
-    """Turn an error into plain text; what nobody foresaw keeps its traceback."""
-    notes = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-    if isinstance(error, OSError):
-        error = explain_os_error(error) or error
-    if isinstance(error, IblDaskError):
-        return Failure(type(error).__name__, error.category, str(error) + notes)
-    category = "output" if isinstance(error, OSError) else "bug"
-    text = f"{type(error).__name__}: {error}"
-    return Failure(type(error).__name__, category, text, "".join(traceback.format_exception(error)))
 
 
 def walk(

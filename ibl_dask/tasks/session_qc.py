@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord
 from ibl_dask.qc.record import REFERENCE_CHECKS
+from ibl_dask.report.check_rows import check_failure
 
 Metric = Outcome | tuple[Outcome | Number, ...]
 """An outcome, or one and the numbers that the reference publishes beside it."""
@@ -56,7 +57,7 @@ class CameraQc:
         return qc_html([self])
 
     @classmethod
-    def from_record(cls, label: str, record: Mapping[str, Any]) -> CameraQc:
+    def from_record(cls, label: str, record: CameraRecord) -> CameraQc:
         """Read the record of a camera in `qc.json`."""
         return cls(
             label,
@@ -106,7 +107,7 @@ class SessionQc(Mapping[str, CameraQc]):
         return qc_html(list(self.values()))
 
 
-def _check(content: Mapping[str, Any]) -> CheckResult:
+def _check(content: CheckRecord) -> CheckResult:
     return CheckResult(
         content["name"],
         Outcome[content["outcome"]],
@@ -115,4 +116,5 @@ def _check(content: Mapping[str, Any]) -> CheckResult:
         content["threshold"],
         content["message"],
         dict(content["values"]),
+        check_failure(content),
     )

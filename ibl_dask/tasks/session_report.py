@@ -10,8 +10,11 @@ from typing import Any
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
+from ibl_dask.model.failure import Failure
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
 from ibl_dask.model.session import Session
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
+from ibl_dask.report.check_rows import check_failure
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
@@ -69,7 +72,7 @@ def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> 
     return content
 
 
-def read_qc(workspace: Workspace) -> dict[str, Any] | None:
+def read_qc(workspace: Workspace) -> SessionRecord | None:
     """Return the checks of a session; None where it was not checked yet.
 
     Raises
@@ -109,14 +112,15 @@ def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
     The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
     """
     session = workspace.session
-    qc = read_qc(workspace) or {"outcome": "NOT_SET", "cameras": {}}
+    qc = read_qc(workspace)
+    cameras = {} if qc is None else qc["cameras"]
     ran = known.get("ran") or {}
     return SessionContent(
         session.reference,
         str(session.path),
         str(session.outputs),
-        str(qc["outcome"]),
-        tuple(_camera(workspace, camera, qc["cameras"].get(camera.label, {}), ran) for camera in _described(session)),
+        "NOT_SET" if qc is None else qc["outcome"],
+        tuple(_camera(workspace, camera, cameras.get(camera.label, {}), ran) for camera in _described(session)),
         dict(ran),
         dict(known.get("made") or {}),
         tuple(known.get("runs") or ()),
@@ -128,7 +132,7 @@ def _described(session: Session) -> list[Camera]:
     return [description.camera(camera.label) for camera in description.cameras]
 
 
-def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
+def _camera(workspace: Workspace, camera: Camera, record: CameraRecord, ran: Mapping[str, Any]) -> CameraContent:
     """Return what is known of a camera."""
     label = camera.label
     if record.get("failure"):
@@ -142,7 +146,7 @@ def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran
     if store is not None and "identity" in video and dict(store.video) != dict(video["identity"]):
         remarks.append("the per-frame numbers on disk are of another video and not shown: run again")
         store = None
-    timestamps = (record.get("checks") or {}).get("timestamps") or {}
+    timestamps = (record.get("checks") or {}).get("timestamps", {})
     had_no_times = timestamps.get("outcome") == "CRITICAL" and not timestamps.get("values")
     timed = {} if had_no_times else _timing(workspace, label, store, remarks)
     return CameraContent(
@@ -150,11 +154,17 @@ def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran
         qc=record,
         video=video,
         compression=_compression(workspace, label, video, path),
-        no_times="" if timed else str(timestamps.get("message") or ""),
+        no_times=None if timed else _no_times(timestamps),
         remarks=tuple(remarks),
         **timed,
         **({} if store is None else _measured(store)),
     )
+
+
+def _no_times(timestamps: CheckRecord) -> Failure | None:
+    """Return the error for which a camera has no times, from the check of its times."""
+    message = str(timestamps.get("message") or "")
+    return check_failure(timestamps) or (Failure("", "", message) if message else None)
 
 
 def _store(workspace: Workspace, label: str, remarks: list[str]) -> FramesStore | None:

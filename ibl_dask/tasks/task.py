@@ -18,20 +18,22 @@ from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.dataset_lookup import DatasetFiles, find_files
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
 from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step, read_log, review_method
-from ibl_dask.tasks.run_step import describe, walk
+from ibl_dask.tasks.run_step import walk
 from ibl_dask.tasks.session_qc import SessionQc
 
 if TYPE_CHECKING:
@@ -317,7 +319,7 @@ class Task:
                     records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
                     walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
             except SessionLocked as error:
-                obstacle = describe(error)
+                obstacle = failure_from(error)
         self.time_elapsed_secs = time.perf_counter() - clock
         self.conclude(obstacle=obstacle)
         if self.on_error == "raise" and self.state is Status.ERRORED:
@@ -386,9 +388,9 @@ class Task:
         """Return what went wrong, each once: errors of steps, and what their results lack."""
         found = [r.failure for r in self.records.values() if r.failure is not None]
         lacking = (r.value["incomplete"] for r in self.records.values() if "incomplete" in r.value)
-        found += [Failure("Incomplete", "input", str(text)) for text in lacking]
+        found += [_incomplete(reason) for reason in lacking]
         if self.state is Status.ERRORED and not found:
-            found.append(describe(self._missing_outputs()))
+            found.append(failure_from(self._missing_outputs()))
         if self.state is Status.WAITING:
             waiting = (str(r.value["waiting"]) for r in self.records.values() if "waiting" in r.value)
             found += [Failure("Waiting", "run", text) for text in waiting]
@@ -577,6 +579,11 @@ class VideoTask(DynamicTask):
     def _camera(self, label: str) -> Camera:
         camera = self.session.description.camera(label)
         return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
+
+
+def _incomplete(reason: object) -> Failure:
+    """Return a step's reason for incomplete results: a failure as JSON holds it, or a text."""
+    return Failure.from_json(reason) if isinstance(reason, Mapping) else Failure("Incomplete", "input", str(reason))
 
 
 def _lacking(found: Iterable[DatasetFiles]) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 from needs import PEER
 
 from ibl_dask.cli.app import main
-from ibl_dask.cli.run import say_what_was_left_out
+from ibl_dask.cli.run import print_excluded_nodes
 from ibl_dask.deploy.cluster.jobs import PoolState
 from ibl_dask.deploy.site.profile import Pool
 
@@ -360,10 +360,10 @@ def test_of_tasks_whose_environment_is_there_only_those_that_need_the_database_w
 def test_a_run_says_which_nodes_its_pools_left_out_and_why(capsys):
     gpu = Pool("gpu", "slurm", gpus=1)
     states = [PoolState(gpu, 1, 1, 2, excluded={"n3": "it does not answer within 45 s"}), PoolState(gpu, 1, 1, 1)]
-    say_what_was_left_out(SimpleNamespace(cluster=SimpleNamespace(pools=lambda: states)))
+    print_excluded_nodes(SimpleNamespace(cluster=SimpleNamespace(pools=lambda: states)))
     said = " ".join(capsys.readouterr().out.split())
     assert said.startswith("pool gpu left out n3: it does not answer within 45 s; tell")
-    say_what_was_left_out(SimpleNamespace(cluster=SimpleNamespace()))  # workers of this machine
+    print_excluded_nodes(SimpleNamespace(cluster=SimpleNamespace()))  # workers of this machine
     assert capsys.readouterr().out == ""
 
 

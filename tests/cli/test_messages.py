@@ -189,7 +189,7 @@ def test_no_command_shows_a_bare_traceback(command, tmp_path, monkeypatch, verb)
     given = {"jobscript": ["--profile", "x.yaml"], "demo": [tmp_path / "demo"], "status": [], "doctor": []}
     code, _, err = command(verb, *given.get(verb, ["x"]))
     assert code == 2
-    assert "something went wrong that nobody foresaw" in err
+    assert "an unexpected error occurred" in err
     assert "Surprise: one by nothing" in err
     assert str(tmp_path) in err
 
@@ -198,18 +198,18 @@ def test_no_command_shows_a_bare_traceback(command, tmp_path, monkeypatch, verb)
     "error", [FileNotFoundError(2, "No such file", "/x"), NotADirectoryError(20, "Not a dir", "/x")]
 )
 def test_what_the_system_refuses_is_told_with_its_path(error):
-    from ibl_dask.cli.guard import told
+    from ibl_dask.cli.guard import known_error
 
-    found = told(error)
+    found = known_error(error)
     assert found.where == "/x"
     assert found.got in ("No such file", "Not a dir")
 
 
 def test_the_traceback_of_a_fault_is_told_where_no_file_can_be_written(monkeypatch, tmp_path):
-    from ibl_dask.cli.guard import told
+    from ibl_dask.cli.guard import known_error
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
-    assert "Surprise: x" in told(Surprise("x")).do
+    assert "Surprise: x" in known_error(Surprise("x")).do
 
 
 def test_session_folders_that_are_gone_are_told_by_every_command(command, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ibl_dask.deploy.cluster.failure_advice import format_given_up
+from ibl_dask.deploy.cluster.failure_advice import given_up
 from ibl_dask.deploy.cluster.gpu import Gpu, node_at_fault
 from ibl_dask.deploy.cluster.job_script import job_script
 from ibl_dask.deploy.cluster.node_exclusion import can_exclude, exclude_nodes, format_excluded, unusable_nodes
@@ -38,7 +38,7 @@ def test_a_node_that_does_not_see_the_data_is_of_no_use_to_any_pool():
 
 def test_a_pool_without_a_node_that_sees_the_data_is_told_of_the_place():
     left = f"worker cpu-3 on n2 left: /data/001 is not seen there: No such file{format_excluded({'n1': 'the same'})}"
-    text = format_given_up(Profile(pools=(SLURM,)), SLURM, Health(4, reason=left))
+    text = str(given_up(Profile(pools=(SLURM,)), SLURM, Health(4, reason=left)))
     assert "/data/001 is not seen there" in text
     assert "give `queue` a queue whose nodes see sessions, results and work folder" in text
 
@@ -76,7 +76,7 @@ def test_without_a_broken_node_jobs_are_as_their_profile_says():
 def test_a_pool_that_is_refused_for_lack_of_nodes_is_told_of_those_that_were_left_out():
     refused = "refused: sbatch: error: Requested node configuration is not available"
     left = format_excluded({"n3": "a GPU does not work: cuInit", "n4": "it does not answer within 45 s"})
-    text = format_given_up(Profile(pools=(SLURM,)), SLURM, Health(4, reason=refused + left))
+    text = str(given_up(Profile(pools=(SLURM,)), SLURM, Health(4, reason=refused + left)))
     assert "left out is n3: a GPU does not work: cuInit" in text
     assert "left out is n4: it does not answer" in text
     assert "give `queue` a queue with nodes whose GPUs work" in text

@@ -117,8 +117,8 @@ def test_a_step_that_had_all_of_a_jobs_time_is_hopeless_and_another_is_not():
     surely = guaranteed_s(CPU)
     early, late = (cut_short(Profile(pools=(CPU,)), CPU, key, seconds) for seconds in (surely - 1, surely + 1))
     assert (early.is_final, late.is_final) == (False, True)
-    says(late.message, "this step takes longer than its job lasts", "Sorting of SW_001", "pool cpu")
-    says(late.message, "walltime of a job, 01:00:00", "had run for 00:39:01", "`walltime`")
+    says(str(late.error), "this step takes longer than its job lasts", "Sorting of SW_001", "pool cpu")
+    says(str(late.error), "walltime of a job, 01:00:00", "had run for 00:39:01", "`walltime`")
 
 
 class Worker:

@@ -83,7 +83,7 @@ if __name__ == "__main__":
         work.chmod(0o755)
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     tasks = {name: str(status) for name, status in result.sessions[0].tasks.items()}
-    failures = [result.journal_failure, result.performance_failure]
+    failures = [str(result.journal_failure or ""), result.performance_failure]
     print(json.dumps([result.exit_code, result.performance, tasks, failures]))
 """
 

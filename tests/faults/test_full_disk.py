@@ -83,7 +83,7 @@ said = {}
 for place, at in json.loads(os.environ["PLACES"]).items():
     arguments = {"output_root": disk / place, "work_dir": disk / place / "work", **json.loads(os.environ["OPTIONS"])}
     first = run([session], listeners=[At(*at)], **arguments)
-    texts = [f.message for f in first.sessions[0].failures] + [first.journal_failure]
+    texts = [f.message for f in first.sessions[0].failures] + [str(first.journal_failure)]
     qc = dict(first.sessions[0].qc)
     free()
     check_whole(disk / place)

@@ -17,7 +17,7 @@ from ibl_dask.deploy.batch_systems import commands
 from ibl_dask.deploy.batch_systems.protocol import BatchSystem, JobRequest
 from ibl_dask.deploy.batch_systems.refusals import refusal_text
 from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, ask_job, batch_system, format_names, own_job
-from ibl_dask.deploy.cluster.failure_advice import format_given_up
+from ibl_dask.deploy.cluster.failure_advice import given_up
 from ibl_dask.deploy.cluster.job_script import job_script, make_job
 from ibl_dask.deploy.cluster.node_exclusion import can_exclude, exclude_nodes
 from ibl_dask.deploy.cluster.scaling import Health
@@ -189,7 +189,7 @@ class BatchSystemTests:
             text = refusal_text(caught.value)
             assert text == said
             pool = Pool("cpu", self.system.name)
-            assert f"give `{key}` " in format_given_up(Profile(pools=(pool,)), pool, Health(4, reason=text))
+            assert f"give `{key}` " in str(given_up(Profile(pools=(pool,)), pool, Health(4, reason=text)))
 
     # Queue.
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 from spikeglx_files import write_recording
 
-from ibl_dask.synth.wheel import behave, encoder_edges, quadrature
+from ibl_dask.synth.wheel import encoder_edges, quadrature, simulate_behaviour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ def fronts_of_trials(task_folder: Path) -> Fronts:
     starts = np.array([start for start, *_ in trials_of(task_folder)])
     pulses = [np.stack([starts, starts + 1e-4], axis=1), *(states_of(task_folder, s) for s in ("reward", "exit_state"))]
     bpod = np.concatenate(pulses)
-    behaviour = behave(float(on_daq(bpod.max())), on_daq(starts), np.random.default_rng(1))
+    behaviour = simulate_behaviour(float(on_daq(bpod.max())), on_daq(starts), np.random.default_rng(1))
     turns, counts = encoder_edges(behaviour)
     encoder, direction = quadrature(counts)
     return join(

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ibl_dask.synth.wheel import behave, encoder_edges, trial_times
+from ibl_dask.synth.wheel import encoder_edges, simulate_behaviour, trial_times
 from ibl_dask.timing.clocks.pulses import Pulses
 from ibl_dask.timing.wheel.motion import Motion, motion
 from ibl_dask.timing.wheel.trace import Wheel
@@ -29,7 +29,7 @@ class Scene:
 def turning(duration_s, rng, pace=1.0):
     """Return a wheel as an encoder notes it; the more pace, the more trials in a time."""
     trials = trial_times((0.5, duration_s * pace - 0.5), rng) / pace
-    behaviour = behave(duration_s, trials, rng)
+    behaviour = simulate_behaviour(duration_s, trials, rng)
     times, counts = encoder_edges(behaviour)
     unique, last = np.unique(times[::-1], return_index=True)
     return Wheel(unique, counts[::-1][last] * TICK_RAD, "made up"), behaviour

@@ -65,7 +65,7 @@ class Beside:
     def reason(self, cls: str) -> str:
         """Return why a task did not start."""
         classes = classes_of(self.through)
-        (reason,) = (text for name, text in self.outcome.reasons.items() if classes[name] == cls)
+        (reason,) = (reason.message for name, reason in self.outcome.reasons.items() if classes[name] == cls)
         return reason
 
     def failure(self, cls: str) -> str:

@@ -15,7 +15,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ibl_dask.model.events import RunFinished, StepFinished, to_json
-from ibl_dask.model.step import Failure, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.failure import Failure
+from ibl_dask.model.step import Resources, Step, StepRecord, fingerprint
 
 LEAF = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=8)
 PLAIN = st.recursive(

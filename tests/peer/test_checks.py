@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from ibl_dask.model.description import Camera
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
-from ibl_dask.qc.registry import run_checks
 
 if TYPE_CHECKING:
     from reference import Reference

@@ -24,8 +24,8 @@ from small_recordings import (
 )
 
 from ibl_dask.model.description import Camera
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
-from ibl_dask.qc.registry import run_checks
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -397,7 +397,7 @@ def test_a_journal_whose_disk_stays_away_stops_no_run_and_is_told(sessions, tmp_
     result = run(sessions[:1], specs=SPECS, work_dir=tmp_path / "work")
     assert states(result) == ["done"]
     assert result.exit_code == 1
-    assert "timed out" in result.journal_failure
+    assert "timed out" in str(result.journal_failure)
 
 
 # -- three ways not to be done --------------------------------------------------------------------------------

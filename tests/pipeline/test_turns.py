@@ -2,7 +2,7 @@
 
 import pytest
 
-from ibl_dask.cli.run import say_how_it_went
+from ibl_dask.cli.run import print_outcome
 from ibl_dask.cli.status import show_status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
@@ -78,8 +78,8 @@ def test_a_task_that_fails_holds_its_children_alone(session, request, how, where
     }
     (failure,) = result.sessions[0].failures
     assert "bad" in failure.message
-    assert "bad (Errored)" in result.sessions[0].reasons["child"]
-    assert "child (Held)" in result.sessions[0].reasons["grandchild"]
+    assert "bad (Errored)" in result.sessions[0].reasons["child"].message
+    assert "child (Held)" in result.sessions[0].reasons["grandchild"].message
     assert not (session / "notes" / "child.planned").exists()
     assert result.sessions[0].report is not None
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
@@ -108,12 +108,12 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert states(result) == {"Trials": "Waiting", "video": "Complete", "Status": "Held", "child": "Complete"}
     assert result.exit_code == 0
     (row,) = rows(result)
-    assert "IBL_DASK_PYTHON_IBLLIB" in row["waiting"]["Trials"]
+    assert "IBL_DASK_PYTHON_IBLLIB" in row["waiting"]["Trials"].message
     assert row["not_required"] == ["Status", "Trials"]
     assert row["failures"] == []
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
     assert told["Trials"]["failures"][0]["category"] == "env"
-    say_how_it_went(result)
+    print_outcome(result)
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 session, all well" in printed
     assert "Trials waits: " in printed

@@ -19,7 +19,7 @@ from ibl_dask.synth import (
 )
 from ibl_dask.synth.plan import CameraFaults
 from ibl_dask.synth.truth import Truth
-from ibl_dask.synth.wheel import behave
+from ibl_dask.synth.wheel import simulate_behaviour
 from ibl_dask.tasks.video_sync.pulse_times import load_timing
 from ibl_dask.video.reducers.brightness import Brightness
 from ibl_dask.video.reducers.camera_set import camera_reducers
@@ -304,7 +304,7 @@ def test_7_4_a_training_rig_s_frames_before_the_first_trial_are_found_by_its_whe
     faults = TrainingFaults(head_s=1.5, tail_s=0.5, pins="none")
     truth = write_training_session(folder, duration_s=40, scale=0.125, faults=faults, seed=3)
     rng = np.random.default_rng(3)
-    behaviour = behave(float(truth.camera.exposure_times_s[-1]) + 1.0, truth.ttl_times_s[::4], rng)
+    behaviour = simulate_behaviour(float(truth.camera.exposure_times_s[-1]) + 1.0, truth.ttl_times_s[::4], rng)
     write_encoder(folder / "raw_behavior_data", behaviour, truth.trial_times_s[:, 0])
     assert run([folder]).exit_code == 0
     details, facts = timing_of(folder)

@@ -17,9 +17,9 @@ from passes import values_of
 
 from ibl_dask.model.description import Camera
 from ibl_dask.model.outcome import CheckResult
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence
 from ibl_dask.qc.record import camera_record, extended_qc
-from ibl_dask.qc.registry import run_checks
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video.chunking import cut_evenly
 from ibl_dask.video.container.index import index_video

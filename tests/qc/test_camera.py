@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import CheckResult, Outcome
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
-from ibl_dask.qc.registry import run_checks
 
 PASS, WARNING, FAIL, CRITICAL, NOT_SET = (
     Outcome.PASS,
@@ -414,7 +415,8 @@ def test_times_that_were_not_measured_are_a_warning_and_their_history_is_told(go
 
 @pytest.mark.parametrize("times", [None, np.zeros(0)])
 def test_no_times_are_critical_with_the_reason(good: CameraEvidence, times: np.ndarray | None) -> None:
-    result = run("timestamps", good, times_s=times, no_times="the sync holds no pulse of this camera")
+    reason = Failure("NoPulses", "input", "the sync holds no pulse of this camera")
+    result = run("timestamps", good, times_s=times, no_times=reason)
     assert (result.outcome, result.message) == (CRITICAL, "the sync holds no pulse of this camera")
     assert run("timestamps", good, times_s=times).message
 

@@ -6,8 +6,8 @@ import pytest
 
 from ibl_dask.model.description import Camera, ExperimentDescription, Protocol, Sync
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
-from ibl_dask.qc.registry import run_checks
 from ibl_dask.tasks.video_sync.camera_qc import not_asked
 
 EXPECTED = [

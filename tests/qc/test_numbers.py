@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 from ibl_dask.model.description import Camera
 from ibl_dask.model.outcome import CheckResult
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence, WheelEvidence
 from ibl_dask.qc.record import REFERENCE_CHECKS, camera_record, extended_qc
-from ibl_dask.qc.registry import run_checks
 
 SIZE = WIDTH, HEIGHT = 1280, 1024
 

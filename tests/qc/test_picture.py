@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.outcome import CheckResult, Outcome
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
-from ibl_dask.qc.registry import run_checks
 
 PASS, WARNING, FAIL, NOT_SET = Outcome.PASS, Outcome.WARNING, Outcome.FAIL, Outcome.NOT_SET
 N, RATE = 36_000, 60

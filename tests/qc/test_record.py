@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from ibl_dask.errors import UsageError
 from ibl_dask.model.outcome import CheckResult, Outcome
 from ibl_dask.qc import registry
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence
 from ibl_dask.qc.record import camera_record, extended_qc, failed_camera_record, session_record
-from ibl_dask.qc.registry import check, run_checks
+from ibl_dask.qc.registry import check
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ibl_dask.model.outcome import Outcome
+from ibl_dask.qc.checks import run_checks
 from ibl_dask.qc.evidence import CameraEvidence, WheelEvidence
 from ibl_dask.qc.record import camera_record, extended_qc
-from ibl_dask.qc.registry import run_checks
 
 GOOD = WheelEvidence(True, True, 0, 0.2, 0.003, 0.8, True, "")
 

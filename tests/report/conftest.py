@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from ibl_dask.errors import NoPulses
+from ibl_dask.model.failure import Failure
 from ibl_dask.report.content import CameraContent, SessionContent
+from ibl_dask.store.failures import failure_from
 
-NO_PULSES = str(
+NO_PULSES = failure_from(
     NoPulses(
         "the sync holds no pulse of the body camera",
         where="body camera of SW_043/2023-05-01/001",
@@ -81,7 +83,7 @@ def make_checks(n: int, *, timed: bool = True, n_dropped: int = 0, n_undecoded: 
         checks += [
             _check("framerate", "NOT_SET", "", "", message="what it needs is missing"),
             _check("pin_state", "NOT_SET", "", "", message="what it needs is missing"),
-            _check("timestamps", "CRITICAL", "", "", message=NO_PULSES),
+            {**_check("timestamps", "CRITICAL", "", "", message=NO_PULSES.message), "error": NO_PULSES.to_json()},
         ]
     checks.append(_check("resolution", "PASS", "1280 x 1024", "1280 x 1024"))
     return {check["name"]: check for check in sorted(checks, key=lambda c: c["name"])}
@@ -217,7 +219,7 @@ def make_session(n: int, thumb=(320, 256)) -> SessionContent:
             "seconds": 118.3,
             "steps": steps,
             "tasks": {"VideoRegisterRaw": "Complete", "VideoSyncQcNidq": "Errored", "VideoPose": "Abandoned"},
-            "failures": [{"kind": "NoPulses", "category": "input", "message": NO_PULSES, "traceback": ""}],
+            "failures": [NO_PULSES.to_json()],
         },
         made={
             "time": "2023-05-02T08:14:31+00:00",
@@ -247,6 +249,6 @@ def long_session() -> SessionContent:
 
 
 @pytest.fixture(scope="session")
-def no_pulses() -> str:
+def no_pulses() -> Failure:
     """The message of a camera without pulses."""
     return NO_PULSES

@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from ibl_dask.model.failure import Failure
+from ibl_dask.qc.record import failed_camera_record
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.report.html import render_session
 
@@ -65,7 +67,7 @@ def test_a_camera_of_which_nothing_is_known_renders():
 
 
 def _without(value: object) -> object:
-    if isinstance(value, np.ndarray) or value is None:
+    if isinstance(value, np.ndarray | Failure) or value is None:
         return None
     return type(value)()
 
@@ -152,7 +154,7 @@ def test_failures_come_before_cameras_and_are_taken_apart(flawed_session):
 
 
 def test_a_camera_that_could_not_be_checked_is_a_failure(no_pulses):
-    camera = CameraContent("body", {"outcome": "CRITICAL", "checks": {}, "failure": no_pulses})
+    camera = CameraContent("body", failed_camera_record(no_pulses))
     page = render(SessionContent("a/2020-01-01/001", "/s", "/s", "CRITICAL", (camera,)))
     assert "1 failure" in page
     assert "body camera" in page
@@ -167,7 +169,7 @@ def test_hostile_words_are_escaped(flawed_session):
     camera = dataclasses.replace(
         flawed_session.cameras[1],
         label=HOSTILE,
-        no_times=HOSTILE,
+        no_times=Failure(*[HOSTILE] * 7, notes=(HOSTILE,)),
         qc={
             "outcome": HOSTILE,
             "failure": HOSTILE,

@@ -1,5 +1,6 @@
 from html.parser import HTMLParser
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.report.notebook import pipeline_html, run_html, run_page, session_html
@@ -11,7 +12,7 @@ ROW = {
     "qc": {"left": "FAIL"},
     "chunks_done": 3,
     "chunks_kept": 2,
-    "failures": ["no pulses. Where: left camera. What to do: check the cable."],
+    "failures": [Failure("NoPulses", "input", "no pulses.", "left camera", do="check the cable")],
     "report": "/results of mine/report.html",
 }
 
@@ -62,7 +63,12 @@ def test_a_page_of_a_run_is_whole_and_asks_for_nothing():
 
 def test_hostile_words_are_escaped():
     spec = TaskSpec(HOSTILE, "x", {"cameras": (HOSTILE,)}, (HOSTILE,))
-    row = {"session": HOSTILE, "tasks": {HOSTILE: HOSTILE}, "qc": {HOSTILE: HOSTILE}, "failures": [HOSTILE]}
+    row = {
+        "session": HOSTILE,
+        "tasks": {HOSTILE: HOSTILE},
+        "qc": {HOSTILE: HOSTILE},
+        "failures": [Failure(*[HOSTILE] * 7)],
+    }
     pages = (
         session_html(HOSTILE, HOSTILE, [{HOSTILE: HOSTILE}]),
         pipeline_html(HOSTILE, (spec,), (HOSTILE,)),

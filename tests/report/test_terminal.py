@@ -3,16 +3,17 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.report.terminal import doctor_table, outcome_table, qc_table, status_table
 
-MESSAGE = "no pulses. Where: left camera. Expected: some. Got: none. What to do: check the cable."
+NO_PULSES = Failure("NoPulses", "input", "no pulses.", "left camera", "some", "none", "check the cable")
 BAD = {
     "session": "b/2020-01-01/001",
     "tasks": {"VideoRegisterRaw": "Complete", "VideoSyncQcNidq": "Errored"},
     "qc": {"left": "CRITICAL", "right": "PASS"},
     "chunks_done": 30,
     "chunks_kept": 12,
-    "failures": [MESSAGE, MESSAGE],
+    "failures": [NO_PULSES, NO_PULSES],
     "report": "/r/report.html",
 }
 GOOD = {"session": "a/2020-01-01/001", "tasks": {"VideoRegisterRaw": "Complete"}, "qc": {}, "failures": []}
@@ -34,7 +35,12 @@ def record():
         "outcome": "CRITICAL",
         "cameras": {
             "left": {"outcome": "FAIL", "checks": {"brightness": check("PASS"), "focus": check("FAIL")}},
-            "right": {"outcome": "CRITICAL", "checks": {}, "failure": MESSAGE},
+            "right": {
+                "outcome": "CRITICAL",
+                "checks": {},
+                "failure": NO_PULSES.message,
+                "error": NO_PULSES.to_json(),
+            },
             "body": {"outcome": "WARNING", "checks": {"pin_state": check("WARNING", numbers=[3, None])}},
         },
     }

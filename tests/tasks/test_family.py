@@ -10,7 +10,7 @@ import ibl_dask as ibd
 from ibl_dask.errors import DescriptionError, MissingFile, TaskFailed, UsageError
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Resources
-from ibl_dask.tasks.run_step import describe
+from ibl_dask.store.failures import failure_from
 
 _log = logging.getLogger("a_lab")
 
@@ -409,7 +409,7 @@ def test_names_that_do_not_fit_the_files_are_refused(session_folder):
     task = Uneven(session_folder)
     assert task.run() == -1
     assert task.failures[0].kind == "UsageError"
-    assert describe(UsageError("x")).category == task.failures[0].category
+    assert failure_from(UsageError("x")).category == task.failures[0].category
 
 
 def test_the_same_work_is_done_by_a_list_of_expected_datasets(session_folder):

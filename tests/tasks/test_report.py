@@ -13,7 +13,7 @@ from turn_tasks import Noting
 import ibl_dask as ibd
 from ibl_dask.cli.qc import show_qc
 from ibl_dask.cli.report import write_reports
-from ibl_dask.cli.run import say_how_it_went
+from ibl_dask.cli.run import print_outcome
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.frames import read_frames, write_frames
@@ -305,7 +305,7 @@ def test_a_run_is_not_well_over_a_warning_of_an_earlier_one(finished, capsys):
     content = checks(finished)
     content["cameras"]["left"]["outcome"] = content["outcome"] = "WARNING"
     (finished / "ibl_dask" / "qc.json").write_text(json.dumps(content))
-    say_how_it_went(run([finished], tasks=["VideoRegisterRaw"]))
+    print_outcome(run([finished], tasks=["VideoRegisterRaw"]))
     text = capsys.readouterr().out
     assert re.search(r"1 session, all done; checks of cameras: .*\d WARNING", text)
     assert "all well" not in text

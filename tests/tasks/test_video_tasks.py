@@ -197,6 +197,6 @@ def test_a_client_brings_the_work_folder_and_the_environments_of_its_profile_unl
         theirs = ibd.run(session_folder, client=client, **options)
         mine = ibd.run(session_folder, client=client, work_dir=tmp_path / "mine", environments={}, **options)
     assert theirs.journal.is_relative_to(tmp_path / "work")
-    assert f"{tmp_path}/gone" in theirs.sessions[0].reasons["SyncRegisterRaw"]
+    assert f"{tmp_path}/gone" in theirs.sessions[0].reasons["SyncRegisterRaw"].message
     assert mine.journal.is_relative_to(tmp_path / "mine")
-    assert f"{tmp_path}/gone" not in mine.sessions[0].reasons["SyncRegisterRaw"]
+    assert f"{tmp_path}/gone" not in mine.sessions[0].reasons["SyncRegisterRaw"].message

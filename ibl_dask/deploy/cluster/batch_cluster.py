@@ -17,13 +17,14 @@ from distributed.utils import NoOpAwaitable
 
 from ibl_dask.deploy.batch_systems import commands
 from ibl_dask.deploy.cluster.dashboard import link_of
-from ibl_dask.deploy.cluster.failure_advice import format_given_up, format_unschedulable
+from ibl_dask.deploy.cluster.failure_advice import given_up, unschedulable
 from ibl_dask.deploy.cluster.job_script import Security
 from ibl_dask.deploy.cluster.jobs import PoolJobs, PoolState
 from ibl_dask.deploy.cluster.refusals import refusals
 from ibl_dask.deploy.cluster.scaling import Asked, decide, first_able, wanted_jobs
 from ibl_dask.deploy.cluster.walltime_ends import Cut
 from ibl_dask.deploy.site.profile import Profile
+from ibl_dask.errors import RunError, joined
 
 _log = logging.getLogger(__name__)
 
@@ -124,14 +125,14 @@ class BatchCluster(SpecCluster):
         """Return the address of the dashboard on this machine alone; Dask's own would be that of the node."""
         return link_of(self.scheduler)
 
-    def unschedulable_reason(self, asked: Mapping[str, float]) -> str:
-        """Return the reason why no pool can run a step, now or later; empty if one can."""
+    def unschedulable_reason(self, asked: Mapping[str, float]) -> RunError | None:
+        """Return the reason why no pool can run a step, now or later; None if one can."""
         if first_able(self.profile.pools, frozenset(asked.items())) is None:
-            return format_unschedulable(self.profile, asked)
+            return unschedulable(self.profile, asked)
         if first_able(self._pool_jobs.working_pools(), frozenset(asked.items())) is None:
             able = [pool for pool in self.profile.pools if not pool.lacks(asked)]
-            return " ".join(format_given_up(self.profile, pool, self._pool_jobs.health[pool.name]) for pool in able)
-        return ""
+            return joined([given_up(self.profile, pool, self._pool_jobs.health[pool.name]) for pool in able])
+        return None
 
     def cuts(self) -> list[Cut]:
         """Return the steps cut off by the end of a job since the last call; from any thread."""

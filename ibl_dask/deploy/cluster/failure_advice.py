@@ -24,8 +24,8 @@ _SHELL_MESSAGES = (
 )
 
 
-def format_given_up(profile: Profile, pool: Pool, health: Health) -> str:
-    """Return the message about a pool whose jobs failed `MOST_FAILURES` times in a row.
+def given_up(profile: Profile, pool: Pool, health: Health) -> RunError:
+    """Return the error of a pool whose jobs failed `MOST_FAILURES` times in a row.
 
     Parameters
     ----------
@@ -35,15 +35,13 @@ def format_given_up(profile: Profile, pool: Pool, health: Health) -> str:
         Failures of the pool's jobs.
     """
     key, value = _blamed_key(pool, health.reason)
-    return str(
-        RunError(
-            f"the jobs of pool {pool.name} do not start",
-            where=profile.line("pools", pool.name, *([key] if key else [])),
-            expected=f"jobs that {pool.scheduler} takes, and whose workers reach the scheduler",
-            got=f"{health.failures} failures one after another, the last one: {health.reason}",
-            do=(f"give `{key}` {value}" if key else "mend the pool")
-            + ", look at `ibl-dask jobscript` and `ibl-dask doctor`, then run again: finished chunks are kept",
-        )
+    return RunError(
+        f"the jobs of pool {pool.name} do not start",
+        where=profile.line("pools", pool.name, *([key] if key else [])),
+        expected=f"jobs that {pool.scheduler} takes, and whose workers reach the scheduler",
+        got=f"{health.failures} failures one after another, the last one: {health.reason}",
+        do=(f"give `{key}` {value}" if key else "mend the pool")
+        + ", look at `ibl-dask jobscript` and `ibl-dask doctor`, then run again: finished chunks are kept",
     )
 
 
@@ -74,8 +72,8 @@ def _good_value(pool: Pool, key: str) -> str:
     }[key]
 
 
-def format_unschedulable(profile: Profile, asked: Mapping[str, float]) -> str:
-    """Return the message about a step that asks for more than a worker of any pool has.
+def unschedulable(profile: Profile, asked: Mapping[str, float]) -> RunError:
+    """Return the error of a step that asks for more than a worker of any pool has.
 
     Parameters
     ----------
@@ -85,12 +83,10 @@ def format_unschedulable(profile: Profile, asked: Mapping[str, float]) -> str:
         Amount of each resource, as `Resources.for_dask` gives it.
     """
     lacking = "; ".join(f"pool {pool.name} lacks {pool.lacks(asked)}" for pool in profile.pools if pool.max_jobs)
-    return str(
-        RunError(
-            "no pool can run this step",
-            where=profile.line("pools"),
-            expected=" and ".join(f"{name}: {amount:g}" for name, amount in asked.items()) + " in one worker",
-            got=lacking or "no pool with jobs",
-            do="add a pool that has it, or give one more `memory`, `cores` or `gpus`; then run again",
-        )
+    return RunError(
+        "no pool can run this step",
+        where=profile.line("pools"),
+        expected=" and ".join(f"{name}: {amount:g}" for name, amount in asked.items()) + " in one worker",
+        got=lacking or "no pool with jobs",
+        do="add a pool that has it, or give one more `memory`, `cores` or `gpus`; then run again",
     )

@@ -38,8 +38,8 @@ class Cut:
     """Name of the step in Dask."""
     is_final: bool
     """Whether it had run for as long as any job guarantees, so that another attempt would fail as well."""
-    message: str
-    """Message of its failure, if it is not tried again."""
+    error: RunError
+    """Its error, if it is not tried again."""
 
 
 def cut_short(profile: Profile, pool: Pool, key: DaskKey, seconds: float, limit_s: int | None = None) -> Cut:
@@ -67,7 +67,7 @@ def cut_short(profile: Profile, pool: Pool, key: DaskKey, seconds: float, limit_
         got=f"a step that had run for {format_duration(round(seconds))} when its job ended",
         do="give the pool a `walltime` well beyond the duration of the step, then run again",
     )
-    return Cut(key, seconds >= guaranteed, str(error))
+    return Cut(key, seconds >= guaranteed, error)
 
 
 class RunningSteps:

@@ -35,6 +35,7 @@ _STEP_MODULES = (
     "ibl_dask.tasks.video_sync.wheel_times",
     "scipy.signal",
     "ibl_dask.tasks.video_sync.camera_qc",
+    "ibl_dask.qc.checks",
     "zarr",
     "ibl_dask.tasks.session_report",
     "ibl_dask.report.html",

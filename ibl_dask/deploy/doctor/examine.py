@@ -162,7 +162,7 @@ def _belongs(worker: str, profile: Profile, pool: Pool) -> bool:
 def _given_up(client: Client, pool: Pool) -> str:
     """Return the reason for which the cluster submits no more jobs of a pool; empty while it does."""
     reason = getattr(client.cluster, "unschedulable_reason", None)
-    return "" if reason is None else str(reason(pool.worker_resources))
+    return "" if reason is None else str(reason(pool.worker_resources) or "")
 
 
 def _left(client: Client, profile: Profile, pool: Pool) -> list[Refusal]:

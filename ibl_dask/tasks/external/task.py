@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingEnvironment
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
 from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
 from ibl_dask.tasks.run_method import in_place_obstacle
-from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.task import Task
 
 OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "EphysRegisterRaw", "RawEphysQC", "DLC"})
@@ -88,17 +89,18 @@ class ForeignTask(Task):
         try:
             _, version = self.environments.serving(self.environment, self.plain.executable)
         except MissingEnvironment as error:
-            return describe(error)
+            return failure_from(error)
         if version in UNWRITTEN.get(self.plain.executable, ()):
             package = self.plain.executable.split(".")[0]
             return Failure(
                 "Unwritten",
                 "env",
-                f"{self.name} does nothing in {package} {version}: its work is not written yet. "
-                f"Where: {self.plain.executable}. What to do: nothing is amiss; a later {package} may do it",
+                f"{self.name} does nothing in {package} {version}: its work is not written yet.",
+                where=self.plain.executable,
+                do=f"nothing is amiss; a later {package} may do it",
             )
         if self.needs_alyx:
-            return describe(
+            return failure_from(
                 MissingDatabase(
                     f"{self.name} needs Alyx",
                     where=str(self.session.path),

@@ -17,7 +17,6 @@ from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.region import Region
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence, WheelEvidence
 from ibl_dask.qc.record import camera_record, failed_camera_record, session_record
-from ibl_dask.qc.registry import run_checks
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
@@ -33,6 +32,8 @@ def check_camera(
     *, records: Records, workspace: Workspace, camera: Camera, reference_frames: Path | None = None
 ) -> Facts:
     """Judge one camera and keep the outcome for the session's record."""
+    from ibl_dask.qc.checks import run_checks  # OpenCV: a plan imports this module too
+
     indexed = next(r for r in records.values() if r.key[0].startswith("index-"))
     if indexed.is_ok:
         evidence = _evidence(records, workspace, camera, reference_frames)
@@ -40,7 +41,7 @@ def check_camera(
         results = run_checks(evidence, without=without)
         record = camera_record(results)
     else:
-        record = failed_camera_record(indexed.failure.message if indexed.failure else "its video cannot be indexed")
+        record = failed_camera_record(indexed.failure or "its video cannot be indexed")
     write_text(workspace.qc_part(camera.label), json.dumps(record))
     outcomes = {name: content["outcome"] for name, content in record["checks"].items()}
     return {"outcome": record["outcome"], "checks": outcomes}
@@ -77,7 +78,7 @@ def _evidence(records: Records, workspace: Workspace, camera: Camera, reference_
         height=frame_index.height,
         header_fps=frame_index.fps,
         times_s=load_times(workspace, camera.label) if timed.is_ok else None,
-        no_times=timed.failure.message if timed.failure else "",
+        no_times=timed.failure,
         n_not_measured=int(timed.value.get("n_not_measured", 0)),
         n_assumed=int(timed.value.get("n_assumed", 0)),
         timing_outcome=Outcome[timed.value.get("hint", "NOT_SET")],
@@ -123,7 +124,8 @@ def _measurements(store: FramesStore | None) -> dict[str, Any]:
         "thumbnails": "thumbnail",
         "thumbnail_frames": "thumbnail_frame",
     }
-    return {name: found[column].values for name, column in names.items() if column in found}
+    named = {name: found[column].values for name, column in names.items() if column in found}
+    return {**named, "columns": {name: column.values for name, column in found.items()}}
 
 
 def _samples(store: FramesStore | None, label: str, frame_index: FrameIndex) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def publish_qc(*, records: Records, workspace: Workspace, cameras: Sequence[str]
         if record.is_ok:
             part = json.loads(workspace.qc_part(label).read_text())
         else:
-            part = failed_camera_record(record.failure.message if record.failure else "not checked")
+            part = failed_camera_record(record.failure or "not checked")
         before = known.get(label, {})
         before = before.get("before") if "failure" in before else before
         parts[label] = {**part, "before": before} if "failure" in part and before else part

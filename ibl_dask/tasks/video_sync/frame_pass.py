@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 from ibl_dask.store import arrays
+from ibl_dask.store.failures import failure_from
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
@@ -194,7 +196,7 @@ def _what_is_lost(errors: NDArray[np.uint8], camera: str, records: Records) -> F
         do="compare the file with the original on the acquisition computer, and copy it again if they differ; every "
         "frame has a time all the same, and what is measured of these frames is NaN (`decode_error` names them)",
     )
-    return {"incomplete": str(lost)}
+    return {"incomplete": replace(failure_from(lost), kind="Incomplete").to_json()}
 
 
 def _old_store(path: Path, *, everything_fresh: bool) -> FramesStore | None:
