@@ -69,7 +69,7 @@ RawVideo = Annotated[
 @app.command()
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="Folder of the session [./ibl_dask_demo].")] = None,
-    duration: Annotated[float, typer.Option(help="Length of the session, s.")] = 15.0,
+    duration: Annotated[float, typer.Option(help="Length of the session, s.")] = 20.0,
     workers: Workers = None,
 ) -> None:
     """Write a realistic session, run its tasks, and print the path of the report."""
