@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.signal import correlate
 
 from ibl_dask.timing.clocks.pulses import typical_period_s
 from ibl_dask.timing.tolerance import tolerated_frames
@@ -188,6 +187,8 @@ def _start_by_jitter(pulses: FloatArray, frames: FloatArray, possible: range) ->
     possible : range
         Starts that are possible.
     """
+    from scipy.signal import correlate  # takes a second, and plans need none of it
+
     size = float(np.linalg.norm(pulses) * np.linalg.norm(frames))
     if size == 0:
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import special
 
 from ibl_dask.timing.alignment.start_votes import MOST_PAIRS, SLACK_PULSES
 
@@ -88,13 +87,12 @@ def doubt_of_chance(match: PinMatch, n_shown: int, span: int) -> str:
     choice have all the same distance, to within the slack, with a probability of (width / span)^(m - 1). The expected
     number of such choices, the product, must be below `_MOST_BY_CHANCE`.
     """
+    from scipy.special import gammaln
+
     if match.n_matched < _SURE_SHARE * min(match.n_pin_edges, n_shown):
         return f"only {match.n_matched:,} of {match.n_pin_edges:,} pin changes and {n_shown:,} sync changes coincide"
     n_sounds, n_pin, n_ttl = (max(n / 2, 1.0) for n in (match.n_matched, match.n_pin_edges, n_shown))
-    ways = sum(
-        special.gammaln(n + 1) - special.gammaln(n_sounds + 1) - special.gammaln(max(n - n_sounds, 0) + 1)
-        for n in (n_pin, n_ttl)
-    )
+    ways = sum(gammaln(n + 1) - gammaln(n_sounds + 1) - gammaln(max(n - n_sounds, 0) + 1) for n in (n_pin, n_ttl))
     log_expected = ways + (n_sounds - 1) * np.log((2 * SLACK_PULSES + 1) / max(span, 2 * SLACK_PULSES + 2))
     if log_expected > np.log(_MOST_BY_CHANCE):
         return f"{match.n_matched:,} coincidences are so few that chance may have made them"
@@ -240,4 +238,6 @@ def _odd_stretch(is_odd: NDArray[np.bool_]) -> range | None:
 
 def _log_likelihood(k: int, n: int) -> float:
     """Return the log likelihood of k out of n at their own share."""
-    return float(special.xlogy(k, k / max(n, 1)) + special.xlogy(n - k, (n - k) / max(n, 1)))
+    from scipy.special import xlogy
+
+    return float(xlogy(k, k / max(n, 1)) + xlogy(n - k, (n - k) / max(n, 1)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import fft
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,6 +64,8 @@ def count_votes(sides: list[tuple[IntArray, IntArray]], starts: range) -> IntArr
     ndarray of int
         Votes of each start (start,).
     """
+    from scipy import fft
+
     first, size = starts.start, len(starts)
     n_seen = 1 - first  # the lowest start is the one at which only the last exposure still has a pulse
     sides = [(sync[(sync >= first) & (sync < size)] - first, seen[seen < n_seen]) for sync, seen in sides]
