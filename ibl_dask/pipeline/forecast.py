@@ -141,7 +141,7 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
     for spec in pipeline.specs:
         task = pipeline.tasks[spec.name]
         held = [name for name, by in _parents(spec, found) if by.waits or by.fails]
-        held = [name for name in held if class_of(specs[name]) not in task.copes_without]
+        held = [name for name in held if class_of(specs[name]) not in task.optional_parents]
         try:
             with contained(spec.name):
                 found[spec.name] = _held(spec, task, held) or _work(spec, task, found, made, rates)
@@ -161,9 +161,9 @@ def _parents(spec: TaskSpec, found: Mapping[str, TaskForecast]) -> list[tuple[st
 
 def _held(spec: TaskSpec, task: Task, by: Sequence[str]) -> TaskForecast | None:
     """Say what a task waits for; None where it may start."""
-    obstacle = task.obstacle()
-    if obstacle is not None:
-        return TaskForecast(spec.name, _OBSTACLES.get(obstacle.kind, "waits"), obstacle.message)
+    unmet_requirement = task.unmet_requirement()
+    if unmet_requirement is not None:
+        return TaskForecast(spec.name, _OBSTACLES.get(unmet_requirement.kind, "waits"), unmet_requirement.message)
     return TaskForecast(spec.name, "waits", f"for {', '.join(by)}") if by else None
 
 

@@ -62,7 +62,7 @@ class Pipeline:
     def _tasks_of(self, level: int) -> dict[str, Task]:
         """Return the tasks of a level that can run here."""
         found = {spec.name: self.tasks[spec.name] for spec in self.specs if spec.level == level}
-        return {name: task for name, task in found.items() if task.obstacle() is None}
+        return {name: task for name, task in found.items() if task.unmet_requirement() is None}
 
     def delayed(self) -> dict[str, Any]:
         """Index the videos, and return `{task name: dask Delayed}`.

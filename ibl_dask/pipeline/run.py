@@ -382,7 +382,7 @@ class Driver:
             turn.status, turn.reason = Status.HELD, held_back(turn, by)
             turn.is_excused = all(parent.is_excused or parent.status.is_success for parent in by)
         else:
-            turn.reason = turn.task.obstacle()
+            turn.reason = turn.task.unmet_requirement()
             turn.is_excused = turn.reason is not None and not driven.pipeline.is_asked
         if turn.reason is not None:
             turn.phase = "over"
@@ -395,7 +395,7 @@ class Driver:
             if turn.status is Status.WAITING:
                 mine = {key: records[key] for key in turn.steps}
                 with contained(turn.name):
-                    turn.status = patiently(partial(turn.task.conclude, mine, obstacle=turn.reason))
+                    turn.status = patiently(partial(turn.task.conclude, mine, unmet_requirement=turn.reason))
                     failures = turn.task.failures
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             turn.status, turn.reason = Status.ERRORED, describe(error)

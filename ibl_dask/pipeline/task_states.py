@@ -70,7 +70,7 @@ def blocking(turn: Turn, turns: Mapping[str, Turn]) -> list[Turn]:
     return [
         turns[name]
         for name in turn.parents
-        if turns[name].status not in RELEASING and _class_of(turns[name].spec) not in turn.task.copes_without
+        if turns[name].status not in RELEASING and _class_of(turns[name].spec) not in turn.task.optional_parents
     ]
 
 

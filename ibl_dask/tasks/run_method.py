@@ -89,7 +89,7 @@ def _inputs(task: Task) -> Identities:
     return identities(path for expected in task.input_files for path in find_files(task.session.roots, expected).files)
 
 
-def in_place_obstacle(task: Task) -> Failure | None:
+def in_place_requirement(task: Task) -> Failure | None:
     """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
     if task.writes_elsewhere or task.session.outputs == task.session.path:
         return None

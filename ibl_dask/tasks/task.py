@@ -30,7 +30,7 @@ from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
-from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step, read_log, review_method
+from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, read_log, review_method
 from ibl_dask.tasks.run_step import describe, walk
 from ibl_dask.tasks.session_qc import SessionQc
 
@@ -102,7 +102,7 @@ class Task:
     """Activation script of the environment for poses; None for the usual one."""
     scripts: Path | None = None
     """Folder of the scripts for poses; None for the usual one."""
-    copes_without: frozenset[str] = frozenset()
+    optional_parents: frozenset[str] = frozenset()
     """Classes of parents that may have failed: it runs all the same."""
     takes_any: ClassVar[bool] = False
     """Whether `run` hands arguments on to a method that is not ours."""
@@ -156,7 +156,7 @@ class Task:
         self.log = ""
         self.time_elapsed_secs: float | None = None
         self.in_method = False
-        self._obstacle: Failure | None = None
+        self._unmet_requirement: Failure | None = None
         self._lacking: list[str] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
@@ -232,9 +232,9 @@ class Task:
     def tearDown(self) -> None:  # the field's name
         """Clean up after `_run`, also where that failed."""
 
-    def obstacle(self) -> Failure | None:
+    def unmet_requirement(self) -> Failure | None:
         """Return what the task waits for that no other task makes, such as an environment; None where it can run."""
-        return in_place_obstacle(self) if has_method(type(self)) else None
+        return in_place_requirement(self) if has_method(type(self)) else None
 
     def review(self) -> Review:
         """Say whether there is anything to do, and why, without doing it; see `ibl_dask.pipeline.forecast`."""
@@ -307,8 +307,8 @@ class Task:
         if "overwrite" in kwargs:
             self.workspace = replace(self.workspace, overwrite=bool(kwargs["overwrite"]))
         self.records.clear()
-        obstacle = self.obstacle()
-        if obstacle is None:
+        unmet_requirement = self.unmet_requirement()
+        if unmet_requirement is None:
             self.workspace.check_writable()
             try:
                 with self.holding():
@@ -317,9 +317,9 @@ class Task:
                     records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
                     walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
             except SessionLocked as error:
-                obstacle = describe(error)
+                unmet_requirement = describe(error)
         self.time_elapsed_secs = time.perf_counter() - clock
-        self.conclude(obstacle=obstacle)
+        self.conclude(unmet_requirement=unmet_requirement)
         if self.on_error == "raise" and self.state is Status.ERRORED:
             raise TaskFailed(
                 f"{self.name} failed",
@@ -351,11 +351,11 @@ class Task:
         """Run once more, and replace what the task left."""
         return self.run(overwrite=True)
 
-    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
+    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, unmet_requirement: Failure | None = None) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
         if records is not None:
             self.records = dict(records)
-        self._obstacle = obstacle
+        self._unmet_requirement = unmet_requirement
         found = self._found_outputs()
         values = [r.value for r in self.records.values()]
         made = [Path(path) for value in values for path in value.get("outputs", ())]
@@ -363,7 +363,7 @@ class Task:
         self._lacking = _lacking(found)
         if any(not r.is_ok for r in self.records.values()):
             self.state = Status.ERRORED
-        elif obstacle is not None or any("waiting" in value for value in values):
+        elif unmet_requirement is not None or any("waiting" in value for value in values):
             self.state = Status.WAITING
         elif any("empty" in value for value in values):
             self.state, self.outputs = Status.EMPTY, self.outputs or None
@@ -392,7 +392,7 @@ class Task:
         if self.state is Status.WAITING:
             waiting = (str(r.value["waiting"]) for r in self.records.values() if "waiting" in r.value)
             found += [Failure("Waiting", "run", text) for text in waiting]
-            found += [self._obstacle] if self._obstacle is not None else []
+            found += [self._unmet_requirement] if self._unmet_requirement is not None else []
         return list(dict.fromkeys(found))
 
     def assert_expected(self, expected_files: Iterable[Described], silent: bool = False) -> tuple[bool, list[Path]]:

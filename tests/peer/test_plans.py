@@ -488,7 +488,7 @@ def test_a_mesoscope_is_planned_by_its_own_package_where_that_is_installed(
     assert not [note for note in made.notes if note.startswith("mesoscope")]
     task = made.tasks["MesoscopeSync"]
     assert isinstance(task, ForeignTask)
-    assert (task.environment, task.obstacle()) == ("mpci", None)
+    assert (task.environment, task.unmet_requirement()) == ("mpci", None)
     answer = reference.ask("plan_with", session=str(folder), planner=PLANNER, folder=str(tmp_path / "theirs"))
     theirs = {spec["name"]: spec for spec in answer["specs"]}
     for name in ("MesoscopePreprocess", "MesoscopeSync"):

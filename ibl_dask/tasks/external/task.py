@@ -14,7 +14,7 @@ from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
 from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
-from ibl_dask.tasks.run_method import in_place_obstacle
+from ibl_dask.tasks.run_method import in_place_requirement
 from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.task import Task
 
@@ -84,7 +84,7 @@ class ForeignTask(Task):
     def arguments(self) -> dict[str, Any]:
         return dict(self.plain.arguments)
 
-    def obstacle(self) -> Failure | None:
+    def unmet_requirement(self) -> Failure | None:
         try:
             _, version = self.environments.serving(self.environment, self.plain.executable)
         except MissingEnvironment as error:
@@ -107,7 +107,7 @@ class ForeignTask(Task):
                     do="let the lab's server run it, which has one; nothing else waits for it but its children",
                 )
             )
-        return in_place_obstacle(self)
+        return in_place_requirement(self)
 
     def review(self) -> Review:
         _, version = self.environments.serving(self.environment, self.plain.executable)

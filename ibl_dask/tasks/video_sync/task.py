@@ -70,7 +70,7 @@ class VideoSyncQc(VideoTask):
 
     priority = 40
     ram = 0.5
-    copes_without = frozenset({"VideoRegisterRaw", "VideoCompress", "VideoConvert", "SyncPulses", "EphysSyncPulses"})
+    optional_parents = frozenset({"VideoRegisterRaw", "VideoCompress", "VideoConvert", "SyncPulses", "EphysSyncPulses"})
 
     def __init__(
         self,
