@@ -351,7 +351,9 @@ class Task:
         """Run once more, and replace what the task left."""
         return self.run(overwrite=True)
 
-    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, unmet_requirement: Failure | None = None) -> Status:
+    def conclude(
+        self, records: Mapping[Key, StepRecord] | None = None, *, unmet_requirement: Failure | None = None
+    ) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
         if records is not None:
             self.records = dict(records)
