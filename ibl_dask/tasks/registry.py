@@ -13,11 +13,11 @@ from typing import Any
 
 from ibl_dask.errors import OutsideSession, TaskFailed, UsageError
 from ibl_dask.model.places import first_fault, insist
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.containment import contained
-from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.options import keywords
 from ibl_dask.tasks.run_step import describe

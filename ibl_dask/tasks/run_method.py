@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import OutsideSession, TaskFailed
 from ibl_dask.model.places import is_inside
+from ibl_dask.model.review import Review
 from ibl_dask.model.step import Failure, Step, fingerprint
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.dataset_lookup import find_files
-from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.task_record import Identities, Kept, identities, keep, mark_of, read_kept
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import Facts, Records
 

@@ -18,7 +18,9 @@ from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
 from ibl_dask.model.places import insist
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
@@ -26,7 +28,6 @@ from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.dataset_lookup import Found, find_files
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
-from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
@@ -162,6 +163,8 @@ class Task:
     def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
         """Let a method `_run` of a subclass stand for the steps that it inherits; within it they are what they were."""
         super().__init_subclass__(**kwargs)
+        if has_method(cls) and "forecast" not in cls.__dict__:
+            cls.forecast = Task.forecast  # type: ignore[method-assign]  # that of a single step, not of inherited ones
         if "_run" not in cls.__dict__ or "steps" in cls.__dict__:
             return
         inherited_first, inherited = cls.first_steps, cls.steps
@@ -237,13 +240,27 @@ class Task:
         return in_place_requirement(self) if has_method(type(self)) else None
 
     def review(self) -> Review:
-        """Say whether there is anything to do, and why, without doing it; see `ibl_dask.pipeline.forecast`."""
+        """Say whether there is anything to do, and why, without doing it; see `forecast`."""
         if has_method(type(self)):
             return review_method(self)
         lacking = self.lacking_outputs()
         if lacking:
             return Review("missing output", f"lacks {', '.join(lacking)}")
         return Review("no record", "its steps say what is left to do")
+
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        """Return the work that a run would do, its reason and its cost, by the decisions that `steps` rests on.
+
+        Parameters
+        ----------
+        rates : Rates
+            Durations measured in earlier runs.
+        spec : TaskSpec
+            The task as planned.
+        earlier : EarlierWork
+            Work of the same run that precedes the task.
+        """
+        return TaskForecast.of_review(spec, self.review(), rates, earlier, self.time_out_secs)
 
     def is_finished(self) -> bool:
         """Return whether what other tasks need of this one is there already."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingEnvironment
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
 from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
 from ibl_dask.tasks.run_method import in_place_requirement

@@ -15,10 +15,12 @@ from ibl_dask.errors import DescriptionError, TaskFailed, UsageError
 from ibl_dask.model.choices import advice
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import LABELS, Camera, bpod_camera
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
 from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks import index_video as index
@@ -27,14 +29,14 @@ from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.run_step import walk
 from ibl_dask.tasks.session_qc import CameraQc, SessionQc
 from ibl_dask.tasks.task import VideoTask
-from ibl_dask.tasks.video_mp4 import compress_steps as compress
 from ibl_dask.tasks.video_sync import camera_qc as checks
 from ibl_dask.tasks.video_sync import frame_pass as frames
 from ibl_dask.tasks.video_sync import pulse_times as times
 from ibl_dask.tasks.video_sync import wheel_times as wheel
+from ibl_dask.tasks.video_sync.forecast import SyncDecisions, choose_chunks, forecast_camera
 from ibl_dask.timing.clocks.bpod import ROUTE, TRIALS_FILE
-from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.index import FrameIndex
+from ibl_dask.video.container.summary import VideoOutline
 from ibl_dask.video.reducers.base import MotionEnergy, Reducer
 from ibl_dask.video.reducers.camera_set import camera_reducers
 from ibl_dask.video.reducers.reference_frame import reference_folder
@@ -170,6 +172,15 @@ class VideoSyncQc(VideoTask):
         )
         return [*out, publish]
 
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        decisions = SyncDecisions(self.reducers, self.marks, self.chunk_pixels)
+        measured = earlier.measured_cameras
+        cameras = [
+            forecast_camera(self.workspace, camera, rates, decisions, is_measured_before=camera.label in measured)
+            for camera in self.described
+        ]
+        return TaskForecast.of_cameras(spec.name, cameras)
+
     def extract_camera(self, save: bool = True) -> tuple[list[NDArray[np.float64]], list[Path]]:
         """Time the cameras without looking at a pixel.
 
@@ -255,12 +266,8 @@ class VideoSyncQc(VideoTask):
 
     def chunks(self, label: str, frame_index: FrameIndex) -> tuple[Chunk, ...]:
         """Return the chunks of a video: those that it was compressed in, where it was, so that they are measured."""
-        if self.chunk_pixels is None:
-            known = compress.recorded_chunks(self.workspace, label, frame_index.identity())
-            if known:
-                return known
-        keyframes, size = frame_index.keyframes, (frame_index.width, frame_index.height)
-        return split_video(keyframes, len(frame_index), *size, self.chunk_pixels)
+        outline = VideoOutline(len(frame_index), frame_index.width, frame_index.height, frame_index.keyframes)
+        return choose_chunks(self.workspace, label, outline, frame_index.identity(), self.chunk_pixels)
 
     def _index_step(self, camera: Camera) -> Step:
         """Return the step as it was planned first: its key must stay the same where the video changes meanwhile."""
