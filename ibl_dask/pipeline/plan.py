@@ -21,7 +21,6 @@ from ibl_dask.tasks.external.environments import Environments, as_environments
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.session_report import report
 from ibl_dask.tasks.task import Task
-from ibl_dask.tasks.video_sync.task import VideoSyncQcBpod
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,11 +158,11 @@ def make_pipeline(
         notes += tuple(f"{name} was asked for, and this session has no such task" for name in absent)
     common = {"work_dir": folder, "overwrite": overwrite}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
-    clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
+    remarks = [note for task in built.values() for note in task.plan_notes]
     workspace = Workspace(session, folder, overwrite)
     described = () if specs is not None else session.description.problems
     refused = tuple(str(problem) for problem in described if problem.is_refusal)
-    return Pipeline(session, workspace, built, planned, (*notes, *clocks), wanted is not None, refused)
+    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused)
 
 
 class OutputPlaces:

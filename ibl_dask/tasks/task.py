@@ -262,6 +262,11 @@ class Task:
         """
         return TaskForecast.of_review(spec, self.review(), rates, earlier, self.time_out_secs)
 
+    @property
+    def plan_notes(self) -> tuple[str, ...]:
+        """Return remarks on the session for a plan, such as on an ambiguous clock."""
+        return ()
+
     def is_finished(self) -> bool:
         """Return whether what other tasks need of this one is there already."""
         return True
@@ -546,6 +551,9 @@ class VideoTask(DynamicTask):
     kwargs
         See `DynamicTask`.
     """
+
+    takes_options: ClassVar[bool] = True
+    """Options of a run reach the constructor; for tasks of this package."""
 
     def __init__(
         self,

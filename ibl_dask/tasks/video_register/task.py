@@ -26,6 +26,7 @@ class VideoRegisterRaw(VideoTask):
 
     priority = 100
     ram = 0.2
+    takes_options = False
 
     @property
     def signature(self) -> Signature:

@@ -618,8 +618,8 @@ class VideoSyncQcBpod(VideoSyncQc):
         return inputs.BpodFiles(next(held, places[0]), TRIALS_FILE)
 
     @property
-    def clock_notes(self) -> tuple[str, ...]:
-        """Return what there is to say about the clock of this session."""
+    def plan_notes(self) -> tuple[str, ...]:
+        """Return a remark on the clock where each of several protocols has one of its own."""
         collections = {p.collection for p in self.session.description.protocols if p.collection}
         if len(collections) < 2:
             return ()
@@ -635,7 +635,7 @@ class VideoSyncQcBpod(VideoSyncQc):
     def timing(self, camera: Camera) -> Timing:
         trials = self.trials
         longest = self.longest_extrapolation_s
-        notes = self.clock_notes
+        notes = self.plan_notes
         return Timing(
             times.time_camera_by_bpod,
             {"bpod": trials, "longest_extrapolation_s": longest, "notes": notes},
