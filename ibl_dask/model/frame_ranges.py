@@ -1,4 +1,4 @@
-"""Frames that follow each other, as people name them."""
+"""Runs of consecutive frames."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-RUNS_SAID = 5
-"""Runs that a message names; more are counted."""
+RUNS_SHOWN = 5
+"""Runs that a message lists; further ones are counted."""
 
 
 def find_runs(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
-    """Return the first and last place of each run of places that are set.
+    """Return the first and last index of each run of indices that are set.
 
     >>> find_runs(np.array([0, 1, 1, 0, 1]))
     ((1, 2), (4, 4))
@@ -25,11 +25,11 @@ def find_runs(flags: NDArray[np.generic]) -> tuple[tuple[int, int], ...]:
     return tuple(zip(np.flatnonzero(edges == 1).tolist(), (np.flatnonzero(edges == -1) - 1).tolist(), strict=True))
 
 
-def say_runs(runs: Sequence[tuple[int, int]]) -> str:
-    """Return the numbers of the first few runs in words.
+def format_runs(runs: Sequence[tuple[int, int]]) -> str:
+    """Return the frames of the first few runs as text.
 
-    >>> say_runs([(1, 2), (4, 4)])
+    >>> format_runs([(1, 2), (4, 4)])
     '1 to 2, 4'
     """
-    said = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in runs[:RUNS_SAID]]
-    return ", ".join(said) + (f", and {len(runs) - RUNS_SAID:,} more runs" if len(runs) > RUNS_SAID else "")
+    shown = [f"{first:,}" if first == last else f"{first:,} to {last:,}" for first, last in runs[:RUNS_SHOWN]]
+    return ", ".join(shown) + (f", and {len(runs) - RUNS_SHOWN:,} more runs" if len(runs) > RUNS_SHOWN else "")

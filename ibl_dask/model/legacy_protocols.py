@@ -1,6 +1,6 @@
-"""What a session without a description recorded, by the name of its protocol.
+"""Descriptions of sessions that have none, inferred from the name of the protocol.
 
-Rigs of the time before descriptions came in two kinds, and the protocol tells which.
+Rigs of the time before descriptions were of two kinds, and the protocol determines the kind.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _TRAINING = {
     "training": "trainingChoiceWorld",
     "habituation": "habituationChoiceWorld",
 }
-"""Word in the name of a protocol -> what it is called in a description; the first that fits counts."""
+"""Word in the name of a protocol -> its name in a description; the first that fits counts."""
 
 
 def read_protocol(session: Path) -> str | None:
-    """Return the protocol of a session from the settings of its task; None where there are none.
+    """Return the protocol of a session from the settings of its task; None if there are none.
 
     Raises
     ------

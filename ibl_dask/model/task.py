@@ -1,4 +1,4 @@
-"""What should run on a session, as plain data."""
+"""Tasks of a session as plain data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ibl_dask.model.choices import nearest
 from ibl_dask.model.step import Resources
 
 TIME_OUT_S = 7200
-"""After how long the field takes a task for dead, s."""
+"""Time after which the field takes a task for dead, s."""
 FIELD_MEMORY_GB = 4.0
-"""Memory that the field's tasks ask for, GB."""
+"""Memory of a task of the field, GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +29,19 @@ class TaskSpec:
     parents: tuple[str, ...] = ()
     """Names of tasks that must be done before."""
     resources: Resources = Resources()
-    """What it occupies."""
+    """Cores, GPUs and memory that it occupies."""
     priority: int = 30
     """0 to 100, higher first."""
     level: int = 0
-    """Length of the longest way to a task without parents."""
+    """Length of the longest path to a task without parents."""
     io_charge: int = 5
-    """Share of a disk's speed that it takes, %."""
+    """Share of a disk's bandwidth, %."""
     time_out_secs: int = TIME_OUT_S
-    """After how long it is taken for dead, s."""
+    """Time after which it is taken for dead, s."""
     env: str | None = None
-    """Environment that it needs, by label; None where the usual one of its package does."""
+    """Label of the environment that it needs; None for that of its package."""
     job_size: str = "small"
-    """`small` or `large`: the queue that the field's servers put it in."""
+    """`small` or `large`: queue of the field's servers."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the field's plain form of a task; `from_dict` reads it back."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_runs, format_runs
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
 from ibl_dask.qc.evidence import CameraEvidence, FaceEvidence
 from ibl_dask.qc.registry import check
@@ -47,7 +47,7 @@ def check_decoding(evidence: CameraEvidence) -> CheckResult | str:
         Outcome.FAIL if evidence.n_decode_errors else Outcome.PASS,
         measured=f"{evidence.n_decode_errors:,} of {evidence.n_frames:,} frames do not decode",
         threshold="none",
-        message=f"frames {say_runs(evidence.undecoded_runs)}; decode_error of the per-frame store names every one"
+        message=f"frames {format_runs(evidence.undecoded_runs)}; decode_error of the per-frame store names every one"
         if evidence.undecoded_runs
         else "",
         values={
@@ -80,7 +80,7 @@ def check_black_frames(evidence: CameraEvidence) -> CheckResult | str:
         outcome if runs else Outcome.PASS,
         measured=f"{np.count_nonzero(black):,} of {n_decoded:,} frames that decode are black ({share:.2%})",
         threshold=f"none with a mean luma of {BLACK_LUMA} or less; FAIL from {MAX_BLACK_SHARE:.0%} on",
-        message=f"frames {say_runs(runs)}" if runs else "",
+        message=f"frames {format_runs(runs)}" if runs else "",
         values={"n_black": int(np.count_nonzero(black)), "share_black": share, "n_runs": len(runs)},
     )
 
@@ -115,7 +115,7 @@ def check_repeated_frames(evidence: CameraEvidence) -> CheckResult | str:
         measured=f"{np.count_nonzero(repeats):,} of {len(repeats):,} frames repeat the one before ({share:.2%}), "
         f"at most {longest:,} in a row ({longest / rate:.2g} s)",
         threshold=f"under {REPEATED_SHARE:.0%} of frames; FAIL from {FROZEN_S:g} s in a row on",
-        message=f"frames {say_runs(frozen)}" if frozen else "",
+        message=f"frames {format_runs(frozen)}" if frozen else "",
         values={
             "n_repeated": int(np.count_nonzero(repeats)),
             "share_repeated": share,

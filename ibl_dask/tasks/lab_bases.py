@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingFile, UsageError
-from ibl_dask.model.places import below, insist
+from ibl_dask.model.places import below, require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.store.atomic import is_one_file, move
 from ibl_dask.store.dataset_lookup import find_files
@@ -47,7 +47,7 @@ class BehaviourTask(DynamicTask):
     ) -> None:
         super().__init__(session_path, **kwargs)
         if collection is not None:
-            collection = insist(collection, "collection", where=self.session.path)
+            collection = require_inside(collection, "collection", where=self.session.path)
         self._asked = (collection, protocol)
         if protocol_number is not None:
             self.protocol_number = int(protocol_number)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import OutsideSession, TaskFailed, UsageError
-from ibl_dask.model.places import first_fault, insist
+from ibl_dask.model.places import first_fault, require_inside
 from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Resources, Step
@@ -219,7 +219,7 @@ def _takes_options(cls: type[Task]) -> bool:
 
 def _require_inside(spec: TaskSpec) -> None:
     """Raise if the name or an argument of a task leads out of the session."""
-    insist(spec.name, "the name of a task", is_name=True)
+    require_inside(spec.name, "the name of a task", is_name=True)
     fault = first_fault(spec.arguments, where="arguments", may_vary=True)
     if fault is not None:
         raise OutsideSession(

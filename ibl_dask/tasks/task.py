@@ -19,7 +19,7 @@ from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
-from ibl_dask.model.places import insist
+from ibl_dask.model.places import require_inside
 from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
@@ -518,9 +518,9 @@ class DynamicTask(DescriptionReader, Task):
     ) -> None:
         super().__init__(session_path, **kwargs)
         if sync_collection is not None:
-            sync_collection = insist(sync_collection, "sync_collection", where=self.session.path)
+            sync_collection = require_inside(sync_collection, "sync_collection", where=self.session.path)
         if sync_namespace is not None:
-            insist(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
+            require_inside(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
         given = {
             "sync": sync,
             "sync_collection": sync_collection,
@@ -565,7 +565,7 @@ class VideoTask(DynamicTask):
     ) -> None:
         super().__init__(session_path, **kwargs)
         if device_collection is not None:
-            device_collection = insist(device_collection, "device_collection", where=self.session.path)
+            device_collection = require_inside(device_collection, "device_collection", where=self.session.path)
         self.device_collection = device_collection
         if cameras is not None:
             labels = [cameras] if isinstance(cameras, str) else cameras

@@ -11,8 +11,8 @@ import pytest
 from needs import PEER
 from random_descriptions import CLOCKS, Content, make_content, write_session
 
-from ibl_dask.model.description import ExperimentDescription
 from ibl_dask.model.description_merge import merge_descriptions
+from ibl_dask.model.description_reader import read_description
 from ibl_dask.model.legacy_protocols import legacy_content
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.devices.session_plan import SessionPlan, plan_session
@@ -53,7 +53,7 @@ def sessions(tmp_path: Path):
 
 def plan_of(folder: Path, pose: tuple[str, ...] | None = None) -> SessionPlan:
     found = next(folder.glob("*.yaml"))
-    return plan_session(ExperimentDescription.read(found), folder, pose)
+    return plan_session(read_description(found), folder, pose)
 
 
 def ours(folder: Path, pose: tuple[str, ...] | None = None) -> Specs:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_runs, format_runs
 from ibl_dask.store import arrays
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.workspace import Workspace
@@ -189,7 +189,7 @@ def _what_is_lost(errors: NDArray[np.uint8], camera: str, records: Records) -> F
         f"{int(errors.sum()):,} of {len(errors):,} frames of the {camera} camera do not decode",
         where=video,
         expected="every frame of the video",
-        got=f"nothing exact for frames {say_runs(find_runs(errors))}",
+        got=f"nothing exact for frames {format_runs(find_runs(errors))}",
         do="compare the file with the original on the acquisition computer, and copy it again if they differ; every "
         "frame has a time all the same, and what is measured of these frames is NaN (`decode_error` names them)",
     )

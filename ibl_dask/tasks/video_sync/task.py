@@ -16,7 +16,7 @@ from ibl_dask.model.choices import advice
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import LABELS, Camera, bpod_camera
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
-from ibl_dask.model.places import insist
+from ibl_dask.model.places import require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
@@ -454,7 +454,7 @@ class VideoSyncQcNidq(VideoSyncQc):
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
         if recording is not None:
-            self.recording = insist(recording, "the recording of the sync", is_name=True)
+            self.recording = require_inside(recording, "the recording of the sync", is_name=True)
         self._extraction: list[Step] | None = None
 
     @cached_property
@@ -462,7 +462,7 @@ class VideoSyncQcNidq(VideoSyncQc):
         """Return which recording of the clock is meant; None where the description does not say."""
         described = self.session.description.sync
         named = None if described is None else described.others.get("recording")
-        return None if named is None else insist(named, "the recording of the sync", is_name=True)
+        return None if named is None else require_inside(named, "the recording of the sync", is_name=True)
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), **({} if self.recording is None else {"recording": self.recording})}
@@ -578,7 +578,7 @@ class VideoSyncQcBpod(VideoSyncQc):
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
         check_value("longest_extrapolation_s", longest_extrapolation_s)
-        self.collection = collection and insist(collection, "collection", where=self.session.path)
+        self.collection = collection and require_inside(collection, "collection", where=self.session.path)
         self.longest_extrapolation_s = longest_extrapolation_s
         if protocol:
             self.protocol = protocol

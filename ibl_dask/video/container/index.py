@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ibl_dask.errors import MissingFile, UnreadableVideo
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_runs, format_runs
 from ibl_dask.video.container.avi import (
     CHUNK_HEADER_BYTES,
     NO_PLACE,
@@ -280,7 +280,7 @@ def index_video(path: Path) -> FrameIndex:
 def _empty_note(is_empty: NDArray[np.bool_]) -> list[str]:
     if not is_empty.any():
         return []
-    frames = say_runs(find_runs(is_empty))
+    frames = format_runs(find_runs(is_empty))
     told = f"frames {frames} do not decode, the others keep their numbers"
     return [f"{int(is_empty.sum()):,} places of the video are empty: {told}"]
 

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from ibl_dask.errors import DecodeFailed, RunError
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_runs, format_runs
 from ibl_dask.video.container.h264 import nal_units, parameter_sets, with_lengths
 from ibl_dask.video.encoding.fidelity import (
     SSIM_STRIDE,
@@ -188,7 +188,7 @@ def _undecodable(path: Path, index: FrameIndex, chunk: Chunk, lost: NDArray[np.b
         f"{int(lost.sum()):,} frames of this video do not decode, so no faithful copy of it can be made",
         where=str(path),
         expected=f"every frame of {chunk.start:,} to {chunk.stop - 1:,} (of {len(index):,})",
-        got=f"nothing exact for frames {say_runs(runs)}",
+        got=f"nothing exact for frames {format_runs(runs)}",
         do="compare the file with the original on the acquisition computer, and copy it again if they differ; the raw "
         "video stays as it is",
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ibl_dask.model.frame_ranges import find_runs, say_runs
+from ibl_dask.model.frame_ranges import find_runs, format_runs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -172,5 +172,5 @@ class Fidelity:
         ):
             if wrong.any():
                 runs = [(first + start, last + start) for first, last in find_runs(wrong)]
-                told.append(f"frames {say_runs(runs)} {what}")
+                told.append(f"frames {format_runs(runs)} {what}")
         return "; ".join(told)
