@@ -1,4 +1,4 @@
-"""What should run on a session, and why."""
+"""Pipeline of a session: its tasks, built and checked, and what is left out."""
 
 from __future__ import annotations
 
@@ -30,24 +30,24 @@ class Pipeline:
     session: Session
     """The session."""
     workspace: Workspace
-    """Where it all lands."""
+    """Folders of results and scratch."""
     tasks: Mapping[str, Task]
     """Tasks by name, parents first."""
     specs: tuple[TaskSpec, ...]
     """The same as plain data."""
     notes: tuple[str, ...] = ()
-    """What was left out, and why."""
+    """Remarks: parts that are left out, and the reasons."""
     is_asked: bool = False
-    """Whether somebody asked for these tasks by name."""
+    """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
-    """Devices that a run leaves out and must name: their entries lead out of the session."""
+    """Devices that are left out since their entries lead out of the session, so that a run is no success."""
 
     def __repr__(self) -> str:
         return f"Pipeline({self.session.reference}: {', '.join(self.tasks)})"
 
     @property
     def n_levels(self) -> int:
-        """Return how many times steps are planned: children look at the files that their parents leave."""
+        """Return the number of levels. Steps are planned level by level: children read the files of their parents."""
         return 1 + max((spec.level for spec in self.specs), default=0)
 
     def first_steps(self, level: int) -> list[Step]:
@@ -69,9 +69,9 @@ class Pipeline:
         Each value computes to the task's records; `visualize()` draws its steps. Tasks whose parents have not left
         their files yet cannot be planned: compute those first, and ask again.
 
-        The session is held while videos are indexed here, and by each step while it runs, wherever that is; steps of
-        one graph hold it together. Between two of them it is free: another run may have it, and what of the graph comes
-        to run meanwhile fails and says so.
+        The session is locked while videos are indexed here, and by each step while it runs; steps of one graph share
+        the lock. Between two of them it is free: another run may lock it, and steps of the graph that start meanwhile
+        fail with `SessionLocked`.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class Pipeline:
         return delayed_tasks(steps, root, records)
 
     def report_step(self, ran: Mapping[str, Any]) -> Step:
-        """Return the step that writes provenance and report, from what the driver saw."""
+        """Return the step that writes provenance and report, from the driver's record of the run."""
         mark = fingerprint("report", 1, ran=ran)
         arguments = {"workspace": self.workspace, "ran": ran}
         return Step("report", "", self.session.reference, mark, report, arguments, resources=Resources(cpu=1))
@@ -120,10 +120,10 @@ def make_pipeline(
     Parameters
     ----------
     session : Session or path
-        What to plan.
+        The session to plan.
     tasks : sequence of str, optional
-        Names of the tasks wanted, or of their classes, or dotted paths of a lab's own; all by default. A lab's own
-        comes after those that are named before it.
+        Names of tasks, or of their classes, or dotted paths of a lab's own; all by default. A lab's own comes after
+        those that are named before it.
     specs : sequence of TaskSpec, optional
         Tasks instead of those that the description asks for.
     output_root, work_dir, overwrite
@@ -134,14 +134,14 @@ def make_pipeline(
     skip_absent : bool
         Leave out tasks that this session does not have, and note it, instead of refusing.
     options
-        Passed on to the camera tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
+        Options of tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
 
     Raises
     ------
     NotASession, DescriptionError
-        If there is nothing to plan from.
+        If the session, or its description, is missing or invalid.
     UsageError
-        If a task is asked for that the session does not have, or an option is not known or makes no sense.
+        If the session lacks a task that is asked for, or an option is unknown or makes no sense.
     """
     check_arguments("make_pipeline", {**options, "pose": pose}, ["skip_absent"], output_root)
     wanted = as_names(tasks)
@@ -166,18 +166,18 @@ def make_pipeline(
 
 
 class OutputPlaces:
-    """The folders that sessions of one run write into: each has its own."""
+    """Output folders of one run: each session has its own."""
 
     def __init__(self) -> None:
         self._owners: dict[Path, Path] = {}
 
     def claim(self, session: Session) -> None:
-        """Note where a session writes.
+        """Reserve the output folder of a session.
 
         Raises
         ------
         UsageError
-            If another one does, too.
+            If another session has the same.
         """
         first = self._owners.setdefault(session.outputs, session.path)
         if first != session.path:
@@ -196,7 +196,13 @@ def plan_tasks(
     pose: Sequence[str] | None = None,
     environments: Environments | None = None,
 ) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
-    """Return the tasks of a session as plain data, and what is to be said of them; see `make_pipeline`."""
+    """Return the tasks of a session as plain data, and remarks on them.
+
+    Parameters
+    ----------
+    session, specs, pose, environments
+        See `make_pipeline`.
+    """
     notes: list[str] = []
     if specs is None:
         plan = plan_session(session.description, session.path, pose, environments)
@@ -216,7 +222,7 @@ def check_request(
     pose: Sequence[str] | None = None,
     **options: Any,  # options of tasks, by name
 ) -> None:
-    """Insist that what is asked of a run makes sense, before anything starts.
+    """Raise unless the arguments of a run make sense, before anything starts.
 
     Parameters
     ----------
@@ -226,8 +232,8 @@ def check_request(
     Raises
     ------
     UsageError
-        If no session has a task that is asked for, or an option is not known or makes no sense. What is wrong with one
-        session is told when it has its turn.
+        If no session has a task that is asked for, or an option is unknown or makes no sense. A fault of one session
+        is reported in its turn.
     """
     check_arguments("run", {**options, "pose": pose}, OF_RUN, output_root)
     wanted = as_names(tasks)

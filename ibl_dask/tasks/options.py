@@ -209,9 +209,13 @@ def check_keywords(cls: type, left: Mapping[str, object]) -> None:
         raise unknown_keyword(cls.__name__, wrong, known, do)
 
 
-@lru_cache(maxsize=256)
 def keywords(cls: type) -> tuple[str, ...]:
     """Return the keyword arguments of a task's constructors, down to the first that takes no others."""
+    return _keywords(cls)
+
+
+@lru_cache(maxsize=256)
+def _keywords(cls: type) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for base in cls.__mro__:
         init = vars(base).get("__init__")
