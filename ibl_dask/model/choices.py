@@ -14,6 +14,17 @@ CLOSE = 0.6
 def nearest(given: str, known: Iterable[str], at_least: float = CLOSE) -> str | None:
     """Return the known word that is most like a given one; None if none is like it.
 
+    Parameters
+    ----------
+    given : str
+        The unknown word.
+    known : iterable of str
+        Known words.
+    at_least : float
+        Likeness that is needed, 0 to 1.
+
+    Examples
+    --------
     >>> nearest("VideoCompess", ["VideoRegisterRaw", "VideoCompress"]), nearest("h265", ["ibl", "short_gop"])
     ('VideoCompress', None)
     """

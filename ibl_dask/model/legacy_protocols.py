@@ -6,7 +6,7 @@ Rigs of the time before descriptions were of two kinds, and the protocol determi
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.text import read_text
@@ -61,7 +61,7 @@ def _protocol_of(path: Path) -> str | None:
     return None if protocol is None else str(protocol)
 
 
-def legacy_content(protocol: str) -> dict[str, Any]:
+def legacy_content(protocol: str) -> dict[str, object]:
     """Return the content of the description that a protocol stands for.
 
     Parameters
@@ -115,5 +115,5 @@ def _camera() -> dict[str, str]:
     return {"collection": "raw_video_data", "sync_label": "audio"}
 
 
-def _microphone() -> dict[str, Any]:
+def _microphone() -> dict[str, object]:
     return {"microphone": {"collection": TASK_FOLDER, "sync_label": None}}

@@ -25,14 +25,28 @@ class ExpectedDataset:
     def input(
         name: str, collection: str | Sequence[str] | None, required: bool = True, register: bool = False, *more: object
     ) -> Dataset:
-        """Return a dataset that is read; `more` are revision and unique, see `Dataset`."""
+        """Return a dataset that is read.
+
+        Parameters
+        ----------
+        name, collection, required, register
+            See `Dataset`; of several collections each is one part of the folder.
+        more
+            Revision and unique, see `Dataset`.
+        """
         return _dataset("input", (name, collection, required, register, *more))
 
     @staticmethod
     def output(
         name: str, collection: str | Sequence[str] | None, required: bool = True, register: bool = True, *more: object
     ) -> Dataset:
-        """Return a dataset that is written; `more` are revision and unique, see `Dataset`."""
+        """Return a dataset that is written.
+
+        Parameters
+        ----------
+        name, collection, required, register, more
+            See `input`.
+        """
         return _dataset("output", (name, collection, required, register, *more))
 
     @property

@@ -42,5 +42,13 @@ def format_kept(n_chunks: int, n_left: int) -> str:
 
 
 def share_of_bytes(path: Path, n_left: int, n_chunks: int) -> int:
-    """Return the part of a file that some of its chunks take up, bytes."""
+    """Return the part of a file that some of its chunks take up, bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    n_left, n_chunks : int
+        Number of these chunks, and of all.
+    """
     return int(path.stat().st_size * n_left / max(1, n_chunks))
