@@ -1,4 +1,4 @@
-"""What happens during a run, as values: the journal, progress bars and reports listen to these."""
+"""Events of a run, as values: the journal, progress bars and reports listen to them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class SessionPutOff:
-    """A session cannot start yet: it was put last, and is tried again."""
+    """A session cannot start yet: it goes last, and is tried again."""
 
     session: str
     """Session folder."""
     reason: str
-    """Why."""
+    """Reason of the delay."""
     time_s: float
     """Unix time."""
 
@@ -50,24 +50,24 @@ class SessionPlanned:
     session: str
     """Session folder."""
     steps: Mapping[str, int]
-    """Name of the steps -> how many."""
+    """Name of the steps -> number of steps."""
     time_s: float
     """Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepFinished:
-    """One step ended, well or not."""
+    """One step ended, with or without success."""
 
     session: str
     """Session folder."""
     record: StepRecord
-    """How it went."""
+    """Record of the step."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskFinished:
-    """One task ended, well or not."""
+    """One task ended, with or without success."""
 
     session: str
     """Session folder."""
@@ -76,9 +76,9 @@ class TaskFinished:
     status: str
     """As in `Status`."""
     outputs: tuple[str, ...]
-    """Files it left."""
+    """Files that it left."""
     failures: tuple[Failure, ...]
-    """Why it did not succeed; each error once."""
+    """Errors that it met, each once."""
     time_s: float
     """Unix time."""
 
@@ -90,20 +90,20 @@ class SessionFinished:
     session: str
     """Session folder."""
     is_success: bool
-    """Whether every task is complete or legitimately empty."""
+    """Every task is complete, or empty as it should be."""
     qc: Mapping[str, str]
     """Camera -> overall outcome of its checks."""
     report: str
     """Path of the report; empty where there is none."""
     failure: Failure | None
-    """Why the session could not be planned."""
+    """Error that prevented planning, if any."""
     time_s: float
     """Unix time."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInterrupted:
-    """A session that had begun will not come to its end in this run."""
+    """A session that had begun does not end in this run."""
 
     session: str
     """Session folder."""
@@ -118,17 +118,17 @@ class RunFinished:
     run: str
     """Name of the run."""
     n_success: int
-    """Sessions without anything left to do or to mend."""
+    """Sessions that are complete."""
     n_failed: int
-    """Sessions that ended with something left to do or to mend."""
+    """Sessions that ended with a failure or with unfinished work."""
     seconds: float
-    """How long it took."""
+    """Duration, s."""
     time_s: float
     """Unix time."""
     interrupted: bool = field(default=False)
-    """Whether somebody stopped it."""
+    """The run was stopped before its end."""
     n_interrupted: int = 0
-    """Sessions that had begun and did not come to their end."""
+    """Sessions that had begun and did not end."""
     n_not_started: int = 0
     """Sessions that had not begun."""
 
@@ -146,5 +146,5 @@ Event = (
 
 
 def to_json(event: Event) -> dict[str, Any]:
-    """Return an event as a mapping, its class under `event`."""
+    """Return an event as plain values, with the name of its class under `event`."""
     return {"event": type(event).__name__, **asdict(event)}

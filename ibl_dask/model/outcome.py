@@ -1,4 +1,4 @@
-"""How a check came out, in the vocabulary and order the field uses."""
+"""Outcomes of checks, in the vocabulary and order of the field."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Number = float | int | None
-"""A number beside an outcome; None where it could not be computed."""
+"""A number beside an outcome; None if it could not be computed."""
 
 
 class Outcome(IntEnum):
@@ -24,7 +24,7 @@ class Outcome(IntEnum):
 
     @staticmethod
     def worst(outcomes: Iterable[Outcome]) -> Outcome:
-        """Return the worst of some outcomes; NOT_SET where there is none.
+        """Return the worst of some outcomes; NOT_SET if there is none.
 
         >>> Outcome.worst([Outcome.PASS, Outcome.NOT_SET, Outcome.WARNING]).name
         'WARNING'
@@ -34,19 +34,19 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one check found."""
+    """Result of one check."""
 
     name: str
     """Name of the check, as in the extended QC key `_video{Label}_{name}`."""
     outcome: Outcome
-    """The judgement."""
+    """Outcome."""
     numbers: tuple[Number, ...] = ()
     """Numbers the reference publishes beside the outcome, in its order."""
     measured: str = ""
-    """What was measured, in words with units."""
+    """Measured quantities, in words with units."""
     threshold: str = ""
-    """What it was compared with."""
+    """Criterion, in words with units."""
     message: str = ""
-    """Why the outcome is what it is, where the numbers do not say it."""
+    """Reason of the outcome, if the numbers do not give it."""
     values: Mapping[str, Number] = field(default_factory=dict, hash=False)
-    """Every number that was looked at, by a name with its unit; whether the reference publishes it or not."""
+    """Every number that counts, by a name with its unit, published by the reference or not."""

@@ -389,7 +389,7 @@ class Driver:
             return TaskAnswer("conclude", state.task, status=Status.HELD)
         try:
             with contained(state.name):
-                state.reason = state.task.obstacle()
+                state.reason = state.task.unmet_requirement()
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             return describe(error)
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked

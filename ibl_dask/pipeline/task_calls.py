@@ -69,7 +69,7 @@ def call_task(task: Task, call: Call, records: Mapping[Key, StepRecord], unmet: 
         return TaskAnswer(call, task, _each_once(task.first_steps()))
     if call == "steps":
         return TaskAnswer(call, task, _each_once(task.steps(records)))
-    status = task.conclude(dict(records), obstacle=unmet)
+    status = task.conclude(dict(records), unmet_requirement=unmet)
     outputs = tuple(str(path) for path in task.outputs or ())
     answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs)
     task.records, task.log = {}, ""  # as large as all its records together

@@ -14,33 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, Literal, get_args
+from typing import Any
 
+from ibl_dask.model.review import Review
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.identity import WHOLE_BYTES, identity
 
 KEPT_VERSION = 3
 
-Work = Literal["missing output", "changed output", "changed input", "changed parameters", "forced", "no record"]
-"""Why a task would run."""
-Why = Literal[Work, "unusable", "nothing to do"]
-"""The same, or why it would not."""
-WORKING: tuple[Why, ...] = get_args(Work)
 Identities = Mapping[str, Mapping[str, Any]]
 """Path -> what tells a file from another version of it: size, when it was last written and last changed in any way, and
 of a small one that is noted its content, see `ibl_dask.store.identity`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """Whether a task would run, and why."""
-
-    why: Why
-    """In one word."""
-    detail: str = ""
-    """The same in a sentence."""
-    facts: Mapping[str, Any] | None = None
-    """What it returned when it was done, where there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import OutsideSession, TaskFailed
 from ibl_dask.model.places import is_inside
+from ibl_dask.model.review import Review
 from ibl_dask.model.step import Failure, Step, fingerprint
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.dataset_lookup import find_files
-from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.task_record import Identities, Kept, identities, keep, mark_of, read_kept
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import Facts, Records
 
@@ -89,7 +90,7 @@ def _inputs(task: Task) -> Identities:
     return identities(path for expected in task.input_files for path in find_files(task.session.roots, expected).files)
 
 
-def in_place_obstacle(task: Task) -> Failure | None:
+def in_place_requirement(task: Task) -> Failure | None:
     """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
     if task.writes_elsewhere or task.session.outputs == task.session.path:
         return None

@@ -1,4 +1,4 @@
-"""What people look at."""
+"""Report of a session: collected from results and provenance on disk, and rendered."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 
 
 def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
-    """Write provenance and report of a session: what the driver saw, added to what was known and is on disk."""
+    """Write provenance and report of a session, from the driver's record of the run and the results on disk."""
     known = write_provenance(workspace, ran, made_with())
     content = write_report(workspace, known, workspace.report_file)
     outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
@@ -33,15 +33,15 @@ def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) ->
 
 
 def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
-    """Render the report of a session to a file, and return what it shows.
+    """Render the report of a session to a file, and return its content.
 
     Parameters
     ----------
-    workspace
-        Where the session's results lie.
-    known
-        Its provenance; empty where there is none.
-    path
+    workspace : Workspace
+        Folders of the session.
+    known : mapping
+        Its provenance; empty if there is none.
+    path : Path
         File to write.
 
     Raises
@@ -70,7 +70,7 @@ def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> 
 
 
 def read_qc(workspace: Workspace) -> dict[str, Any] | None:
-    """Return the checks of a session; None where it was not checked yet.
+    """Return the checks of a session; None if it was not checked yet.
 
     Raises
     ------
@@ -104,9 +104,9 @@ def read_qc(workspace: Workspace) -> dict[str, Any] | None:
 
 
 def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
-    """Collect everything that a session's report shows, from what is on disk.
+    """Return the content of a session's report, from results on disk and the provenance (`known`).
 
-    The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
+    Every camera of the description is shown, checked or not.
     """
     session = workspace.session
     qc = read_qc(workspace) or {"outcome": "NOT_SET", "cameras": {}}
@@ -129,7 +129,7 @@ def _described(session: Session) -> list[Camera]:
 
 
 def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
-    """Return what is known of a camera."""
+    """Return the content of a camera's part."""
     label = camera.label
     if record.get("failure"):
         # Its video could not be used: what an earlier run made of another one would only mislead.
@@ -176,9 +176,9 @@ def _video_path(workspace: Workspace, camera: Camera, remarks: list[str]) -> Pat
 def _video(
     path: Path | None, known: Mapping[str, Any], store: FramesStore | None, remarks: list[str]
 ) -> dict[str, Any]:
-    """Return what the run that indexed a video told of it, else what the tables of the file say at a glance.
+    """Return the facts of a video from the run that indexed it, else from the tables of the file.
 
-    The latter also where the video was measured without a run since: the store is then of the file, and `known` is not.
+    The latter also if the video was measured without a run since: the store is then of the file, and `known` is not.
     """
     identity = known.get("identity") or {}
     if known and path is None:
@@ -192,14 +192,14 @@ def _video(
         return {**facts, "identity": dict(store.video)}
     if not known:
         return facts
-    remarks.append(_say_change(path, known))
+    remarks.append(_format_change(path, known))
     return dict(known)
 
 
 def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     """Return whether a file has the size and content that a video had when it was indexed.
 
-    An identity of an earlier version says nothing of the content: then the time of writing counts.
+    An identity of an earlier version lacks the content: then the time of writing counts.
     """
     stat = path.stat()
     if identity.get("size") != stat.st_size:
@@ -209,7 +209,7 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     return bool(identity["sample"] == (alf.identity(path) or {})["content"])
 
 
-def _say_change(path: Path, known: Mapping[str, Any]) -> str:
+def _format_change(path: Path, known: Mapping[str, Any]) -> str:
     before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
     if before == now:
         return f"{path.name} holds another video than the one that was measured: run again to measure it as it is"
@@ -232,7 +232,7 @@ def _container_facts(path: Path) -> dict[str, Any]:
 
 
 def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    """Return how the video was compressed, if it is the one that the record tells of."""
+    """Return the record of the compression, if it is of this video."""
     record = read_record(workspace, label)
     if record is None:
         return {}
@@ -241,7 +241,7 @@ def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], pat
 
 
 def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:
-    """Return times and how they were obtained, if they belong to the video that was measured."""
+    """Return times and their quality, if they belong to the video that was measured."""
     try:
         found, facts = load_timing(workspace.timing_file(label))
         times = load_times(workspace, label)

@@ -18,7 +18,9 @@ from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.description import Camera
-from ibl_dask.model.places import insist
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
+from ibl_dask.model.places import require_inside
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
@@ -26,11 +28,10 @@ from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.dataset_lookup import DatasetFiles, find_files
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
-from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
-from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step, read_log, review_method
+from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, read_log, review_method
 from ibl_dask.tasks.run_step import describe, walk
 from ibl_dask.tasks.session_qc import SessionQc
 
@@ -102,7 +103,7 @@ class Task:
     """Activation script of the environment for poses; None for the usual one."""
     scripts: Path | None = None
     """Folder of the scripts for poses; None for the usual one."""
-    copes_without: frozenset[str] = frozenset()
+    optional_parents: frozenset[str] = frozenset()
     """Classes of parents that may have failed: it runs all the same."""
     takes_any: ClassVar[bool] = False
     """Whether `run` hands arguments on to a method that is not ours."""
@@ -156,12 +157,14 @@ class Task:
         self.log = ""
         self.time_elapsed_secs: float | None = None
         self.in_method = False
-        self._obstacle: Failure | None = None
+        self._unmet_requirement: Failure | None = None
         self._lacking: list[str] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
         """Let a method `_run` of a subclass stand for the steps that it inherits; within it they are what they were."""
         super().__init_subclass__(**kwargs)
+        if has_method(cls) and "forecast" not in cls.__dict__:
+            cls.forecast = Task.forecast  # type: ignore[method-assign]  # that of a single step, not of inherited ones
         if "_run" not in cls.__dict__ or "steps" in cls.__dict__:
             return
         inherited_first, inherited = cls.first_steps, cls.steps
@@ -232,18 +235,37 @@ class Task:
     def tearDown(self) -> None:  # the field's name
         """Clean up after `_run`, also where that failed."""
 
-    def obstacle(self) -> Failure | None:
+    def unmet_requirement(self) -> Failure | None:
         """Return what the task waits for that no other task makes, such as an environment; None where it can run."""
-        return in_place_obstacle(self) if has_method(type(self)) else None
+        return in_place_requirement(self) if has_method(type(self)) else None
 
     def review(self) -> Review:
-        """Say whether there is anything to do, and why, without doing it; see `ibl_dask.pipeline.forecast`."""
+        """Say whether there is anything to do, and why, without doing it; see `forecast`."""
         if has_method(type(self)):
             return review_method(self)
         lacking = self.lacking_outputs()
         if lacking:
             return Review("missing output", f"lacks {', '.join(lacking)}")
         return Review("no record", "its steps say what is left to do")
+
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        """Return the work that a run would do, its reason and its cost, by the decisions that `steps` rests on.
+
+        Parameters
+        ----------
+        rates : Rates
+            Durations measured in earlier runs.
+        spec : TaskSpec
+            The task as planned.
+        earlier : EarlierWork
+            Work of the same run that precedes the task.
+        """
+        return TaskForecast.of_review(spec, self.review(), rates, earlier, self.time_out_secs)
+
+    @property
+    def plan_notes(self) -> tuple[str, ...]:
+        """Return remarks on the session for a plan, such as on an ambiguous clock."""
+        return ()
 
     def is_finished(self) -> bool:
         """Return whether what other tasks need of this one is there already."""
@@ -307,8 +329,8 @@ class Task:
         if "overwrite" in kwargs:
             self.workspace = replace(self.workspace, overwrite=bool(kwargs["overwrite"]))
         self.records.clear()
-        obstacle = self.obstacle()
-        if obstacle is None:
+        unmet_requirement = self.unmet_requirement()
+        if unmet_requirement is None:
             self.workspace.check_writable()
             try:
                 with self.holding():
@@ -317,9 +339,9 @@ class Task:
                     records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
                     walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
             except SessionLocked as error:
-                obstacle = describe(error)
+                unmet_requirement = describe(error)
         self.time_elapsed_secs = time.perf_counter() - clock
-        self.conclude(obstacle=obstacle)
+        self.conclude(unmet_requirement=unmet_requirement)
         if self.on_error == "raise" and self.state is Status.ERRORED:
             raise TaskFailed(
                 f"{self.name} failed",
@@ -351,11 +373,13 @@ class Task:
         """Run once more, and replace what the task left."""
         return self.run(overwrite=True)
 
-    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
+    def conclude(
+        self, records: Mapping[Key, StepRecord] | None = None, *, unmet_requirement: Failure | None = None
+    ) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
         if records is not None:
             self.records = dict(records)
-        self._obstacle = obstacle
+        self._unmet_requirement = unmet_requirement
         found = self._found_outputs()
         values = [r.value for r in self.records.values()]
         made = [Path(path) for value in values for path in value.get("outputs", ())]
@@ -363,7 +387,7 @@ class Task:
         self._lacking = _lacking(found)
         if any(not r.is_ok for r in self.records.values()):
             self.state = Status.ERRORED
-        elif obstacle is not None or any("waiting" in value for value in values):
+        elif unmet_requirement is not None or any("waiting" in value for value in values):
             self.state = Status.WAITING
         elif any("empty" in value for value in values):
             self.state, self.outputs = Status.EMPTY, self.outputs or None
@@ -392,7 +416,7 @@ class Task:
         if self.state is Status.WAITING:
             waiting = (str(r.value["waiting"]) for r in self.records.values() if "waiting" in r.value)
             found += [Failure("Waiting", "run", text) for text in waiting]
-            found += [self._obstacle] if self._obstacle is not None else []
+            found += [self._unmet_requirement] if self._unmet_requirement is not None else []
         return list(dict.fromkeys(found))
 
     def assert_expected(self, expected_files: Iterable[Described], silent: bool = False) -> tuple[bool, list[Path]]:
@@ -494,9 +518,9 @@ class DynamicTask(DescriptionReader, Task):
     ) -> None:
         super().__init__(session_path, **kwargs)
         if sync_collection is not None:
-            sync_collection = insist(sync_collection, "sync_collection", where=self.session.path)
+            sync_collection = require_inside(sync_collection, "sync_collection", where=self.session.path)
         if sync_namespace is not None:
-            insist(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
+            require_inside(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
         given = {
             "sync": sync,
             "sync_collection": sync_collection,
@@ -528,6 +552,9 @@ class VideoTask(DynamicTask):
         See `DynamicTask`.
     """
 
+    takes_options: ClassVar[bool] = True
+    """Options of a run reach the constructor; for tasks of this package."""
+
     def __init__(
         self,
         session_path: str | Path | Session,
@@ -538,7 +565,7 @@ class VideoTask(DynamicTask):
     ) -> None:
         super().__init__(session_path, **kwargs)
         if device_collection is not None:
-            device_collection = insist(device_collection, "device_collection", where=self.session.path)
+            device_collection = require_inside(device_collection, "device_collection", where=self.session.path)
         self.device_collection = device_collection
         if cameras is not None:
             labels = [cameras] if isinstance(cameras, str) else cameras

@@ -76,9 +76,9 @@ class Ending(ibd.Task):
         self._end("signature")
         return {"input_files": [], "output_files": []}
 
-    def obstacle(self):
-        self._end("obstacle")
-        return super().obstacle()
+    def unmet_requirement(self):
+        self._end("unmet_requirement")
+        return super().unmet_requirement()
 
     def _run(self, **kwargs):
         self._end("run")

@@ -56,4 +56,4 @@ class Odd(Noting):
 class Hardy(Noting):
     """Copes without `Noting`."""
 
-    copes_without = frozenset({"Noting"})
+    optional_parents = frozenset({"Noting"})

@@ -19,7 +19,8 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.lock import Attempt
-from ibl_dask.tasks.external.environments import Environments, environment_of
+from ibl_dask.tasks.catalogue import environment_of
+from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.registry import build_task, find_task
 from ibl_dask.tasks.run_step import run_step

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.model.review import Review
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.lock import LOCK_NAME
-from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.task_record import Identities, Kept, identities, keep, mark_of, read_kept
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.external import child_main as foreign_side
 from ibl_dask.tasks.external.child_process import run_child

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingEnvironment
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.store.task_record import Review
-from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
+from ibl_dask.tasks.catalogue import FIELD_TASKS, environment_of, find_row
+from ibl_dask.tasks.external.environments import Environments, as_environments
 from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
-from ibl_dask.tasks.run_method import in_place_obstacle
+from ibl_dask.tasks.run_method import in_place_requirement
 from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.task import Task
 
-OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "EphysRegisterRaw", "RawEphysQC", "DLC"})
-"""Classes of the field whose work is with Alyx, or that ask it for something before they start."""
-UNWRITTEN = {"ibllib.pipes.widefield_tasks.WidefieldFOV": ("4.1.0",)}
-"""Classes whose work is not written yet in some versions of their package: they end well, and leave nothing."""
 SETTINGS = ("force", "machine", "dlcenv", "scripts")
 """What may be set on a task after it was built, and goes with it to where it runs."""
 
@@ -79,17 +76,19 @@ class ForeignTask(Task):
     @property
     def needs_alyx(self) -> bool:
         """Return whether it can do nothing without the database."""
-        return self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX
+        row = FIELD_TASKS.get(self.plain.executable.rpartition(".")[2])
+        return row is not None and row.needs_alyx
 
     def arguments(self) -> dict[str, Any]:
         return dict(self.plain.arguments)
 
-    def obstacle(self) -> Failure | None:
+    def unmet_requirement(self) -> Failure | None:
         try:
             _, version = self.environments.serving(self.environment, self.plain.executable)
         except MissingEnvironment as error:
             return describe(error)
-        if version in UNWRITTEN.get(self.plain.executable, ()):
+        row = find_row(self.plain.executable)
+        if row is not None and version in row.unwritten_in:
             package = self.plain.executable.split(".")[0]
             return Failure(
                 "Unwritten",
@@ -107,7 +106,7 @@ class ForeignTask(Task):
                     do="let the lab's server run it, which has one; nothing else waits for it but its children",
                 )
             )
-        return in_place_obstacle(self)
+        return in_place_requirement(self)
 
     def review(self) -> Review:
         _, version = self.environments.serving(self.environment, self.plain.executable)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import RUNNING, EarlierWork, Rates, TaskForecast
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.video_mp4 import compress_steps as compress
+from ibl_dask.tasks.video_mp4.forecast import forecast_compression
 from ibl_dask.tasks.video_mp4.raw_video_task import RawVideoTask
 from ibl_dask.video.chunking import split_for_encoding
 from ibl_dask.video.encoding.profiles import EncodingProfile, find_profile
@@ -98,6 +102,12 @@ class VideoCompress(RawVideoTask):
             if self.raw_video != "keep":
                 out.append(self._settling_step(camera, out[-1]))
         return out
+
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        forecast = partial(forecast_compression, profile=self.profile.name, encode_pixels=self.encode_pixels)
+        cameras = [forecast(self.workspace, c, rates, raw=self.to_compress(c)) for c in self.described]
+        found = TaskForecast.of_cameras(spec.name, cameras)
+        return replace(found, measured_cameras=frozenset(c.label for c in cameras if c.why in RUNNING))
 
     def _files(self, camera: Camera) -> compress.RawVideo:
         """Return the files as they were planned with: steps must stay the same while these change."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.tasks.session_files import labcams_pattern
 from ibl_dask.tasks.video_mp4 import convert_steps as convert
 from ibl_dask.tasks.video_mp4.compress_steps import find_raw_video
+from ibl_dask.tasks.video_mp4.forecast import forecast_conversion
 from ibl_dask.tasks.video_mp4.raw_video_task import RawVideoTask
 
 
@@ -48,6 +51,10 @@ class VideoConvert(RawVideoTask):
             if self.raw_video != "keep":
                 out.append(self._settling_step(camera, out[-1]))
         return out
+
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        cameras = [forecast_conversion(self.workspace, camera) for camera in self.described]
+        return TaskForecast.of_cameras(spec.name, cameras)
 
     def _converting_step(self, camera: Camera) -> Step:
         found = find_raw_video(self.workspace, camera)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast, Why
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.tasks.session_files import labcams_pattern, video_pattern
 from ibl_dask.tasks.task import VideoTask
@@ -24,6 +26,7 @@ class VideoRegisterRaw(VideoTask):
 
     priority = 100
     ram = 0.2
+    takes_options = False
 
     @property
     def signature(self) -> Signature:
@@ -74,6 +77,12 @@ class VideoRegisterRaw(VideoTask):
             resources=self.resources,
         )
         return [*cameras, listing]
+
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        _ = self.described  # a camera that the session does not have is an error here as in the run
+        is_listed = self.workspace.registration_file.exists()
+        why: Why = "listed anew" if is_listed else "missing output"
+        return TaskForecast(spec.name, why, "lists what is there; takes no time")
 
 
 def _clock(camera: Camera) -> ExpectedDataset:

@@ -15,10 +15,12 @@ from ibl_dask.errors import DescriptionError, TaskFailed, UsageError
 from ibl_dask.model.choices import advice
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import LABELS, Camera, bpod_camera
-from ibl_dask.model.places import insist
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
+from ibl_dask.model.places import require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks import index_video as index
@@ -27,15 +29,15 @@ from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.run_step import walk
 from ibl_dask.tasks.session_qc import CameraQc, SessionQc
 from ibl_dask.tasks.task import VideoTask
-from ibl_dask.tasks.video_mp4 import compress_steps as compress
 from ibl_dask.tasks.video_sync import camera_qc as checks
 from ibl_dask.tasks.video_sync import frame_pass as frames
 from ibl_dask.tasks.video_sync import pulse_times as times
 from ibl_dask.tasks.video_sync import wheel_times as wheel
+from ibl_dask.tasks.video_sync.forecast import SyncDecisions, choose_chunks, forecast_camera
 from ibl_dask.timing.alignment.clock_policy import BPOD
 from ibl_dask.timing.clocks.bpod import TRIALS_FILE
-from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.index import FrameIndex
+from ibl_dask.video.container.summary import ContainerSummary
 from ibl_dask.video.reducers.camera_set import camera_reducers
 from ibl_dask.video.reducers.motion_energy import MotionEnergy
 from ibl_dask.video.reducers.protocol import Reducer
@@ -72,7 +74,7 @@ class VideoSyncQc(VideoTask):
 
     priority = 40
     ram = 0.5
-    copes_without = frozenset({"VideoRegisterRaw", "VideoCompress", "VideoConvert", "SyncPulses", "EphysSyncPulses"})
+    optional_parents = frozenset({"VideoRegisterRaw", "VideoCompress", "VideoConvert", "SyncPulses", "EphysSyncPulses"})
 
     def __init__(
         self,
@@ -172,6 +174,15 @@ class VideoSyncQc(VideoTask):
         )
         return [*out, publish]
 
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        decisions = SyncDecisions(self.reducers, self.marks, self.chunk_pixels)
+        measured = earlier.measured_cameras
+        cameras = [
+            forecast_camera(self.workspace, camera, rates, decisions, is_measured_before=camera.label in measured)
+            for camera in self.described
+        ]
+        return TaskForecast.of_cameras(spec.name, cameras)
+
     def extract_camera(self, save: bool = True) -> tuple[list[NDArray[np.float64]], list[Path]]:
         """Time the cameras without looking at a pixel.
 
@@ -257,12 +268,8 @@ class VideoSyncQc(VideoTask):
 
     def chunks(self, label: str, frame_index: FrameIndex) -> tuple[Chunk, ...]:
         """Return the chunks of a video: those that it was compressed in, where it was, so that they are measured."""
-        if self.chunk_pixels is None:
-            known = compress.recorded_chunks(self.workspace, label, frame_index.identity())
-            if known:
-                return known
-        keyframes, size = frame_index.keyframes, (frame_index.width, frame_index.height)
-        return split_video(keyframes, len(frame_index), *size, self.chunk_pixels)
+        outline = ContainerSummary(len(frame_index), frame_index.width, frame_index.height, frame_index.keyframes)
+        return choose_chunks(self.workspace, label, outline, frame_index.identity(), self.chunk_pixels)
 
     def _index_step(self, camera: Camera) -> Step:
         """Return the step as it was planned first: its key must stay the same where the video changes meanwhile."""
@@ -449,7 +456,7 @@ class VideoSyncQcNidq(VideoSyncQc):
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
         if recording is not None:
-            self.recording = insist(recording, "the recording of the sync", is_name=True)
+            self.recording = require_inside(recording, "the recording of the sync", is_name=True)
         self._extraction: list[Step] | None = None
 
     @cached_property
@@ -457,7 +464,7 @@ class VideoSyncQcNidq(VideoSyncQc):
         """Return which recording of the clock is meant; None where the description does not say."""
         described = self.session.description.sync
         named = None if described is None else described.others.get("recording")
-        return None if named is None else insist(named, "the recording of the sync", is_name=True)
+        return None if named is None else require_inside(named, "the recording of the sync", is_name=True)
 
     def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), **({} if self.recording is None else {"recording": self.recording})}
@@ -573,7 +580,7 @@ class VideoSyncQcBpod(VideoSyncQc):
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
         check_value("longest_extrapolation_s", longest_extrapolation_s)
-        self.collection = collection and insist(collection, "collection", where=self.session.path)
+        self.collection = collection and require_inside(collection, "collection", where=self.session.path)
         self.longest_extrapolation_s = longest_extrapolation_s
         if protocol:
             self.protocol = protocol
@@ -613,8 +620,8 @@ class VideoSyncQcBpod(VideoSyncQc):
         return inputs.BpodFiles(next(held, places[0]), TRIALS_FILE)
 
     @property
-    def clock_notes(self) -> tuple[str, ...]:
-        """Return what there is to say about the clock of this session."""
+    def plan_notes(self) -> tuple[str, ...]:
+        """Return a remark on the clock where each of several protocols has one of its own."""
         collections = {p.collection for p in self.session.description.protocols if p.collection}
         if len(collections) < 2:
             return ()
@@ -630,7 +637,7 @@ class VideoSyncQcBpod(VideoSyncQc):
     def timing(self, camera: Camera) -> Timing:
         trials = self.trials
         longest = self.longest_extrapolation_s
-        notes = self.clock_notes
+        notes = self.plan_notes
         return Timing(
             times.time_camera_by_bpod,
             {"bpod": trials, "longest_extrapolation_s": longest, "notes": notes},
