@@ -82,7 +82,7 @@ def delayed_step(
     with dask.annotate(**annotations):
         node = dask.delayed(run, name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
-        key = step.key if trial.number == 1 else (name, session, f"{mark}-{trial.number}", chunk)
+        key = (name, session, mark if trial.number == 1 else f"{mark}-{trial.number}", chunk)
         return node(list(records), dask_key_name=key)
 
 

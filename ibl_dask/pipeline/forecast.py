@@ -322,7 +322,7 @@ def _only_times(
     workspace = task.workspace
     if workspace.published_times(camera.label) is None:
         return replace(named, detail="times to make; measured already")
-    for name, mark in task.marks(camera, identity, reducers).items():
+    for name, mark in task.marker_fingerprints(camera, identity, reducers).items():
         if marked_fingerprint(workspace.marker(name), task.session.outputs) != mark:
             return replace(named, why="changed input", detail=f"{_STEPS[name.split('-')[0]]}; measured already")
     if not workspace.qc_file.exists():

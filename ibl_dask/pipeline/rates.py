@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def read_rates(work_dir: Path) -> Rates:
         _add(journal, seconds, pixels, tasks)
     known = {kind: seconds[kind] / n for kind, n in pixels.items() if n >= ENOUGH_PIXELS and seconds[kind] > 0}
     return Rates(
-        known.get("framepass", CORE_S_PER_PIXEL),
+        known.get("decode", CORE_S_PER_PIXEL),
         known.get("encode", ENCODING_CORE_S_PER_PIXEL),
         {name: sum(took) / len(took) for name, took in tasks.items()},
         ("1 journal" if len(journals) == 1 else f"{len(journals)} journals") if known else "constants",
@@ -53,7 +54,7 @@ def read_rates(work_dir: Path) -> Rates:
 
 
 def _add(journal: Path, seconds: dict[str, float], pixels: dict[str, float], tasks: dict[str, list[float]]) -> None:
-    """Add what one journal tells. Steps say how many frames they took; how large these are, the index said before."""
+    """Add times and work of the steps in one journal."""
     areas: dict[tuple[str, str], int] = {}
     for event in read_journal(journal):
         record = event.get("record")
@@ -67,8 +68,27 @@ def _add(journal: Path, seconds: dict[str, float], pixels: dict[str, float], tas
         if record.get("status") != "done" or value.get("kept"):
             continue
         took = float(record.get("seconds") or 0)
-        if kind in ("framepass", "encode") and place in areas:
-            seconds[kind] += took
-            pixels[kind] += areas[place] * float(value.get("frames") or 0)
+        work = value.get("work") or _earlier_work(kind, value, areas.get(place))
+        if work:
+            seconds[work["kind"]] += took
+            pixels[work["kind"]] += float(work["pixels"])
         elif not camera:
             tasks[kind].append(took)
+
+
+def _earlier_work(kind: str, value: Mapping[str, Any], area: int | None) -> dict[str, Any] | None:
+    """Return the work of a step in a journal of an earlier version, which noted frames, and their size with the index.
+
+    Parameters
+    ----------
+    kind
+        Kind of the step.
+    value
+        Its result.
+    area
+        Pixels of a frame of its camera; None where no index was noted.
+    """
+    work = {"framepass": "decode", "encode": "encode"}.get(kind)
+    if work is None or area is None:
+        return None
+    return {"kind": work, "pixels": area * float(value.get("frames") or 0)}

@@ -20,6 +20,7 @@ from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
 from ibl_dask.errors import InputError, SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.places import below
+from ibl_dask.model.result import CamerasJudged, VideoIndexed, WorkKind
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Failure, Key, Step, StepRecord
@@ -92,17 +93,18 @@ class SessionOutcome:
             return "done" if self.is_success else "failed"
         return "interrupted" if self.started else "not started"
 
-    def count(self, kind: str, status: str) -> int:
-        """Return how many steps of a kind ended in a status."""
-        return sum(r.key[0].split("-")[0] == kind and r.status == status for r in self.records.values())
+    def count(self, kind: WorkKind, status: str) -> int:
+        """Return the number of steps with a kind of work that ended in a status."""
+        works = (record.result.work for record in self.records.values() if record.status == status)
+        return sum(work is not None and work.kind == kind for work in works)
 
     def chunks(self) -> tuple[int, int]:
-        """Return how many chunks of video were compressed or measured in this run, and how many before.
+        """Return the numbers of chunks of video that were compressed or measured in this run, and before.
 
-        What was compressed was measured then: its frame pass finds it.
+        A chunk that was compressed was measured then: its frame pass finds it.
         """
         compressed, found = self.count("encode", "done"), self.count("encode", "kept")
-        measured, known = self.count("framepass", "done"), self.count("framepass", "kept")
+        measured, known = self.count("decode", "done"), self.count("decode", "kept")
         return compressed + measured, found + max(0, known - compressed - found)
 
 
@@ -153,6 +155,7 @@ class _Driven:
         self.turns = make_turns(pipeline.specs, pipeline.tasks)
         self.waiting: dict[Key, list[Turn]] = {}
         self.phase: Literal["tasks", "report"] = "tasks"
+        self.report: Key | None = None
         self.started_s = time.time()
         self.clock = time.perf_counter()
 
@@ -287,8 +290,9 @@ class Driver:
 
     def _submit(self, driven: _Driven, steps: Sequence[Step]) -> None:
         self._owner.update(dict.fromkeys((step.key for step in steps), driven))
-        names = Counter(step.key[0] for step in steps)
-        self.emit(events.SessionPlanned(str(driven.outcome.path), dict(names), time.time()))
+        names = Counter(step.name for step in steps)
+        chunks = {step.name: step.chunk_work for step in steps if step.chunk_work is not None}
+        self.emit(events.SessionPlanned(str(driven.outcome.path), dict(names), time.time(), chunks))
         session, workspace = driven.pipeline.session, driven.pipeline.workspace
         token = "" if driven.held is None else driven.held.token
         leased = [replace(step, lease=token) for step in steps]
@@ -353,7 +357,9 @@ class Driver:
         if all(turn.is_over for turn in driven.turns.values()):
             driven.phase = "report"
             driven.outcome.tasks = {name: driven.outcome.tasks[name] for name in driven.turns}
-            self._submit(driven, [driven.pipeline.report_step(self._what_ran(driven))])
+            report = driven.pipeline.report_step(self._what_ran(driven))
+            driven.report = report.key
+            self._submit(driven, [report])
 
     def _next_steps(self, driven: _Driven, turn: Turn) -> dict[Key, Step]:
         """Take a task to its next phase and return the steps of that; what it raises ends that task alone."""
@@ -427,9 +433,9 @@ class Driver:
                 "seconds": round(row["seconds"], 3),
             }
         videos = {
-            key[0].removeprefix("index-"): dict(record.value)
-            for key, record in driven.outcome.records.items()
-            if key[0].startswith("index-") and record.is_ok
+            record.result.camera: record.value
+            for record in driven.outcome.records.values()
+            if isinstance(record.result, VideoIndexed) and not record.result.is_raw
         }
         return {
             "videos": videos,
@@ -447,14 +453,15 @@ class Driver:
 
     def _finish(self, driven: _Driven) -> None:
         outcome, workspace = driven.outcome, driven.pipeline.workspace
-        report = next(r for r in outcome.records.values() if r.key[0] == "report")
+        report = next(record for key, record in outcome.records.items() if key == driven.report)
         if report.is_ok:
             outcome.report = workspace.report_file
         elif report.failure is not None:
             outcome.failures.append(report.failure)
-        judged = next((r for r in outcome.records.values() if r.key[0] == "publish" and r.is_ok), None)
-        known = report if report.is_ok else judged  # the report tells of cameras that this run did not judge, too
-        outcome.qc = dict(known.value["cameras"]) if known is not None else {}
+        # The report comes last; it also has the cameras that this run did not check.
+        results = (record.result for record in outcome.records.values())
+        judged = [result for result in results if isinstance(result, CamerasJudged)]
+        outcome.qc = dict(judged[-1].cameras) if judged else {}
         outcome.finished = True
         _sweep(workspace)
         if outcome.is_success:

@@ -12,7 +12,7 @@ from ibl_dask.model.places import below, insist
 from ibl_dask.model.session import Session
 from ibl_dask.store.atomic import is_one_file, move
 from ibl_dask.store.dataset_lookup import find_files
-from ibl_dask.tasks.task import DynamicTask
+from ibl_dask.tasks.dynamic_task import DynamicTask
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,8 @@ from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.options import keywords
 from ibl_dask.tasks.run_step import describe
-from ibl_dask.tasks.task import Task, VideoTask
+from ibl_dask.tasks.task import Task
+from ibl_dask.tasks.video_task import VideoTask
 
 ENTRY_POINTS = "ibl_dask.tasks"
 """Group of entry points under which an installed package names its tasks."""
@@ -31,9 +32,9 @@ _OWN = {
     "VideoRegisterRaw": "ibl_dask.tasks.video_register.task",
     "VideoCompress": "ibl_dask.tasks.video_mp4.compress_task",
     "VideoConvert": "ibl_dask.tasks.video_mp4.convert_task",
-    "VideoSyncQcNidq": "ibl_dask.tasks.video_sync.task",
-    "VideoSyncQcBpod": "ibl_dask.tasks.video_sync.task",
-    "VideoSyncQcCamlog": "ibl_dask.tasks.video_sync.task",
+    "VideoSyncQcNidq": "ibl_dask.tasks.video_sync.clocks",
+    "VideoSyncQcBpod": "ibl_dask.tasks.video_sync.clocks",
+    "VideoSyncQcCamlog": "ibl_dask.tasks.video_sync.clocks",
 }
 """Classes of ours that do the work of the field's classes of the same name."""
 

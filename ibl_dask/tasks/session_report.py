@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
+from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
@@ -19,17 +22,30 @@ from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.identity import looks_like
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.provenance import made_with, write_provenance
-from ibl_dask.tasks.session_files import Facts, Records, find_video
-from ibl_dask.tasks.video_mp4.compress_steps import is_told_of, read_record, told
+from ibl_dask.tasks.session_files import find_video
+from ibl_dask.tasks.video_mp4.compress_steps import is_recorded, read_record, record_facts
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 
 
-def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
-    """Write provenance and report of a session: what the driver saw, added to what was known and is on disk."""
-    known = write_provenance(workspace, ran, made_with())
-    content = write_report(workspace, known, workspace.report_file)
-    outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
-    return {"report": str(workspace.report_file), "cameras": outcomes}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteReport(Step):
+    """Write provenance and report of a session: the run as the driver saw it, added to earlier runs and to disk."""
+
+    kind: ClassVar[str] = "report"
+
+    workspace: Workspace
+    """The session."""
+    ran: Mapping[str, object]
+    """Summary of the run; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"ran": self.ran}
+
+    def run(self, upstream: Upstream) -> CamerasJudged:
+        known = write_provenance(self.workspace, self.ran, made_with())
+        content = write_report(self.workspace, known, self.workspace.report_file)
+        outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+        return CamerasJudged(cameras=outcomes, facts={"report": str(self.workspace.report_file)})
 
 
 def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
@@ -236,8 +252,10 @@ def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], pat
     record = read_record(workspace, label)
     if record is None:
         return {}
-    is_it = "identity" not in video or is_told_of(record, video["identity"])
-    return dict(told(record)) if is_it or (path is not None and looks_like(path, record["result"]["file"])) else {}
+    is_it = "identity" not in video or is_recorded(record, video["identity"])
+    if not is_it and (path is None or not looks_like(path, record["result"]["file"])):
+        return {}
+    return {**record_facts(record), "notes": record["notes"]}
 
 
 def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:

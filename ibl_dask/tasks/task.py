@@ -9,34 +9,26 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ibl_dask.deploy.cluster.batch_systems.lookup import ask_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
-from ibl_dask.model.description import Camera
-from ibl_dask.model.places import insist
+from ibl_dask.model.result import Disposition
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Failure, Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.dataset_lookup import Found, find_files
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
 from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step, read_log, review_method
 from ibl_dask.tasks.run_step import describe, walk
-from ibl_dask.tasks.session_qc import SessionQc
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RUN_ARGUMENTS = ("overwrite", "update")
 """What the field's callers hand to `run` of any task."""
@@ -149,7 +141,7 @@ class Task:
         if force is not None:
             self.force = force
         self.given: dict[str, Any] = {}
-        self.records: dict[Key, StepRecord] = {}
+        self.records: dict[StepKey, StepRecord] = {}
         self.outputs: list[Path] | None = None
         self.status: int | None = None
         self.state: Status = Status.WAITING
@@ -169,7 +161,7 @@ class Task:
         def first_steps(self: Task) -> list[Step]:
             return inherited_first(self) if self.in_method else []
 
-        def steps(self: Task, records: Mapping[Key, StepRecord]) -> list[Step]:
+        def steps(self: Task, records: Mapping[StepKey, StepRecord]) -> list[Step]:
             return inherited(self, records) if self.in_method else [method_step(self)]
 
         cls.first_steps, cls.steps = first_steps, steps  # type: ignore[method-assign]
@@ -215,7 +207,7 @@ class Task:
         """Return the steps that must run before the others can be planned."""
         return []
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         """Return the other steps.
 
         Parameters
@@ -351,25 +343,28 @@ class Task:
         """Run once more, and replace what the task left."""
         return self.run(overwrite=True)
 
-    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
+    def conclude(
+        self, records: Mapping[StepKey, StepRecord] | None = None, *, obstacle: Failure | None = None
+    ) -> Status:
         """Say how the task went, from the records of its steps and the files that are there."""
         if records is not None:
             self.records = dict(records)
         self._obstacle = obstacle
         found = self._found_outputs()
-        values = [r.value for r in self.records.values()]
-        made = [Path(path) for value in values for path in value.get("outputs", ())]
+        results = [record.result for record in self.records.values()]
+        dispositions = {result.disposition for result in results}
+        made = [path for result in results for path in result.outputs]
         self.outputs = list(dict.fromkeys([*made, *(path for f in found for path in f.files)]))
         self._lacking = _lacking(found)
         if any(not r.is_ok for r in self.records.values()):
             self.state = Status.ERRORED
-        elif obstacle is not None or any("waiting" in value for value in values):
+        elif obstacle is not None or "waiting" in dispositions:
             self.state = Status.WAITING
-        elif any("empty" in value for value in values):
+        elif "empty" in dispositions:
             self.state, self.outputs = Status.EMPTY, self.outputs or None
         elif self._lacking:
             self.state = Status.ERRORED
-        elif any("incomplete" in value for value in values):
+        elif "incomplete" in dispositions:
             # Every output is there, but not all that it should hold, such as numbers of frames that do not decode.
             self.state = Status.INCOMPLETE
         elif not self.records:
@@ -377,7 +372,7 @@ class Task:
         else:
             self.state = Status.COMPLETE
         self.status = self.state.code
-        logs = [read_log(Path(value["log"])) for value in values if "log" in value]
+        logs = [read_log(result.log) for result in results if result.log is not None]
         self.log = "\n".join([*logs, *map(_line, self.records.values())])
         return self.state
 
@@ -385,15 +380,17 @@ class Task:
     def failures(self) -> list[Failure]:
         """Return what went wrong, each once: errors of steps, and what their results lack."""
         found = [r.failure for r in self.records.values() if r.failure is not None]
-        lacking = (r.value["incomplete"] for r in self.records.values() if "incomplete" in r.value)
-        found += [Failure("Incomplete", "input", str(text)) for text in lacking]
+        found += [Failure("Incomplete", "input", text) for text in self._reasons("incomplete")]
         if self.state is Status.ERRORED and not found:
             found.append(describe(self._missing_outputs()))
         if self.state is Status.WAITING:
-            waiting = (str(r.value["waiting"]) for r in self.records.values() if "waiting" in r.value)
-            found += [Failure("Waiting", "run", text) for text in waiting]
+            found += [Failure("Waiting", "run", text) for text in self._reasons("waiting")]
             found += [self._obstacle] if self._obstacle is not None else []
         return list(dict.fromkeys(found))
+
+    def _reasons(self, disposition: Disposition) -> list[str]:
+        results = (record.result for record in self.records.values())
+        return [result.reason for result in results if result.disposition == disposition]
 
     def assert_expected(self, expected_files: Iterable[Described], silent: bool = False) -> tuple[bool, list[Path]]:
         """Look for datasets.
@@ -469,114 +466,6 @@ class Task:
 
     def _listen(self, record: StepRecord) -> None:
         self.records[record.key] = record
-
-
-class DynamicTask(DescriptionReader, Task):
-    """A task that reads the experiment description where its arguments do not say; it does so when it is asked.
-
-    Parameters
-    ----------
-    sync, sync_collection, sync_ext, sync_namespace : str, optional
-        Main clock; by default that of the description.
-    kwargs
-        See `Task`.
-    """
-
-    def __init__(
-        self,
-        session_path: str | Path | Session,
-        *,
-        sync: str | None = None,
-        sync_collection: str | None = None,
-        sync_ext: str | None = None,
-        sync_namespace: str | None = None,
-        **kwargs: Any,  # see Task
-    ) -> None:
-        super().__init__(session_path, **kwargs)
-        if sync_collection is not None:
-            sync_collection = insist(sync_collection, "sync_collection", where=self.session.path)
-        if sync_namespace is not None:
-            insist(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
-        given = {
-            "sync": sync,
-            "sync_collection": sync_collection,
-            "sync_ext": sync_ext,
-            "sync_namespace": sync_namespace,
-        }
-        self.__dict__.update({name: value for name, value in given.items() if value})
-
-    def arguments(self) -> dict[str, Any]:
-        return {
-            **super().arguments(),
-            "sync": self.sync,
-            "sync_collection": self.sync_collection,
-            "sync_ext": self.sync_ext,
-            "sync_namespace": self.sync_namespace,
-        }
-
-
-class VideoTask(DynamicTask):
-    """A task on some cameras of a session.
-
-    Parameters
-    ----------
-    cameras : sequence of str, optional
-        Labels; by default those of the description.
-    device_collection : str, optional
-        Folder of the raw files; by default each camera's own in the description.
-    kwargs
-        See `DynamicTask`.
-    """
-
-    def __init__(
-        self,
-        session_path: str | Path | Session,
-        cameras: Sequence[str] | str | None = None,
-        *,
-        device_collection: str | None = None,
-        **kwargs: Any,  # see Task
-    ) -> None:
-        super().__init__(session_path, **kwargs)
-        if device_collection is not None:
-            device_collection = insist(device_collection, "device_collection", where=self.session.path)
-        self.device_collection = device_collection
-        if cameras is not None:
-            labels = [cameras] if isinstance(cameras, str) else cameras
-            self.cameras = self.checked_labels(tuple(str(label).lower() for label in labels))
-
-    @cached_property
-    def cameras(self) -> tuple[str, ...]:
-        """Return the labels of its cameras."""
-        return self.checked_labels(self.usual_labels())
-
-    def usual_labels(self) -> tuple[str, ...]:
-        """Return the cameras that it works on where nobody says: those of the description."""
-        return tuple(camera.label for camera in self.session.description.cameras)
-
-    def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Return labels if the task can work on such cameras; without looking at the session."""
-        return labels
-
-    @property
-    def described(self) -> tuple[Camera, ...]:
-        """Return the cameras as the rig was set to record them."""
-        return tuple(self._camera(label) for label in self.cameras)
-
-    def arguments(self) -> dict[str, Any]:
-        extra = {} if self.device_collection is None else {"device_collection": self.device_collection}
-        return {**super().arguments(), "cameras": list(self.cameras), **extra}
-
-    def extract_camera(self, save: bool = True) -> tuple[list[NDArray[np.float64]], list[Path]]:
-        """Return the frame times of each camera, s, and the files that hold them: none, where a subclass has no own."""
-        return [], []
-
-    def run_qc(self, camera_data: object = None, update: bool = True) -> SessionQc:
-        """Return the checks of each camera: none, where a subclass has no own."""
-        return SessionQc({})
-
-    def _camera(self, label: str) -> Camera:
-        camera = self.session.description.camera(label)
-        return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
 
 
 def _lacking(found: Iterable[Found]) -> list[str]:

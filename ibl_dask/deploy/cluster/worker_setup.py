@@ -12,6 +12,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from ibl_dask.model.step_modules import STEP_MODULES
+
 _log = logging.getLogger(__name__)
 
 REFUSALS = "ibl_dask-refusals"
@@ -19,22 +21,6 @@ REFUSALS = "ibl_dask-refusals"
 _TOLD_EVERY_S = 0.05
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
-
-_NEEDED = (
-    "ibl_dask.tasks.run_step",
-    "ibl_dask.tasks.index_video",
-    "ibl_dask.tasks.video_sync.frame_pass",
-    "ibl_dask.video.framepass",
-    "av.video.reformatter",
-    "ibl_dask.tasks.video_sync.pulse_times",
-    "ibl_dask.tasks.video_sync.wheel_times",
-    "scipy.signal",
-    "ibl_dask.tasks.video_sync.camera_qc",
-    "zarr",
-    "ibl_dask.tasks.session_report",
-    "ibl_dask.report.html",
-)
-"""What steps import, in the order in which a run needs it."""
 
 
 async def dask_setup(worker: Any) -> None:  # distributed has no types
@@ -141,6 +127,6 @@ def is_news(record: logging.LogRecord) -> bool:
 
 
 def import_all() -> None:
-    """Import what steps need."""
-    for name in _NEEDED:
+    """Import the modules that steps need."""
+    for name in STEP_MODULES:
         importlib.import_module(name)

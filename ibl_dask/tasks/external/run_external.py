@@ -11,22 +11,31 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.model.result import Result
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.lock import LOCK_NAME
-from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.task_record import (
+    Identities,
+    Review,
+    TaskRecord,
+    identities,
+    parameters_fingerprint,
+    read_task_record,
+    write_task_record,
+)
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.external import child_main as foreign_side
+from ibl_dask.tasks.external import child_main
 from ibl_dask.tasks.external.child_process import run_child
 from ibl_dask.tasks.external.environments import Environments, clean_environment
-from ibl_dask.tasks.run_method import made_inside, read_log, tail
-from ibl_dask.tasks.session_files import Facts, Records
+from ibl_dask.tasks.run_method import UNFINISHED, made_inside, read_log, tail, unfinished
 
 Fits = Callable[[str], object]
 """Something true where a name matches."""
@@ -58,8 +67,31 @@ class Request:
     """Whether to run although nothing changed since it was done."""
 
 
-def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> Facts:
-    """Run a task in a process of its environment, or find that nothing changed since that was done.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunExternal(Step):
+    """Run a task of another package; see `run_external`."""
+
+    kind: ClassVar[str] = "external"
+
+    workspace: Workspace
+    """The session."""
+    request: Request
+    """The task."""
+
+    @property
+    def name(self) -> str:
+        return self.request.name
+
+    def identity(self) -> Mapping[str, object]:
+        arguments = repr(sorted(self.request.arguments.items()))
+        return {"task": self.request.executable, "arguments": arguments}
+
+    def run(self, upstream: Upstream) -> Result:
+        return run_external(self.workspace, self.request)
+
+
+def run_external(workspace: Workspace, request: Request) -> Result:
+    """Run a task in a process of its environment, or keep its results where nothing changed since they were made.
 
     Raises
     ------
@@ -74,28 +106,25 @@ def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> 
     """
     python, version = request.environments.serving(request.environment, request.executable)
     log = workspace.log_file(request.name)
-    mark = _mark(request, version)
-    done = review_foreign(workspace, request, version).facts
+    fingerprint = _fingerprint(request, version)
+    done = review_external(workspace, request, version).facts
     if done is not None:
-        return {**done, "kept": True}
+        return replace(Result.from_json(done), is_kept=True)
     started_ns = time.time_ns()
     answer = _ask(python, workspace, request, log)
-    facts: dict[str, Any] = {
-        "outputs": [str(path) for path in made_inside(workspace, answer["outputs"] or (), request.name)],
-        "log": str(log),
-        "version": answer["version"],
-        **({"empty": True} if answer["outputs"] is None else {}),
-    }
+    result = Result(
+        disposition="empty" if answer["outputs"] is None else "complete",
+        outputs=tuple(made_inside(workspace, answer["outputs"] or (), request.name)),
+        log=log,
+        facts={"version": answer["version"]},
+    )
     if answer["status"] == 0:
-        _insist_on_outputs(workspace, request, answer, log)
-        _keep(workspace, request, mark, facts, answer["inputs"], started_ns)
-    elif answer["status"] == -2:
-        facts["waiting"] = f"{request.name} asks to be tried again later; its log is {log}"
-    elif answer["status"] == -3:
-        facts["incomplete"] = f"{request.name} says that its results are incomplete; its log is {log}"
-    else:
+        _require_outputs(workspace, request, answer, log)
+        _keep(workspace, request, fingerprint, result, answer["inputs"], started_ns)
+        return result
+    if answer["status"] not in UNFINISHED:
         raise _error(workspace, request, answer, log)
-    return facts
+    return unfinished(result, answer["status"], request.name, log)
 
 
 def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dict[str, Any]:
@@ -105,7 +134,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
     folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=workspace.scratch))
     program, asked, answered = (folder / name for name in ("run_task.py", "request.json", "answer.json"))
     # Run from where it is, its neighbours there would hide packages of the same names.
-    shutil.copyfile(foreign_side.__file__, program)
+    shutil.copyfile(child_main.__file__, program)
     content = {
         "executable": request.executable,
         "session": str(workspace.session.path),
@@ -163,7 +192,7 @@ def _is_over(workspace: Workspace, lease: str) -> bool:
         return False
 
 
-def _insist_on_outputs(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> None:
+def _require_outputs(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> None:
     if answer.get("missing_outputs"):
         raise MissingFile(
             f"{request.name} did not leave its outputs",
@@ -209,45 +238,47 @@ def _error(workspace: Workspace, request: Request, answer: Mapping[str, Any], lo
 # -- what was done before ----------------------------------------------------------------------------------
 
 
-def review_foreign(workspace: Workspace, request: Request, version: str) -> Review:
-    """Say whether a task would run, from what was noted when it was done; its own package is not asked.
+def review_external(workspace: Workspace, request: Request, version: str) -> Review:
+    """Compare a task with its completion record, without its own package.
 
     Parameters
     ----------
     workspace
-        Where the session is.
+        The session.
     request
-        What would run.
+        The task.
     version
         Version of the package that holds the task.
     """
     if request.is_forced:
         return Review("forced")
-    kept = read_kept(workspace.task_file(request.name))
-    if kept is None:
+    record = read_task_record(workspace.task_file(request.name))
+    if record is None:
         return Review("no record", "it never ran here to its end")
-    if not kept.patterns:
+    if not record.patterns:
         return Review("no record", "it does not say what it reads, so it runs each time")
-    return kept.review(_mark(request, version), _matching(workspace, kept.patterns))
+    return record.review(_fingerprint(request, version), _matching(workspace, record.patterns))
 
 
-def _mark(request: Request, version: str) -> str:
-    """Return what changes with anything but the files that a task depends on."""
-    return mark_of(request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version)
+def _fingerprint(request: Request, version: str) -> str:
+    """Return the fingerprint of everything that a task depends on, files left out."""
+    return parameters_fingerprint(
+        request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version
+    )
 
 
 def _keep(
     workspace: Workspace,
     request: Request,
-    mark: str,
-    facts: Mapping[str, Any],
+    fingerprint: str,
+    result: Result,
     patterns: Sequence[str],
     started_ns: int,
 ) -> None:
-    """Note that a task is done."""
-    outputs = identities(facts["outputs"])
-    kept = Kept(mark, _matching(workspace, patterns), outputs, facts, patterns)
-    keep(workspace.task_file(request.name), kept, started_ns)
+    """Write the completion record of a task."""
+    inputs, outputs = _matching(workspace, patterns), identities(result.outputs)
+    record = TaskRecord(fingerprint, inputs, outputs, result.to_json(), patterns)
+    write_task_record(workspace.task_file(request.name), record, started_ns)
 
 
 def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:

@@ -9,11 +9,11 @@ from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingEnvironment
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Failure, Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.task_record import Review
 from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
-from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
+from ibl_dask.tasks.external.run_external import Request, RunExternal, review_external
 from ibl_dask.tasks.run_method import in_place_obstacle
 from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.task import Task
@@ -111,21 +111,16 @@ class ForeignTask(Task):
 
     def review(self) -> Review:
         _, version = self.environments.serving(self.environment, self.plain.executable)
-        return review_foreign(self.workspace, self._request(), version)
+        return review_external(self.workspace, self._request(), version)
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         request = self._request()
         return [
-            Step(
-                kind=self.name,
-                camera="",
+            RunExternal(
                 session=self.session.reference,
-                fingerprint=fingerprint(
-                    "foreign", 1, task=request.executable, arguments=repr(sorted(self.arguments().items()))
-                ),
-                function=run_foreign,
-                arguments={"workspace": self.workspace, "request": request},
                 resources=self.resources,
+                workspace=self.workspace,
+                request=request,
             )
         ]
 

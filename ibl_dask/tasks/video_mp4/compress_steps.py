@@ -1,34 +1,48 @@
-"""Compress a camera's raw video chunk by chunk, prove the result, put it in place, and only then touch the raw file."""
+"""Steps that compress a camera's raw video chunk by chunk, verify the result, and put it in place."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, InputError, UnequalLengths, UnusableFile
+from ibl_dask.errors import CorruptOutput, InputError, UnequalLengths, UnusableFile
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
-from ibl_dask.store import alf, arrays
+from ibl_dask.model.result import Result, VideoIndexed, Work, WorkKind
+from ibl_dask.model.step import Step, StepKey, Upstream
+from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text, writing_path
 from ibl_dask.store.identity import content_of, looks_like, sha256_of
+from ibl_dask.store.results import ChunkLayout, ChunkResult, commit_chunk, find_chunk, require_chunk
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.index_video import keep_index, load_index, video_content
-from ibl_dask.tasks.session_files import Facts, Records, labcams_pattern, read_camera, video_pattern
+from ibl_dask.tasks.index_video import describe_index, keep_index, load_index, video_content
+from ibl_dask.tasks.session_files import labcams_pattern, read_camera, video_pattern
 from ibl_dask.tasks.video_mp4.trash import set_aside
-from ibl_dask.tasks.video_sync.frame_pass import staying_the_same, write_part
+from ibl_dask.tasks.video_sync.frame_pass import commit_pass, staying_the_same
 from ibl_dask.video.container.index import EMPTY_PLACES, FrameIndex, index_video
 from ibl_dask.video.encoding.profiles import EncodingProfile
 from ibl_dask.video.reducers.base import PassResult, Reducer
 
-SEGMENT_VERSION = 1
+if TYPE_CHECKING:
+    from ibl_dask.video.encoding.encode import Segment
+
+SEGMENT = "segment"
+"""The part of the file of a chunk: packets, fidelity and measurements, which are made together."""
+LAYOUT = ChunkLayout(
+    "segment", 1, "the compressed frames", "run again: only this chunk is compressed anew", only_part=SEGMENT
+)
 RECORD_VERSION = 2
+CompressionRecord = Mapping[str, Any]
+"""Content of the file that records a compression; JSON."""
+_PASS = "pass/"
 _ROWS_SHARE = 0.005
 _ROWS_S = 1.0
 
@@ -82,13 +96,13 @@ def insist_on_one(found: Sequence[Path], kind: str) -> None:
         )
 
 
-def read_record(workspace: Workspace, camera: str) -> dict[str, Any] | None:
-    """Return what is known of how a camera's video was compressed; None where nothing is.
+def read_record(workspace: Workspace, camera: str) -> CompressionRecord | None:
+    """Return the record of a camera's compression; None without one.
 
-    One of version 1 knows files by size and time of writing alone: enough to leave a video as it is, and no more.
+    Version 1 identifies files by size and time of writing alone: enough to leave a video as it is, and no more.
     """
     try:
-        content = json.loads(workspace.compression_file(camera).read_text())
+        content: CompressionRecord = json.loads(workspace.compression_file(camera).read_text())
         is_whole = content["version"] in (1, RECORD_VERSION) and all(
             part in content[side] for side in ("source", "result") for part in ("file", "index", "frames")
         )
@@ -105,9 +119,9 @@ def write_record(
     source: FrameIndex,
     unfinished: Path,
     index: FrameIndex,
-    made: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write what is known of a compressed video, just before it gets its name; return that.
+    made: Mapping[str, object],
+) -> CompressionRecord:
+    """Write the record of a compressed video just before it gets its name, and return it.
 
     Parameters
     ----------
@@ -130,15 +144,15 @@ def write_record(
     return record
 
 
-def is_told_of(record: Mapping[str, Any] | None, video: Mapping[str, Any]) -> bool:
-    """Return whether a record tells of a video, by its identity: to the byte."""
+def is_recorded(record: CompressionRecord | None, video: Mapping[str, object]) -> bool:
+    """Return True if a record is of the video with this identity, to the byte."""
     return record is not None and record["result"]["sha256"] == video.get("sha256")
 
 
-def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any]) -> tuple[Chunk, ...]:
-    """Return the chunks that a video was compressed in; none where it is not one that a record tells of."""
+def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, object]) -> tuple[Chunk, ...]:
+    """Return the chunks in which a video was compressed; none for a video without a record."""
     record = read_record(workspace, camera)
-    if record is None or not is_told_of(record, video):
+    if record is None or not is_recorded(record, video):
         return ()
     return tuple(Chunk(start, stop) for start, stop in pairwise(record.get("borders", ())))
 
@@ -146,8 +160,49 @@ def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, Any])
 # -- steps -------------------------------------------------------------------------------------------------
 
 
-def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: Path) -> Facts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawVideoStep(Step):
+    """Step on a camera's raw video."""
+
+    workspace: Workspace
+    """The session."""
+    described: Camera
+    """The camera as described."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexRaw(RawVideoStep):
     """Index the raw video, where its copy may be written."""
+
+    kind: ClassVar[str] = "rawindex"
+
+    video: Path
+    """The raw video."""
+    file: object
+    """Its identity; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"camera": self.camera, "video": self.file}
+
+    def run(self, upstream: Upstream) -> VideoIndexed:
+        return index_raw(self.workspace, self.described, self.video)
+
+
+def index_raw(workspace: Workspace, camera: Camera, video: Path) -> VideoIndexed:
+    """Index a raw video and keep the index.
+
+    Parameters
+    ----------
+    workspace, camera
+        The session and the camera.
+    video
+        The raw video.
+
+    Raises
+    ------
+    UnusableFile
+        If there are several, or no faithful copy of it can be made.
+    """
     workspace.insist_on_own(workspace.video_file(camera).parent)
     insist_on_one([video, *find_raw_video(workspace, camera).others], "video")
     found = index_video(video)
@@ -169,109 +224,190 @@ def index_raw(*, records: Records, workspace: Workspace, camera: Camera, video: 
             do="copy the file again from the acquisition computer; if the original is the same, repair it with "
             "ffmpeg -i in.avi -c copy out.avi",
         )
-    size = {"width": found.width, "height": found.height}
-    return {"video": str(video), "frames": len(found), "identity": found.identity(), "codec": found.codec, **size}
+    return describe_index(camera.label, video, found, is_raw=True)
 
 
-def encode_chunk(
-    *,
-    records: Records,
-    workspace: Workspace,
-    camera: str,
-    video: Path,
-    chunk: Chunk,
-    profile: EncodingProfile,
-    reducers: Sequence[Reducer],
-    mark: str,
-) -> Facts:
-    """Compress one chunk and compare the result with its source; keep both as one file."""
-    from ibl_dask.video.encoding import encode
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeChunk(RawVideoStep):
+    """Compress one chunk, and compare the result with its source; keep both as one file."""
 
-    path = workspace.segment_file(camera, chunk)
-    if _is_done(path, mark):
-        return {"kept": True, "frames": len(chunk)}
-    source = load_index(workspace.raw_index_file(camera))
-    with staying_the_same(video, source):
-        encoded = encode.encode_chunk(video, source, chunk, profile, reducers)
-    complaint = encoded.fidelity.complaint(chunk.start, profile.psnr_floor_db)
+    kind: ClassVar[str] = "encode"
+    chunk_work: ClassVar[WorkKind | None] = "encode"
+
+    video: Path
+    """The raw video."""
+    frames: Chunk
+    """Frames of the chunk."""
+    profile: EncodingProfile
+    """How frames are compressed."""
+    reducers: tuple[Reducer, ...]
+    """Measurements of the compressed frames."""
+    compression: str
+    """Fingerprint of the compression of the whole video: video, profile, encoder, chunks and reducers."""
+    index: StepKey
+    """Indexes the raw video."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"mark": self.compression, "chunk": [self.frames.start, self.frames.stop]}
+
+    def run(self, upstream: Upstream) -> Result:
+        from ibl_dask.video.encoding import encode
+
+        path, chunk = self.workspace.segment_file(self.camera, self.frames), self.frames
+        source = load_index(self.workspace.raw_index_file(self.camera))
+        work = Work("encode", len(chunk), len(chunk) * source.width * source.height)
+        before = find_chunk(path, LAYOUT, source.identity(), chunk)
+        if not before.missing({SEGMENT: self.compression}):
+            return Result(is_kept=True, work=work, facts={"frames": len(chunk)})
+        with staying_the_same(self.video, source):
+            encoded = encode.encode_chunk(self.video, source, chunk, self.profile, self.reducers)
+        _require_faithful(encoded.fidelity.complaint(chunk.start, self.profile.psnr_floor_db), self)
+        content, facts = encoded.segment.to_arrays()
+        content |= {"psnr_db": encoded.fidelity.psnr_db, "ssim": encoded.fidelity.ssim}
+        content |= {f"{_PASS}{name}": values for name, values in encoded.result.arrays.items()}
+        facts |= {"mark": self.compression, "reducers": encoded.result.fingerprints}
+        result = ChunkResult({SEGMENT: self.compression}, content, facts)
+        commit_chunk(path, LAYOUT, source.identity(), chunk, result)
+        return Result(
+            work=work,
+            facts={
+                "frames": len(chunk),
+                "bytes": int(encoded.segment.sizes.sum()),
+                "median_psnr_db": round(float(np.median(encoded.fidelity.psnr_db)), 3),
+            },
+        )
+
+
+def _require_faithful(complaint: str, step: EncodeChunk) -> None:
     if complaint:
         raise CorruptOutput(
-            f"frames {chunk.start:,} to {chunk.stop - 1:,} are not faithful once compressed",
-            where=str(video),
-            expected=f"a median PSNR of {profile.psnr_floor_db:g} dB or more, each frame as encoded, in its place",
+            f"frames {step.frames.start:,} to {step.frames.stop - 1:,} are not faithful once compressed",
+            where=str(step.video),
+            expected=f"a median PSNR of {step.profile.psnr_floor_db:g} dB or more, each frame as encoded, in its place",
             got=complaint,
             do="look at these frames; a profile with a lower crf keeps more of them. The raw video stays as it is",
         )
-    content, facts = encoded.segment.to_arrays()
-    content |= {"psnr_db": encoded.fidelity.psnr_db, "ssim": encoded.fidelity.ssim}
-    content |= {f"pass/{name}": values for name, values in encoded.result.arrays.items()}
-    facts |= {"mark": mark, "reducers": encoded.result.fingerprints}
-    arrays.write_arrays(path, "segment", SEGMENT_VERSION, content, facts)
-    return {
-        "frames": len(chunk),
-        "bytes": int(encoded.segment.sizes.sum()),
-        "median_psnr_db": round(float(np.median(encoded.fidelity.psnr_db)), 3),
-    }
 
 
-def put_in_place(
-    *,
-    records: Records,
-    workspace: Workspace,
-    camera: Camera,
-    video: Path,
-    chunks: Sequence[Chunk],
-    profile: EncodingProfile,
-    build: str,
-    mark: str,
-) -> Facts:
-    """Join the segments, prove the file, record it, and give it its name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PutInPlace(RawVideoStep):
+    """Join the segments, verify the file, record it, and give it its name.
 
-    The record is written before the name is given: a name without a record would look like somebody else's file.
+    The record is written before the name is given: a video without a record would count as one of unknown origin.
     """
-    from ibl_dask.video.encoding.encode import Segment
-    from ibl_dask.video.encoding.join import check_mp4, write_mp4
 
-    source = load_index(workspace.raw_index_file(camera.label))
-    notes = [*compare_with_rows(workspace, camera, video, len(source)), *source.notes]
-    target, before = workspace.video_file(camera), read_record(workspace, camera.label)
-    fidelity: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
-    results: list[PassResult] = []
+    kind: ClassVar[str] = "compress"
 
-    def segments() -> Any:
+    video: Path
+    """The raw video."""
+    chunks: tuple[Chunk, ...]
+    """Chunks of the video, in order."""
+    profile: EncodingProfile
+    """How frames were compressed."""
+    build: str
+    """Build of the encoder."""
+    compression: str
+    """See `EncodeChunk`."""
+    index: StepKey
+    """Indexes the raw video."""
+    segments: tuple[StepKey, ...]
+    """Compress the chunks."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"mark": self.compression}
+
+    def run(self, upstream: Upstream) -> Result:
+        from ibl_dask.video.encoding.join import check_mp4, write_mp4
+
+        workspace, camera = self.workspace, self.described
+        source = load_index(workspace.raw_index_file(camera.label))
+        notes = [*compare_with_rows(workspace, camera, self.video, len(source)), *source.notes]
+        target, before = workspace.video_file(camera), read_record(workspace, camera.label)
+        read = _Segments(workspace, camera.label, source.identity(), self.compression)
+        with writing_path(target, _expected_bytes(workspace, camera.label, self.chunks)) as unfinished:
+            written = write_mp4(unfinished, read.each(self.chunks), source, self.profile)
+            index = check_mp4(written, source)
+            source.insist_on(self.video)
+            made = {
+                "profile": self.profile.settings(),
+                "encoder": self.build,
+                "mark": self.compression,
+                "borders": [*(chunk.start for chunk in self.chunks), len(index)],
+                **read.fidelity(),
+                "notes": notes,
+            }
+            record = write_record(workspace, camera, self.video, source, unfinished, index, made)
+            set_aside(workspace, target, before)
+        index = replace(index, content=video_content(record["result"]["file"], record["result"]["sha256"]))
+        for result in read.passes:
+            commit_pass(workspace, camera.label, index, result)
+        keep_index(workspace.index_file(camera.label), index)
+        shutil.rmtree(workspace.segment_file(camera.label, self.chunks[0]).parent.parent, ignore_errors=True)
+        return describe_record(record, (target, workspace.compression_file(camera.label)))
+
+
+class _Segments:
+    """Reads the segments of a compression one by one, and keeps what is small of each: fidelity and measurements."""
+
+    def __init__(self, workspace: Workspace, camera: str, video: Mapping[str, object], compression: str) -> None:
+        self._workspace, self._camera, self._video, self._compression = workspace, camera, video, compression
+        self._psnr: list[NDArray[np.float64]] = []
+        self._ssim: list[NDArray[np.float64]] = []
+        self.passes: list[PassResult] = []
+
+    def each(self, chunks: Sequence[Chunk]) -> Iterator[tuple[Chunk, Segment]]:
+        """Yield each chunk with its segment."""
+        from ibl_dask.video.encoding.encode import Segment
+
         for chunk in chunks:
-            content, facts = _read_segment(workspace, camera.label, chunk, mark)
-            fidelity.append((content["psnr_db"], content["ssim"]))
-            passed = {name.removeprefix("pass/"): v for name, v in content.items() if name.startswith("pass/")}
-            results.append(PassResult(chunk, passed, np.zeros(len(chunk), np.bool_), len(chunk), facts["reducers"]))
-            yield chunk, Segment.from_arrays(content, facts)
+            path = self._workspace.segment_file(self._camera, chunk)
+            found = require_chunk(path, LAYOUT, self._video, chunk, {SEGMENT: self._compression})
+            self._psnr.append(found.arrays["psnr_db"])
+            self._ssim.append(found.arrays["ssim"])
+            passed = {name.removeprefix(_PASS): v for name, v in found.arrays.items() if name.startswith(_PASS)}
+            errors = np.zeros(len(chunk), np.bool_)
+            self.passes.append(PassResult(chunk, passed, errors, len(chunk), found.facts["reducers"]))
+            yield chunk, Segment.from_arrays(found.arrays, found.facts)
 
-    with writing_path(target, _expected_bytes(workspace, camera.label, chunks)) as unfinished:
-        written = write_mp4(unfinished, segments(), source, profile)
-        index = check_mp4(written, source)
-        source.insist_on(video)
-        psnr, ssim = (np.concatenate(parts) for parts in zip(*fidelity, strict=True))
-        made = {
-            "profile": profile.settings(),
-            "encoder": build,
-            "mark": mark,
-            "borders": [*(chunk.start for chunk in chunks), len(index)],
+    def fidelity(self) -> dict[str, object]:
+        """Return the summary of PSNR and SSIM over all frames; JSON."""
+        psnr, ssim = np.concatenate(self._psnr), np.concatenate(self._ssim)
+        return {
             "psnr_db": {"median": float(np.median(psnr)), "lowest": float(psnr.min()), "mean": float(psnr.mean())},
             "ssim": {"median": float(np.nanmedian(ssim)), "lowest": float(np.nanmin(ssim))},
-            "notes": notes,
         }
-        record = write_record(workspace, camera, video, source, unfinished, index, made)
-        set_aside(workspace, target, before)
-    index = replace(index, content=video_content(record["result"]["file"], record["result"]["sha256"]))
-    for result in results:
-        write_part(workspace, camera.label, index, result)
-    keep_index(workspace.index_file(camera.label), index)
-    shutil.rmtree(workspace.segment_file(camera.label, chunks[0]).parent.parent, ignore_errors=True)
-    return {"outputs": [str(target), str(workspace.compression_file(camera.label))], **told(record)}
 
 
-def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
-    """Say what is known of a compressed video that stays as it is, or what stands against it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepCompressed(RawVideoStep):
+    """Report on a compressed video that stays, or on the obstacle against it."""
+
+    kind: ClassVar[str] = "compress"
+
+    raw: object
+    """Identity of the raw video; JSON."""
+    compressed: object
+    """Identity of the compressed one; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"keep": True, "raw": self.raw, "compressed": self.compressed}
+
+    def run(self, upstream: Upstream) -> Result:
+        return keep_compressed(self.workspace, self.described)
+
+
+def keep_compressed(workspace: Workspace, camera: Camera) -> Result:
+    """Return the result for a compressed video that stays.
+
+    Raises
+    ------
+    MissingFile
+        If there is none.
+    UnusableFile
+        If a raw video is beside it that it was not made from, as far as is recorded.
+    CorruptOutput
+        If it is not the one that was verified.
+    """
     compressed = alf.require(
         workspace.session,
         camera.collection,
@@ -289,15 +425,16 @@ def keep_compressed(*, records: Records, workspace: Workspace, camera: Camera) -
             "replaces it only once the new one is proven",
         )
     record = read_record(workspace, camera.label) if found.is_proven else None
-    if record is not None:
-        _insist_on_recorded(workspace, camera, compressed, record)
-    return {"kept": True, "outputs": [str(compressed)], **({} if record is None else told(record))}
+    if record is None:
+        return Result(is_kept=True, outputs=(compressed,))
+    _insist_on_recorded(workspace, camera, compressed, record)
+    return replace(describe_record(record, (compressed,)), is_kept=True)
 
 
 # -- parts -------------------------------------------------------------------------------------------------
 
 
-def _insist_on_recorded(workspace: Workspace, camera: Camera, video: Path, record: Mapping[str, Any]) -> None:
+def _insist_on_recorded(workspace: Workspace, camera: Camera, video: Path, record: CompressionRecord) -> None:
     content = content_of(video, workspace.content_note(camera.label, video))
     if content != record["result"]["sha256"]:
         raise CorruptOutput(
@@ -310,15 +447,19 @@ def _insist_on_recorded(workspace: Workspace, camera: Camera, video: Path, recor
         )
 
 
-def told(record: Mapping[str, Any]) -> Facts:
-    """Return what a step tells of a record: numbers of pixels only where it was compressed anew."""
-    facts = {
+def describe_record(record: CompressionRecord, outputs: tuple[Path, ...] = ()) -> Result:
+    """Return the result of a compression, with its notes."""
+    return Result(facts=record_facts(record), notes=tuple(record["notes"]), outputs=outputs)
+
+
+def record_facts(record: CompressionRecord) -> dict[str, object]:
+    """Return the numbers of a record for report and journal: fidelity only where frames were encoded."""
+    facts: dict[str, object] = {
         "frames": record["result"]["frames"],
         "sha256": record["result"]["sha256"],
         "bytes": record["result"]["file"]["size"],
         "raw_bytes": record["source"]["file"]["size"],
         "profile": record["profile"]["name"],
-        "notes": record["notes"],
     }
     if "psnr_db" in record:
         facts |= {
@@ -327,31 +468,6 @@ def told(record: Mapping[str, Any]) -> Facts:
             "median_ssim": record["ssim"]["median"],
         }
     return facts
-
-
-def _is_done(path: Path, mark: str) -> bool:
-    try:
-        _, facts = arrays.read_arrays(path, "segment", SEGMENT_VERSION)
-    except (FileNotFoundError, CorruptOutput, FormatTooNew):
-        return False
-    return bool(facts["mark"] == mark)
-
-
-def _read_segment(workspace: Workspace, camera: str, chunk: Chunk, mark: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    path = workspace.segment_file(camera, chunk)
-    try:
-        content, facts = arrays.read_arrays(path, "segment", SEGMENT_VERSION)
-    except FileNotFoundError:
-        content, facts = {}, {"mark": ""}
-    if facts["mark"] != mark:
-        raise CorruptOutput(
-            "the compressed frames of a chunk are gone",
-            where=str(path),
-            expected=f"frames {chunk.start:,} to {chunk.stop - 1:,} as this run compressed them",
-            got="others" if content else "no such file",
-            do="run again: only this chunk is compressed anew",
-        )
-    return content, facts
 
 
 def _expected_bytes(workspace: Workspace, camera: str, chunks: Sequence[Chunk]) -> int:

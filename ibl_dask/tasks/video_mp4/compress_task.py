@@ -10,11 +10,18 @@ from typing import Any
 from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
-from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Step, StepKey, StepRecord, fingerprint
 from ibl_dask.store import alf
 from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.options import check_value
-from ibl_dask.tasks.video_mp4 import compress_steps as compress
+from ibl_dask.tasks.video_mp4.compress_steps import (
+    EncodeChunk,
+    IndexRaw,
+    KeepCompressed,
+    PutInPlace,
+    RawVideo,
+    find_raw_video,
+)
 from ibl_dask.tasks.video_mp4.raw_video_task import RawVideoTask
 from ibl_dask.video.chunking import split_for_encoding
 from ibl_dask.video.encoding.profiles import EncodingProfile, find_profile
@@ -60,7 +67,7 @@ class VideoCompress(RawVideoTask):
         self.encoding = encoding
         self.encode_pixels = encode_pixels
         self.reducers = reducers or partial(camera_reducers, reference_frames=reference_folder(reference_frames))
-        self._found: dict[str, compress.RawVideo] = {}
+        self._found: dict[str, RawVideo] = {}
         self._indexing: dict[str, Step] = {}
 
     @cached_property
@@ -82,10 +89,10 @@ class VideoCompress(RawVideoTask):
         ]
 
     def is_finished(self) -> bool:
-        now = {camera: compress.find_raw_video(self.workspace, camera) for camera in self.described}
+        now = {camera: find_raw_video(self.workspace, camera) for camera in self.described}
         return all(self._raw_of(camera, found) is None for camera, found in now.items())
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         out: list[Step] = []
         for camera in self.described:
             raw = self.to_compress(camera)
@@ -99,79 +106,53 @@ class VideoCompress(RawVideoTask):
                 out.append(self._settling_step(camera, out[-1]))
         return out
 
-    def _files(self, camera: Camera) -> compress.RawVideo:
+    def _files(self, camera: Camera) -> RawVideo:
         """Return the files as they were planned with: steps must stay the same while these change."""
         if camera.label not in self._found:
-            self._found[camera.label] = compress.find_raw_video(self.workspace, camera)
+            self._found[camera.label] = find_raw_video(self.workspace, camera)
         return self._found[camera.label]
 
     def to_compress(self, camera: Camera) -> Path | None:
         return self._raw_of(camera, self._files(camera))
 
-    def _raw_of(self, camera: Camera, found: compress.RawVideo) -> Path | None:
+    def _raw_of(self, camera: Camera, found: RawVideo) -> Path | None:
         """Return the raw video that is to be compressed; None where nothing is to be done, or may be."""
         return found.raw if found.compressed is None or self.workspace.overwrite else None
 
     def _index_step(self, camera: Camera, raw: Path) -> Step:
         """Return the step as it was planned first: the raw video may be gone when it is asked for again."""
         if camera.label not in self._indexing:
-            self._indexing[camera.label] = self._step(
-                camera,
-                "rawindex",
-                fingerprint=fingerprint("rawindex", 1, camera=camera.label, video=alf.identity(raw)),
-                function=compress.index_raw,
-                arguments={"workspace": self.workspace, "camera": camera, "video": raw},
-            )
+            self._indexing[camera.label] = IndexRaw(**self._common(camera), video=raw, file=alf.identity(raw))
         return self._indexing[camera.label]
 
     def _compressing_steps(self, camera: Camera, raw: Path) -> list[Step]:
         from ibl_dask.video.decoder import decoder_build
         from ibl_dask.video.encoding.encode import encoder_build
 
-        indexing = self._index_step(camera, raw)
+        index = self._index_step(camera, raw).key
         source = load_index(self.workspace.raw_index_file(camera.label))
         chunks = split_for_encoding(source.keyframes, len(source), source.width, source.height, self.encode_pixels)
         reducers = tuple(self.reducers(camera.label, len(source), source.width, source.height))
         build = encoder_build()
-        mark = fingerprint(
+        compression = fingerprint(
             "compress",
             2,
-            video=indexing.fingerprint,
+            video=index.fingerprint,
             profile=self.profile.settings(),
             encoder=build,
             decoder=decoder_build(),
             borders=[chunk.start for chunk in chunks],
             reducers=[reducer.fingerprint() for reducer in reducers],
         )
-        common = {"workspace": self.workspace, "video": raw, "profile": self.profile, "mark": mark}
+        common = {**self._common(camera), "video": raw, "profile": self.profile, "compression": compression}
         encoding = [
-            self._step(
-                camera,
-                "encode",
-                fingerprint=fingerprint("encode", 1, mark=mark, chunk=[chunk.start, chunk.stop]),
-                function=compress.encode_chunk,
-                arguments={**common, "camera": camera.label, "chunk": chunk, "reducers": reducers},
-                needs=(indexing.key,),
-                chunk=number,
-            )
+            EncodeChunk(**common, index=index, frames=chunk, reducers=reducers, chunk=number)
             for number, chunk in enumerate(chunks)
         ]
-        joining = self._step(
-            camera,
-            "compress",
-            fingerprint=fingerprint("put in place", 1, mark=mark),
-            function=compress.put_in_place,
-            arguments={**common, "camera": camera, "chunks": chunks, "build": build},
-            needs=(indexing.key, *(step.key for step in encoding)),
-        )
-        return [*encoding, joining]
+        segments = tuple(step.key for step in encoding)
+        return [*encoding, PutInPlace(**common, index=index, segments=segments, chunks=tuple(chunks), build=build)]
 
     def _keeping_step(self, camera: Camera) -> Step:
         found = self._files(camera)
-        return self._step(
-            camera,
-            "compress",
-            fingerprint=fingerprint("keep", 1, raw=alf.identity(found.raw), compressed=alf.identity(found.compressed)),
-            function=compress.keep_compressed,
-            arguments={"workspace": self.workspace, "camera": camera},
-        )
+        raw, compressed = alf.identity(found.raw), alf.identity(found.compressed)
+        return KeepCompressed(**self._common(camera), raw=raw, compressed=compressed)

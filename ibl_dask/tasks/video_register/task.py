@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from ibl_dask.model.description import Camera
 from ibl_dask.model.signature import ExpectedDataset, Signature
-from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.store import alf
 from ibl_dask.tasks.session_files import labcams_pattern, video_pattern
-from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.video_register import steps as register
+from ibl_dask.tasks.video_task import VideoTask
 
 _NOTED = ("timestamps*", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
 """What a camera notes about its frames: how the names of these files end."""
@@ -44,34 +44,24 @@ class VideoRegisterRaw(VideoTask):
             )
         )
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         cameras = [
-            Step(
-                kind="register",
-                camera=camera.label,
+            register.RegisterCamera(
                 session=self.session.reference,
-                fingerprint=fingerprint(
-                    "register",
-                    2,
-                    camera=camera.label,
-                    files=[alf.identity(path) for path in register.camera_files(self.workspace, camera)],
-                ),
-                function=register.register_camera,
-                arguments={"workspace": self.workspace, "camera": camera},
+                camera=camera.label,
                 resources=self.resources,
+                workspace=self.workspace,
+                described=camera,
+                files=[alf.identity(path) for path in register.camera_files(self.workspace, camera)],
             )
             for camera in self.described
         ]
-        listing = Step(
-            kind="registration",
-            camera="",
+        listing = register.WriteRegistration(
             session=self.session.reference,
-            fingerprint=fingerprint("registration", 1, parents=[step.fingerprint for step in cameras]),
-            function=register.write_registration,
-            arguments={"workspace": self.workspace, "cameras": self.described},
-            needs=tuple(step.key for step in cameras),
-            tolerates=("register",),
             resources=self.resources,
+            workspace=self.workspace,
+            cameras=self.described,
+            registered=tuple(step.key for step in cameras),
         )
         return [*cameras, listing]
 
