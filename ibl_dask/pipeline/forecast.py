@@ -15,6 +15,7 @@ from ibl_dask.pipeline.rates import Rates
 from ibl_dask.pipeline.selection import class_of
 from ibl_dask.store import alf
 from ibl_dask.store import task_record as kept
+from ibl_dask.store.compression_record import recorded_chunks
 from ibl_dask.store.containment import contained
 from ibl_dask.store.frames import read_stored
 from ibl_dask.store.identity import noted_content
@@ -23,10 +24,10 @@ from ibl_dask.tasks.run_method import has_method
 from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.task import Task
-from ibl_dask.tasks.video_mp4.compress_steps import find_raw_video, recorded_chunks
 from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
 from ibl_dask.tasks.video_mp4.convert_steps import is_wanted
 from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
+from ibl_dask.tasks.video_mp4.raw_video import find_raw_video
 from ibl_dask.tasks.video_register.task import VideoRegisterRaw
 from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
 from ibl_dask.tasks.video_sync.task import VideoSyncQc

@@ -45,7 +45,7 @@ class DynamicTask(DescriptionReader, Task):
         }
         self.__dict__.update({name: value for name, value in given.items() if value})
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return {
             **super().arguments(),
             "sync": self.sync,

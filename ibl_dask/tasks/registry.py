@@ -180,7 +180,7 @@ class UnusableTask(Task):
     def name(self) -> str:
         return self.plain.name
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
     def review(self) -> Review:

@@ -8,11 +8,11 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ibl_dask.errors import OutsideSession, TaskFailed
 from ibl_dask.model.places import is_inside
@@ -52,7 +52,7 @@ class RunMethod(Step):
 
     task: Task
     """The task, which goes to the worker as it is."""
-    given: dict[str, Any]  # arguments of a method of any form
+    given: dict[str, object]
     """Arguments of `run`."""
     files: Sequence[object]
     """Identities of the inputs; JSON."""
@@ -135,7 +135,7 @@ def in_place_obstacle(task: Task) -> Failure | None:
     )
 
 
-def run_method(task: Task, given: dict[str, Any], log: Path) -> Result:  # arguments of a method of any form
+def run_method(task: Task, given: dict[str, object], log: Path) -> Result:
     """Run a task's `_run`, or keep its results where nothing changed; its log is kept whether it fails or not.
 
     Parameters
@@ -205,7 +205,7 @@ def unfinished(result: Result, status: int | None, task: str, log: Path) -> Resu
     return replace(result, disposition=disposition, reason=f"{task} {reason}; its log is {log}")
 
 
-def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
+def _run(task: Task, given: dict[str, object]) -> list[Path] | None:
     task.assert_expected_inputs()
     method = task._run  # type: ignore[attr-defined]  # see `has_method`
     task.status, task.in_method = 0, True
@@ -218,7 +218,7 @@ def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
         task.tearDown()
 
 
-def _taken(method: Any, given: dict[str, Any]) -> dict[str, Any]:  # a method of any form
+def _taken(method: Callable[..., object], given: dict[str, object]) -> dict[str, object]:
     """Return the arguments; `overwrite` and `update` only where the method takes them: callers pass them to all."""
     parameters = inspect.signature(method).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):

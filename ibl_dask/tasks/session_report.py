@@ -18,12 +18,12 @@ from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.compression_record import read_record
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.identity import looks_like
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.provenance import made_with, write_provenance
 from ibl_dask.tasks.session_files import find_video
-from ibl_dask.tasks.video_mp4.compress_steps import is_recorded, read_record, record_facts
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 
 
@@ -252,10 +252,10 @@ def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], pat
     record = read_record(workspace, label)
     if record is None:
         return {}
-    is_it = "identity" not in video or is_recorded(record, video["identity"])
-    if not is_it and (path is None or not looks_like(path, record["result"]["file"])):
+    is_it = "identity" not in video or record.is_of(video["identity"])
+    if not is_it and (path is None or not looks_like(path, record.result.file)):
         return {}
-    return {**record_facts(record), "notes": record["notes"]}
+    return {**record.summary, "notes": list(record.notes)}
 
 
 def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:

@@ -106,14 +106,14 @@ class Task:
         session_path: str | Path | Session,
         parents: Sequence[Task] | None = None,
         taskid: str | None = None,
-        one: Any = None,  # a database client, which is not ours to know
+        one: object = None,
         machine: str | None = None,
         clobber: bool = True,
         location: str = "local",
         scratch_folder: str | Path | None = None,
         on_error: str = "continue",
         force: bool | None = None,
-        data_handler_class: Any = None,
+        data_handler_class: object = None,
         *,
         output_root: str | Path | None = None,
         work_dir: str | Path | None = None,
@@ -136,11 +136,11 @@ class Task:
         self.taskid, self.one, self.machine, self.clobber = taskid, one, machine, clobber
         self.location, self.on_error, self.data_handler_class = location, on_error, data_handler_class
         self.scratch_folder = scratch_folder
-        self.register_kwargs: dict[str, Any] = {}
-        self.plot_tasks: list[Any] = []
+        self.register_kwargs: dict[str, object] = {}
+        self.plot_tasks: list[object] = []
         if force is not None:
             self.force = force
-        self.given: dict[str, Any] = {}
+        self.given: dict[str, object] = {}
         self.records: dict[StepKey, StepRecord] = {}
         self.outputs: list[Path] | None = None
         self.status: int | None = None
@@ -166,7 +166,7 @@ class Task:
 
         cls.first_steps, cls.steps = first_steps, steps  # type: ignore[method-assign]
 
-    def __getstate__(self) -> dict[str, Any]:  # as pickle wants it
+    def __getstate__(self) -> dict[str, object]:
         """Leave out what stays with the driver: a worker has no database."""
         return {**self.__dict__, "one": None, "records": {}, "parents": []}
 
@@ -269,7 +269,7 @@ class Task:
     def cleanUp(self) -> None:  # noqa: N802  # the field's name
         """Do nothing: a task looks at its files where they are, so no copy is left."""
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """Return the keyword arguments that build this task again; JSON."""
         return dict(self.kwargs)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,14 @@ from ibl_dask.model.places import insist
 from ibl_dask.model.session import Session
 from ibl_dask.tasks.dynamic_task import DynamicTask
 from ibl_dask.tasks.session_qc import SessionQc
+from ibl_dask.video.reducers.base import Reducer
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+MakeReducers = Callable[[str, int, int, int], Sequence[Reducer]]
+"""Returns the reducers of a camera, from its label, the number of frames, and their width and height in pixels."""
 
 
 class VideoTask(DynamicTask):
@@ -66,7 +70,7 @@ class VideoTask(DynamicTask):
         """Return the cameras as the rig was set to record them."""
         return tuple(self._camera(label) for label in self.cameras)
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         extra = {} if self.device_collection is None else {"device_collection": self.device_collection}
         return {**super().arguments(), "cameras": list(self.cameras), **extra}
 

@@ -41,6 +41,10 @@ Fits = Callable[[str], object]
 """Something true where a name matches."""
 
 
+Answer = Mapping[str, Any]
+"""Answer of the other process; JSON, see `child_main.run`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What another environment shall run."""
@@ -49,11 +53,11 @@ class Request:
     """Name of the task within the session."""
     executable: str
     """Dotted path of its class."""
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
     """Keyword arguments of the class; JSON."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     """Attributes to set on the task; JSON."""
-    given: Mapping[str, Any]
+    given: Mapping[str, object]
     """Keyword arguments of its `run`; JSON."""
     environment: str
     """Label of the environment."""
@@ -127,7 +131,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     return unfinished(result, answer["status"], request.name, log)
 
 
-def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dict[str, Any]:
+def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Answer:
     """Run the task in a folder of its own, which is its home as well: it writes settings there."""
     make_folder(workspace.scratch)
     log.unlink(missing_ok=True)
@@ -163,7 +167,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
                 got=f"exit status {status}; the end of its log: {tail(read_log(log))}",
                 do=f"read {log}; a process that was killed may have needed more memory",
             )
-        answer: dict[str, Any] = json.loads(answered.read_text())
+        answer: Answer = json.loads(answered.read_text())
         with contextlib.suppress(OSError), log.open("a") as file:  # what a task made does not depend on its log
             file.write(answer["log"])
         return answer
@@ -192,7 +196,7 @@ def _is_over(workspace: Workspace, lease: str) -> bool:
         return False
 
 
-def _require_outputs(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> None:
+def _require_outputs(workspace: Workspace, request: Request, answer: Answer, log: Path) -> None:
     if answer.get("missing_outputs"):
         raise MissingFile(
             f"{request.name} did not leave its outputs",
@@ -203,7 +207,7 @@ def _require_outputs(workspace: Workspace, request: Request, answer: Mapping[str
         )
 
 
-def _error(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> IblDaskError:
+def _error(workspace: Workspace, request: Request, answer: Answer, log: Path) -> IblDaskError:
     """Return the error of a task that failed: who can mend it, and the end of its log."""
     error = answer["error"] or {"kind": "status -1", "kinds": [], "message": "the task says that it failed"}
     got = " ".join(f"{error['kind']}: {error['message']}".split())

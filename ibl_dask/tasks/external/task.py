@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class ForeignTask(Task):
         """Return whether it can do nothing without the database."""
         return self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
     def obstacle(self) -> Failure | None:
@@ -145,7 +145,7 @@ class ForeignTask(Task):
         except MissingEnvironment:
             return self.environments
 
-    def spec(self, name: str | None = None, parents: Any = ()) -> TaskSpec:  # a sequence of names
+    def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         return self.plain
 
 

@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, InputError, UnequalLengths, UnusableFile
+from ibl_dask.errors import CorruptOutput, InputError, UnusableFile
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
-from ibl_dask.model.result import Result, VideoIndexed, Work, WorkKind
-from ibl_dask.model.step import Step, StepKey, Upstream
+from ibl_dask.model.result import Result, Work, WorkKind
+from ibl_dask.model.step import StepKey, Upstream
 from ibl_dask.store import alf
-from ibl_dask.store.atomic import write_text, writing_path
-from ibl_dask.store.identity import content_of, looks_like, sha256_of
+from ibl_dask.store.atomic import writing_path
+from ibl_dask.store.compression_record import CompressionRecord, RecordedVideo, read_record, write_record
+from ibl_dask.store.identity import content_of, sha256_of
 from ibl_dask.store.results import ChunkLayout, ChunkResult, commit_chunk, find_chunk, require_chunk
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.index_video import describe_index, keep_index, load_index, video_content
-from ibl_dask.tasks.session_files import labcams_pattern, read_camera, video_pattern
+from ibl_dask.tasks.index_video import keep_index, load_index, video_content
+from ibl_dask.tasks.video_mp4.raw_video import RawVideoStep, compare_with_rows, find_raw_video
 from ibl_dask.tasks.video_mp4.trash import set_aside
 from ibl_dask.tasks.video_sync.frame_pass import commit_pass, staying_the_same
-from ibl_dask.video.container.index import EMPTY_PLACES, FrameIndex, index_video
+from ibl_dask.video.container.index import FrameIndex, index_video
 from ibl_dask.video.encoding.profiles import EncodingProfile
 from ibl_dask.video.reducers.base import PassResult, Reducer
 
@@ -39,192 +38,7 @@ SEGMENT = "segment"
 LAYOUT = ChunkLayout(
     "segment", 1, "the compressed frames", "run again: only this chunk is compressed anew", only_part=SEGMENT
 )
-RECORD_VERSION = 2
-CompressionRecord = Mapping[str, Any]
-"""Content of the file that records a compression; JSON."""
 _PASS = "pass/"
-_ROWS_SHARE = 0.005
-_ROWS_S = 1.0
-
-
-# -- what a camera has ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class RawVideo:
-    """A camera's video files as they are found."""
-
-    raw: Path | None
-    """As recorded; the first where there are several."""
-    compressed: Path | None
-    """The MP4 where results go, or where one is."""
-    is_proven: bool
-    """Whether a record says that the compressed one was made from the raw one, as far as a look at both tells; before
-    anything is removed, more is asked (`raw_video_removal.py`)."""
-    others: tuple[Path, ...] = ()
-    """More raw videos of the camera."""
-
-
-def find_raw_video(workspace: Workspace, camera: Camera) -> RawVideo:
-    """Return the video files of a camera."""
-    names = (video_pattern(camera.label, "avi"), labcams_pattern(camera.label, "avi"))
-    raws = [path for name in names for path in alf.find_all(workspace.session, camera.collection, name)]
-    raw = next(iter(raws), None)
-    copies = alf.find_each(workspace.session, camera.collection, video_pattern(camera.label, "mp4"))
-    record = read_record(workspace, camera.label)
-    recorded = (path for path in copies if record is not None and record["result"]["file"] == alf.identity(path))
-    compressed = next(recorded, next(iter(copies), None))
-    is_proven = (
-        record is not None
-        and compressed is not None
-        and looks_like(compressed, record["result"]["file"])
-        and (raw is None or looks_like(raw, record["source"]["file"]))
-    )
-    return RawVideo(raw, compressed, is_proven, tuple(raws[1:]))
-
-
-def insist_on_one(found: Sequence[Path], kind: str) -> None:
-    """Refuse to choose among several videos or logs of a camera."""
-    if len(found) > 1:
-        raise UnusableFile(
-            f"this camera has more than one {kind}",
-            where=str(found[0].parent),
-            expected=f"one {kind}",
-            got=", ".join(path.name for path in found),
-            do="move all but one out of the folder; if labcams split the recording, join its parts first (ffmpeg -f "
-            "concat -c copy), and check the number of frames",
-        )
-
-
-def read_record(workspace: Workspace, camera: str) -> CompressionRecord | None:
-    """Return the record of a camera's compression; None without one.
-
-    Version 1 identifies files by size and time of writing alone: enough to leave a video as it is, and no more.
-    """
-    try:
-        content: CompressionRecord = json.loads(workspace.compression_file(camera).read_text())
-        is_whole = content["version"] in (1, RECORD_VERSION) and all(
-            part in content[side] for side in ("source", "result") for part in ("file", "index", "frames")
-        )
-        is_whole = is_whole and "sha256" in content["result"] and {"profile", "notes"} <= content.keys()
-        return content if is_whole else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-
-
-def write_record(
-    workspace: Workspace,
-    camera: Camera,
-    video: Path,
-    source: FrameIndex,
-    unfinished: Path,
-    index: FrameIndex,
-    made: Mapping[str, object],
-) -> CompressionRecord:
-    """Write the record of a compressed video just before it gets its name, and return it.
-
-    Parameters
-    ----------
-    video, source
-        The raw video.
-    unfinished, index
-        The compressed one; to be renamed and not touched otherwise.
-    made
-        How it was made, and what there is to say: `profile`, `notes` and more.
-    """
-    digest = sha256_of(unfinished)
-    named = {**(alf.identity(unfinished) or {}), "name": workspace.video_file(camera).name}
-    record = {
-        "version": RECORD_VERSION,
-        "source": {"file": alf.identity(video), "index": source.identity(), "frames": len(source)},
-        "result": {"file": named, "index": index.identity(), "frames": len(index), "sha256": digest},
-        **made,
-    }
-    write_text(workspace.compression_file(camera.label), json.dumps(record, indent=1))
-    return record
-
-
-def is_recorded(record: CompressionRecord | None, video: Mapping[str, object]) -> bool:
-    """Return True if a record is of the video with this identity, to the byte."""
-    return record is not None and record["result"]["sha256"] == video.get("sha256")
-
-
-def recorded_chunks(workspace: Workspace, camera: str, video: Mapping[str, object]) -> tuple[Chunk, ...]:
-    """Return the chunks in which a video was compressed; none for a video without a record."""
-    record = read_record(workspace, camera)
-    if record is None or not is_recorded(record, video):
-        return ()
-    return tuple(Chunk(start, stop) for start, stop in pairwise(record.get("borders", ())))
-
-
-# -- steps -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawVideoStep(Step):
-    """Step on a camera's raw video."""
-
-    workspace: Workspace
-    """The session."""
-    described: Camera
-    """The camera as described."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexRaw(RawVideoStep):
-    """Index the raw video, where its copy may be written."""
-
-    kind: ClassVar[str] = "rawindex"
-
-    video: Path
-    """The raw video."""
-    file: object
-    """Its identity; JSON."""
-
-    def identity(self) -> Mapping[str, object]:
-        return {"camera": self.camera, "video": self.file}
-
-    def run(self, upstream: Upstream) -> VideoIndexed:
-        return index_raw(self.workspace, self.described, self.video)
-
-
-def index_raw(workspace: Workspace, camera: Camera, video: Path) -> VideoIndexed:
-    """Index a raw video and keep the index.
-
-    Parameters
-    ----------
-    workspace, camera
-        The session and the camera.
-    video
-        The raw video.
-
-    Raises
-    ------
-    UnusableFile
-        If there are several, or no faithful copy of it can be made.
-    """
-    workspace.insist_on_own(workspace.video_file(camera).parent)
-    insist_on_one([video, *find_raw_video(workspace, camera).others], "video")
-    found = index_video(video)
-    keep_index(workspace.raw_index_file(camera.label), found)
-    if found.n_empty:
-        raise UnusableFile(
-            "this raw video has empty places, and is left as it is: no faithful copy of it can be made",
-            where=str(video),
-            expected=f"a picture in each of {len(found):,} places",
-            got="; ".join(found.notes),
-            do=EMPTY_PLACES,
-        )
-    if found.n_absent:
-        raise UnusableFile(
-            "this raw video was cut short, and is left as it is",
-            where=str(video),
-            expected=f"{len(found) + found.n_absent:,} frames",
-            got=f"{found.n_absent:,} of them are not in the file",
-            do="copy the file again from the acquisition computer; if the original is the same, repair it with "
-            "ffmpeg -i in.avi -c copy out.avi",
-        )
-    return describe_index(camera.label, video, found, is_raw=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,14 +150,14 @@ class PutInPlace(RawVideoStep):
                 **read.fidelity(),
                 "notes": notes,
             }
-            record = write_record(workspace, camera, self.video, source, unfinished, index, made)
+            record = record_video(workspace, camera, (self.video, source), (unfinished, index), made)
             set_aside(workspace, target, before)
-        index = replace(index, content=video_content(record["result"]["file"], record["result"]["sha256"]))
+        index = replace(index, content=video_content(record.result.file, record.sha256))
         for result in read.passes:
             commit_pass(workspace, camera.label, index, result)
         keep_index(workspace.index_file(camera.label), index)
         shutil.rmtree(workspace.segment_file(camera.label, self.chunks[0]).parent.parent, ignore_errors=True)
-        return describe_record(record, (target, workspace.compression_file(camera.label)))
+        return recorded_result(record, (target, workspace.compression_file(camera.label)))
 
 
 class _Segments:
@@ -427,81 +241,63 @@ def keep_compressed(workspace: Workspace, camera: Camera) -> Result:
     record = read_record(workspace, camera.label) if found.is_proven else None
     if record is None:
         return Result(is_kept=True, outputs=(compressed,))
-    _insist_on_recorded(workspace, camera, compressed, record)
-    return replace(describe_record(record, (compressed,)), is_kept=True)
+    _require_recorded(workspace, camera, compressed, record)
+    return replace(recorded_result(record, (compressed,)), is_kept=True)
 
 
-# -- parts -------------------------------------------------------------------------------------------------
-
-
-def _insist_on_recorded(workspace: Workspace, camera: Camera, video: Path, record: CompressionRecord) -> None:
+def _require_recorded(workspace: Workspace, camera: Camera, video: Path, record: CompressionRecord) -> None:
     content = content_of(video, workspace.content_note(camera.label, video))
-    if content != record["result"]["sha256"]:
+    if content != record.sha256:
         raise CorruptOutput(
             "the compressed video is not the one that was proven any more",
             where=str(video),
-            expected=f"SHA-256 {record['result']['sha256']}, as {workspace.compression_file(camera.label).name} says",
+            expected=f"SHA-256 {record.sha256}, as {workspace.compression_file(camera.label).name} says",
             got=content,
             do="where the raw video is still there, run again with --overwrite to make it anew; else bring back a copy "
             "of this file, and look for a failing disk",
         )
 
 
-def describe_record(record: CompressionRecord, outputs: tuple[Path, ...] = ()) -> Result:
-    """Return the result of a compression, with its notes."""
-    return Result(facts=record_facts(record), notes=tuple(record["notes"]), outputs=outputs)
+def recorded_result(record: CompressionRecord, outputs: tuple[Path, ...]) -> Result:
+    """Return the result of a step that made or kept a recorded video."""
+    return Result(facts=record.summary, notes=record.notes, outputs=outputs)
 
 
-def record_facts(record: CompressionRecord) -> dict[str, object]:
-    """Return the numbers of a record for report and journal: fidelity only where frames were encoded."""
-    facts: dict[str, object] = {
-        "frames": record["result"]["frames"],
-        "sha256": record["result"]["sha256"],
-        "bytes": record["result"]["file"]["size"],
-        "raw_bytes": record["source"]["file"]["size"],
-        "profile": record["profile"]["name"],
-    }
-    if "psnr_db" in record:
-        facts |= {
-            "median_psnr_db": record["psnr_db"]["median"],
-            "lowest_psnr_db": record["psnr_db"]["lowest"],
-            "median_ssim": record["ssim"]["median"],
-        }
-    return facts
+def record_video(
+    workspace: Workspace,
+    camera: Camera,
+    source: tuple[Path, FrameIndex],
+    unfinished: tuple[Path, FrameIndex],
+    made: Mapping[str, object],
+) -> CompressionRecord:
+    """Write the record of a compressed video just before it gets its name, and return it.
+
+    Parameters
+    ----------
+    workspace, camera
+        The session and the camera.
+    source
+        The raw video and its index.
+    unfinished
+        The compressed one and its index; the file is renamed afterwards, and not changed otherwise.
+    made
+        `profile`, `notes`, and details of the encoder or of the packets; JSON.
+    """
+    (raw, raw_index), (path, index) = source, unfinished
+    named = {**(alf.identity(path) or {}), "name": workspace.video_file(camera).name}
+    record = CompressionRecord(
+        RecordedVideo(alf.identity(raw) or {}, raw_index.identity(), len(raw_index)),
+        RecordedVideo(named, index.identity(), len(index)),
+        sha256_of(path),
+        made,
+    )
+    write_record(workspace, camera.label, record)
+    return record
 
 
 def _expected_bytes(workspace: Workspace, camera: str, chunks: Sequence[Chunk]) -> int:
     paths = (workspace.segment_file(camera, chunk) for chunk in chunks)
     return sum(path.stat().st_size for path in paths if path.exists())
-
-
-def compare_with_rows(workspace: Workspace, camera: Camera, video: Path, n_frames: int) -> list[str]:
-    """Compare the number of frames with what the camera noted of each; return what there is to say.
-
-    Raises
-    ------
-    UnequalLengths
-        If they are too far apart to be of one recording.
-    """
-    try:
-        files = read_camera(workspace, camera)
-    except InputError as error:
-        return [f"the camera's own files cannot be read, so its frames were not counted by them: {error.what}"]
-    if files is None:
-        return ["the camera left no file about its frames, so they were not counted by one"]
-    if files.n_frames == n_frames:
-        return []
-    fps = 1 / files.period_s if files.period_s else 30.0
-    most = max(round(_ROWS_S * fps), int(_ROWS_SHARE * n_frames))
-    if abs(files.n_frames - n_frames) > most:
-        raise UnequalLengths(
-            "the raw video and the camera's own files are not of one recording, or one of them is not whole",
-            where=f"{video} and {', '.join(files.sources)}",
-            expected=f"numbers of frames within {most:,} of each other",
-            got=f"{n_frames:,} frames in the video, {files.n_frames:,} in the files",
-            do="copy both again from the acquisition computer; the raw video stays as it is",
-        )
-    return [f"the camera noted {files.n_frames:,} frames, the video has {n_frames:,}"]
 
 
 def _compare_counts(compressed: Path, raw: Path) -> str:

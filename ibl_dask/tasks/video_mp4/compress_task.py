@@ -14,15 +14,10 @@ from ibl_dask.model.step import Step, StepKey, StepRecord, fingerprint
 from ibl_dask.store import alf
 from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.options import check_value
-from ibl_dask.tasks.video_mp4.compress_steps import (
-    EncodeChunk,
-    IndexRaw,
-    KeepCompressed,
-    PutInPlace,
-    RawVideo,
-    find_raw_video,
-)
+from ibl_dask.tasks.video_mp4.compress_steps import EncodeChunk, KeepCompressed, PutInPlace
+from ibl_dask.tasks.video_mp4.raw_video import IndexRaw, RawVideo, find_raw_video
 from ibl_dask.tasks.video_mp4.raw_video_task import RawVideoTask
+from ibl_dask.tasks.video_task import MakeReducers
 from ibl_dask.video.chunking import split_for_encoding
 from ibl_dask.video.encoding.profiles import EncodingProfile, find_profile
 from ibl_dask.video.reducers.camera_set import camera_reducers
@@ -57,7 +52,7 @@ class VideoCompress(RawVideoTask):
         encoding: str | None = None,
         raw_video: str = "keep",
         encode_pixels: int | None = None,
-        reducers: Any = None,  # any callable of that form
+        reducers: MakeReducers | None = None,
         reference_frames: str | Path | None = None,
         **kwargs: Any,  # see VideoTask
     ) -> None:

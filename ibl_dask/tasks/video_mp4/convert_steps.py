@@ -16,19 +16,17 @@ from ibl_dask.model.result import Result
 from ibl_dask.model.step import Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import is_one_file, move, writing_path
+from ibl_dask.store.compression_record import read_record
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.session_files import CAMERA_FILES, labcams_pattern
-from ibl_dask.tasks.video_mp4.compress_steps import (
+from ibl_dask.tasks.video_mp4.compress_steps import keep_compressed, record_video, recorded_result
+from ibl_dask.tasks.video_mp4.raw_video import (
     RawVideoStep,
     compare_with_rows,
-    describe_record,
     find_raw_video,
     index_raw,
-    insist_on_one,
-    keep_compressed,
-    read_record,
-    write_record,
+    require_one,
 )
 from ibl_dask.tasks.video_mp4.trash import set_aside
 
@@ -81,8 +79,8 @@ def convert_camera(workspace: Workspace, camera: Camera) -> Result:
         If the copy is not what it should be; it got no name then.
     """
     found = find_raw_video(workspace, camera)
-    insist_on_one([] if found.raw is None else [found.raw, *found.others], "video")
-    insist_on_one(find_camlogs(workspace, camera), "log")
+    require_one([] if found.raw is None else [found.raw, *found.others], "video")
+    require_one(find_camlogs(workspace, camera), "log")
     if found.raw is None and found.compressed is None:
         alf.require(
             workspace.session,
@@ -111,9 +109,9 @@ def _convert(workspace: Workspace, camera: Camera, video: Path) -> Result:
         index, packets = check_copy(video, source, unfinished)
         source.insist_on(video)
         made = {"profile": _PROFILE, "packets": {"codec": source.codec, "sha256": packets}, "notes": notes}
-        record = write_record(workspace, camera, video, source, unfinished, index, made)
+        record = record_video(workspace, camera, (video, source), (unfinished, index), made)
         set_aside(workspace, target, before)
-    return describe_record(record, (target, workspace.compression_file(camera.label)))
+    return recorded_result(record, (target, workspace.compression_file(camera.label)))
 
 
 def _named_camlog(workspace: Workspace, camera: Camera) -> Path | None:

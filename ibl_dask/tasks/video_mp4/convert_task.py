@@ -10,7 +10,7 @@ from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.store import alf
 from ibl_dask.tasks.session_files import labcams_pattern
 from ibl_dask.tasks.video_mp4 import convert_steps as convert
-from ibl_dask.tasks.video_mp4.compress_steps import find_raw_video
+from ibl_dask.tasks.video_mp4.raw_video import find_raw_video
 from ibl_dask.tasks.video_mp4.raw_video_task import RawVideoTask
 
 

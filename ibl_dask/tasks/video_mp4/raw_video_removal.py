@@ -16,15 +16,10 @@ from ibl_dask.model.result import Result
 from ibl_dask.model.step import StepKey, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import sync_folder
+from ibl_dask.store.compression_record import RECORD_VERSION, read_record
 from ibl_dask.store.identity import sha256_of
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.video_mp4.compress_steps import (
-    RECORD_VERSION,
-    RawVideoStep,
-    find_raw_video,
-    insist_on_one,
-    read_record,
-)
+from ibl_dask.tasks.video_mp4.raw_video import RawVideoStep, find_raw_video, require_one
 from ibl_dask.tasks.video_mp4.trash import to_trash
 from ibl_dask.video.container.index import index_video
 
@@ -65,7 +60,7 @@ class SettleRaw(RawVideoStep):
         found = find_raw_video(self.workspace, self.described)
         if found.raw is None:
             return Result(is_kept=True)
-        insist_on_one([found.raw, *found.others], "video")
+        require_one([found.raw, *found.others], "video")
         self.workspace.insist_on_own(found.raw.parent)
         return _part_with(self.workspace, prove_copy(self.workspace, self.described, found.raw), self.policy)
 
@@ -83,23 +78,23 @@ def prove_copy(workspace: Workspace, camera: Camera, raw: Path) -> Proof:
     copy, record = workspace.video_file(camera), read_record(workspace, camera.label)
     if record is None or not copy.is_file():
         raise _kept(raw, "no record proves its copy" if record is None else f"{copy.name} is no file")
-    if record["version"] != RECORD_VERSION:
+    if record.version != RECORD_VERSION:
         raise _kept(raw, "its copy was recorded by an earlier version, which noted too little of the raw video")
-    if record["notes"]:
-        raise _kept(raw, "; ".join(map(str, record["notes"])))
+    if record.notes:
+        raise _kept(raw, "; ".join(record.notes))
     raw_before, copy_before = alf.identity(raw) or {}, alf.identity(copy) or {}
-    if raw_before != record["source"]["file"]:
+    if raw_before != record.source.file:
         raise _kept(raw, "it was changed or copied since its copy was made, so that may be one of another video")
     sha256 = sha256_of(copy)
-    if sha256 != record["result"]["sha256"]:
-        raise _kept(raw, f"{copy.name} is not what was proven any more: SHA-256 {sha256}", record["result"]["sha256"])
+    if sha256 != record.sha256:
+        raise _kept(raw, f"{copy.name} is not what was proven any more: SHA-256 {sha256}", record.sha256)
     try:
         n_frames = len(index_video(copy))
     except InputError as error:
         raise _kept(raw, f"of {copy.name}, {error.what}") from error
-    if not n_frames == record["result"]["frames"] == record["source"]["frames"]:
-        told = f"{n_frames:,} frames, where {record['source']['frames']:,} were recorded of the raw video"
-        raise _kept(raw, f"{copy.name} holds {told}")
+    if not n_frames == record.result.frames == record.source.frames:
+        text = f"{n_frames:,} frames, where {record.source.frames:,} were recorded of the raw video"
+        raise _kept(raw, f"{copy.name} holds {text}")
     return Proof(raw, raw_before, copy, copy_before, sha256)
 
 

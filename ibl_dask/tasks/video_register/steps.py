@@ -15,6 +15,7 @@ from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.compression_record import read_record
 from ibl_dask.store.identity import content_of
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import (
@@ -24,7 +25,6 @@ from ibl_dask.tasks.session_files import (
     video_paths,
     video_pattern,
 )
-from ibl_dask.tasks.video_mp4.compress_steps import read_record
 
 REGISTRATION_VERSION = 1
 SNAPSHOT_FOLDER = "snapshots"
@@ -209,9 +209,9 @@ def _entry(workspace: Workspace, path: Path) -> dict[str, object]:
 def _sum_of_made(workspace: Workspace, camera: Camera, path: Path, notes: list[str]) -> dict[str, str]:
     """Return the sum of an MP4 that was made here, as it is now; add to the notes where it is not what was made."""
     record = read_record(workspace, camera.label)
-    if record is None or path.name != record["result"]["file"]["name"]:
+    if record is None or path.name != record.result.file["name"]:
         return {}
-    found, made = content_of(path, workspace.content_note(camera.label, path)), record["result"]["sha256"]
+    found, made = content_of(path, workspace.content_note(camera.label, path)), record.sha256
     if found != made:
         notes.append(f"{_relative(workspace, path)} is not what was made here any more: SHA-256 {found}, was {made}")
     return {"sha256": found}

@@ -67,7 +67,7 @@ class VideoSyncQcNidq(VideoSyncQc):
         named = None if described is None else described.others.get("recording")
         return None if named is None else insist(named, "the recording of the sync", is_name=True)
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return {**super().arguments(), **({} if self.recording is None else {"recording": self.recording})}
 
     @property
@@ -201,8 +201,8 @@ class VideoSyncQcBpod(VideoSyncQc):
             )
         return super().checked_labels(labels)
 
-    def arguments(self) -> dict[str, Any]:
-        given: dict[str, Any] = {} if self.collection is None else {"collection": self.collection}
+    def arguments(self) -> dict[str, object]:
+        given: dict[str, object] = {} if self.collection is None else {"collection": self.collection}
         if self.longest_extrapolation_s != ROUTE.outside_s:
             given["longest_extrapolation_s"] = self.longest_extrapolation_s
         return {**super().arguments(), **given}

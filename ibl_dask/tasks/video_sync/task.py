@@ -19,17 +19,17 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
 from ibl_dask.store import alf
+from ibl_dask.store.compression_record import recorded_chunks
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.index_video import IndexVideo, load_index
 from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.run_step import walk
 from ibl_dask.tasks.session_files import video_paths
 from ibl_dask.tasks.session_qc import CameraQc, SessionQc
-from ibl_dask.tasks.video_mp4.compress_steps import recorded_chunks
 from ibl_dask.tasks.video_sync.camera_plan import CameraPlan
 from ibl_dask.tasks.video_sync.camera_qc import CheckCamera, PublishQc
 from ibl_dask.tasks.video_sync.timing_route import Timing
-from ibl_dask.tasks.video_task import VideoTask
+from ibl_dask.tasks.video_task import MakeReducers, VideoTask
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.index import FrameIndex
 from ibl_dask.video.reducers.base import Reducer
@@ -61,7 +61,7 @@ class VideoSyncQc(VideoTask):
         cameras: Sequence[str] | str | None = None,
         *,
         chunk_pixels: int | None = None,
-        reducers: Any = None,  # any callable of that form
+        reducers: MakeReducers | None = None,
         reference_frames: str | Path | None = None,
         **kwargs: Any,  # see VideoTask
     ) -> None:
