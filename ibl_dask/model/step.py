@@ -48,7 +48,7 @@ def fingerprint(kind: str, version: int, **parts: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return what JSON holds in place of a value that it does not hold."""
+    """Return the JSON form of a mapping, set or sequence."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Set):
@@ -60,7 +60,7 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a step or task occupies while it runs."""
+    """Resources that a step or task occupies while it runs."""
 
     cpu: int = 1
     """Cores."""
@@ -69,12 +69,11 @@ class Resources:
     memory_gb: float = 1.0
     """Resident memory, GB."""
     is_estimate: bool = False
-    """Whether cores and memory are what somebody wrote down once, so that a smaller worker will do where there is no
-    larger one."""
+    """True for declared estimates of cores and memory: a smaller worker is taken where there is no larger one."""
 
     @property
     def kind(self) -> str:
-        """Return the scarce thing it occupies, by which workers and steps find each other: GPU or CPU."""
+        """Return the resource by which workers and steps are matched: GPU or CPU."""
         return "GPU" if self.gpu else "CPU"
 
     def for_dask(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What should run on a session, as plain data."""
+"""Tasks of a session as plain data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TaskSpec:
     parents: tuple[str, ...] = ()
     """Names of tasks that must be done before."""
     resources: Resources = Resources()
-    """What it occupies."""
+    """Cores, GPUs and memory."""
     priority: int = 30
     """0 to 100, higher first."""
     level: int = 0
@@ -65,7 +65,7 @@ class TaskSpec:
     def from_dict(cls, content: Mapping[str, Any]) -> TaskSpec:
         """Read the field's plain form of a task: that of `to_dict`, or a row as it is sent to Alyx.
 
-        Keys that say nothing of the task itself, such as `status`, are left out. Parents must be names.
+        Keys that are no property of the task itself, such as `status`, are left out. Parents must be names.
 
         Raises
         ------

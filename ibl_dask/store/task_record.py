@@ -27,20 +27,20 @@ Why = Literal[Work, "unusable", "nothing to do"]
 """The same, or why it would not."""
 WORKING: tuple[Why, ...] = get_args(Work)
 Identities = Mapping[str, Mapping[str, Any]]
-"""Path -> what tells a file from another version of it: size, when it was last written and last changed in any way, and
-of a small one that is noted its content, see `ibl_dask.store.identity`."""
+"""Path -> identity of the file: size, times of writing and of any change, and in records of small ones the content, see
+`ibl_dask.store.identity`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """Whether a task would run, and why."""
+    """Reason to run a task, or not to."""
 
     why: Why
     """In one word."""
     detail: str = ""
     """The same in a sentence."""
     facts: Mapping[str, Any] | None = None
-    """What it returned when it was done, where there is nothing to do."""
+    """Result of the run that is recorded, where there is nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def write_task_record(path: Path, record: TaskRecord, started_ns: int) -> None:
     started_ns
         Start of the task, ns of the clock of the files.
     """
-    # Not the time of change: a task may rename what it read, which sets that.
+    # Not the time of change: a task may rename its inputs, which sets it.
     read = (found for name, found in record.inputs.items() if name not in record.outputs)
     if not any(found["mtime_ns"] >= started_ns for found in read):
         whole = asdict(replace(record, inputs=with_content(record.inputs), outputs=with_content(record.outputs)))

@@ -12,7 +12,7 @@ from ibl_dask.tasks.task import Task
 
 
 class DynamicTask(DescriptionReader, Task):
-    """A task that reads the experiment description where its arguments do not say; it does so when it is asked.
+    """A task that reads from the experiment description, on demand, each argument that is not given.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ def _inputs(task: Task) -> Identities:
 
 
 def in_place_obstacle(task: Task) -> Failure | None:
-    """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
+    """Return the reason why a task that writes into its session cannot run with an output root; None where it can."""
     if task.writes_elsewhere or task.session.outputs == task.session.path:
         return None
     return Failure(
@@ -233,7 +233,7 @@ def _listed(made: str | Path | Iterable[str | Path] | None) -> list[Path] | None
 
 
 def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> list[Path]:
-    """Return what a task says it made; a path that does not begin at the root is taken from the session's results.
+    """Return the outputs that a task reports; relative paths start at the session's results.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> 
 
 @contextlib.contextmanager
 def captured(path: Path, module: str) -> Iterator[None]:
-    """Write to a file what is logged in this block, and the error that ends it.
+    """Write the log messages of a block to a file, and the error that ends it.
 
     Other threads log as they did. Messages of level INFO of the package that the module belongs to are created for the
     time of the block, unless a level was set for it.
@@ -282,7 +282,7 @@ def captured(path: Path, module: str) -> Iterator[None]:
         _capturing.reset(token)
         try:
             write_text(path, "\n".join([*lines, ""]))
-        except OSError as error:  # what a task made does not depend on its log
+        except OSError as error:  # the outputs of a task do not depend on its log
             _log.warning("a log could not be written: %s", error)
 
 
@@ -299,7 +299,7 @@ class _Lines(logging.Handler):
 
 
 def read_log(path: Path) -> str:
-    """Return what a task logged; nothing where that is gone."""
+    """Return the log of a task; empty without a file."""
     try:
         return path.read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""What every task is: a signature, resources, and steps; `run()` walks the steps one after another.
+"""Base of all tasks: a signature, resources and steps; `run()` runs the steps one after another.
 
 Names and calling convention follow the field's pipelines, so that scripts and labs' own subclasses carry over.
 """
@@ -31,13 +31,13 @@ from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step
 from ibl_dask.tasks.run_step import describe, walk
 
 RUN_ARGUMENTS = ("overwrite", "update")
-"""What the field's callers hand to `run` of any task."""
+"""Arguments that the field's callers pass to `run` of any task."""
 
 
 class Task:
     """One unit of the field's pipelines.
 
-    A subclass says what it does in `steps`, or as the field's tasks do, in one method `_run(**kwargs)` that returns the
+    A subclass defines its work in `steps`, or, as the field's tasks do, in one method `_run(**kwargs)` that returns the
     files it made: a path, a list of paths, or None where there was nothing to do. `setUp` and `tearDown` run before and
     after that, on the worker.
 
@@ -51,7 +51,7 @@ class Task:
         Make everything anew, whatever stands, and replace published ALF files that would change, instead of making a
         new revision.
     parents : sequence of Task
-        Tasks that come before; they say the level.
+        Tasks that come before; they determine the level.
     on_error : str
         `raise` makes `run` raise where it would return -1.
     force : bool, optional
@@ -60,7 +60,7 @@ class Task:
         Kept for the calling convention, and for subclasses that look at them: nothing here talks to a database, and
         data are where the session is. `scratch_folder` stands for `work_dir` where that is not given.
     kwargs
-        What a lab's subclass takes; kept in `kwargs`.
+        Arguments of a lab's subclass; kept in `kwargs`.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class Task:
     priority: int = 30
     """0 to 100, higher first."""
     level: int = 0
-    """Place in the pipeline, where no parents say it."""
+    """Place in the pipeline of a task without parents."""
     cpu: int = 1
     """Cores that it occupies."""
     gpu: int = 0
@@ -87,7 +87,7 @@ class Task:
     env: str | None = None
     """Environment that it runs in; None for this one."""
     force: bool = False
-    """Whether to run although there is nothing new."""
+    """Run although nothing is new."""
     version: str = version("ibl_dask")
     """Version that is noted with its results."""
     dlcenv: Path | None = None
@@ -97,9 +97,9 @@ class Task:
     copes_without: frozenset[str] = frozenset()
     """Classes of parents that may have failed: it runs all the same."""
     takes_any: ClassVar[bool] = False
-    """Whether `run` hands arguments on to a method that is not ours."""
+    """`run` passes its arguments on to a method of another package."""
     writes_elsewhere: bool = False
-    """Whether its `_run` writes to `self.session.outputs`, so that it may run where results go to an output root."""
+    """`_run` writes to `self.session.outputs`, so that the task may run with an output root."""
 
     def __init__(
         self,
@@ -152,7 +152,7 @@ class Task:
         self._lacking: list[str] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
-        """Let a method `_run` of a subclass stand for the steps that it inherits; within it they are what they were."""
+        """Replace inherited steps by a method `_run` of a subclass; within that method they are the inherited ones."""
         super().__init_subclass__(**kwargs)
         if "_run" not in cls.__dict__ or "steps" in cls.__dict__:
             return
@@ -167,7 +167,7 @@ class Task:
         cls.first_steps, cls.steps = first_steps, steps  # type: ignore[method-assign]
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave out what stays with the driver: a worker has no database."""
+        """Leave out database, records and parents, which stay with the driver."""
         return {**self.__dict__, "one": None, "records": {}, "parents": []}
 
     @property
@@ -182,12 +182,12 @@ class Task:
 
     @property
     def resources(self) -> Resources:
-        """Return what it occupies."""
+        """Return the cores, GPUs and memory that it occupies."""
         return Resources(max(1, self.cpu), self.gpu, float(self.ram), is_estimate=has_method(type(self)))
 
     @property
     def signature(self) -> Signature | Mapping[str, Sequence[Described]]:
-        """Return what the task reads and promises to leave behind.
+        """Return the inputs and the promised outputs of the task.
 
         A `Signature`, or the field's form: lists of datasets or tuples under `input_files` and `output_files`.
         """
@@ -195,12 +195,12 @@ class Task:
 
     @property
     def input_files(self) -> list[ExpectedDataset]:
-        """Return what the task reads."""
+        """Return the inputs."""
         return list(read_signature(self.signature).inputs)
 
     @property
     def output_files(self) -> list[ExpectedDataset]:
-        """Return what the task promises to leave behind."""
+        """Return the promised outputs."""
         return list(read_signature(self.signature).outputs)
 
     def first_steps(self) -> list[Step]:
@@ -225,11 +225,11 @@ class Task:
         """Clean up after `_run`, also where that failed."""
 
     def obstacle(self) -> Failure | None:
-        """Return what the task waits for that no other task makes, such as an environment; None where it can run."""
+        """Return the unmet requirement that no other task can meet, such as an environment; None where it can run."""
         return in_place_obstacle(self) if has_method(type(self)) else None
 
     def review(self) -> Review:
-        """Say whether there is anything to do, and why, without doing it; see `ibl_dask.pipeline.forecast`."""
+        """Return the reason to run, or not to, without running; see `ibl_dask.pipeline.forecast`."""
         if has_method(type(self)):
             return review_method(self)
         lacking = self.lacking_outputs()
@@ -238,7 +238,7 @@ class Task:
         return Review("no record", "its steps say what is left to do")
 
     def is_finished(self) -> bool:
-        """Return whether what other tasks need of this one is there already."""
+        """Return True if everything that other tasks need of this one is there."""
         return True
 
     def forget(self) -> None:
@@ -273,7 +273,7 @@ class Task:
         """Return the keyword arguments that build this task again; JSON."""
         return dict(self.kwargs)
 
-    def run(self, **kwargs: Any) -> int:  # what a subclass' `_run` takes
+    def run(self, **kwargs: Any) -> int:  # arguments of a subclass' `_run`
         """Run every step in this process; return the status code: 0 done, -1 error, -2 try again, -3 incomplete.
 
         The session is held meanwhile. Where another run holds it, nothing is done, and the status is -2.
@@ -286,7 +286,7 @@ class Task:
         Raises
         ------
         NotASession, DescriptionError
-            If there is no such session, or nothing says what was recorded.
+            If there is no such session, or no description of it.
         UsageError
             If an argument is not known.
         TaskFailed
@@ -329,7 +329,7 @@ class Task:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Hold the session, unless whoever runs this task does so already.
+        """Hold the lock of the session, unless the caller holds it already.
 
         Raises
         ------
@@ -340,13 +340,13 @@ class Task:
             yield
 
     def rerun(self) -> int:
-        """Run once more, and replace what the task left."""
+        """Run again, and replace the outputs."""
         return self.run(overwrite=True)
 
     def conclude(
         self, records: Mapping[StepKey, StepRecord] | None = None, *, obstacle: Failure | None = None
     ) -> Status:
-        """Say how the task went, from the records of its steps and the files that are there."""
+        """Determine the state of the task from the records of its steps and from its outputs."""
         if records is not None:
             self.records = dict(records)
         self._obstacle = obstacle
@@ -378,7 +378,7 @@ class Task:
 
     @property
     def failures(self) -> list[Failure]:
-        """Return what went wrong, each once: errors of steps, and what their results lack."""
+        """Return the failures, each once: errors of steps, incomplete results, and missing outputs."""
         found = [r.failure for r in self.records.values() if r.failure is not None]
         found += [Failure("Incomplete", "input", text) for text in self._reasons("incomplete")]
         if self.state is Status.ERRORED and not found:
@@ -398,14 +398,14 @@ class Task:
         Parameters
         ----------
         expected_files
-            What to look for.
+            The datasets.
         silent
             Kept for the calling convention.
 
         Returns
         -------
         bool, list of Path
-            Whether all that are required are there, and their files.
+            True if all that are required are there, and their files.
         """
         found = [find_files(self.session.roots, read_dataset(entry, "input")) for entry in expected_files]
         return all(f.ok for f in found), list(dict.fromkeys(path for f in found for path in f.files))
@@ -435,7 +435,7 @@ class Task:
         Returns
         -------
         bool, list of Path
-            Whether every required one is there and not empty, and those that are.
+            True if every required one is there and not empty, and the files found.
 
         Raises
         ------

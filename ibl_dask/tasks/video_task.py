@@ -58,7 +58,7 @@ class VideoTask(DynamicTask):
         return self.checked_labels(self.usual_labels())
 
     def usual_labels(self) -> tuple[str, ...]:
-        """Return the cameras that it works on where nobody says: those of the description."""
+        """Return the default cameras: those of the description."""
         return tuple(camera.label for camera in self.session.description.cameras)
 
     def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
-"""What the other environment runs: build one task, run it, and say how it went.
+"""Program of the other environment: builds one task, runs it, and writes the outcome.
 
-A program of its own that needs nothing but the standard library and what the task needs: `python this request answer`.
+It needs the standard library and the packages of the task only: `python this request answer`.
 It ends itself and all that it started when the pipe of `$IBL_DASK_LIFELINE` is closed, which the death of who started
 it does.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 OF_DATABASE = ("update", "upload", "upload_plots")
-"""What tasks call the parts of their run that write to the database, where these can be left out."""
+"""Arguments of `_run` by which tasks leave out the parts that write to the database."""
 GRACE_S = 5
 """Between the request to end and the end, s."""
 
@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
-    """Run a task and say how it went."""
+    """Run a task and return the outcome."""
     module, name = request["executable"].rsplit(".", 1)
     found = getattr(importlib.import_module(module), name)
     task = found(Path(request["session"]), one=None, location="local", **request["arguments"])
@@ -72,10 +72,10 @@ def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
 
 
 def without_database(task: Any) -> dict[str, bool]:  # a class of another package
-    """Keep a task from the database, and return what its run is told for that.
+    """Keep a task from the database, and return the arguments of its run for that.
 
-    There is none. Some tasks find out only when their files are made, and fail; what they have for the database is left
-    out instead, and stays in the session for those who have one.
+    There is none. Some tasks fail for that once their files are made; these parts are left out, and the files stay in
+    the session for a later registration.
     """
     if hasattr(task, "register_snapshots"):
         task.register_snapshots = leave_snapshots
@@ -88,7 +88,7 @@ def leave_snapshots(*_: object, **__: object) -> None:
 
 
 def note_errors(task: object, method: str, errors: list[Exception]) -> None:
-    """Keep what a method raises: the task itself writes it to its log and nowhere else."""
+    """Collect the errors of a method: the task itself writes them to its log alone."""
     original = getattr(task, method)
 
     def noting(*args: object, **kwargs: object) -> object:
@@ -119,7 +119,7 @@ def looked_up(task: Any, which: str) -> tuple[list[str], list[str]]:
 
 
 def listed(made: object) -> Iterable[object]:
-    """Return what is one thing or several as several."""
+    """Return one output or several as a sequence."""
     return made if isinstance(made, (list, tuple)) else [made]
 
 

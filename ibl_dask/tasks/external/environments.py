@@ -1,4 +1,4 @@
-"""Where the environments are that tasks of other packages run in."""
+"""Environments of the tasks of other packages: their labels, places and contents."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from ibl_dask.errors import MissingEnvironment
 
 VARIABLE = "IBL_DASK_PYTHON_"
-"""Start of the names of environment variables that say where an environment is; its label in capitals follows."""
+"""Prefix of the variables that hold the python of an environment; its label in capitals follows."""
 FIELD = "ibllib"
 """Label of the environment that holds the field's own pipelines."""
 PROBE_S = 120
-"""How long an environment may take to say what it holds, s; slow disks included."""
+"""Time limit for listing the packages of an environment on a slow disk, s."""
 _ROUTES = {
     "ibllib.pipes.video_tasks.DLC": "dlc",
     "ibllib.pipes.video_tasks.LightningPose": "litpose",
@@ -34,7 +34,7 @@ _FURTHER = {
     "ibllib.pipes.widefield_tasks.WidefieldSync": ("labcams",),
     "ibllib.pipes.widefield_tasks.WidefieldPreprocess": ("wfield",),
 }
-"""Task -> packages that it calls beside its own, which neither requires them nor says at once that they are missing."""
+"""Task -> packages that it calls beside its own, which neither requires them nor fails at once without them."""
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 is_there = importlib.util.find_spec(sys.argv[1]) is not None
@@ -128,7 +128,7 @@ def as_environments(given: Environments | Mapping[str, str] | None) -> Environme
 
 
 def environment_of(executable: str) -> str:
-    """Return the label of the environment that a task runs in, where nothing else is said.
+    """Return the label of the environment that a task runs in, by default.
 
     >>> environment_of("ibllib.pipes.video_tasks.DLC"), environment_of("ibllib.pipes.behavior_tasks.PassiveTask")
     ('dlc', 'ibllib')
@@ -143,7 +143,7 @@ def _how_to_install(label: str) -> str:
 
 @lru_cache(maxsize=64)
 def _probe(python: str, package: str) -> tuple[bool, str, str]:
-    """Return whether an environment holds a package, its version, and what went wrong."""
+    """Return True if an environment holds a package, with its version, or the error."""
     try:
         done = subprocess.run(
             [python, "-c", _PROBE, package],
@@ -163,7 +163,7 @@ def _probe(python: str, package: str) -> tuple[bool, str, str]:
 
 
 def clean_environment(python: Path) -> dict[str, str]:
-    """Return the variables that a python of another environment starts with: without what is meant for this one."""
+    """Return the variables for a python of another environment, without those meant for this one."""
     variables = dict(os.environ)
     if python != Path(sys.executable):
         for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX"):

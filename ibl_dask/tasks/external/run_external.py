@@ -47,7 +47,7 @@ Answer = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What another environment shall run."""
+    """Task for another environment."""
 
     name: str
     """Name of the task within the session."""
@@ -68,7 +68,7 @@ class Request:
     timeout_s: float
     """How long it may take, s."""
     is_forced: bool
-    """Whether to run although nothing changed since it was done."""
+    """Run although nothing changed since it was done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +100,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     Raises
     ------
     MissingEnvironment
-        If the environment is not there, or lacks what the task needs.
+        If the environment is absent, or lacks a package of the task.
     MissingFile
         If an input that is required is not there, or an output afterwards.
     TaskTimedOut
@@ -148,7 +148,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Ans
     }
     asked.write_text(json.dumps(content))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(request.cpu))
-    plain = {"NO_COLOR": "1"}  # what it logs is read in files and in messages
+    plain = {"NO_COLOR": "1"}  # the log is read in files and in messages
     lease = _lease(workspace)
     try:
         status = run_child(
@@ -168,7 +168,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Ans
                 do=f"read {log}; a process that was killed may have needed more memory",
             )
         answer: Answer = json.loads(answered.read_text())
-        with contextlib.suppress(OSError), log.open("a") as file:  # what a task made does not depend on its log
+        with contextlib.suppress(OSError), log.open("a") as file:  # the outputs of a task do not depend on its log
             file.write(answer["log"])
         return answer
     finally:
@@ -176,9 +176,9 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Ans
 
 
 def _lease(workspace: Workspace) -> str | None:
-    """Return what tells the driver that holds the session; None where none does.
+    """Return the content of the session lock; None where no driver holds it.
 
-    A worker cannot be told that the run is over. But the driver then lets go of the session.
+    A worker gets no message when the run is over; but the driver then releases the session.
     """
     try:
         return (workspace.session.own / LOCK_NAME).read_text()
@@ -187,7 +187,7 @@ def _lease(workspace: Workspace) -> str | None:
 
 
 def _is_over(workspace: Workspace, lease: str) -> bool:
-    """Return whether that driver no longer holds the session; a disk that does not answer says nothing."""
+    """Return True if that driver holds the session no more; an unreachable disk counts as unknown."""
     try:
         return (workspace.session.own / LOCK_NAME).read_text() != lease
     except FileNotFoundError:
@@ -239,7 +239,7 @@ def _error(workspace: Workspace, request: Request, answer: Answer, log: Path) ->
     )
 
 
-# -- what was done before ----------------------------------------------------------------------------------
+# -- completion records ------------------------------------------------------------------------------------
 
 
 def review_external(workspace: Workspace, request: Request, version: str) -> Review:
@@ -302,7 +302,7 @@ def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
 
 @lru_cache(maxsize=256)
 def _compiled(patterns: tuple[str, ...]) -> list[list[Fits]]:
-    """Return for each pattern what its parts match, the name of the file first and then the folders above it."""
+    """Return the matchers of the parts of each pattern: name of the file first, then the folders above it."""
     parts = (_from_below(pattern) for pattern in patterns)
     return [[re.compile(fnmatch.translate(part)).match for part in each] for each in parts if each]
 

@@ -23,7 +23,7 @@ OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "Ephy
 UNWRITTEN = {"ibllib.pipes.widefield_tasks.WidefieldFOV": ("4.1.0",)}
 """Classes whose work is not written yet in some versions of their package: they end well, and leave nothing."""
 SETTINGS = ("force", "machine", "dlcenv", "scripts")
-"""What may be set on a task after it was built, and goes with it to where it runs."""
+"""Attributes that may be set on a task after it was built, and are passed on to its process."""
 
 
 class ForeignTask(Task):
@@ -38,7 +38,7 @@ class ForeignTask(Task):
     session_path : path or Session
         The session.
     spec : TaskSpec
-        What to run: dotted path, arguments and resources.
+        Dotted path, arguments and resources.
     environments : Environments or mapping, optional
         Where environments are, by label; see `Environments`.
     kwargs

@@ -161,7 +161,7 @@ class PutInPlace(RawVideoStep):
 
 
 class _Segments:
-    """Reads the segments of a compression one by one, and keeps what is small of each: fidelity and measurements."""
+    """Reads the segments of a compression one by one, and collects fidelity and measurements."""
 
     def __init__(self, workspace: Workspace, camera: str, video: Mapping[str, object], compression: str) -> None:
         self._workspace, self._camera, self._video, self._compression = workspace, camera, video, compression

@@ -27,14 +27,14 @@ from ibl_dask.video.reducers.reference_frame import reference_folder
 class VideoCompress(RawVideoTask):
     """Compress raw AVI videos to MP4, prove the results, and put them in place.
 
-    What every frame of the compressed videos is worth is measured on the way, so that times and checks find it done.
+    Compressed frames are measured on the way, so that the frame pass finds its results.
 
     Parameters
     ----------
     encoding : str, optional
         Name of an encoding profile; by default the field's: smaller files for sessions of a Bpod.
     raw_video : str
-        What becomes of a raw video once its copy is proven and recorded: `keep`, `trash` (a folder beside) or `delete`.
+        Policy for a raw video once its copy is verified and recorded: `keep`, `trash` (a folder beside) or `delete`.
     encode_pixels : int, optional
         Pixels that one step compresses; by default those of the table in `ibl_dask.video.chunking`.
     reducers, reference_frames

@@ -67,16 +67,16 @@ class ConvertCamera(RawVideoStep):
 def convert_camera(workspace: Workspace, camera: Camera) -> Result:
     """Make the MP4 of a camera where there is none that is proven, then give its log the name that all logs have.
 
-    A video whose AVI is gone stays as it is. What another run of this step finished is found done.
+    A video whose AVI is gone stays as it is. Results of an earlier run are kept.
 
     Raises
     ------
     MissingFile
         If there is no video.
     UnusableFile
-        If there are several, or one in place already that no record tells of, or a copy cannot be faithful.
+        If there are several, or an MP4 without a record, or a copy cannot be faithful.
     CorruptOutput
-        If the copy is not what it should be; it got no name then.
+        If the copy differs from its source; it got no name then.
     """
     found = find_raw_video(workspace, camera)
     require_one([] if found.raw is None else [found.raw, *found.others], "video")

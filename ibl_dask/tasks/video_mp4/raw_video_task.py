@@ -16,7 +16,7 @@ from ibl_dask.tasks.video_task import VideoTask
 
 
 class RawVideoTask(VideoTask):
-    """Make an MP4 of each camera's raw video, and only then settle what becomes of that.
+    """Make an MP4 of each camera's raw video, and then keep, move or remove the raw one.
 
     Parameters
     ----------

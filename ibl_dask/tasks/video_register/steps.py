@@ -80,7 +80,7 @@ def register_camera(workspace: Workspace, camera: Camera) -> Result:
 
 
 def camera_files(workspace: Workspace, camera: Camera) -> list[Path]:
-    """Return every raw file of a camera: videos in whichever form, and what it noted about its frames."""
+    """Return every raw file of a camera: videos of any format, and its own files about its frames."""
     names = [
         *(f"_iblrig_{camera.label}Camera.{part}" for part in CAMERA_FILES.values()),
         *(video_pattern(camera.label, extension) for extension in _VIDEO_EXTENSIONS),
@@ -158,7 +158,7 @@ def write_registration(workspace: Workspace, cameras: Sequence[Camera], notes: l
 
 
 def _snapshots(workspace: Workspace, collection: str, notes: list[str]) -> list[dict[str, object]]:
-    """Return the snapshots of a collection; add to the notes what cannot be read."""
+    """Return the snapshots of a collection; unreadable ones are named in the notes."""
     found: dict[str, dict[str, object]] = {}
     for folder in _folders(workspace, collection):
         place = folder / SNAPSHOT_FOLDER
@@ -200,14 +200,14 @@ def _dangling(workspace: Workspace, folder: Path) -> Iterator[str]:
 
 
 def _entry(workspace: Workspace, path: Path) -> dict[str, object]:
-    """Return where a file is and what tells it from another version; of a link what it leads to."""
+    """Return path, size and time of a file, and the target of a link."""
     stat = path.stat()
     link = {"link": str(path.readlink())} if path.is_symlink() else {}
     return {"path": _relative(workspace, path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **link}
 
 
 def _sum_of_made(workspace: Workspace, camera: Camera, path: Path, notes: list[str]) -> dict[str, str]:
-    """Return the sum of an MP4 that was made here, as it is now; add to the notes where it is not what was made."""
+    """Return the checksum of a recorded MP4 as it is now; a difference from the record is added to the notes."""
     record = read_record(workspace, camera.label)
     if record is None or path.name != record.result.file["name"]:
         return {}

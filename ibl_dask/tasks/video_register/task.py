@@ -1,4 +1,4 @@
-"""List what a session recorded, for a database to take up."""
+"""Task that lists the recordings of a session, for a database."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibl_dask.tasks.video_register import steps as register
 from ibl_dask.tasks.video_task import VideoTask
 
 _NOTED = ("timestamps*", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
-"""What a camera notes about its frames: how the names of these files end."""
+"""Ends of the names of a camera's own files about its frames."""
 
 
 class VideoRegisterRaw(VideoTask):
@@ -67,7 +67,7 @@ class VideoRegisterRaw(VideoTask):
 
 
 def _clock(camera: Camera) -> ExpectedDataset:
-    """Return the file that says when a camera took its frames: one of two, or the log where labcams recorded it."""
+    """Return the file with the camera's own clock: one of two, or the log where labcams recorded it."""
     own = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", "raw.camlog"))
     first, *others = (*own, labcams_pattern(camera.label, "camlog"))
     clock: ExpectedDataset = ExpectedDataset.output(first, camera.collection)

@@ -41,8 +41,8 @@ class VideoSyncQcNidq(VideoSyncQc):
     Parameters
     ----------
     recording : str, optional
-        Which recording of the clock is meant, where there are several: its stem, such as `_spikeglx_ephysData_g0_t0`,
-        or the name of one of its files. By default what the description says, `sync: nidq: recording:`.
+        Recording of the clock, where there are several: its stem, such as `_spikeglx_ephysData_g0_t0`,
+        or the name of one of its files. By default that of the description, `sync: nidq: recording:`.
     kwargs
         See `VideoSyncQc`.
     """
@@ -62,7 +62,7 @@ class VideoSyncQcNidq(VideoSyncQc):
 
     @cached_property
     def recording(self) -> str | None:
-        """Return which recording of the clock is meant; None where the description does not say."""
+        """Return the name of the clock's recording; None where the description has none."""
         described = self.session.description.sync
         named = None if described is None else described.others.get("recording")
         return None if named is None else insist(named, "the recording of the sync", is_name=True)
@@ -103,7 +103,7 @@ class VideoSyncQcNidq(VideoSyncQc):
         return has_camlog_only(self.workspace, camera)
 
     def _extract_steps(self) -> list[Step]:
-        """Return the step that reads the fronts from the recording, where nobody extracted them; none otherwise.
+        """Return the step that reads the fronts from the recording, unless they are extracted already.
 
         Planned once: when it has run, it would not be planned again.
         """
@@ -161,7 +161,7 @@ class VideoSyncQcBpod(VideoSyncQc):
     UsageError
         If several cameras are asked for: port 1 carries the pulses of one.
     DescriptionError
-        If none is, and the description does not say which of several it is.
+        If none is, and the description leaves open which of several it is.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class VideoSyncQcBpod(VideoSyncQc):
 
     @cached_property
     def protocol(self) -> str | None:
-        """Return the name of the protocol whose Bpod times the camera; None where the description does not say."""
+        """Return the name of the protocol whose Bpod times the camera; None where the description has none."""
         found = self.session.description.protocol_in(self.trials.collection)
         return None if found is None else found.name
 
@@ -217,7 +217,7 @@ class VideoSyncQcBpod(VideoSyncQc):
 
     @property
     def clock_notes(self) -> tuple[str, ...]:
-        """Return what there is to say about the clock of this session."""
+        """Return remarks on the choice of the clock."""
         collections = {p.collection for p in self.session.description.protocols if p.collection}
         if len(collections) < 2:
             return ()

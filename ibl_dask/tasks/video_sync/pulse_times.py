@@ -33,7 +33,7 @@ from ibl_dask.timing.clocks.nidq import Fronts, Sync
 from ibl_dask.video.container.index import EMPTY_PLACES
 
 TIMING_VERSION = 2
-"""2: times may be of quality 3, assumed. What version 1 says holds as it stands."""
+"""2: times may be of quality 3, assumed. Files of version 1 are read as they are."""
 _OLDER_VERSION = 1
 PULSE_TIMES = "pulse-times"
 

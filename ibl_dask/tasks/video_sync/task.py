@@ -38,7 +38,7 @@ from ibl_dask.video.reducers.reference_frame import reference_folder
 
 
 class VideoSyncQc(VideoTask):
-    """Frame times, per-frame numbers and checks of cameras; subclasses say which clock the times are on.
+    """Frame times, per-frame numbers and checks of cameras; subclasses differ in the clock.
 
     Parameters
     ----------
@@ -220,7 +220,7 @@ class VideoSyncQc(VideoTask):
         """
         self.workspace.check_writable()
         if self.workspace.overwrite:
-            # Not what the wheel settled: that is no less true without the pixels, see `publish_without_pixels`.
+            # Times that the wheel settled stay: they hold without the pixels as well, see `PublishWithoutPixels`.
             markers = [self.workspace.marker(f"times-{label}") for label in self.cameras]
             for made in (*markers, self.workspace.fronts_file):
                 made.unlink(missing_ok=True)
@@ -240,7 +240,7 @@ class VideoSyncQc(VideoTask):
         Parameters
         ----------
         camera_data
-            Kept for the calling convention: what `extract_camera` wrote is found again.
+            Kept for the calling convention: times of `extract_camera` are found on disk.
         update : bool
             Kept for the calling convention: publishing to a database is not this task's work.
 
