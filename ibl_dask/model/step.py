@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import EMPTY, Result, WorkKind
 
 
@@ -137,7 +138,7 @@ class StepRecord:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> StepRecord:  # JSON
+    def from_json(cls, content: JsonObject) -> StepRecord:  # JSON
         """Read the mapping that `to_json` returns; the result becomes a plain `Result`."""
         failure = content.get("failure")
         name, session, digest, chunk = content["key"]

@@ -6,24 +6,22 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.workspace import Workspace
 
 RECORD_VERSION = 2
-Json = Mapping[str, Any]
-"""An object of JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedVideo:
     """A video as it was recorded."""
 
-    file: Json
+    file: JsonObject
     """Identity of the file; see `ibl_dask.store.identity`."""
-    index: Json
+    index: JsonObject
     """Identity of the content; see `FrameIndex.identity`."""
     frames: int
     """Frames."""
@@ -44,7 +42,7 @@ class CompressionRecord:
     """The compressed one."""
     sha256: str
     """Digest of the compressed file."""
-    made: Json
+    made: JsonObject
     """Profile, notes, and details of the encoder or of the copied packets."""
     version: int = RECORD_VERSION
     """Layout. Version 1 identifies files by size and time of writing alone: enough to leave a video as it is."""
@@ -92,7 +90,7 @@ class CompressionRecord:
         }
 
     @classmethod
-    def from_json(cls, content: Json) -> CompressionRecord:
+    def from_json(cls, content: JsonObject) -> CompressionRecord:
         """Read a mapping.
 
         Raises

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.store.arrays import Array, read_arrays, write_arrays
 
 Identity = Mapping[str, object]
@@ -44,7 +44,7 @@ class ChunkResult:
     """Part -> its fingerprint."""
     arrays: Mapping[str, Array] = field(default_factory=dict)
     """Arrays by name: `part/array`, or one word for those that all parts share."""
-    facts: Mapping[str, Any] = field(default_factory=dict)  # JSON
+    facts: JsonObject = field(default_factory=dict)  # JSON
     """Further facts."""
 
     def missing(self, wanted: Mapping[str, str]) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Any, Literal, get_args
 
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.identity import WHOLE_BYTES, identity
 
@@ -26,7 +27,7 @@ Work = Literal["missing output", "changed output", "changed input", "changed par
 Why = Literal[Work, "unusable", "nothing to do"]
 """The same, or why it would not."""
 WORKING: tuple[Why, ...] = get_args(Work)
-Identities = Mapping[str, Mapping[str, Any]]
+Identities = Mapping[str, JsonObject]
 """Path -> identity of the file: size, times of writing and of any change, and in records of small ones the content, see
 `ibl_dask.store.identity`."""
 
@@ -39,7 +40,7 @@ class Review:
     """In one word."""
     detail: str = ""
     """The same in a sentence."""
-    facts: Mapping[str, Any] | None = None
+    facts: JsonObject | None = None
     """Result of the run that is recorded, where there is nothing to do."""
 
 
@@ -53,7 +54,7 @@ class TaskRecord:
     """Files that it read."""
     outputs: Identities
     """Files that it made."""
-    facts: Mapping[str, Any]  # JSON
+    facts: JsonObject  # JSON
     """Its result; see `Result.to_json`."""
     patterns: Sequence[str] = ()
     """Names of its inputs, where only the task itself knows them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
 from ibl_dask.qc.record import REFERENCE_CHECKS
 
@@ -56,7 +56,7 @@ class CameraQc:
         return qc_html([self])
 
     @classmethod
-    def from_record(cls, label: str, record: Mapping[str, Any]) -> CameraQc:
+    def from_record(cls, label: str, record: JsonObject) -> CameraQc:
         """Read the record of a camera in `qc.json`."""
         return cls(
             label,
@@ -106,7 +106,7 @@ class SessionQc(Mapping[str, CameraQc]):
         return qc_html(list(self.values()))
 
 
-def _check(content: Mapping[str, Any]) -> CheckResult:
+def _check(content: JsonObject) -> CheckResult:
     return CheckResult(
         content["name"],
         Outcome[content["outcome"]],

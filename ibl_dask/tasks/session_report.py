@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, Upstream
@@ -48,7 +49,7 @@ class WriteReport(Step):
         return CamerasJudged(cameras=outcomes, facts={"report": str(self.workspace.report_file)})
 
 
-def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
+def write_report(workspace: Workspace, known: JsonObject, path: Path) -> SessionContent:
     """Render the report of a session to a file, and return what it shows.
 
     Parameters
@@ -85,7 +86,7 @@ def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> 
     return content
 
 
-def read_qc(workspace: Workspace) -> dict[str, Any] | None:
+def read_qc(workspace: Workspace) -> JsonObject | None:
     """Return the checks of a session; None where it was not checked yet.
 
     Raises
@@ -119,7 +120,7 @@ def read_qc(workspace: Workspace) -> dict[str, Any] | None:
     return known
 
 
-def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
+def gather(workspace: Workspace, known: JsonObject) -> SessionContent:
     """Collect everything that a session's report shows, from what is on disk.
 
     The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
@@ -144,7 +145,7 @@ def _described(session: Session) -> list[Camera]:
     return [description.camera(camera.label) for camera in description.cameras]
 
 
-def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
+def _camera(workspace: Workspace, camera: Camera, record: JsonObject, ran: JsonObject) -> CameraContent:
     """Return what is known of a camera."""
     label = camera.label
     if record.get("failure"):
@@ -189,9 +190,7 @@ def _video_path(workspace: Workspace, camera: Camera, remarks: list[str]) -> Pat
         return None
 
 
-def _video(
-    path: Path | None, known: Mapping[str, Any], store: FramesStore | None, remarks: list[str]
-) -> dict[str, Any]:
+def _video(path: Path | None, known: JsonObject, store: FramesStore | None, remarks: list[str]) -> JsonObject:
     """Return what the run that indexed a video told of it, else what the tables of the file say at a glance.
 
     The latter also where the video was measured without a run since: the store is then of the file, and `known` is not.
@@ -212,7 +211,7 @@ def _video(
     return dict(known)
 
 
-def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
+def _is_of(path: Path, identity: JsonObject) -> bool:
     """Return whether a file has the size and content that a video had when it was indexed.
 
     An identity of an earlier version says nothing of the content: then the time of writing counts.
@@ -225,7 +224,7 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     return bool(identity["sample"] == (alf.identity(path) or {})["content"])
 
 
-def _say_change(path: Path, known: Mapping[str, Any]) -> str:
+def _say_change(path: Path, known: JsonObject) -> str:
     before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
     if before == now:
         return f"{path.name} holds another video than the one that was measured: run again to measure it as it is"
@@ -234,7 +233,7 @@ def _say_change(path: Path, known: Mapping[str, Any]) -> str:
     return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
 
 
-def _outlined(path: Path) -> dict[str, Any]:
+def _outlined(path: Path) -> JsonObject:
     from ibl_dask.video.container.summary import read_outline
 
     try:
@@ -247,7 +246,7 @@ def _outlined(path: Path) -> dict[str, Any]:
     return {**facts, "keyframes": len(outline.keyframes), "video": str(path)}
 
 
-def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+def _compression(workspace: Workspace, label: str, video: JsonObject, path: Path | None) -> JsonObject:
     """Return how the video was compressed, if it is the one that the record tells of."""
     record = read_record(workspace, label)
     if record is None:

@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf
@@ -39,10 +40,6 @@ from ibl_dask.tasks.run_method import UNFINISHED, made_inside, read_log, tail, u
 
 Fits = Callable[[str], object]
 """Something true where a name matches."""
-
-
-Answer = Mapping[str, Any]
-"""Answer of the other process; JSON, see `child_main.run`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     return unfinished(result, answer["status"], request.name, log)
 
 
-def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Answer:
+def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> JsonObject:
     """Run the task in a folder of its own, which is its home as well: it writes settings there."""
     make_folder(workspace.scratch)
     log.unlink(missing_ok=True)
@@ -167,7 +164,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Ans
                 got=f"exit status {status}; the end of its log: {tail(read_log(log))}",
                 do=f"read {log}; a process that was killed may have needed more memory",
             )
-        answer: Answer = json.loads(answered.read_text())
+        answer: JsonObject = json.loads(answered.read_text())
         with contextlib.suppress(OSError), log.open("a") as file:  # the outputs of a task do not depend on its log
             file.write(answer["log"])
         return answer
@@ -196,7 +193,7 @@ def _is_over(workspace: Workspace, lease: str) -> bool:
         return False
 
 
-def _require_outputs(workspace: Workspace, request: Request, answer: Answer, log: Path) -> None:
+def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> None:
     if answer.get("missing_outputs"):
         raise MissingFile(
             f"{request.name} did not leave its outputs",
@@ -207,7 +204,7 @@ def _require_outputs(workspace: Workspace, request: Request, answer: Answer, log
         )
 
 
-def _error(workspace: Workspace, request: Request, answer: Answer, log: Path) -> IblDaskError:
+def _error(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> IblDaskError:
     """Return the error of a task that failed: who can mend it, and the end of its log."""
     error = answer["error"] or {"kind": "status -1", "kinds": [], "message": "the task says that it failed"}
     got = " ".join(f"{error['kind']}: {error['message']}".split())

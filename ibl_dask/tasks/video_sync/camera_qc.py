@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ibl_dask.errors import CorruptOutput, InputError
 from ibl_dask.model.description import Camera, ExperimentDescription
 from ibl_dask.model.frame_ranges import find_runs
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.region import Region
 from ibl_dask.model.result import CamerasJudged, Result
@@ -152,7 +153,7 @@ def _has_clock(files: CameraFiles) -> bool:
     return files.camera_time_s is not None or files.pc_time_s is not None
 
 
-def _wheel(found: Mapping[str, Any]) -> dict[str, Any]:  # JSON; fields of the evidence
+def _wheel(found: JsonObject) -> dict[str, Any]:  # JSON; fields of the evidence
     """Return the comparison with the wheel, as the step that settled the times made it."""
     if "offset_frames" not in found:
         return {"no_wheel": found["why_not"]} if "why_not" in found else {}
@@ -246,13 +247,9 @@ class PublishQc(Step):
         return CamerasJudged(cameras=outcomes, facts={"outcome": content["outcome"]})
 
 
-_Record = dict[str, Any]
-"""Record of the checks of one camera, as `qc.json` holds it."""
-
-
-def _part(workspace: Workspace, label: str, record: StepRecord, before: _Record) -> _Record:
+def _part(workspace: Workspace, label: str, record: StepRecord, before: JsonObject) -> JsonObject:
     """Return the checks of one camera, with the last ones before where it could not be checked."""
-    part: _Record
+    part: JsonObject
     if record.is_ok:
         part = json.loads(workspace.qc_part(label).read_text())
     else:
@@ -261,7 +258,7 @@ def _part(workspace: Workspace, label: str, record: StepRecord, before: _Record)
     return {**part, "before": last} if "failure" in part and last else part
 
 
-def _known_checks(workspace: Workspace) -> dict[str, _Record]:
+def _known_checks(workspace: Workspace) -> dict[str, JsonObject]:
     """Return the last checks of each camera that the session still has."""
     try:
         known = read_qc(workspace)

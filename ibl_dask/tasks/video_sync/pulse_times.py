@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ibl_dask.errors import FormatTooNew, NoPulses, UnequalLengths
 from ibl_dask.model.description import Camera
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import Result, VideoIndexed
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.store import alf, arrays
@@ -312,7 +313,7 @@ def load_pulse_times(path: Path) -> tuple[dict[str, arrays.Array], TimingSummary
     return content, TimingSummary.from_json(facts)
 
 
-def load_timing(path: Path) -> tuple[dict[str, arrays.Array], dict[str, Any]]:  # JSON
+def load_timing(path: Path) -> tuple[dict[str, arrays.Array], JsonObject]:
     """Read how the times of a camera were obtained, by this version or the one before."""
     try:
         return arrays.read_arrays(path, "camera-timing", TIMING_VERSION)
