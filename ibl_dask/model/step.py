@@ -28,6 +28,7 @@ class StepKey(NamedTuple):
 
 
 Key = StepKey
+"""The same, in annotations."""
 
 StepStatus = Literal["done", "kept", "failed", "skipped"]
 """done: computed now; kept: found finished; failed: raised an error; skipped: a step upstream failed."""
@@ -204,6 +205,20 @@ class Step(ABC):
 
     A subclass names its `kind`, declares its parameters as fields, the steps whose results it reads as fields that hold
     their keys (a `StepKey`, or a tuple of these), and implements `identity` and `run`.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True, slots=True, kw_only=True)
+    ... class CountFrames(Step):
+    ...     kind: ClassVar[str] = "count"
+    ...     folder: str
+    ...     index: StepKey
+    ...
+    ...     def identity(self):
+    ...         return {"parents": [self.index.fingerprint]}
+    ...
+    ...     def run(self, upstream):
+    ...         return Result(facts={"frames": upstream.result(self.index, VideoIndexed).frames})
     """
 
     kind: ClassVar[str]
