@@ -1,4 +1,4 @@
-"""Results of chunks: parts count by fingerprint, for one video and one chunk, and files of earlier versions are read."""
+"""Results of chunks: parts count by fingerprint, for one video and one chunk; files of earlier versions are read."""
 
 from pathlib import Path
 
