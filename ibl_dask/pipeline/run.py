@@ -93,7 +93,11 @@ class SessionOutcome:
             return "done" if self.is_success else "failed"
         return "interrupted" if self.started else "not started"
 
-    def count(self, kind: WorkKind, status: str) -> int:
+    def count(self, kind: str, status: str) -> int:
+        """Return the number of steps of a kind that ended in a status."""
+        return sum(r.key[0].split("-")[0] == kind and r.status == status for r in self.records.values())
+
+    def _count_work(self, kind: WorkKind, status: str) -> int:
         """Return the number of steps with a kind of work that ended in a status."""
         works = (record.result.work for record in self.records.values() if record.status == status)
         return sum(work is not None and work.kind == kind for work in works)
@@ -103,8 +107,8 @@ class SessionOutcome:
 
         A chunk that was compressed was measured then: its frame pass finds it.
         """
-        compressed, found = self.count("encode", "done"), self.count("encode", "kept")
-        measured, known = self.count("decode", "done"), self.count("decode", "kept")
+        compressed, found = self._count_work("encode", "done"), self._count_work("encode", "kept")
+        measured, known = self._count_work("decode", "done"), self._count_work("decode", "kept")
         return compressed + measured, found + max(0, known - compressed - found)
 
 
