@@ -20,7 +20,7 @@ def _note(upstream, folder, name, seconds, fails):
 def note_step(session, label, arguments, **more):
     """Return a step that notes when it began and ended."""
     return Calling(
-        called="note", camera=label, session=session, parts=label, function=_note, arguments=arguments, **more
+        called="note", camera=label, session=session, parts="" + label, function=_note, arguments=arguments, **more
     )
 
 
