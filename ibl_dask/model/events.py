@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ibl_dask.model.result import WorkKind
 from ibl_dask.model.step import Failure, StepRecord
 
 
@@ -53,6 +54,8 @@ class SessionPlanned:
     """Name of the steps -> number of steps."""
     time_s: float
     """Unix time."""
+    chunks: Mapping[str, WorkKind] = field(default_factory=dict)
+    """Name of those steps that are one chunk of a video each -> their work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,4 +150,6 @@ Event = (
 
 def to_json(event: Event) -> dict[str, Any]:
     """Return an event as plain values, with the name of its class under `event`."""
+    if isinstance(event, StepFinished):
+        return {"event": "StepFinished", "session": event.session, "record": event.record.to_json()}
     return {"event": type(event).__name__, **asdict(event)}

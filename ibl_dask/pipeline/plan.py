@@ -11,7 +11,7 @@ from typing import Any
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.selection import OF_RUN, as_names, check_arguments, check_tasks, select, unknown_tasks
@@ -19,7 +19,7 @@ from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments, as_environments
 from ibl_dask.tasks.registry import build_task
-from ibl_dask.tasks.session_report import report
+from ibl_dask.tasks.session_report import WriteReport
 from ibl_dask.tasks.task import Task
 
 
@@ -54,7 +54,7 @@ class Pipeline:
         """Return the steps that must run before the others of a level can be planned."""
         return [step for task in self._tasks_of(level).values() for step in task.first_steps()]
 
-    def steps(self, level: int, records: Mapping[Key, StepRecord]) -> dict[str, list[Step]]:
+    def steps(self, level: int, records: Mapping[StepKey, StepRecord]) -> dict[str, list[Step]]:
         """Return the other steps of each task of a level, in the order of the tasks."""
         return {name: task.steps(records) for name, task in self._tasks_of(level).items()}
 
@@ -86,7 +86,7 @@ class Pipeline:
             for task in self.tasks.values():
                 task.forget()
         root = self.session.outputs
-        records: dict[Key, StepRecord] = {}
+        records: dict[StepKey, StepRecord] = {}
         steps: dict[str, list[Step]] = {}
         with holding_unless_held(self.session.own / LOCK_NAME, ask_job, own_job()):
             for level in range(self.n_levels):
@@ -98,9 +98,9 @@ class Pipeline:
 
     def report_step(self, ran: Mapping[str, Any]) -> Step:
         """Return the step that writes provenance and report, from the driver's record of the run."""
-        mark = fingerprint("report", 1, ran=ran)
-        arguments = {"workspace": self.workspace, "ran": ran}
-        return Step("report", "", self.session.reference, mark, report, arguments, resources=Resources(cpu=1))
+        return WriteReport(
+            session=self.session.reference, resources=Resources(cpu=1), workspace=self.workspace, ran=ran
+        )
 
 
 def make_pipeline(

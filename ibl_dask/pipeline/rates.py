@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ibl_dask.model.forecast import Rates
+from ibl_dask.model.result import WORK_OF_EARLIER_STEPS
 from ibl_dask.store.journal import find_journals, read_journal
 
 NEWEST = 5
 """Journals that are read; older ones may be of another machine."""
 ENOUGH_PIXELS = 1e8
 """Pixels from which on a rate counts: in a shorter sum the start of a step prevails."""
-_WITHOUT_WORK = {"framepass": "decode", "encode": "encode"}
-"""Kind of step -> kind of work, for records that do not hold their work: the index holds the size of frames."""
 
 
 def read_rates(work_dir: Path) -> Rates:
@@ -87,6 +86,6 @@ def _work_of(step: str, value: Mapping[str, object], area: int | None) -> tuple[
     work = value.get("work")
     if isinstance(work, dict) and work.get("pixels"):
         return str(work["kind"]), float(work["pixels"])
-    kind = _WITHOUT_WORK.get(step)
+    kind = WORK_OF_EARLIER_STEPS.get(step)
     frames = value.get("frames") or 0
     return None if kind is None or area is None or not isinstance(frames, int) else (kind, area * float(frames))

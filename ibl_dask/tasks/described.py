@@ -8,6 +8,7 @@ from typing import Any
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description_reader import read_content
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session, find_description
 
 
@@ -117,7 +118,7 @@ class DescriptionReader:
         return names[0] if names else None
 
 
-def _parts(content: object) -> list[Mapping[str, Any]]:
+def _parts(content: object) -> list[JsonObject]:
     """Return the parts of a device in the description: one, or one under each name."""
     if not isinstance(content, Mapping):
         return []

@@ -12,7 +12,7 @@ from ibl_dask.model.places import below, require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.store.atomic import is_one_file, move
 from ibl_dask.store.dataset_lookup import find_files
-from ibl_dask.tasks.task import DynamicTask
+from ibl_dask.tasks.dynamic_task import DynamicTask
 
 _log = logging.getLogger(__name__)
 
@@ -128,7 +128,7 @@ class BehaviourTask(DynamicTask):
             )
         return trials_data
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         number = {} if self.protocol_number is None else {"protocol_number": self.protocol_number}
         return {**super().arguments(), "collection": self.collection, "protocol": self.protocol, **number}
 
@@ -149,7 +149,7 @@ class _DeviceTask(DynamicTask):
         super().__init__(session_path, **kwargs)
         self.device_collection = device_collection or self.usual_collection
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return {**super().arguments(), "device_collection": self.device_collection}
 
 
@@ -221,7 +221,7 @@ class EphysTask(_DeviceTask):
         n = self._nshanks if self._nshanks is not None else nshanks
         return n, [] if n is None else [chr(ord("a") + shank) for shank in range(n)]
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         named = {"pname": self.pname, "nshanks": self.nshanks}
         return {**super().arguments(), **{name: value for name, value in named.items() if value is not None}}
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from ibl_dask.errors import FormatTooNew, IblDaskError
 from ibl_dask.model.description import Camera
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.workspace import Workspace
@@ -32,7 +33,7 @@ def made_with() -> dict[str, str]:
     return {"time": now, **{name: version(name) for name in _MADE_WITH}}
 
 
-def read_provenance(workspace: Workspace) -> dict[str, Any]:
+def read_provenance(workspace: Workspace) -> JsonObject:
     """Return the provenance of a finished session; empty if there is none.
 
     Raises
@@ -57,7 +58,7 @@ def read_provenance(workspace: Workspace) -> dict[str, Any]:
     return content if content["version"] == PROVENANCE_VERSION else _from_version_1(content)
 
 
-def _from_version_1(content: Mapping[str, Any]) -> dict[str, Any]:
+def _from_version_1(content: JsonObject) -> JsonObject:
     ran = content["ran"]
     steps = {name: {**row, "run": ran.get("run")} for name, row in (ran.get("steps") or {}).items()}
     bad = [name for name, status in (ran.get("tasks") or {}).items() if status not in ("Complete", "Empty")]
@@ -70,7 +71,7 @@ def _from_version_1(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+def write_provenance(workspace: Workspace, ran: JsonObject, made: JsonObject) -> JsonObject:
     """Add a run to the provenance of a session, write it, and return it.
 
     Parameters
@@ -96,7 +97,7 @@ def write_provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping
     return content
 
 
-def merge_runs(known: Mapping[str, Any], ran: Mapping[str, Any]) -> dict[str, Any]:
+def merge_runs(known: JsonObject, ran: JsonObject) -> JsonObject:
     """Return the record of a run, with the parts of earlier runs that it did not touch.
 
     A step that was found finished is listed with the run that did it; so are tasks that this run did not include. A
@@ -116,13 +117,13 @@ def merge_runs(known: Mapping[str, Any], ran: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _is_richer(before: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
+def _is_richer(before: JsonObject, row: JsonObject) -> bool:
     """Return whether steps were found finished, and an earlier record holds their durations."""
     found_finished = set(row.get("status") or ()) == {"kept"}
     return found_finished and "done" in (before.get("status") or ())
 
 
-def _failures(known: Sequence[Mapping[str, Any]], ran: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _failures(known: Sequence[JsonObject], ran: JsonObject) -> list[dict[str, Any]]:
     fresh = [dict(failure) for failure in ran.get("failures") or ()]
     repeated = {failure.get("message") for failure in fresh}
     left = []
@@ -133,11 +134,11 @@ def _failures(known: Sequence[Mapping[str, Any]], ran: Mapping[str, Any]) -> lis
     return [*fresh, *left]
 
 
-def _summary(ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(ran: JsonObject, made: JsonObject) -> JsonObject:
     return {**{name: ran[name] for name in _OF_A_RUN if name in ran}, "made": dict(made)}
 
 
-def _inputs(workspace: Workspace, known: Mapping[str, Any]) -> dict[str, Any]:
+def _inputs(workspace: Workspace, known: JsonObject) -> dict[str, Any]:
     """Return the input files of each camera's results; one that is gone is kept, and marked as such."""
     inputs: dict[str, Any] = dict(known)
     for camera in workspace.session.description.cameras:

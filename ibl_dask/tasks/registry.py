@@ -22,7 +22,8 @@ from ibl_dask.tasks.catalogue import find_row, is_of_field, native_rows
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.options import keywords
 from ibl_dask.tasks.run_step import describe
-from ibl_dask.tasks.task import Task, VideoTask
+from ibl_dask.tasks.task import Task
+from ibl_dask.tasks.video_task import VideoTask
 
 ENTRY_POINTS = "ibl_dask.tasks"
 """Group of entry points under which an installed package names its tasks."""
@@ -168,7 +169,7 @@ class UnusableTask(Task):
     def name(self) -> str:
         return self.plain.name
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
     def review(self) -> Review:

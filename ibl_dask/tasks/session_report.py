@@ -5,34 +5,51 @@ from __future__ import annotations
 import json
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.compression_record import read_record
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.identity import looks_like
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.provenance import made_with, write_provenance
-from ibl_dask.tasks.session_files import Facts, Records, find_video
-from ibl_dask.tasks.video_mp4.compress_steps import is_told_of, read_record, told
+from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 
 
-def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteReport(Step):
     """Write provenance and report of a session, from the driver's record of the run and the results on disk."""
-    known = write_provenance(workspace, ran, made_with())
-    content = write_report(workspace, known, workspace.report_file)
-    outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
-    return {"report": str(workspace.report_file), "cameras": outcomes}
+
+    kind: ClassVar[str] = "report"
+
+    workspace: Workspace
+    """The session."""
+    ran: Mapping[str, object]
+    """Summary of the run; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"ran": self.ran}
+
+    def run(self, upstream: Upstream) -> CamerasJudged:
+        known = write_provenance(self.workspace, self.ran, made_with())
+        content = write_report(self.workspace, known, self.workspace.report_file)
+        outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+        return CamerasJudged(cameras=outcomes, facts={"report": str(self.workspace.report_file)})
 
 
-def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
+def write_report(workspace: Workspace, known: JsonObject, path: Path) -> SessionContent:
     """Render the report of a session to a file, and return its content.
 
     Parameters
@@ -69,7 +86,7 @@ def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> 
     return content
 
 
-def read_qc(workspace: Workspace) -> dict[str, Any] | None:
+def read_qc(workspace: Workspace) -> JsonObject | None:
     """Return the checks of a session; None if it was not checked yet.
 
     Raises
@@ -103,7 +120,7 @@ def read_qc(workspace: Workspace) -> dict[str, Any] | None:
     return known
 
 
-def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
+def gather(workspace: Workspace, known: JsonObject) -> SessionContent:
     """Return the content of a session's report, from results on disk and the provenance (`known`).
 
     Every camera of the description is shown, checked or not.
@@ -128,7 +145,7 @@ def _described(session: Session) -> list[Camera]:
     return [description.camera(camera.label) for camera in description.cameras]
 
 
-def _camera(workspace: Workspace, camera: Camera, record: Mapping[str, Any], ran: Mapping[str, Any]) -> CameraContent:
+def _camera(workspace: Workspace, camera: Camera, record: JsonObject, ran: JsonObject) -> CameraContent:
     """Return the content of a camera's part."""
     label = camera.label
     if record.get("failure"):
@@ -173,9 +190,7 @@ def _video_path(workspace: Workspace, camera: Camera, remarks: list[str]) -> Pat
         return None
 
 
-def _video(
-    path: Path | None, known: Mapping[str, Any], store: FramesStore | None, remarks: list[str]
-) -> dict[str, Any]:
+def _video(path: Path | None, known: JsonObject, store: FramesStore | None, remarks: list[str]) -> JsonObject:
     """Return the facts of a video from the run that indexed it, else from the tables of the file.
 
     The latter also if the video was measured without a run since: the store is then of the file, and `known` is not.
@@ -196,7 +211,7 @@ def _video(
     return dict(known)
 
 
-def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
+def _is_of(path: Path, identity: JsonObject) -> bool:
     """Return whether a file has the size and content that a video had when it was indexed.
 
     An identity of an earlier version lacks the content: then the time of writing counts.
@@ -209,7 +224,7 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     return bool(identity["sample"] == (alf.identity(path) or {})["content"])
 
 
-def _format_change(path: Path, known: Mapping[str, Any]) -> str:
+def _format_change(path: Path, known: JsonObject) -> str:
     before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
     if before == now:
         return f"{path.name} holds another video than the one that was measured: run again to measure it as it is"
@@ -218,7 +233,7 @@ def _format_change(path: Path, known: Mapping[str, Any]) -> str:
     return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
 
 
-def _container_facts(path: Path) -> dict[str, Any]:
+def _container_facts(path: Path) -> JsonObject:
     from ibl_dask.video.container.summary import read_container_summary
 
     try:
@@ -231,13 +246,15 @@ def _container_facts(path: Path) -> dict[str, Any]:
     return {**facts, "keyframes": len(summary.keyframes), "video": str(path)}
 
 
-def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
+def _compression(workspace: Workspace, label: str, video: JsonObject, path: Path | None) -> JsonObject:
     """Return the record of the compression, if it is of this video."""
     record = read_record(workspace, label)
     if record is None:
         return {}
-    is_it = "identity" not in video or is_told_of(record, video["identity"])
-    return dict(told(record)) if is_it or (path is not None and looks_like(path, record["result"]["file"])) else {}
+    is_it = "identity" not in video or record.is_of(video["identity"])
+    if not is_it and (path is None or not looks_like(path, record.result.file)):
+        return {}
+    return {**record.summary, "notes": list(record.notes)}
 
 
 def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:

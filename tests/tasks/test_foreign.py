@@ -349,7 +349,7 @@ def test_what_is_set_on_a_task_goes_with_it(session):
     task.dlcenv, task.force = Path("/envs/dlc/bin/activate"), True
     task.cpu, task.gpu, task.ram = 4, 1, 16
     (step,) = task.steps({})
-    assert step.arguments["request"].settings == {"dlcenv": "/envs/dlc/bin/activate", "force": True}
+    assert step.request.settings == {"dlcenv": "/envs/dlc/bin/activate", "force": True}
     assert (step.resources.cpu, step.resources.kind, step.resources.memory_gb) == (4, "GPU", 16)
 
 

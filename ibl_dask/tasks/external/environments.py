@@ -1,4 +1,4 @@
-"""Where the environments are that tasks of other packages run in."""
+"""Environments of the tasks of other packages: their labels, places and contents."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ibl_dask.model.choices import nearest
 from ibl_dask.tasks.catalogue import FIELD, find_row
 
 VARIABLE = "IBL_DASK_PYTHON_"
-"""Start of the names of environment variables that say where an environment is; its label in capitals follows."""
+"""Prefix of the variables that hold the python of an environment; its label in capitals follows."""
 PROBE_S = 120
-"""How long an environment may take to say what it holds, s; slow disks included."""
+"""Time limit for listing the packages of an environment on a slow disk, s."""
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 is_there = importlib.util.find_spec(sys.argv[1]) is not None
@@ -122,7 +122,7 @@ def _how_to_install(label: str) -> str:
 
 @lru_cache(maxsize=64)
 def _probe(python: str, package: str) -> tuple[bool, str, str]:
-    """Return whether an environment holds a package, its version, and what went wrong."""
+    """Return True if an environment holds a package, with its version, or the error."""
     try:
         done = subprocess.run(
             [python, "-c", _PROBE, package],
@@ -142,7 +142,7 @@ def _probe(python: str, package: str) -> tuple[bool, str, str]:
 
 
 def clean_environment(python: Path) -> dict[str, str]:
-    """Return the variables that a python of another environment starts with: without what is meant for this one."""
+    """Return the variables for a python of another environment, without those meant for this one."""
     variables = dict(os.environ)
     if python != Path(sys.executable):
         for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX"):

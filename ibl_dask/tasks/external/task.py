@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,17 @@ from typing import Any
 from ibl_dask.errors import MissingDatabase, MissingEnvironment
 from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Failure, Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Failure, Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.catalogue import FIELD_TASKS, environment_of, find_row
 from ibl_dask.tasks.external.environments import Environments, as_environments
-from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
+from ibl_dask.tasks.external.run_external import Request, RunExternal, review_external
 from ibl_dask.tasks.run_method import in_place_requirement
 from ibl_dask.tasks.run_step import describe
 from ibl_dask.tasks.task import Task
 
 SETTINGS = ("force", "machine", "dlcenv", "scripts")
-"""What may be set on a task after it was built, and goes with it to where it runs."""
+"""Attributes that may be set on a task after it was built, and are passed on to its process."""
 
 
 class ForeignTask(Task):
@@ -35,7 +35,7 @@ class ForeignTask(Task):
     session_path : path or Session
         The session.
     spec : TaskSpec
-        What to run: dotted path, arguments and resources.
+        Dotted path, arguments and resources.
     environments : Environments or mapping, optional
         Where environments are, by label; see `Environments`.
     kwargs
@@ -79,7 +79,7 @@ class ForeignTask(Task):
         row = FIELD_TASKS.get(self.plain.executable.rpartition(".")[2])
         return row is not None and row.needs_alyx
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
     def unmet_requirement(self) -> Failure | None:
@@ -110,21 +110,16 @@ class ForeignTask(Task):
 
     def review(self) -> Review:
         _, version = self.environments.serving(self.environment, self.plain.executable)
-        return review_foreign(self.workspace, self._request(), version)
+        return review_external(self.workspace, self._request(), version)
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         request = self._request()
         return [
-            Step(
-                kind=self.name,
-                camera="",
+            RunExternal(
                 session=self.session.reference,
-                fingerprint=fingerprint(
-                    "foreign", 1, task=request.executable, arguments=repr(sorted(self.arguments().items()))
-                ),
-                function=run_foreign,
-                arguments={"workspace": self.workspace, "request": request},
                 resources=self.resources,
+                workspace=self.workspace,
+                request=request,
             )
         ]
 
@@ -149,7 +144,7 @@ class ForeignTask(Task):
         except MissingEnvironment:
             return self.environments
 
-    def spec(self, name: str | None = None, parents: Any = ()) -> TaskSpec:  # a sequence of names
+    def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         return self.plain
 
 

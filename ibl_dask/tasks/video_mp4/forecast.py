@@ -8,8 +8,8 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast, PixelCost, Rates, Why
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.camera_forecast import format_kept, outline_or_problem, share_of_bytes, without_video
-from ibl_dask.tasks.video_mp4.compress_steps import RawVideo, find_raw_video
 from ibl_dask.tasks.video_mp4.convert_steps import is_wanted
+from ibl_dask.tasks.video_mp4.raw_video import RawVideo, find_raw_video
 from ibl_dask.video.chunking import split_for_encoding
 
 ENCODING = PixelCost("encode", 9.7e-8)

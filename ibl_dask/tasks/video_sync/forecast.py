@@ -13,13 +13,13 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast, PixelCost, Rates, Why
 from ibl_dask.store import alf
+from ibl_dask.store.compression_record import recorded_chunks
 from ibl_dask.store.frames import read_stored
 from ibl_dask.store.identity import noted_content
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.camera_forecast import format_kept, outline_or_problem, share_of_bytes, without_video
 from ibl_dask.tasks.session_files import find_video
-from ibl_dask.tasks.video_mp4.compress_steps import recorded_chunks
 from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.summary import ContainerSummary
@@ -48,7 +48,7 @@ class SyncDecisions:
 
     reducers: Callable[[str, int, int, int], Reducers]
     """`(label, n_frames, width, height) -> reducers` of the frame pass."""
-    marks: Callable[[Camera, Identity, Reducers], Mapping[str, str]]
+    marker_fingerprints: Callable[[Camera, Identity, Reducers], Mapping[str, str]]
     """`(camera, identity of its video, reducers) -> {marker: fingerprint}` of the steps that leave a marker."""
     chunk_pixels: int | None
     """Pixels per chunk; None for the table in `ibl_dask.video.chunking`."""
@@ -136,7 +136,9 @@ def _forecast_measuring(
     chunks = choose_chunks(workspace, label, outline, identity, decisions.chunk_pixels)
     named = replace(named, n_chunks=len(chunks))
     if not fresh:
-        return _forecast_times(workspace, camera, named, partial(decisions.marks, camera, identity, reducers))
+        return _forecast_times(
+            workspace, camera, named, partial(decisions.marker_fingerprints, camera, identity, reducers)
+        )
     cached = {} if is_forced else _cached_identity(workspace, label, video)
     left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
     names = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
