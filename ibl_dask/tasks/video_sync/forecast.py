@@ -136,9 +136,8 @@ def _forecast_measuring(
     chunks = choose_chunks(workspace, label, outline, identity, decisions.chunk_pixels)
     named = replace(named, n_chunks=len(chunks))
     if not fresh:
-        return _forecast_times(
-            workspace, camera, named, partial(decisions.marker_fingerprints, camera, identity, reducers)
-        )
+        fingerprints = partial(decisions.marker_fingerprints, camera, identity, reducers)
+        return _forecast_times(workspace, camera, named, fingerprints)
     cached = {} if is_forced else _cached_identity(workspace, label, video)
     left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
     names = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
@@ -156,13 +155,13 @@ def _forecast_measuring(
 
 
 def _forecast_times(
-    workspace: Workspace, camera: Camera, named: CameraForecast, marks: Callable[[], Mapping[str, str]]
+    workspace: Workspace, camera: Camera, named: CameraForecast, fingerprints: Callable[[], Mapping[str, str]]
 ) -> CameraForecast:
     """Forecast a camera that is measured: its times, and the merge of both."""
     if workspace.published_times(camera.label) is None:
         return replace(named, detail="times to make; measured already")
-    for name, mark in marks().items():
-        if marked_fingerprint(workspace.marker(name), workspace.session.outputs) != mark:
+    for name, fingerprint in fingerprints().items():
+        if marked_fingerprint(workspace.marker(name), workspace.session.outputs) != fingerprint:
             return replace(named, why="changed input", detail=f"{_STEPS[name.split('-')[0]]}; measured already")
     if not workspace.qc_file.exists():
         return replace(named, detail="checks to make; measured already")
