@@ -4,7 +4,7 @@ import pytest
 
 from ibl_dask.tasks.catalogue import _ROWS, FIELD_TASKS, environment_of, find_row, native_rows
 from ibl_dask.tasks.registry import find_task, is_native
-from ibl_dask.tasks.task import VideoTask
+from ibl_dask.tasks.video_task import VideoTask
 
 
 def test_every_class_has_one_row():
