@@ -30,12 +30,13 @@ from frame_pass import machine
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import StepRecord
+from ibl_dask.model.step import StepKey, StepRecord, Upstream
 from ibl_dask.store import arrays
 from ibl_dask.store.frames import Column, FramesStore, write_frames
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.video_sync.camera_qc import check_camera, publish_qc
+from ibl_dask.tasks.video_sync.camera_qc import CheckCamera, PublishQc
 from ibl_dask.tasks.video_sync.pulse_times import TIMING_VERSION
+from ibl_dask.tasks.video_sync.timing_summary import FramesTimed, TimingSummary
 from ibl_dask.video.container.index import INDEX_VERSION, FrameIndex
 from ibl_dask.video.reducers.camera_set import camera_reducers
 from ibl_dask.video.reducers.reference_frame import FaceFinder, ReferenceFrame, find_reference, sharp_positions
@@ -175,19 +176,27 @@ def judge(workspace: Workspace) -> dict[str, float]:
     """Run the steps of the checks; return the duration of each, s."""
     seconds, records = {}, {}
     for label in RIGS:
-        facts = {"n_ttl_rises": 1, "hint": "PASS", "period_s": 1 / RIGS[label][0]}
-        kinds = {"index": {}, "times": facts, "wheel": facts, "frames": {}}
-        known = {
-            key: StepRecord(key, "done", v) for kind, v in kinds.items() for key in [(f"{kind}-{label}", "", "", 0)]
-        }
+        timing = TimingSummary(n_ttl_rises=1, hint="PASS", period_s=1 / RIGS[label][0])
+        index, wheel, frames = (StepKey(f"{kind}-{label}", "", "", 0) for kind in ("index", "wheel", "frames"))
+        timed = StepRecord(wheel, "done", FramesTimed(frames=0, timing=timing))
+        known = Upstream([StepRecord(index, "done"), timed, StepRecord(frames, "done")])
         camera = workspace.session.description.camera(label)
         clock = time.perf_counter()
-        made = check_camera(records=known, workspace=workspace, camera=camera)
+        check = CheckCamera(
+            session="",
+            camera=label,
+            workspace=workspace,
+            described=camera,
+            reference_frames=None,
+            index=index,
+            wheel=wheel,
+            merge=frames,
+        )
+        records[check.key] = StepRecord(check.key, "done", check.run(known))
         seconds[label] = time.perf_counter() - clock
-        key = (f"qc-{label}", "", "", 0)
-        records[key] = StepRecord(key, "done", dict(made))
     clock = time.perf_counter()
-    publish_qc(records=records, workspace=workspace, cameras=tuple(RIGS))
+    publish = PublishQc(session="", workspace=workspace, cameras=tuple(RIGS), checks=tuple(records))
+    publish.run(Upstream(records.values()))
     seconds["publish"] = time.perf_counter() - clock
     return seconds
 

@@ -20,24 +20,52 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 import ibl_dask as ibd
 from ibl_dask.model.events import Event, SessionFinished
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.result import CamerasJudged, Result, Work
+from ibl_dask.model.step import Key, Step, StepKey, StepRecord, Upstream
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
+from ibl_dask.store.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "results" / "driver_memory.md"
 N_TASKS = 3
 N_SAMPLES = 100
 
 
-def idle(**arguments: object) -> dict[str, object]:
-    """Do nothing."""
-    return {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleStep(Step):
+    """Step that does nothing, with fields as large as those of a step on a video."""
+
+    workspace: Workspace
+
+    def identity(self) -> Mapping[str, object]:
+        return {}
+
+    def run(self, upstream: Upstream) -> Result:
+        return Result()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdleIndex(IdleStep):
+    """Step that all others need."""
+
+    kind: ClassVar[str] = "index"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdlePass(IdleStep):
+    """Step on a chunk."""
+
+    kind: ClassVar[str] = "framepass"
+
+    index: StepKey
 
 
 class Idle(ibd.Task):
@@ -47,16 +75,16 @@ class Idle(ibd.Task):
         super().__init__(session_path, **kwargs)
         self.label, self.n_steps = label, n_steps
 
-    def _step(self, kind: str, needs: tuple[Key, ...] = (), chunk: int = 0) -> Step:
-        arguments = {"workspace": self.workspace, "camera": self.label}
-        return Step(kind, self.label, self.session.reference, "0" * 16, idle, arguments, needs, chunk=chunk)
+    def _index(self) -> IdleIndex:
+        return IdleIndex(session=self.session.reference, camera=self.label, workspace=self.workspace)
 
     def first_steps(self) -> list[Step]:
-        return [self._step("index")]
+        return [self._index()]
 
     def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
-        first = self._step("index").key
-        return [self._step("framepass", (first,), chunk) for chunk in range(self.n_steps - 1)]
+        make = partial(IdlePass, session=self.session.reference, camera=self.label, workspace=self.workspace)
+        index = self._index().key
+        return [make(index=index, chunk=chunk) for chunk in range(self.n_steps - 1)]
 
 
 class AnsweringExecutor:
@@ -101,13 +129,15 @@ class AnsweringExecutor:
 
 def answer(key: Key) -> StepRecord:
     """Return the record of a step as a worker would: new objects, none of them shared with another record."""
-    if key[0] == "report":
-        value: dict[str, object] = {"cameras": {"left": "PASS"}}
+    if key.name == "report":
+        result: Result = CamerasJudged(cameras={"left": "PASS"})
     else:
-        name = f"/mnt/data/lab/Subjects/{key[1]}/scratch/left-chunks/{key[3]:09d}-{key[3] + 1500:09d}.npz"
-        value = {"frames": 1500 + key[3], "chunk": [1500 * key[3], 1500 * (key[3] + 1)], "decoded": 1510 + key[3]}
-        value |= {"outputs": [name], "reducers": ["brightness", "motion_energy", "sharpness"], "seconds": 0.125}
-    return StepRecord(key, "done", value, None, time.time(), 0.125, f"{socket.gethostname()}:{os.getpid()}")
+        n = key.chunk
+        name = f"/mnt/data/lab/Subjects/{key.session}/scratch/left-chunks/{n:09d}-{n + 1500:09d}.npz"
+        facts = {"frames": 1500 + n, "chunk": [1500 * n, 1500 * (n + 1)], "decoded": 1510 + n}
+        facts |= {"reducers": ["brightness", "motion_energy", "sharpness"], "seconds": 0.125}
+        result = Result(outputs=(Path(name),), work=Work("decode", 1500 + n, 1310720 * (1500 + n)), facts=facts)
+    return StepRecord(key, "done", result, None, time.time(), 0.125, f"{socket.gethostname()}:{os.getpid()}")
 
 
 def memory_kb(field: str) -> int:

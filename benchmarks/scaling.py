@@ -31,8 +31,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from films import make_session
@@ -45,7 +46,8 @@ from slurm_machine import Slurm, running
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 from ibl_dask.model import events
-from ibl_dask.model.step import Step, StepRecord
+from ibl_dask.model.result import Result
+from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
 from ibl_dask.pipeline import executors
 from ibl_dask.pipeline.driver import WINDOW_PER_SLOT
 from ibl_dask.pipeline.executors import OnCluster
@@ -159,7 +161,7 @@ def timed_run(session: Path, root: Path, client: Any, options: Mapping[str, Any]
 
 
 def _started(started_s: float) -> StepRecord:
-    return StepRecord(("call", "", "", 0), "done", started_s=started_s)
+    return StepRecord(StepKey("call", "", "", 0), "done", started_s=started_s)
 
 
 def from_nothing(slurm: Slurm, root: Path, session: Path) -> float:
@@ -215,9 +217,19 @@ def scaling_table(jobs: Any, seconds: Any, records: Any, options: Any) -> str:
     return "\n".join(lines)
 
 
-def nothing(records: Any, number: int) -> dict[str, int]:
-    """Do nothing; the function of an empty step."""
-    return {"number": number}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Empty(Step):
+    """A step that does nothing."""
+
+    kind: ClassVar[str] = "empty"
+
+    number: int
+
+    def identity(self) -> dict[str, object]:
+        return {}
+
+    def run(self, upstream: Upstream) -> Result:
+        return Result(facts={"number": self.number})
 
 
 def drive_empty_steps(root: Path) -> dict[str, float]:
@@ -239,9 +251,7 @@ def drive_empty_steps(root: Path) -> dict[str, float]:
 
 def empty_steps(root: Path, n: int, turn: str) -> list[Step]:
     """Return empty steps."""
-    return [
-        Step("empty", "left", f"session-{turn}", "f", nothing, {"number": number}, chunk=number) for number in range(n)
-    ]
+    return [Empty(session=f"session-{turn}", camera="left", number=number, chunk=number) for number in range(n)]
 
 
 def drive(executor: OnCluster, journal: Journal, root: Path, n: int) -> None:

@@ -25,17 +25,19 @@ from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
 from ibl_dask.report.notebook import session_html, show_dashboard
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.dynamic_task import DynamicTask
 from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.index_video import COPY_VIDEO
 from ibl_dask.tasks.lab_bases import AudioTask, BehaviourTask, EphysTask, RegisterRawDataTask, WidefieldTask
 from ibl_dask.tasks.registry import assign_task
 from ibl_dask.tasks.session_files import find_video, video_paths
-from ibl_dask.tasks.task import DynamicTask, Task, VideoTask
+from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
 from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
 from ibl_dask.tasks.video_register.task import VideoRegisterRaw
+from ibl_dask.tasks.video_sync.clocks import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.tasks.video_sync.pulse_times import load_times
-from ibl_dask.tasks.video_sync.task import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
+from ibl_dask.tasks.video_task import VideoTask
 from ibl_dask.video.container.index import FrameIndex, index_video
 
 if TYPE_CHECKING:

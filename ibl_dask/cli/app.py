@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+from ibl_dask.cli.task_options import with_task_options
 
 app = typer.Typer(
     name="ibl-dask",
@@ -31,9 +33,6 @@ ProfileFile = Annotated[Path | None, typer.Option("--profile", help="Site profil
 Workers = Annotated[
     int | None, typer.Option("--workers", min=0, help="Worker processes; 0 runs the steps here, one after another.")
 ]
-Pose = Annotated[
-    str | None, typer.Option("--pose", help="Pose estimators: dlc, lightning_pose, both, or none [by description].")
-]
 Tasks = Annotated[
     str | None,
     typer.Option(
@@ -44,25 +43,6 @@ Tasks = Annotated[
 ]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Compute everything anew, and replace existing and published results.")
-]
-Collection = Annotated[
-    str | None, typer.Option("--collection", help="Folder of the protocol whose Bpod records the pulses of the camera.")
-]
-LongestExtrapolation = Annotated[
-    float | None,
-    typer.Option("--longest-extrapolation", help="Most time of frames outside a Bpod's trials, s [60]."),
-]
-ReferenceFrames = Annotated[
-    Path | None,
-    typer.Option("--reference-frames", help="Folder with frames_LABEL.npy of well-placed cameras [ibllib's]."),
-]
-Encoding = Annotated[
-    str | None,
-    typer.Option("--encoding", help="Compression of raw videos: ibl, ibl_bpod or short_gop [by the rig]."),
-]
-RawVideo = Annotated[
-    str | None,
-    typer.Option("--raw-video", help="Raw video after its copy was verified: keep, trash or delete [keep]."),
 ]
 
 
@@ -79,29 +59,25 @@ def demo(
 
 
 @app.command()
+@with_task_options
 def plan(
     sessions: Sessions,
     tasks: Tasks = None,
     output_root: OutputRoot = None,
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
-    pose: Pose = None,
     overwrite: Overwrite = False,
-    collection: Collection = None,
-    longest_extrapolation: LongestExtrapolation = None,
-    reference_frames: ReferenceFrames = None,
-    encoding: Encoding = None,
-    raw_video: RawVideo = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    **options: Any,  # see `with_task_options`
 ) -> None:
     """Show the forecast of `run`: tasks, reasons, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
-    options = _options(pose, collection, longest_extrapolation, reference_frames, encoding, raw_video)
     raise typer.Exit(show_plan(sessions, tasks, output_root, work_dir, profile, overwrite, as_json, **options))
 
 
 @app.command()
+@with_task_options
 def run(
     sessions: Sessions,
     tasks: Tasks = None,
@@ -109,18 +85,12 @@ def run(
     work_dir: WorkDir = None,
     profile: ProfileFile = None,
     workers: Workers = None,
-    pose: Pose = None,
     overwrite: Overwrite = False,
-    collection: Collection = None,
-    longest_extrapolation: LongestExtrapolation = None,
-    reference_frames: ReferenceFrames = None,
-    encoding: Encoding = None,
-    raw_video: RawVideo = None,
+    **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    options = _options(pose, collection, longest_extrapolation, reference_frames, encoding, raw_video)
     raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, **options))
 
 
@@ -177,27 +147,6 @@ def jobscript(
     from ibl_dask.cli.jobscript import show_job_scripts
 
     raise typer.Exit(show_job_scripts(profile, pool))
-
-
-def _options(
-    pose: str | None,
-    collection: str | None,
-    longest_extrapolation: float | None,
-    reference_frames: Path | None,
-    encoding: str | None,
-    raw_video: str | None,
-) -> dict[str, object]:
-    """Return the given options of tasks, under their names in Python."""
-    estimators = None if pose is None else [name.strip() for name in pose.split(",")]
-    options = {
-        "pose": None if estimators is None else [name for name in estimators if name not in ("", "none")],
-        "collection": collection,
-        "longest_extrapolation_s": longest_extrapolation,
-        "reference_frames": reference_frames,
-        "encoding": encoding,
-        "raw_video": raw_video,
-    }
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def _set_up_logging() -> None:

@@ -13,10 +13,11 @@ from rich.table import Column, Table
 from ibl_dask.cli.console import out, print_table, print_whole, show_failure
 from ibl_dask.cli.guard import known_error, printable, printable_failure
 from ibl_dask.cli.sessions import find_sessions
+from ibl_dask.model.forecast import CameraForecast, Rates, TaskForecast
 from ibl_dask.model.step import Resources
-from ibl_dask.pipeline.forecast import CameraForecast, TaskForecast, forecast
+from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
-from ibl_dask.pipeline.rates import Rates, read_rates
+from ibl_dask.pipeline.rates import read_rates
 from ibl_dask.store.failures import failure_from
 
 _DETAILED = ("environment missing", "results elsewhere", "unusable")

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from queue import SimpleQueue
 from typing import Protocol
 
@@ -13,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from ibl_dask.cli.console import out
 from ibl_dask.model import events
+from ibl_dask.model.result import WorkKind
 
 _log = logging.getLogger(__name__)
 
@@ -107,14 +109,14 @@ class _Bars:
         planned = self._progress.tasks[self._progress.task_ids.index(rows[""])].total or 0
         self._progress.update(rows[""], total=planned + sum(event.steps.values()))
         for name, n in event.steps.items():
-            kind, _, camera = name.partition("-")
-            if kind in _CHUNKS:
-                text = f"{_session(event.session)}  {camera}, chunks to {_CHUNKS[kind]}"
+            if name in event.chunks:
+                camera = name.partition("-")[2]
+                text = f"{_session(event.session)}  {camera}, chunks to {_CHUNKS[event.chunks[name]]}"
                 rows[name] = self._progress.add_task(text, total=n)
 
 
-_CHUNKS = {"encode": "compress", "framepass": "decode"}
-"""Kind of the steps that exist once per chunk of video -> their purpose."""
+_CHUNKS: Mapping[WorkKind, str] = {"encode": "compress", "decode": "decode"}
+"""Work on a chunk of video -> verb."""
 
 
 class _Lines:
@@ -151,12 +153,13 @@ class _Lines:
 
 
 def _planned(event: events.SessionPlanned) -> str:
-    n_steps = Counter[str]()
-    for name, n in event.steps.items():
-        n_steps[name.split("-")[0]] += n
-    chunks = [f"{n_steps[kind]} chunks of video to {purpose}" for kind, purpose in _CHUNKS.items() if n_steps[kind]]
-    others = sorted(n_steps.keys() - _CHUNKS.keys())
-    return f"{n_steps.total()} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
+    n_chunks = Counter[WorkKind]()
+    for name, work in event.chunks.items():
+        n_chunks[work] += event.steps[name]
+    chunks = [f"{n_chunks[work]} chunks of video to {verb}" for work, verb in _CHUNKS.items() if n_chunks[work]]
+    others = sorted({name.split("-")[0] for name in event.steps.keys() - event.chunks.keys()})
+    n_steps = sum(event.steps.values())
+    return f"{n_steps} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
 
 
 def _put_off(event: events.SessionPutOff) -> str:

@@ -1,4 +1,4 @@
-"""Words that people type: which one was probably meant, and how to say that there is none of that name."""
+"""Near matches of unknown words, and errors that name them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from difflib import SequenceMatcher
 from ibl_dask.errors import UsageError
 
 CLOSE = 0.6
-"""How alike two words must be for one to be taken for the other, 0 to 1; see `difflib.SequenceMatcher.ratio`."""
+"""Likeness from which on one word may be meant by another, 0 to 1; see `difflib.SequenceMatcher.ratio`."""
 
 
 def nearest(given: str, known: Iterable[str], at_least: float = CLOSE) -> str | None:
-    """Return the word that is most like the one that was given; None where none is.
+    """Return the known word that is most like a given one; None if none is like it.
 
+    Parameters
+    ----------
+    given : str
+        The unknown word.
+    known : iterable of str
+        Known words.
+    at_least : float
+        Likeness that is needed, 0 to 1.
+
+    Examples
+    --------
     >>> nearest("VideoCompess", ["VideoRegisterRaw", "VideoCompress"]), nearest("h265", ["ibl", "short_gop"])
     ('VideoCompress', None)
     """
@@ -26,33 +37,32 @@ def nearest(given: str, known: Iterable[str], at_least: float = CLOSE) -> str | 
 
 
 def advice(given: str, known: Iterable[str]) -> str:
-    """Return what to do about a word that is not known."""
+    """Return the remedy for an unknown word."""
     meant = nearest(given, known)
     return "ask for one of these" if meant is None else f"write {meant}, if that was meant"
 
 
 def unknown_keyword(owner: str, given: Iterable[str], known: Iterable[str], do: str = "") -> UsageError:
-    """Return the error for keyword arguments that nobody takes.
+    """Return the error for unknown keyword arguments.
 
     Parameters
     ----------
     owner : str
-        What was called.
+        Function or class that was called.
     given : iterable of str
-        Names that it does not take.
+        Names that are not known.
     known : iterable of str
-        Those that it takes.
+        Names that are known.
     do : str
-        What else there is to do.
+        Another remedy.
     """
     names, known = list(given), sorted(known)
     meant = {name: nearest(name, known) for name in names}
-    said = [f"{near} in place of {name}" for name, near in meant.items() if near is not None]
+    write = ", ".join(f"{near} in place of {name}" for name, near in meant.items() if near is not None)
+    remedies = [f"write {write}" if write else "leave it out, or write one of these", *([do] if do else [])]
     return UsageError(
         f"{owner} takes no argument {' and no '.join(names)}",
         expected=", ".join(known),
         got=", ".join(names),
-        do="; ".join(
-            ["write " + ", ".join(said) if said else "leave it out, or write one of these", *filter(None, [do])]
-        ),
+        do="; ".join(remedies),
     )

@@ -1,4 +1,4 @@
-"""A run of frames that one task decodes."""
+"""Ranges of frames that one step decodes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Chunk:
-    """A run of frames that one task decodes from one keyframe."""
+    """A range of frames that one step decodes from one keyframe."""
 
     start: int
     """First frame kept (presentation order, 0-based)."""

@@ -1,19 +1,18 @@
-"""The experiment description: what was recorded, with which devices, on which clock.
+"""Experiment description: devices, protocols and the main clock of a session.
 
-Files in the wild are messy: versions without quotes, tasks as one dictionary, one protocol run twice, protocol
-number 0, keys nobody documented. The door (`description_file`) takes all of these; what comes out is frozen.
+Files of rigs vary: versions without quotes, tasks as one dictionary, one protocol run twice, protocol number 0, keys
+without documentation. `description_reader` accepts all of these and returns frozen values.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import DescriptionError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 LABELS = ("left", "right", "body", "belly")
 """Cameras that can be timed and checked."""
@@ -24,7 +23,7 @@ _EXPECTED = {
     ("ephys", "body"): (30.0, 640, 512),
     ("training", "left"): (30.0, 1280, 1024),
 }
-"""(fps, width, height) a rig is set to where its description does not say otherwise."""
+"""(fps, width, height) of a rig, as defaults of the description."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +35,15 @@ class Camera:
     collection: str = "raw_video_data"
     """Folder of its raw files, relative to the session."""
     sync_label: str | None = "audio"
-    """Sync channel that is also wired to the camera's pin 4; None where none is."""
+    """Sync channel that is also wired to the camera's pin 4; None if there is none."""
     fps: float | None = None
-    """Frame rate the rig was set to, Hz; None where unknown."""
+    """Nominal frame rate, Hz; None if unknown."""
     width: int | None = None
-    """Frame width the rig was set to, pixels; None where unknown."""
+    """Nominal frame width, pixels; None if unknown."""
     height: int | None = None
-    """Frame height the rig was set to, pixels; None where unknown."""
+    """Nominal frame height, pixels; None if unknown."""
     compressed: bool = False
-    """True where the acquisition software compressed the video itself."""
+    """True if the acquisition software compressed the video itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +59,11 @@ class Sync:
     software: str | None = None
     """spikeglx, timeline, ...; None means the usual one for the kind."""
     others: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """What else the description says of it, as read."""
+    """Other entries of the description, as read."""
 
     @property
     def label(self) -> str:
-        """Return what decides which tasks read it: the software of a nidq, unless that is SpikeGLX, else the kind."""
+        """Return the label by which tasks are chosen: the software of a nidq other than SpikeGLX, else the kind."""
         return self.software if self.kind == "nidq" and self.software not in (None, "spikeglx") else self.kind
 
 
@@ -83,21 +82,21 @@ class Protocol:
     extractors: tuple[str, ...] = ()
     """Extractor classes asked for by name, in order."""
     is_numbered: bool = False
-    """Whether the description itself gives its number."""
+    """The description itself gives its number."""
     order: int = field(default=0, compare=False)
     """Its place in the description, from 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A part of a description that makes no sense; the others are used all the same."""
+    """Fault of one part of a description; the other parts are used."""
 
     part: str
-    """Where in the file, with dots between: `cameras.left.fps`, `tasks.0`, ..."""
+    """Key in the file, with dots between: `cameras.left.fps`, `tasks.0`, ..."""
     message: str
-    """What is wrong with it."""
+    """The fault."""
     is_refusal: bool = False
-    """Whether it would lead out of the session, so that a run without it is no success."""
+    """The part leads out of the session, so that a run without it is no success."""
 
     def __str__(self) -> str:
         return f"{self.part}: {self.message}"
@@ -105,12 +104,12 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ExperimentDescription:
-    """What was recorded."""
+    """Devices, protocols and main clock of a session."""
 
     cameras: tuple[Camera, ...] = ()
     """Cameras in alphabetical order of their labels."""
     sync: Sync | None = None
-    """The main clock; None where the description names none."""
+    """The main clock; None if the description names none."""
     protocols: tuple[Protocol, ...] = ()
     """Behaviour tasks in the order in which they ran."""
     procedures: tuple[str, ...] = ()
@@ -122,11 +121,11 @@ class ExperimentDescription:
     devices: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """Devices other than cameras, as read."""
     pose: tuple[str, ...] | None = None
-    """Pose estimators asked for, `dlc` or `lightning_pose`; None where the description leaves that to the lab."""
+    """Pose estimators, `dlc` or `lightning_pose`; None if the description leaves them to the lab."""
     problems: tuple[Problem, ...] = ()
-    """Parts that make no sense and were left out."""
+    """Parts that are left out, with their faults."""
     origin: str = "file"
-    """Where it comes from: `file`, or `protocol` where it was inferred from the protocol of a session without one."""
+    """Source: `file`, or `protocol` if it was inferred from the protocol of a session without one."""
 
     def collections_of(self, protocol: str) -> tuple[str, ...]:
         """Return the folders of a protocol, one per run; empty where it did not run."""
@@ -138,11 +137,11 @@ class ExperimentDescription:
         return tuple(dict.fromkeys(p.collection for p in self.protocols if p.collection))
 
     def protocol_in(self, collection: str) -> Protocol | None:
-        """Return the protocol whose raw files are in a folder; None where there is none."""
+        """Return the protocol whose raw files are in a folder; None if there is none."""
         return next((p for p in self.protocols if p.collection == collection), None)
 
     def camera(self, label: str) -> Camera:
-        """Return a camera with what its rig is set to, where the description itself does not say.
+        """Return a camera, with the defaults of its rig for entries that the description lacks.
 
         Raises
         ------
@@ -153,14 +152,11 @@ class ExperimentDescription:
             if camera.label == label:
                 kind = "ephys" if self.sync is not None and self.sync.kind == "nidq" else "training"
                 fps, width, height = _EXPECTED.get((kind, label), (None, None, None))
-                return Camera(
-                    label,
-                    camera.collection,
-                    camera.sync_label,
-                    camera.fps if camera.fps is not None else fps,
-                    camera.width if camera.width is not None else width,
-                    camera.height if camera.height is not None else height,
-                    camera.compressed,
+                return replace(
+                    camera,
+                    fps=camera.fps if camera.fps is not None else fps,
+                    width=camera.width if camera.width is not None else width,
+                    height=camera.height if camera.height is not None else height,
                 )
         left_out = [str(problem) for problem in self.problems if problem.part.lower().startswith(f"cameras.{label}")]
         raise DescriptionError(
@@ -170,24 +166,9 @@ class ExperimentDescription:
             do="add the camera under `devices: cameras:` or ask for one that is there",
         )
 
-    @classmethod
-    def read(cls, path: Path) -> ExperimentDescription:
-        """Read a description file.
-
-        Parts that make no sense are left out and listed in `problems`.
-
-        Raises
-        ------
-        DescriptionError
-            If it is not a YAML mapping.
-        """
-        from ibl_dask.model.description_reader import read_content, understand
-
-        return understand(read_content(path))
-
 
 def bpod_camera(description: ExperimentDescription) -> str | None:
-    """Return the camera whose pulses a Bpod can hold; None where that cannot be told.
+    """Return the camera whose pulses a Bpod records; None if the description is ambiguous.
 
     Port 1 takes one camera. Where several are described it is the one with `sync_label: bpod`, or the only one with a
     sync line at all, or the left one, which training rigs have.

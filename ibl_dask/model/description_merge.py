@@ -1,7 +1,7 @@
-"""Put the descriptions of several acquisition computers together.
+"""Merge of the descriptions of several acquisition computers.
 
-Every computer describes the devices it records; together they describe the session. What two of them say of one thing
-must agree where only one can be right (the main clock); elsewhere the later one counts.
+Every computer describes the devices that it records; together they describe the session. Entries for the main clock
+must agree; of other entries for one thing the later one counts.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description_reader import VERSION, split_tasks
 
 _DEVICE_LEVELS = 2
-"""Kinds and labels are merged; what is said of one device is replaced as a whole."""
+"""Kinds and labels are merged; the entry of one device is replaced as a whole."""
 
 
 def merge_descriptions(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
     """Return the content of two descriptions together.
 
-    Protocols keep their order, and one that is there already is not added again. Procedures and projects are put
-    together in order, each once. Devices are merged by kind and label, where what the second says of a device replaces
-    what the first said. Neither argument is changed.
+    Protocols keep their order, and one that is there already is not added again. Procedures and projects are
+    concatenated, each once. Devices are merged by kind and label; the entry of the second replaces that of the first.
+    Neither argument is changed.
 
     Parameters
     ----------
     first, second : mapping
-        What the files hold.
+        Contents of the files.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def merge_descriptions(first: Mapping[str, Any], second: Mapping[str, Any]) -> d
         elif old is None:
             merged[name] = deepcopy(value)
         elif name == "sync":
-            _insist_on_one_clock(old, value)
+            _require_one_clock(old, value)
         elif name == "tasks":
             merged[name] = _merge_tasks(old, value)
         elif isinstance(old, list) or isinstance(value, list):
@@ -59,12 +59,12 @@ def merge_descriptions(first: Mapping[str, Any], second: Mapping[str, Any]) -> d
     return merged
 
 
-def _insist_on_one_clock(first: object, second: object) -> None:
+def _require_one_clock(first: object, second: object) -> None:
     if first != second:
         raise DescriptionError(
             "two acquisition computers name different main clocks",
             expected="one sync for a session",
-            got=f"{_said(first)} and {_said(second)}",
+            got=f"{_as_text(first)} and {_as_text(second)}",
             do="take the sync out of the description of the computer that does not record it",
         )
 
@@ -80,19 +80,19 @@ def _merge_tasks(first: object, second: object) -> list[dict[str, Any]]:
             raise DescriptionError(
                 "the tasks of a description cannot be merged",
                 expected="a list of protocols, or a mapping",
-                got=_said(tasks),
+                got=_as_text(tasks),
                 do="mend the part `tasks` of the acquisition computer's description",
             ) from error
         # Twice in one description is a protocol that ran twice; once in each of two is the same run.
-        new = [entry for entry in entries if _said(entry) not in known]
+        new = [entry for entry in entries if _as_text(entry) not in known]
         merged += new
-        known |= {_said(entry) for entry in new}
+        known |= {_as_text(entry) for entry in new}
     return merged
 
 
 def _merge_lists(first: object, second: object) -> list[Any]:
     values = [*(first if isinstance(first, list) else [first]), *(second if isinstance(second, list) else [second])]
-    return list({_said(value): value for value in deepcopy(values)}.values())
+    return list({_as_text(value): value for value in deepcopy(values)}.values())
 
 
 def _merge_mappings(first: Mapping[str, Any], second: Mapping[str, Any], levels: int) -> dict[str, Any]:
@@ -106,6 +106,6 @@ def _merge_mappings(first: Mapping[str, Any], second: Mapping[str, Any], levels:
     return merged
 
 
-def _said(value: object) -> str:
+def _as_text(value: object) -> str:
     """Return a value as text, equal for equal values."""
     return json.dumps(value, sort_keys=True, default=str)

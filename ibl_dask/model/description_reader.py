@@ -1,6 +1,6 @@
-"""From the content of a description file to an `ExperimentDescription`.
+"""Reader of description files.
 
-Each part is looked at by itself: one that makes no sense is left out and named, the others are used.
+Each part is validated by itself: one that is invalid is left out and named, and the others are used.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description import Camera, ExperimentDescription, Problem, Protocol, Sync
-from ibl_dask.model.places import complaint, first_fault, told
+from ibl_dask.model.places import complaint, first_fault, format_fault
 from ibl_dask.model.text import read_text
 
 if TYPE_CHECKING:
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 DESCRIPTION_NAME = "_ibl_experiment.description.yaml"
 VERSION = "1.0.0"
-"""The layout that is written."""
+"""Version of the layout that is written."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The parser in C is several times as fast, where there is one."""
+"""Parser in C, if there is one: it is several times as fast."""
 _USUAL_COLLECTION = {"nidq": "raw_ephys_data", "bpod": "raw_behavior_data"}
 _POSE = ("dlc", "lightning_pose")
 
 
 def read_content(path: Path) -> dict[str, Any]:
-    """Return what a description file holds, unjudged.
+    """Return the content of a description file, without validation.
 
     Raises
     ------
@@ -60,8 +60,19 @@ def read_content(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_description(path: Path) -> ExperimentDescription:
+    """Read a description file. Invalid parts are left out and listed in `problems`.
+
+    Raises
+    ------
+    DescriptionError
+        If it is not a YAML mapping.
+    """
+    return understand(read_content(path))
+
+
 def understand(content: Mapping[str, Any], origin: str = "file") -> ExperimentDescription:
-    """Turn the content of a description into values; parts that make no sense are named in `problems`."""
+    """Return the values of a description's content; invalid parts are listed in `problems`."""
     problems: list[Problem] = []
     devices = _mapping(content.get("devices"), "devices", problems)
     version = content.get("version")
@@ -80,7 +91,7 @@ def understand(content: Mapping[str, Any], origin: str = "file") -> ExperimentDe
 
 
 def split_tasks(value: object) -> Iterator[tuple[str, object]]:
-    """Yield protocol and what is said of it, in any of the layouts: a list of mappings, or one mapping.
+    """Yield each protocol and its entry, from any of the layouts: a list of mappings, or one mapping.
 
     Raises
     ------
@@ -99,7 +110,7 @@ class _Loose(BaseModel):
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=True)
 
 
-class _CameraDoor(_Loose):
+class _CameraSchema(_Loose):
     collection: str | None = None
     sync_label: str | None = None
     fps: float | None = None
@@ -108,13 +119,13 @@ class _CameraDoor(_Loose):
     compressed: bool | None = None
 
 
-class _SyncDoor(_Loose):
+class _SyncSchema(_Loose):
     collection: str | None = None
     extension: str | None = None
     acquisition_software: str | None = None
 
 
-class _ProtocolDoor(_Loose):
+class _ProtocolSchema(_Loose):
     collection: str | None = None
     sync_label: str | None = None
     protocol_number: int | None = Field(default=None, ge=0)
@@ -128,13 +139,13 @@ class _ProtocolDoor(_Loose):
         return [value] if isinstance(value, str) else value
 
 
-_Door = TypeVar("_Door", bound=_Loose)
+_Schema = TypeVar("_Schema", bound=_Loose)
 
 
-def _through(door: type[_Door], body: object, part: str, problems: list[Problem]) -> _Door | None:
-    """Return what a door makes of a part; None, and its problems, where that makes no sense."""
+def _validated(schema: type[_Schema], body: object, part: str, problems: list[Problem]) -> _Schema | None:
+    """Return a part as its schema reads it; None if it is invalid, with its faults added to `problems`."""
     try:
-        return door.model_validate({} if body is None else body)
+        return schema.model_validate({} if body is None else body)
     except ValidationError as error:
         problems += [Problem(".".join([part, *map(str, item["loc"])]), item["msg"]) for item in error.errors()]
         return None
@@ -149,9 +160,9 @@ def _mapping(value: object, part: str, problems: list[Problem]) -> Mapping[Any, 
 
 
 def _stays_inside(name: object, body: object, part: str, problems: list[Problem], *, may_vary: bool = False) -> bool:
-    """Return whether a device and the folders that its entry names stay inside the session; name what does not."""
+    """Return whether a device and the folders of its entry stay inside the session; add the fault if they do not."""
     why = complaint(str(name), is_name=True)
-    fault = first_fault(body, may_vary=may_vary) if why is None else ("", told(str(name), why))
+    fault = first_fault(body, may_vary=may_vary) if why is None else ("", format_fault(str(name), why))
     if fault is None:
         return True
     problems.append(Problem(".".join(filter(None, (part, fault[0]))), fault[1], is_refusal=True))
@@ -201,27 +212,27 @@ def _pose(value: object, problems: list[Problem]) -> tuple[str, ...] | None:
 
 
 def _cameras(value: object, problems: list[Problem]) -> tuple[Camera, ...]:
-    """Return the cameras; keys are taken in either case, as the acquisition software writes them."""
+    """Return the cameras; keys are read in either case, as the acquisition software writes them."""
     found: dict[str, Camera] = {}
     for name, body in sorted(_mapping(value, "cameras", problems).items(), key=lambda item: str(item[0])):
         lower = {str(k).lower(): v for k, v in body.items()} if isinstance(body, Mapping) else body or None
         label = str(name).lower()
-        door = _through(_CameraDoor, lower, f"cameras.{name}", problems)
-        if door is None:
+        entry = _validated(_CameraSchema, lower, f"cameras.{name}", problems)
+        if entry is None:
             continue
-        if not _stays_inside(label, door.model_dump(), f"cameras.{name}", problems):
+        if not _stays_inside(label, entry.model_dump(), f"cameras.{name}", problems):
             continue
         if label in found:
             problems.append(Problem(f"cameras.{name}", "this camera is described twice"))
             continue
         found[label] = Camera(
             label=label,
-            collection=door.collection or "raw_video_data",
-            sync_label=door.sync_label if "sync_label" in door.model_fields_set else "audio",
-            fps=door.fps,
-            width=door.width,
-            height=door.height,
-            compressed=bool(door.compressed),
+            collection=entry.collection or "raw_video_data",
+            sync_label=entry.sync_label if "sync_label" in entry.model_fields_set else "audio",
+            fps=entry.fps,
+            width=entry.width,
+            height=entry.height,
+            compressed=bool(entry.compressed),
         )
     return tuple(found[label] for label in sorted(found))
 
@@ -234,15 +245,15 @@ def _sync(value: object, problems: list[Problem]) -> Sync | None:
         named = ", ".join(map(str, kinds))
         problems.append(Problem("sync", f"a session has one main clock, here are {named}; the first is taken"))
     kind, body = next(iter(kinds.items()))
-    door = _through(_SyncDoor, body or None, f"sync.{kind}", problems)
-    if door is None:
+    entry = _validated(_SyncSchema, body or None, f"sync.{kind}", problems)
+    if entry is None:
         return None
-    entry = {**(door.model_extra or {}), "collection": door.collection, "sync_ext": door.extension}
-    if not _stays_inside(kind, {**entry, "sync_namespace": door.acquisition_software}, f"sync.{kind}", problems):
+    names = {**(entry.model_extra or {}), "collection": entry.collection, "sync_ext": entry.extension}
+    if not _stays_inside(kind, {**names, "sync_namespace": entry.acquisition_software}, f"sync.{kind}", problems):
         return None
-    collection = door.collection or _USUAL_COLLECTION.get(str(kind), "raw_sync_data")
-    others = dict(door.model_extra or {})
-    return Sync(str(kind), collection, door.extension, door.acquisition_software, others)
+    collection = entry.collection or _USUAL_COLLECTION.get(str(kind), "raw_sync_data")
+    others = dict(entry.model_extra or {})
+    return Sync(str(kind), collection, entry.extension, entry.acquisition_software, others)
 
 
 def _protocols(value: object, problems: list[Problem]) -> tuple[Protocol, ...]:
@@ -253,13 +264,13 @@ def _protocols(value: object, problems: list[Problem]) -> tuple[Protocol, ...]:
         return ()
     found = []
     for order, (name, body) in enumerate(entries):
-        door = _through(_ProtocolDoor, body or None, f"tasks.{order}.{name}", problems)
-        if door is None:
+        entry = _validated(_ProtocolSchema, body or None, f"tasks.{order}.{name}", problems)
+        if entry is None:
             continue
-        if not _stays_inside(name, door.model_dump(), f"tasks.{order}.{name}", problems):
+        if not _stays_inside(name, entry.model_dump(), f"tasks.{order}.{name}", problems):
             continue
-        is_numbered = door.protocol_number is not None
-        number = order if door.protocol_number is None else door.protocol_number
-        extractors = tuple(door.extractors)
-        found.append(Protocol(name, door.collection, door.sync_label, number, extractors, is_numbered, order))
+        is_numbered = entry.protocol_number is not None
+        number = order if entry.protocol_number is None else entry.protocol_number
+        extractors = tuple(entry.extractors)
+        found.append(Protocol(name, entry.collection, entry.sync_label, number, extractors, is_numbered, order))
     return tuple(found)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.result import WorkKind
 from ibl_dask.model.step import StepRecord
 
 
@@ -53,6 +54,8 @@ class SessionPlanned:
     """Name of the steps -> their number."""
     time_s: float
     """Unix time."""
+    chunks: Mapping[str, WorkKind] = field(default_factory=dict)
+    """Name of those steps that are one chunk of a video each -> their work."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,12 @@
-"""What a session without a description recorded, by the name of its protocol.
+"""Descriptions of sessions that have none, inferred from the name of the protocol.
 
-Rigs of the time before descriptions came in two kinds, and the protocol tells which.
+Rigs of the time before descriptions were of two kinds, and the protocol determines the kind.
 """
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.text import read_text
@@ -22,11 +22,11 @@ _TRAINING = {
     "training": "trainingChoiceWorld",
     "habituation": "habituationChoiceWorld",
 }
-"""Word in the name of a protocol -> what it is called in a description; the first that fits counts."""
+"""Word in the name of a protocol -> its name in a description; the first that fits counts."""
 
 
 def read_protocol(session: Path) -> str | None:
-    """Return the protocol of a session from the settings of its task; None where there are none.
+    """Return the protocol of a session from the settings of its task; None if there are none.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def _protocol_of(path: Path) -> str | None:
     return None if protocol is None else str(protocol)
 
 
-def legacy_content(protocol: str) -> dict[str, Any]:
+def legacy_content(protocol: str) -> dict[str, object]:
     """Return the content of the description that a protocol stands for.
 
     Parameters
@@ -115,5 +115,5 @@ def _camera() -> dict[str, str]:
     return {"collection": "raw_video_data", "sync_label": "audio"}
 
 
-def _microphone() -> dict[str, Any]:
+def _microphone() -> dict[str, object]:
     return {"microphone": {"collection": TASK_FOLDER, "sync_label": None}}

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Number = float | int | None
-"""A number beside an outcome; None where it could not be computed."""
+"""A number beside an outcome; None if it could not be computed."""
 
 
 class Outcome(IntEnum):

@@ -1,7 +1,7 @@
-"""Names and folders that somebody else wrote: which of them stay inside the folder they belong to.
+"""Containment of names and folders that come from outside: each must stay below the folder it belongs to.
 
-Descriptions, files of tasks, planners and signatures of other packages, and tasks that say what they made: whatever
-they call a folder or a label passes through here before it becomes part of a path.
+Folders and labels of descriptions, files of tasks, planners and signatures of other packages, and the outputs that
+tasks report, pass through here before they become part of a path.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ from ibl_dask.errors import OutsideSession
 
 _WILD = "*?[]"
 _LONGEST_NAME = 255
-"""Bytes that a file system takes for one name."""
+"""Longest name that a file system takes, bytes."""
 _FOLDERS = "collection"
-"""How the names of arguments end that name a folder of the session."""
+"""Ending of the names of arguments that are folders of the session."""
 _NAMES = ("cameras", "pname", "protocol", "extractors", "recording", "sync_ext", "sync_namespace")
 """Arguments that become part of the name of a file."""
 
 
 def complaint(text: object, *, is_name: bool = False, may_vary: bool = False) -> str | None:
-    """Return why a text names no folder or file below another one; None where it does.
+    """Return the reason for which a text is no folder or file below another one; None if it is one.
 
     Parameters
     ----------
     text : object
-        What somebody wrote.
+        Name or folder from outside.
     is_name : bool
-        One name is wanted, without folders above it.
+        Require one name, without folders above it.
     may_vary : bool
-        It is a pattern: `*`, `?` and `[...]` may be in it.
+        Allow a pattern with `*`, `?` and `[...]`.
 
     Examples
     --------
@@ -61,17 +61,19 @@ def complaint(text: object, *, is_name: bool = False, may_vary: bool = False) ->
     return None
 
 
-def insist(text: object, what: str, *, where: str | Path = "", is_name: bool = False, may_vary: bool = False) -> str:
-    """Return a folder or a name in its plain form, `a/b` for `a//b/.`.
+def require_inside(
+    text: object, role: str, *, where: str | Path = "", is_name: bool = False, may_vary: bool = False
+) -> str:
+    """Return a folder or a name in its normal form, `a/b` for `a//b/.`, if it stays inside.
 
     Parameters
     ----------
     text : object
-        What somebody wrote.
-    what : str
-        What it is, for the message: `the collection of the left camera`.
+        Name or folder from outside.
+    role : str
+        Its role, for the message: `the collection of the left camera`.
     where : str or Path
-        Where it was written, or the folder it belongs to.
+        File that it was read from, or the folder it belongs to.
     is_name, may_vary
         See `complaint`.
 
@@ -83,7 +85,7 @@ def insist(text: object, what: str, *, where: str | Path = "", is_name: bool = F
     why = complaint(text, is_name=is_name, may_vary=may_vary)
     if why is not None:
         raise OutsideSession(
-            f"{what} does not stay inside its session: {why}",
+            f"{role} does not stay inside its session: {why}",
             where=str(where),
             expected="one name" if is_name else "a relative path without `..`, such as raw_video_data",
             got=repr(text),
@@ -93,32 +95,32 @@ def insist(text: object, what: str, *, where: str | Path = "", is_name: bool = F
 
 
 def below(root: Path, *texts: object, may_vary: bool = False) -> Path:
-    """Return a path below a folder, by what somebody called it.
+    """Return a path below a folder, by names from outside.
 
     Raises
     ------
     OutsideSession
         If it does not stay inside.
     """
-    return root.joinpath(*(insist(text, "a path", where=root, may_vary=may_vary) for text in texts))
+    return root.joinpath(*(require_inside(text, "a path", where=root, may_vary=may_vary) for text in texts))
 
 
 def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> tuple[str, str] | None:
-    """Return the first folder or label among some arguments that does not stay inside, and why; None where all do.
+    """Return the first folder or label among some arguments that does not stay inside, and the reason; None if all do.
 
     Parameters
     ----------
     content : mapping, or anything else
-        Arguments, or what a description says of a device. Looked through as deep as it goes, by the names of its keys.
+        Arguments, or the entry of a device in a description. Nested mappings are searched, by the names of keys.
     where : str
-        Where it is, with dots between.
+        Its key, with dots between.
     may_vary : bool
         Folders may be patterns, as those of a microscope are (`raw_imaging_data*`).
 
     Returns
     -------
     tuple of str, or None
-        Its place, with dots between, and what is wrong with it.
+        The key, with dots between, and the fault.
     """
     if not isinstance(content, Mapping):
         return None
@@ -136,17 +138,17 @@ def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> 
                     else complaint(text, is_name=is_name, may_vary=may_vary and not is_name)
                 )
                 if why is not None:
-                    return place, told(text, why)
+                    return place, format_fault(text, why)
     return None
 
 
-def told(text: object, why: str) -> str:
-    """Return what to say of a folder or label that does not stay inside; `why` is what `complaint` says."""
+def format_fault(text: object, why: str) -> str:
+    """Return the fault of a folder or label that does not stay inside as text; `why` is that of `complaint`."""
     return f"{text!r} does not stay inside its session: {why}"
 
 
 def is_inside(path: Path, roots: tuple[Path, ...]) -> bool:
-    """Return whether a path is below one of some folders: as it is written, or where its links lead."""
+    """Return whether a path is below one of some folders, as written or with its links resolved."""
     plain = Path(os.path.normpath(path))
     if ".." not in path.parts and any(plain.is_relative_to(root) for root in roots):
         return True

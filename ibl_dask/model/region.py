@@ -47,6 +47,15 @@ class Region:
     def scaled(self, width: int, height: int, nominal_width: int, nominal_height: int) -> Region:
         """Return the region that covers the same part of a frame of another size.
 
+        Parameters
+        ----------
+        width, height : int
+            Size of that frame, pixels.
+        nominal_width, nominal_height : int
+            Size of the frame that this region is of, pixels.
+
+        Examples
+        --------
         >>> Region(800, 1020, 233, 1096).scaled(640, 512, 1280, 1024)
         Region(top=400, bottom=510, left=116, right=548)
         """

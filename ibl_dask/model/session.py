@@ -1,4 +1,4 @@
-"""A session folder and where its results go."""
+"""Session folder, and the folders of its results."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def is_session_path(path: Path) -> bool:
 
 
 def real_path(path: str | Path) -> Path:
-    """Return the whole path that somebody means: every `..` followed, and a link to a session taken as that session.
+    """Return an absolute path, with every `..` resolved and a link to a session replaced by that session.
 
-    Links above the subject stay as they are written: on a cluster the place that they lead to may differ from node to
-    node. So does a link to a folder that is not named as a session is.
+    Links above the subject are kept: on a cluster their targets may differ from node to node. A link to a folder that
+    is not named like a session is kept, too.
     """
     whole = _without_dots(path)
     links = (place for place in (whole, *whole.parents[:2]) if os.path.islink(place))  # noqa: PTH114  # `Path.is_symlink` raises where it may not look
@@ -39,7 +39,7 @@ def real_path(path: str | Path) -> Path:
 
 
 def _without_dots(path: str | Path) -> Path:
-    """Return a whole path in which every `..` is followed."""
+    """Return an absolute path with every `..` resolved."""
     whole = Path(path).expanduser().absolute()
     if ".." not in whole.parts:
         return whole
@@ -56,13 +56,12 @@ class Session:
     path : Path
         Any folder that ends in `subject/YYYY-MM-DD/NNN`.
     output_root : Path, optional
-        Where results go, under `lab/Subjects/subject/date/NNN`; by default into the session itself.
+        Folder of the results, which go to `lab/Subjects/subject/date/NNN` below it; by default the session itself.
 
     Raises
     ------
     NotASession
-        If the path does not end that way, or is no text. Whether there is such a folder is looked at when it is used;
-        see `look`.
+        If the path does not end that way, or is not UTF-8. The folder itself is checked when it is used, see `look`.
     """
 
     path: Path
@@ -81,23 +80,23 @@ class Session:
                 got="/".join(path.parts[-3:]),
                 do="give the session's own folder, or a folder that holds sessions",
             )
-        said = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
-        if said != str(path):
+        printable = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+        if printable != str(path):
             raise NotASession(
                 "the path of this session is not UTF-8",
-                where=said,
+                where=printable,
                 expected="names that JSON, HTML and databases can hold",
                 got="bytes that are no text in UTF-8",
                 do="rename the folder; `convmv -f latin1 -t utf8` does it for many",
             )
 
     def look(self) -> None:
-        """Insist that there is such a folder.
+        """Raise if the folder does not exist.
 
         Raises
         ------
         NotASession
-            If not.
+            If there is no such folder.
         """
         path = self.path
         if not path.is_dir():
@@ -130,7 +129,7 @@ class Session:
 
     @property
     def reference(self) -> str:
-        """Return `subject/date/number`, the name people use."""
+        """Return `subject/date/number`."""
         return f"{self.subject}/{self.date}/{self.number}"
 
     @property
@@ -148,17 +147,17 @@ class Session:
 
     @property
     def own(self) -> Path:
-        """Return the folder that receives files of our own formats."""
+        """Return the folder of files in formats of this package."""
         return self.outputs / OWN_FOLDER
 
     @property
     def roots(self) -> tuple[Path, ...]:
-        """Return the folders where inputs are looked up, in order."""
+        """Return the folders that inputs are searched in, in order."""
         return (self.path,) if self.outputs == self.path else (self.outputs, self.path)
 
     @cached_property
     def description(self) -> ExperimentDescription:
-        """Read the experiment description; where there is none, infer it from the protocol of the session.
+        """Read the experiment description; without one, infer it from the protocol of the session.
 
         Raises
         ------
@@ -190,7 +189,7 @@ class Session:
 
 
 def find_description(root: Path) -> Path | None:
-    """Return the description of a session: under its own name, else under one that says more.
+    """Return the description file of a session: of the exact name, else of a longer one.
 
     Raises
     ------

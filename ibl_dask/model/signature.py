@@ -1,4 +1,4 @@
-"""What tasks read and leave behind: expected datasets, and how they combine."""
+"""Signatures of tasks: datasets that are read and written, and their combinations."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ibl_dask.errors import UsageError
-from ibl_dask.model.places import insist
+from ibl_dask.model.places import require_inside
 
 Role = Literal["input", "output"]
 
 
 class ExpectedDataset:
-    """A file that a task reads or writes, or several such: `|` either, `&` both, `^` exactly one, `~` not there.
+    """One or several files that a task reads or writes: `|` either, `&` both, `^` exactly one, `~` absent.
 
     Tuples `(name, collection, required, register, revision, unique)` stand for datasets; all but the first two may be
     left out.
@@ -25,34 +25,48 @@ class ExpectedDataset:
     def input(
         name: str, collection: str | Sequence[str] | None, required: bool = True, register: bool = False, *more: object
     ) -> Dataset:
-        """Return a dataset that is read; `more` are revision and unique, see `Dataset`."""
+        """Return a dataset that is read.
+
+        Parameters
+        ----------
+        name, collection, required, register
+            See `Dataset`; of several collections each is one part of the folder.
+        more
+            Revision and unique, see `Dataset`.
+        """
         return _dataset("input", (name, collection, required, register, *more))
 
     @staticmethod
     def output(
         name: str, collection: str | Sequence[str] | None, required: bool = True, register: bool = True, *more: object
     ) -> Dataset:
-        """Return a dataset that is written; `more` are revision and unique, see `Dataset`."""
+        """Return a dataset that is written.
+
+        Parameters
+        ----------
+        name, collection, required, register, more
+            See `input`.
+        """
         return _dataset("output", (name, collection, required, register, *more))
 
     @property
     def is_required(self) -> bool:
-        """Return whether the task cannot do without."""
+        """Return whether the task requires it."""
         raise NotImplementedError
 
     @property
     def role(self) -> Role:
-        """Return whether it is read or written."""
+        """Return `input` or `output`."""
         raise NotImplementedError
 
     @property
     def leaves(self) -> tuple[Dataset, ...]:
-        """Return the datasets that it is made of."""
+        """Return the datasets that it consists of."""
         raise NotImplementedError
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """Return the glob patterns of these, relative to the session."""
+        """Return the glob patterns of its datasets, relative to the session."""
         return tuple(leaf.pattern for leaf in self.leaves)
 
     def __or__(self, other: Described) -> Combined:
@@ -86,26 +100,26 @@ class Dataset(ExpectedDataset):
     """Files of one name in one folder."""
 
     name: str
-    """File name; `*`, `?` and `[...]` where it may vary. A dataset UUID before the extension is always allowed."""
+    """File name, which may be a pattern with `*`, `?` and `[...]`. A UUID before the extension is always allowed."""
     collection: str = ""
-    """Folder relative to the session, which may vary in the same way; empty for the session folder itself."""
+    """Folder relative to the session, or a pattern; empty for the session folder itself."""
     required: bool = True
-    """False where the task copes without."""
+    """The task fails without it."""
     register: bool = False
-    """Whether a database shall know of it."""
+    """A database lists it."""
     revision: str | None = None
-    """Revision that is meant, `#2023-01-01#`; None for the files themselves, or any revision where those are absent."""
+    """Revision, `#2023-01-01#`; None for the files themselves, or for any revision if those are absent."""
     unique: bool = True
-    """Whether one file is meant; says how to search a database, and nothing about the disk."""
+    """It is one file; for searches of a database, without effect on those of a disk."""
     kind: Role = "input"
-    """Whether it is read or written."""
+    """Read or written."""
     inverted: bool = False
-    """True where it must not be there."""
+    """True if it must be absent."""
 
     def __post_init__(self) -> None:
-        """Refuse what leads out of the session: tasks write and rename by their signatures."""
+        """Raise for a path that leads out of the session: tasks write and rename by their signatures."""
         for part in filter(None, (self.name, self.collection, self.revision)):
-            insist(part, f"a dataset of a signature ({self.kind})", may_vary=True)
+            require_inside(part, f"a dataset of a signature ({self.kind})", may_vary=True)
 
     @property
     def is_required(self) -> bool:
@@ -138,7 +152,7 @@ class Dataset(ExpectedDataset):
 
 @dataclass(frozen=True, slots=True)
 class Combined(ExpectedDataset):
-    """Two expectations in one."""
+    """Combination of two expectations."""
 
     operator: Operator
     """or: the first that is met; and: both; xor: exactly one."""
@@ -147,7 +161,7 @@ class Combined(ExpectedDataset):
     right: ExpectedDataset
     """The second."""
     inverted: bool = False
-    """True where the whole must not be met."""
+    """True if the combination must not be met."""
 
     @property
     def is_required(self) -> bool:
@@ -171,12 +185,12 @@ class Combined(ExpectedDataset):
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a task reads and what it promises to leave behind."""
+    """Inputs and outputs of a task."""
 
     inputs: tuple[ExpectedDataset, ...] = ()
-    """What it reads."""
+    """Datasets that it reads."""
     outputs: tuple[ExpectedDataset, ...] = ()
-    """What it leaves behind."""
+    """Datasets that it writes."""
 
     def __getitem__(self, name: str) -> tuple[ExpectedDataset, ...]:
         """Return `input_files` or `output_files`, as the field's signatures name them."""
@@ -187,7 +201,7 @@ class Signature:
 
 
 def read_signature(signature: Signature | Mapping[str, Sequence[Described]]) -> Signature:
-    """Return a signature, given as such or as the field writes it: lists of tuples under `input_files` and so on.
+    """Return a signature, given as such or in the field's form: lists of tuples under `input_files` and `output_files`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Codes and names of how a task ended."""
+"""States of tasks."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Status(StrEnum):
 
     @property
     def code(self) -> int:
-        """Return what `Task.run()` returns for it: 0 done, -1 error, -2 to be tried again, -3 incomplete."""
+        """Return the code that `Task.run()` returns: 0 done, -1 error, -2 to be tried again, -3 incomplete."""
         return {"Complete": 0, "Empty": 0, "Incomplete": -3, "Errored": -1, "Abandoned": -1}.get(self, -2)
 
     @property
     def is_success(self) -> bool:
-        """Return whether nothing is left to do or to mend."""
+        """Return whether the task is complete, or empty as it should be."""
         return self in (Status.COMPLETE, Status.EMPTY)

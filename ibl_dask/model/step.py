@@ -1,21 +1,39 @@
-"""The unit of work: one Dask task, or one turn of a plain loop."""
+"""Units of work: one Dask task each, or one pass of a plain loop."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import asdict, dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.result import EMPTY, Result, WorkKind
 
-Key = tuple[str, str, str, int]
-"""`(kind-camera, session, fingerprint, chunk)`: the first element is what the dashboard groups by."""
+
+class StepKey(NamedTuple):
+    """Name of a step in a graph; equal to the plain tuple."""
+
+    name: str
+    """`kind-camera`, or `kind` for a step of the whole session: the dashboard groups by it."""
+    session: str
+    """Reference of the session."""
+    fingerprint: str
+    """See `fingerprint`."""
+    chunk: int
+    """Number of the chunk; 0 for a step that is not split."""
+
+
+Key = StepKey
+"""The same, in annotations."""
 
 StepStatus = Literal["done", "kept", "failed", "skipped"]
-"""done: computed now; kept: found finished; failed: raised; skipped: something it needs failed."""
+"""done: computed now; kept: found finished; failed: raised an error; skipped: a step upstream failed."""
 
 
 def fingerprint(kind: str, version: int, **parts: object) -> str:
@@ -34,7 +52,7 @@ def fingerprint(kind: str, version: int, **parts: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return what JSON holds in place of a value that it does not hold."""
+    """Return the JSON form of a mapping, set or sequence."""
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Set):
@@ -46,7 +64,7 @@ def _plain(value: object) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a step or task occupies while it runs."""
+    """Resources that a step or task occupies while it runs."""
 
     cpu: int = 1
     """Cores."""
@@ -55,12 +73,11 @@ class Resources:
     memory_gb: float = 1.0
     """Resident memory, GB."""
     is_estimate: bool = False
-    """Whether cores and memory are what somebody wrote down once, so that a smaller worker will do where there is no
-    larger one."""
+    """True for declared estimates of cores and memory: a smaller worker is taken where there is no larger one."""
 
     @property
     def kind(self) -> str:
-        """Return the scarce thing it occupies, by which workers and steps find each other: GPU or CPU."""
+        """Return the resource by which workers and steps are matched: GPU or CPU."""
         return "GPU" if self.gpu else "CPU"
 
     def for_dask(self) -> dict[str, float]:
@@ -70,41 +87,54 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """What is left of a step once it has run: small, and plain enough for JSON."""
+    """Record of a step that ran: small, and plain enough for JSON."""
 
-    key: Key
+    key: StepKey
     """Key of the step."""
     status: StepStatus
-    """How it went."""
-    value: Mapping[str, Any] = field(default_factory=dict)
-    """What it returned: counts and short facts."""
+    """How it ended."""
+    result: Result = EMPTY
+    """Its result; an empty one where it failed or was skipped."""
     failure: Failure | None = None
     """The error, where it failed or was skipped."""
     started_s: float = 0.0
     """Unix time at which it started."""
     seconds: float = 0.0
-    """How long it took."""
+    """Duration."""
     worker: str = ""
     """`host:pid` of the process."""
 
     @property
     def is_ok(self) -> bool:
-        """Return whether what it should leave behind is there."""
+        """Return True if the step was done or found done, so that its outputs are there."""
         return self.status in ("done", "kept")
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a mapping that `from_json` reads back."""
-        return {**asdict(self), "failure": self.failure and self.failure.to_json()}
+    @property
+    def value(self) -> dict[str, Any]:  # JSON, as readers of journals index it
+        """Return the result as the flat mapping that journals hold."""
+        return self.result.to_json()
+
+    def to_json(self) -> dict[str, object]:
+        """Return a mapping that `from_json` reads back; the result stands under `value`."""
+        return {
+            "key": list(self.key),
+            "status": self.status,
+            "value": self.value,
+            "failure": None if self.failure is None else self.failure.to_json(),
+            "started_s": self.started_s,
+            "seconds": self.seconds,
+            "worker": self.worker,
+        }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> StepRecord:
-        """Read what `to_json` wrote."""
+    def from_json(cls, content: JsonObject) -> StepRecord:  # JSON
+        """Read the mapping that `to_json` returns; the result becomes a plain `Result`."""
         failure = content.get("failure")
-        kind, session, mark, chunk = content["key"]
+        name, session, digest, chunk = content["key"]
         return cls(
-            (kind, session, mark, int(chunk)),
+            StepKey(name, session, digest, int(chunk)),
             content["status"],
-            dict(content.get("value") or {}),
+            Result.from_json(content.get("value") or {}),
             Failure.from_json(failure) if failure else None,
             float(content.get("started_s", 0.0)),
             float(content.get("seconds", 0.0)),
@@ -112,39 +142,143 @@ class StepRecord:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A top-level function with small arguments, and the steps whose records it reads."""
+R = TypeVar("R", bound=Result)
 
-    kind: str
-    """What it does, in one word: index, times, framepass, ..."""
-    camera: str
-    """Camera it belongs to; empty where it serves the whole session."""
+
+class Upstream(Mapping[StepKey, StepRecord]):
+    """Records of the steps upstream, by key.
+
+    Parameters
+    ----------
+    records : iterable of StepRecord
+        One of each step.
+    """
+
+    def __init__(self, records: Iterable[StepRecord] = ()) -> None:
+        self._records = {record.key: record for record in records}
+
+    def __getitem__(self, key: StepKey) -> StepRecord:
+        return self._records[key]
+
+    def __iter__(self) -> Iterator[StepKey]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def result(self, key: StepKey, form: type[R]) -> R:
+        """Return the result of a step that succeeded; one that was read from a journal takes its form here.
+
+        Parameters
+        ----------
+        key : StepKey
+            The step.
+        form : type
+            Class of its result.
+
+        Raises
+        ------
+        TypeError
+            If it left a result of another class.
+        """
+        found = self._records[key].result
+        if type(found) is Result and form is not Result:
+            with contextlib.suppress(TypeError):  # it lacks a field of the form
+                return replace(form.from_json(found.to_json()), is_kept=found.is_kept)
+        if not isinstance(found, form):
+            raise TypeError(f"{key.name} left a {type(found).__name__}, where a {form.__name__} is read")
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step(ABC):
+    """A unit of work as a value: what is computed follows from its fields, which are small and hold no frames.
+
+    A subclass names its `kind`, declares its parameters as fields, the steps whose results it reads as fields that hold
+    their keys (a `StepKey`, or a tuple of these), and implements `identity` and `run`.
+
+    Examples
+    --------
+    >>> @dataclass(frozen=True, slots=True, kw_only=True)
+    ... class CountFrames(Step):
+    ...     kind: ClassVar[str] = "count"
+    ...     folder: str
+    ...     index: StepKey
+    ...
+    ...     def identity(self):
+    ...         return {"parents": [self.index.fingerprint]}
+    ...
+    ...     def run(self, upstream):
+    ...         return Result(facts={"frames": upstream.result(self.index, VideoIndexed).frames})
+    """
+
+    kind: ClassVar[str]
+    """Name of the step, in one word: index, times, framepass, ..."""
+    version: ClassVar[int] = 1
+    """Version of its code; enters the fingerprint."""
+    allow_failed: ClassVar[tuple[str, ...]] = ()
+    """Fields whose steps may have failed: the step runs all the same."""
+    chunk_work: ClassVar[WorkKind | None] = None
+    """Work on one chunk of a video, by which chunks are counted and shown; None for any other step."""
+    result_form: ClassVar[type[Result]] = Result
+    """Class of the result, for steps with a marker."""
+
     session: str
     """Reference of the session."""
-    fingerprint: str
-    """See `fingerprint`."""
-    function: Callable[..., Mapping[str, Any]]
-    """Called as `function(records=..., **arguments)`; returns counts and short facts, and under `outputs` the paths of
-    what it leaves behind."""
-    arguments: Mapping[str, Any]
-    """Paths, a chunk, options. Never frames."""
-    needs: tuple[Key, ...] = ()
-    """Steps that must have run before."""
-    tolerates: tuple[str, ...] = ()
-    """Kinds of steps it needs that may have failed: it runs all the same, and reads so in their records."""
-    marker: Path | None = None
-    """File that says the step is done; None where its output says so itself, or it is always run."""
-    resources: Resources = Resources()
-    """What it occupies."""
+    camera: str = ""
+    """Label of the camera; empty for a step of the whole session."""
     chunk: int = 0
-    """Number of the chunk; 0 where the step is not split."""
+    """Number of the chunk; 0 for a step that is not split."""
+    resources: Resources = Resources()
+    """Cores, GPUs and memory that it occupies."""
+    marker: Path | None = None
+    """Done-marker; None where the outputs show that they are done, or the step always runs."""
     lease: str = ""
-    """Token of the lock under which it was given out: it does not start once another run holds the session. Empty where
-    nobody looks at that."""
+    """Token of the session lock under which the step was given out: it does not start once another run holds the
+    session. Empty for steps without a driver."""
+    fingerprint: str = field(init=False)
+    """16 hexadecimal digits that change with `identity`; see `fingerprint`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fingerprint", fingerprint(self.kind, self.version, **self.identity()))
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, object]:
+        """Return everything that the result depends on; see `fingerprint`."""
+
+    @abstractmethod
+    def run(self, upstream: Upstream) -> Result:
+        """Do the work.
+
+        Parameters
+        ----------
+        upstream : Upstream
+            Records of the steps whose keys the fields hold.
+        """
 
     @property
-    def key(self) -> Key:
+    def name(self) -> str:
+        """Return the first part of the key: kind and camera."""
+        return f"{self.kind}-{self.camera}" if self.camera else self.kind
+
+    @property
+    def key(self) -> StepKey:
         """Return the name of this step in a graph."""
-        name = f"{self.kind}-{self.camera}" if self.camera else self.kind
-        return (name, self.session, self.fingerprint, self.chunk)
+        return StepKey(self.name, self.session, self.fingerprint, self.chunk)
+
+    @property
+    def needs(self) -> tuple[StepKey, ...]:
+        """Return the keys of the steps upstream, in the order of the fields."""
+        return tuple(key for known in fields(self) for key in _keys(getattr(self, known.name)))
+
+    @property
+    def may_fail(self) -> frozenset[StepKey]:
+        """Return the keys of the steps upstream that may have failed."""
+        return frozenset(key for name in self.allow_failed for key in _keys(getattr(self, name)))
+
+
+def _keys(value: object) -> tuple[StepKey, ...]:
+    """Return the keys that a field holds: one, several, or none."""
+    if isinstance(value, StepKey):
+        return (value,)
+    return tuple(key for key in value if isinstance(key, StepKey)) if isinstance(value, tuple) else ()

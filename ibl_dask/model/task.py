@@ -1,4 +1,4 @@
-"""What should run on a session, as plain data."""
+"""Tasks of a session as plain data."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ibl_dask.errors import UsageError
+from ibl_dask.model.choices import nearest
 from ibl_dask.model.step import Resources
 
 TIME_OUT_S = 7200
-"""After how long the field takes a task for dead, s."""
+"""Time after which the field takes a task for dead, s."""
 FIELD_MEMORY_GB = 4.0
-"""Memory that the field's tasks ask for, GB."""
+"""Memory of a task of the field, GB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +29,19 @@ class TaskSpec:
     parents: tuple[str, ...] = ()
     """Names of tasks that must be done before."""
     resources: Resources = Resources()
-    """What it occupies."""
+    """Cores, GPUs and memory that it occupies."""
     priority: int = 30
     """0 to 100, higher first."""
     level: int = 0
-    """Length of the longest way to a task without parents."""
+    """Length of the longest path to a task without parents."""
     io_charge: int = 5
-    """Share of a disk's speed that it takes, %."""
+    """Share of a disk's bandwidth, %."""
     time_out_secs: int = TIME_OUT_S
-    """After how long it is taken for dead, s."""
+    """Time after which it is taken for dead, s."""
     env: str | None = None
-    """Environment that it needs, by label; None where the usual one of its package does."""
+    """Label of the environment that it needs; None for that of its package."""
     job_size: str = "small"
-    """`small` or `large`: the queue that the field's servers put it in."""
+    """`small` or `large`: queue of the field's servers."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the field's plain form of a task; `from_dict` reads it back."""
@@ -65,13 +66,14 @@ class TaskSpec:
     def from_dict(cls, content: Mapping[str, Any]) -> TaskSpec:
         """Read the field's plain form of a task: that of `to_dict`, or a row as it is sent to Alyx.
 
-        Keys that say nothing of the task itself, such as `status`, are left out. Parents must be names.
+        Keys of Alyx alone, such as `status`, are left out. Parents must be names.
 
         Raises
         ------
         UsageError
-            If name or executable are not there, or a value makes no sense.
+            If name or executable are not there, a key is misspelt, or a value makes no sense.
         """
+        _require_spelling(content)
         try:
             resources = Resources(
                 cpu=int(_given(content, "cpu", 1)),
@@ -100,6 +102,29 @@ class TaskSpec:
                 got=f"{type(error).__name__}: {error}",
                 do="write the file of tasks again from the session's description",
             ) from error
+
+
+_KEYS = (
+    *("name", "executable", "arguments", "parents", "level", "priority", "io_charge", "gpu", "cpu", "ram"),
+    *("time_out_secs", "time_out_sec", "env", "job_size"),
+)
+"""Keys of a task in its plain form; `time_out_sec` is that of Alyx."""
+_MISSPELT = 0.75
+"""Likeness to one of them from which on another key counts as misspelt; keys of Alyx are less alike."""
+
+
+def _require_spelling(content: Mapping[str, object]) -> None:
+    """Raise for a key that is much like one of a task: it would be left out, and the task run without it."""
+    meant = {key: nearest(str(key), _KEYS, _MISSPELT) for key in content if key not in _KEYS}
+    wrong = {key: near for key, near in meant.items() if near is not None}
+    if wrong:
+        raise UsageError(
+            f"a task has no key {' and no '.join(wrong)}",
+            where=str(content.get("name", "")),
+            expected=", ".join(_KEYS),
+            got=", ".join(wrong),
+            do="write " + ", ".join(f"{near} in place of {key}" for key, near in wrong.items()),
+        )
 
 
 def _given(content: Mapping[str, Any], name: str, default: Any) -> Any:  # whatever YAML holds

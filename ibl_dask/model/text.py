@@ -18,12 +18,12 @@ _MARKS = {
 def decode(content: bytes) -> str:
     r"""Return the text of a file, with `\n` at the ends of lines and no byte-order mark.
 
-    UTF-8 whatever the language of the computer, or what its byte-order mark says.
+    The encoding is that of the byte-order mark, else UTF-8, whatever the language of the computer.
 
     Raises
     ------
     UnicodeDecodeError
-        If it is none.
+        If the bytes are no text in that encoding.
     """
     for mark, encoding in _MARKS.items():
         if content.startswith(mark):
@@ -32,9 +32,9 @@ def decode(content: bytes) -> str:
 
 
 def plain(content: bytes) -> bytes:
-    """Return the bytes of a file as a computer writes them that puts no mark first and ends lines in LF.
+    """Return the bytes of a file in UTF-8 without a byte-order mark, with lines that end in LF.
 
-    What is no text in any of these forms stays as it is.
+    Bytes that are no text in any of these forms are returned unchanged.
     """
     if any(content.startswith(mark) for mark in _MARKS if mark != codecs.BOM_UTF8):
         try:

@@ -35,9 +35,9 @@ class Trial:
     number: int = 1
     """Which attempt it is."""
     is_apart: bool = False
-    """Whether it gets a process of its own, since its worker was lost before."""
+    """True for a process of its own, after its worker was lost."""
     places: tuple[Path, ...] = ()
-    """Files and folders that the driver sees: a worker that does not see them says so, and does not begin."""
+    """Files and folders that the driver sees: a worker that misses one returns `Unseen`, and does not begin."""
 
 
 def delayed_step(
@@ -54,9 +54,9 @@ def delayed_step(
     Parameters
     ----------
     step
-        What to run.
+        The step.
     records
-        Records of the steps that it needs, or the Delayed ones.
+        Records of the steps upstream, or their Delayed ones.
     root
         See `run_step`.
     priority
@@ -76,13 +76,13 @@ def delayed_step(
 
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
-    # As bytes: what goes wrong while a worker imports the step's module is an error of this step alone.
+    # As bytes: an error while a worker imports the step's module is one of this step alone.
     run = partial(_run, dumps(step), step.key, root, trial, group)
     annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}
     with dask.annotate(**annotations):
         node = dask.delayed(run, name=step.key[0], pure=False)
         name, session, mark, chunk = step.key
-        key = step.key if trial.number == 1 else (name, session, f"{mark}-{trial.number}", chunk)
+        key = (name, session, mark if trial.number == 1 else f"{mark}-{trial.number}", chunk)
         return node(list(records), dask_key_name=key)
 
 
@@ -112,7 +112,7 @@ def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mappin
 def _run(
     step: bytes, key: Key, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
 ) -> StepRecord | Unseen | Death:
-    """Run a step where it is; what is wrong with the place is told in another way than what is wrong with the step."""
+    """Run a step on this worker; files that it cannot see are reported as `Unseen`, not as an error of the step."""
     missing = first_missing(trial.places)
     if missing is not None:
         return _unseen(*missing)
@@ -142,7 +142,7 @@ def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequenc
         return StepRecord(key, "failed", failure=failure_from(error), started_s=time.time())
 
 
-def _unseen(place: Path, said: str) -> Unseen:
+def _unseen(place: Path, problem: str) -> Unseen:
     from distributed import get_worker
 
-    return Unseen(place, said, str(get_worker().address), node_name())
+    return Unseen(place, problem, str(get_worker().address), node_name())

@@ -257,8 +257,9 @@ class Driver:
 
     def _submit(self, session: RunningSession, steps: Sequence[Step]) -> None:
         self._owner.update(dict.fromkeys((step.key for step in steps), session))
-        names = Counter(step.key[0] for step in steps)
-        planned = events.SessionPlanned(str(session.outcome.path), dict(names), time.time())
+        names = Counter(step.name for step in steps)
+        chunks = {step.name: step.chunk_work for step in steps if step.chunk_work is not None}
+        planned = events.SessionPlanned(str(session.outcome.path), dict(names), time.time(), chunks)
         self._emit_of(session.outcome, planned)
         self._hand_out(session, steps, -_PRIORITY_STEP * session.order)
 
@@ -390,7 +391,7 @@ class Driver:
             return TaskAnswer("conclude", state.task, status=Status.HELD)
         try:
             with contained(state.name):
-                state.reason = state.task.obstacle()
+                state.reason = state.task.unmet_requirement()
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             return failure_from(error)
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked

@@ -1,4 +1,4 @@
-"""What should run on a session, and why."""
+"""Pipeline of a session: its tasks, built and checked, and what is left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.selection import OF_RUN, as_names, check_arguments, check_tasks, select, unknown_tasks
@@ -20,9 +20,8 @@ from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments, as_environments
 from ibl_dask.tasks.registry import build_task
-from ibl_dask.tasks.session_report import report
+from ibl_dask.tasks.session_report import WriteReport
 from ibl_dask.tasks.task import Task
-from ibl_dask.tasks.video_sync.task import VideoSyncQcBpod
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,17 +31,17 @@ class Pipeline:
     session: Session
     """The session."""
     workspace: Workspace
-    """Where it all lands."""
+    """Folders of results and scratch."""
     tasks: Mapping[str, Task]
     """Tasks by name, parents first."""
     specs: tuple[TaskSpec, ...]
     """The same as plain data."""
     notes: tuple[str, ...] = ()
-    """What was left out, and why."""
+    """Remarks: parts that are left out, and the reasons."""
     is_asked: bool = False
-    """Whether somebody asked for these tasks by name."""
+    """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
-    """Devices that a run leaves out and must name: their entries lead out of the session."""
+    """Devices that are left out since their entries lead out of the session, so that a run is no success."""
 
     def _repr_html_(self) -> str:
         return pipeline_html(self.session.reference, self.specs, self.notes)
@@ -52,21 +51,21 @@ class Pipeline:
 
     @property
     def n_levels(self) -> int:
-        """Return how many times steps are planned: children look at the files that their parents leave."""
+        """Return the number of levels. Steps are planned level by level: children read the files of their parents."""
         return 1 + max((spec.level for spec in self.specs), default=0)
 
     def first_steps(self, level: int) -> list[Step]:
         """Return the steps that must run before the others of a level can be planned."""
         return [step for task in self._tasks_of(level).values() for step in task.first_steps()]
 
-    def steps(self, level: int, records: Mapping[Key, StepRecord]) -> dict[str, list[Step]]:
+    def steps(self, level: int, records: Mapping[StepKey, StepRecord]) -> dict[str, list[Step]]:
         """Return the other steps of each task of a level, in the order of the tasks."""
         return {name: task.steps(records) for name, task in self._tasks_of(level).items()}
 
     def _tasks_of(self, level: int) -> dict[str, Task]:
         """Return the tasks of a level that can run here."""
         found = {spec.name: self.tasks[spec.name] for spec in self.specs if spec.level == level}
-        return {name: task for name, task in found.items() if task.obstacle() is None}
+        return {name: task for name, task in found.items() if task.unmet_requirement() is None}
 
     def delayed(self) -> dict[str, Any]:
         """Index the videos, and return `{task name: dask Delayed}`.
@@ -74,9 +73,9 @@ class Pipeline:
         Each value computes to the task's records; `visualize()` draws its steps. Tasks whose parents have not left
         their files yet cannot be planned: compute those first, and ask again.
 
-        The session is held while videos are indexed here, and by each step while it runs, wherever that is; steps of
-        one graph hold it together. Between two of them it is free: another run may have it, and what of the graph comes
-        to run meanwhile fails and says so.
+        The session is locked while videos are indexed here, and by each step while it runs; steps of one graph share
+        the lock. Between two of them it is free: another run may lock it, and steps of the graph that start meanwhile
+        fail with `SessionLocked`.
 
         Raises
         ------
@@ -91,7 +90,7 @@ class Pipeline:
             for task in self.tasks.values():
                 task.forget()
         root = self.session.outputs
-        records: dict[Key, StepRecord] = {}
+        records: dict[StepKey, StepRecord] = {}
         steps: dict[str, list[Step]] = {}
         with holding_unless_held(self.session.own / LOCK_NAME, ask_job, own_job()):
             for level in range(self.n_levels):
@@ -102,10 +101,10 @@ class Pipeline:
         return delayed_tasks(steps, root, records)
 
     def report_step(self, ran: Mapping[str, Any]) -> Step:
-        """Return the step that writes provenance and report, from what the driver saw."""
-        mark = fingerprint("report", 1, ran=ran)
-        arguments = {"workspace": self.workspace, "ran": ran}
-        return Step("report", "", self.session.reference, mark, report, arguments, resources=Resources(cpu=1))
+        """Return the step that writes provenance and report, from the driver's record of the run."""
+        return WriteReport(
+            session=self.session.reference, resources=Resources(cpu=1), workspace=self.workspace, ran=ran
+        )
 
 
 def make_pipeline(
@@ -125,10 +124,10 @@ def make_pipeline(
     Parameters
     ----------
     session : Session or path
-        What to plan.
+        The session to plan.
     tasks : sequence of str, optional
-        Names of the tasks wanted, or of their classes, or dotted paths of a lab's own; all by default. A lab's own
-        comes after those that are named before it.
+        Names of tasks, or of their classes, or dotted paths of a lab's own; all by default. A lab's own comes after
+        those that are named before it.
     specs : sequence of TaskSpec, optional
         Tasks instead of those that the description asks for.
     output_root, work_dir, overwrite
@@ -139,14 +138,14 @@ def make_pipeline(
     skip_absent : bool
         Leave out tasks that this session does not have, and note it, instead of refusing.
     options
-        Passed on to the camera tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
+        Options of tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
 
     Raises
     ------
     NotASession, DescriptionError
-        If there is nothing to plan from.
+        If the session, or its description, is missing or invalid.
     UsageError
-        If a task is asked for that the session does not have, or an option is not known or makes no sense.
+        If the session lacks a task that is asked for, or an option is unknown or makes no sense.
     """
     check_arguments("make_pipeline", {**options, "pose": pose}, ["skip_absent"], output_root)
     wanted = as_names(tasks)
@@ -163,26 +162,26 @@ def make_pipeline(
         notes += tuple(f"{name} was asked for, and this session has no such task" for name in absent)
     common = {"work_dir": folder, "overwrite": overwrite}
     built = {spec.name: build_task(spec, session, **common, **options) for spec in planned}
-    clocks = [note for task in built.values() if isinstance(task, VideoSyncQcBpod) for note in task.clock_notes]
+    remarks = [note for task in built.values() for note in task.plan_notes]
     workspace = Workspace(session, folder, overwrite)
     described = () if specs is not None else session.description.problems
     refused = tuple(str(problem) for problem in described if problem.is_refusal)
-    return Pipeline(session, workspace, built, planned, (*notes, *clocks), wanted is not None, refused)
+    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused)
 
 
 class OutputPlaces:
-    """Folders that the sessions of a run write into: each has its own."""
+    """Output folders of one run: each session has its own."""
 
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}  # text: an entry stays for the whole run, and is smaller than paths
 
     def claim(self, session: Session) -> None:
-        """Note the folder that a session writes into.
+        """Reserve the output folder of a session.
 
         Raises
         ------
         UsageError
-            If another session of this run writes into it.
+            If another session has the same.
         """
         path = str(session.path)
         first = self._owners.setdefault(str(session.outputs), path)
@@ -202,7 +201,13 @@ def plan_tasks(
     pose: Sequence[str] | None = None,
     environments: Environments | None = None,
 ) -> tuple[tuple[TaskSpec, ...], tuple[str, ...]]:
-    """Return the tasks of a session as plain data, and what is to be said of them; see `make_pipeline`."""
+    """Return the tasks of a session as plain data, and remarks on them.
+
+    Parameters
+    ----------
+    session, specs, pose, environments
+        See `make_pipeline`.
+    """
     notes: list[str] = []
     if specs is None:
         plan = plan_session(session.description, session.path, pose, environments)
@@ -222,7 +227,7 @@ def check_request(
     pose: Sequence[str] | None = None,
     **options: Any,  # options of tasks, by name
 ) -> None:
-    """Insist that what is asked of a run makes sense, before anything starts.
+    """Raise unless the arguments of a run make sense, before anything starts.
 
     Parameters
     ----------
@@ -232,8 +237,8 @@ def check_request(
     Raises
     ------
     UsageError
-        If no session has a task that is asked for, or an option is not known or makes no sense. What is wrong with one
-        session is told when it has its turn.
+        If no session has a task that is asked for, or an option is unknown or makes no sense. A fault of one session
+        is reported in its turn.
     """
     check_arguments("run", {**options, "pose": pose}, OF_RUN, output_root)
     wanted = as_names(tasks)

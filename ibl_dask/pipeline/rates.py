@@ -1,74 +1,91 @@
-"""How long things took: rates from the journals of earlier runs, else measured constants."""
+"""Durations of earlier runs, from their journals."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+from ibl_dask.model.forecast import Rates
+from ibl_dask.model.result import WORK_OF_EARLIER_STEPS
 from ibl_dask.store.journal import find_journals, read_journal
 
-CORE_S_PER_PIXEL = 4.3e-9
-"""Decoding H.264 and all reducers: 5.7 ms for a frame of 1280x1024; 640x512 takes about half of that a pixel
-(benchmarks/results/frame_pass.md)."""
-ENCODING_CORE_S_PER_PIXEL = 9.7e-8
-"""Compressing with x264's preset slow, comparing and measuring the result: 127 ms for a frame of 1280x1024
-(benchmarks/results/compress.md)."""
 NEWEST = 5
-"""Journals that are looked at; older ones may be of another machine."""
+"""Journals that are read; older ones may be of another machine."""
 ENOUGH_PIXELS = 1e8
-"""Pixels from which on a rate counts: starting takes longer than so few."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How long work takes."""
-
-    decode: float = CORE_S_PER_PIXEL
-    """Decoding and measuring, core-seconds a pixel."""
-    encode: float = ENCODING_CORE_S_PER_PIXEL
-    """Compressing, core-seconds a pixel."""
-    tasks: dict[str, float] = field(default_factory=dict)
-    """Mean time of tasks of other packages, s a session, by the name of the task."""
-    source: str = "constants"
-    """Where the rates of video come from: `constants`, or how many journals."""
+"""Pixels from which on a rate counts: in a shorter sum the start of a step prevails."""
 
 
 def read_rates(work_dir: Path) -> Rates:
-    """Return rates from the newest journals of a work folder; constants for what these do not tell."""
-    seconds: dict[str, float] = defaultdict(float)
-    pixels: dict[str, float] = defaultdict(float)
-    tasks: dict[str, list[float]] = defaultdict(list)
+    """Return durations from the newest journals of a work folder; empty for work that these do not hold."""
+    sums = _Sums()
     journals = find_journals(work_dir)[:NEWEST] if work_dir.is_dir() else []
     for journal in journals:
-        _add(journal, seconds, pixels, tasks)
-    known = {kind: seconds[kind] / n for kind, n in pixels.items() if n >= ENOUGH_PIXELS and seconds[kind] > 0}
-    return Rates(
-        known.get("framepass", CORE_S_PER_PIXEL),
-        known.get("encode", ENCODING_CORE_S_PER_PIXEL),
-        {name: sum(took) / len(took) for name, took in tasks.items()},
-        ("1 journal" if len(journals) == 1 else f"{len(journals)} journals") if known else "constants",
-    )
+        sums.add(journal)
+    pixels = sums.rates()
+    source = "1 journal" if len(journals) == 1 else f"{len(journals)} journals"
+    means = {name: sum(took) / len(took) for name, took in sums.tasks.items()}
+    return Rates(pixels, means, source if pixels else "constants")
 
 
-def _add(journal: Path, seconds: dict[str, float], pixels: dict[str, float], tasks: dict[str, list[float]]) -> None:
-    """Add what one journal tells. Steps say how many frames they took; how large these are, the index said before."""
-    areas: dict[tuple[str, str], int] = {}
-    for event in read_journal(journal):
-        record = event.get("record")
-        if event.get("event") != "StepFinished" or not isinstance(record, dict):
-            continue
-        kind, _, camera = str(record["key"][0]).partition("-")
-        value: dict[str, Any] = record.get("value") or {}
-        place = (str(record["key"][1]), camera)
-        if "width" in value and "height" in value:
-            areas[place] = int(value["width"]) * int(value["height"])
-        if record.get("status") != "done" or value.get("kept"):
-            continue
-        took = float(record.get("seconds") or 0)
-        if kind in ("framepass", "encode") and place in areas:
-            seconds[kind] += took
-            pixels[kind] += areas[place] * float(value.get("frames") or 0)
-        elif not camera:
-            tasks[kind].append(took)
+@dataclass(slots=True)
+class _Sums:
+    """Sums over the steps of some journals."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Kind of work -> time on one core, s."""
+    pixels: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    """Kind of work -> pixels of all frames."""
+    tasks: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """Kind of a step of no camera, which is a task's name where the task is a single step -> durations, s."""
+
+    def rates(self) -> dict[str, float]:
+        """Return core-seconds per pixel, for kinds of work with enough pixels."""
+        return {
+            kind: self.seconds[kind] / n
+            for kind, n in self.pixels.items()
+            if n >= ENOUGH_PIXELS and self.seconds[kind] > 0
+        }
+
+    def add(self, journal: Path) -> None:
+        """Add the steps of a journal."""
+        areas: dict[tuple[str, str], int] = {}
+        for event in read_journal(journal):
+            record = event.get("record")
+            if event.get("event") != "StepFinished" or not isinstance(record, dict):
+                continue
+            kind, _, camera = str(record["key"][0]).partition("-")
+            value = record.get("value") or {}
+            place = (str(record["key"][1]), camera)
+            if "width" in value and "height" in value:
+                areas[place] = int(value["width"]) * int(value["height"])
+            if record.get("status") != "done" or value.get("kept"):
+                continue
+            seconds = float(record.get("seconds") or 0)
+            work = _work_of(kind, value, areas.get(place))
+            if work is not None:
+                self.seconds[work[0]] += seconds
+                self.pixels[work[0]] += work[1]
+            elif not camera:
+                self.tasks[kind].append(seconds)
+
+
+def _work_of(step: str, value: Mapping[str, object], area: int | None) -> tuple[str, float] | None:
+    """Return kind of work and number of pixels of a step; None for steps that are not measured by pixels.
+
+    Parameters
+    ----------
+    step : str
+        Kind of the step.
+    value : mapping
+        Its result.
+    area : int or None
+        Pixels of a frame of its camera; None if no index came before.
+    """
+    work = value.get("work")
+    if isinstance(work, dict) and work.get("pixels"):
+        return str(work["kind"]), float(work["pixels"])
+    kind = WORK_OF_EARLIER_STEPS.get(step)
+    frames = value.get("frames") or 0
+    return None if kind is None or area is None or not isinstance(frames, int) else (kind, area * float(frames))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ from typing import Literal
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.result import WorkKind
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, StepRecord
+from ibl_dask.model.step import Key, StepRecord, StepStatus
 from ibl_dask.report.notebook import run_html, run_page
 from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import write_text
@@ -67,6 +69,8 @@ class SessionOutcome:
     """The report."""
     steps: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False)
     """Number of steps by kind and status."""
+    work: Counter[tuple[WorkKind, StepStatus]] = field(default_factory=Counter, repr=False)
+    """Number of steps by kind of measured work and status."""
     started: bool = False
     """A step of it was begun, as far as that is known."""
     finished: bool = False
@@ -115,17 +119,24 @@ class SessionOutcome:
             return "done" if self.is_success else "failed"
         return "interrupted" if self.started else "not started"
 
+    def count_step(self, record: StepRecord) -> None:
+        """Add a step that ended to the numbers of steps."""
+        self.steps[sys.intern(record.key.name.partition("-")[0]), record.status] += 1
+        work = record.result.work
+        if work is not None:
+            self.work[work.kind, record.status] += 1
+
     def count(self, kind: str, status: str) -> int:
         """Return the number of steps of a kind that ended in a status."""
         return self.steps[kind, status]
 
     def chunks(self) -> tuple[int, int]:
-        """Return how many chunks of video were compressed or measured in this run, and how many before.
+        """Return the numbers of chunks of video that were compressed or measured in this run, and before.
 
         A chunk that is compressed is measured at once: its frame pass finds the result.
         """
-        compressed, found = self.count("encode", "done"), self.count("encode", "kept")
-        measured, known = self.count("framepass", "done"), self.count("framepass", "kept")
+        compressed, found = self.work["encode", "done"], self.work["encode", "kept"]
+        measured, known = self.work["decode", "done"], self.work["decode", "kept"]
         return compressed + measured, found + max(0, known - compressed - found)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Literal
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import below
+from ibl_dask.model.result import CamerasJudged, VideoIndexed
 from ibl_dask.model.step import Key, StepRecord
 from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
@@ -73,7 +73,7 @@ class RunningSession:
         self._clock = time.perf_counter()
         self._totals: dict[str, _StepTotals] = {}
         self._videos: dict[str, dict[str, object]] = {}
-        self._judged: StepRecord | None = None
+        self._judged: CamerasJudged | None = None
 
     @property
     def reference(self) -> str:
@@ -82,17 +82,16 @@ class RunningSession:
 
     def note(self, record: StepRecord) -> None:
         """Take the record of a step that ended."""
-        name, status = record.key[0], record.status
+        result = record.result
         self.records[record.key] = record
         self.ended.add(record.key)
         self.outcome.started = True
-        kind, _, camera = name.partition("-")
-        self.outcome.steps[sys.intern(kind), status] += 1
-        self._totals.setdefault(name, _StepTotals()).add(record)
-        if record.is_ok and kind == "index" and camera:
-            self._videos[camera] = dict(record.value)
-        if record.is_ok and name == "publish" and self._judged is None:
-            self._judged = record
+        self.outcome.count_step(record)
+        self._totals.setdefault(record.key.name, _StepTotals()).add(record)
+        if isinstance(result, VideoIndexed) and not result.is_raw:
+            self._videos[result.camera] = record.value
+        if isinstance(result, CamerasJudged):  # the report comes last, and covers cameras that this run did not check
+            self._judged = result
 
     def recall(self, keys: set[Key]) -> None:
         """Read records of ended tasks from the journal, for a task that shares steps with them."""
@@ -130,17 +129,13 @@ class RunningSession:
         return [name for name, state in self.states.items() if failure == state.reason or failure in state.failures]
 
     def end(self, report: StepRecord) -> None:
-        """Complete the row of the session, from the record of its report.
-
-        The report also covers cameras that this run did not check; without it the checks of this run count.
-        """
+        """Complete the row of the session, from the record of its report and the latest outcomes of its checks."""
         outcome, workspace = self.outcome, self.pipeline.workspace
         if report.is_ok:
             outcome.report = workspace.report_file
         elif report.failure is not None:
             outcome.failures.append(report.failure)
-        known = report if report.is_ok else self._judged
-        outcome.qc = dict(known.value["cameras"]) if known is not None else {}
+        outcome.qc = {} if self._judged is None else dict(self._judged.cameras)
         outcome.finished = True
         self.sweep()
         if outcome.is_success:

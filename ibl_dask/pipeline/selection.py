@@ -1,11 +1,10 @@
-"""What was asked of a run: which tasks of which sessions, with which options. Looked at before anything starts."""
+"""Selection of tasks and validation of options, before anything starts."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.choices import advice
@@ -14,37 +13,37 @@ from ibl_dask.tasks.options import check_options
 from ibl_dask.tasks.registry import known_options, lab_spec
 
 ARGUMENTS = ("tasks", "specs", "output_root", "work_dir", "overwrite", "pose")
-"""What a pipeline takes beside the options of its tasks."""
+"""Arguments of a pipeline beside the options of its tasks."""
 OF_RUN = ("client", "executor", "listeners")
-"""What a run takes beside that."""
+"""Further arguments of a run."""
 
 
 def check_arguments(
-    owner: str, given: Mapping[str, Any], others: Iterable[str] = (), output_root: object = None
+    owner: str, given: Mapping[str, object], others: Iterable[str] = (), output_root: object = None
 ) -> None:
-    """Insist that the options of a pipeline, or of a run, are known and make sense.
+    """Raise unless the options of a pipeline, or of a run, are known and make sense.
 
     Parameters
     ----------
     owner : str
-        What was called: `make_pipeline` or `run`.
+        Function that was called: `make_pipeline` or `run`.
     given : mapping
-        Keyword arguments that it does not name itself, and those of `ARGUMENTS` if they are to be looked at.
+        Keyword arguments that it does not name itself, and those of `ARGUMENTS` that are to be validated.
     others : iterable of str
         Further arguments that it has.
     output_root : path, optional
-        Where results go, if not into the sessions.
+        Folder of the results, if they do not go into the sessions.
 
     Raises
     ------
     UsageError
-        If not; with what was probably meant.
+        For the first fault, with the name or value that was probably meant.
     """
     check_options(owner, given, [*known_options(), *ARGUMENTS, *others], output_root)
 
 
 def as_names(tasks: str | Sequence[str] | None) -> list[str] | None:
-    """Return names of tasks, each once; a text holds several with commas between. None stands for all tasks.
+    """Return names of tasks, each once, from a list or a text with commas between; None stands for all tasks.
 
     Raises
     ------
@@ -73,8 +72,8 @@ def select(specs: Sequence[TaskSpec], wanted: Sequence[str]) -> tuple[tuple[Task
     specs : sequence of TaskSpec
         The session's tasks, parents first.
     wanted : sequence of str
-        Names of tasks or of their classes, or dotted paths. A lab's own that the session does not have is added; it
-        comes after those that are named before it.
+        Names of tasks or of their classes, or dotted paths. A lab's own task that the session does not have is added,
+        after those that are named before it.
     """
     chosen: dict[str, TaskSpec] = {}
     added: dict[str, TaskSpec] = {}
@@ -107,14 +106,14 @@ def class_of(spec: TaskSpec) -> str:
 
 
 def check_tasks(wanted: Sequence[str], planned: Iterable[Callable[[], Sequence[TaskSpec]]]) -> None:
-    """Insist that each task asked for is one of some session's, or a lab's own.
+    """Raise unless each task asked for is one of some session, or a lab's own.
 
     Parameters
     ----------
     wanted : sequence of str
         See `select`.
     planned : iterable of callables
-        One for each session, that plans it. Called until every name is known; what one raises is that session's own.
+        Planner of each session. They are called until every name is known; an error is left to the session's turn.
 
     Raises
     ------
@@ -126,7 +125,7 @@ def check_tasks(wanted: Sequence[str], planned: Iterable[Callable[[], Sequence[T
     for plan in planned:
         if not left:
             return
-        with contextlib.suppress(Exception):  # told again, and in full, when the session has its turn
+        with contextlib.suppress(Exception):  # raised again, and reported in full, in the session's turn
             specs = plan()
             seen |= {spec.name: spec for spec in specs}
             left = [name for name in left if not any(is_meant(spec, name) for spec in specs)]
@@ -135,7 +134,19 @@ def check_tasks(wanted: Sequence[str], planned: Iterable[Callable[[], Sequence[T
 
 
 def unknown_tasks(names: Sequence[str], specs: Sequence[TaskSpec], whose: str, where: str = "") -> UsageError:
-    """Return the error for tasks that are asked for and not there."""
+    """Return the error for tasks that are asked for and not there.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names that no task has.
+    specs : sequence of TaskSpec
+        Tasks that there are.
+    whose : str
+        Start of the message, such as `no session has a task`.
+    where : str
+        Session folder; empty for several.
+    """
     known = [word for spec in specs for word in (spec.name, class_of(spec))]
     listed = [spec.name if spec.name == class_of(spec) else f"{spec.name} ({class_of(spec)})" for spec in specs]
     dotted = [name for name in names if "." in name]

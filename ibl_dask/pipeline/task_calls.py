@@ -9,13 +9,15 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_hex
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.result import Result
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Key, Resources, Step, StepRecord, Upstream
 from ibl_dask.tasks.task import Task
 
 Call = Literal["first_steps", "steps", "conclude"]
@@ -24,9 +26,6 @@ Call = Literal["first_steps", "steps", "conclude"]
 MOST_SLOTS_SERVED = 4
 """Slots of an executor up to which the driver makes such calls itself: it is idle most of the time then, and the calls
 do not wait for a free slot."""
-
-_KIND = "plan"
-_ANSWER = "answer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def call_task(task: Task, call: Call, records: Mapping[Key, StepRecord], unmet: 
         return TaskAnswer(call, task, _each_once(task.first_steps()))
     if call == "steps":
         return TaskAnswer(call, task, _each_once(task.steps(records)))
-    status = task.conclude(dict(records), obstacle=unmet)
+    status = task.conclude(dict(records), unmet_requirement=unmet)
     outputs = tuple(str(path) for path in task.outputs or ())
     answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs)
     task.records, task.log = {}, ""  # as large as all its records together
@@ -100,20 +99,39 @@ def remote_call(name: str, session: str, function: Callable[[], object]) -> Step
         content = dumps(function)
     except Exception:  # noqa: BLE001  # whatever an object of a lab raises while it is pickled
         return None
-    # A key of its own each time: the answer depends on files, and Dask would hand out an earlier one.
-    arguments = {"content": content}
-    return Step(_KIND, name, session, token_hex(8), answer_call, arguments, resources=Resources(cpu=1))
+    return MakeCall(session=session, camera=name, resources=Resources(cpu=1), content=content)
 
 
-def answer_call(*, records: Mapping[Key, StepRecord], content: bytes) -> dict[str, bytes]:
-    """Make a call where a step runs. An answer that cannot be pickled is left out."""
-    from distributed.protocol.pickle import dumps
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallMade(Result):
+    """Answer of a call."""
 
-    function: Callable[[], object] = pickle.loads(content)
-    answer = function()
-    with contextlib.suppress(Exception):
-        return {_ANSWER: dumps(answer)}
-    return {}
+    content: bytes | None
+    """The answer, pickled; None if it cannot be pickled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MakeCall(Step):
+    """Make a call where a step runs."""
+
+    kind: ClassVar[str] = "plan"
+
+    content: bytes
+    """The call, pickled."""
+    token: str = field(default_factory=partial(token_hex, 8))
+    """Makes each key unique: the answer depends on files, and Dask would hand out an earlier one."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"token": self.token}
+
+    def run(self, upstream: Upstream) -> CallMade:
+        from distributed.protocol.pickle import dumps
+
+        function: Callable[[], object] = pickle.loads(self.content)
+        answer = function()
+        with contextlib.suppress(Exception):
+            return CallMade(content=dumps(answer))
+        return CallMade(content=None)
 
 
 def read_answer(record: StepRecord) -> Any:  # of the type that the call returns
@@ -124,4 +142,7 @@ def read_answer(record: StepRecord) -> Any:  # of the type that the call returns
     LookupError
         If there is none: the call must be made here.
     """
-    return pickle.loads(record.value[_ANSWER])
+    result = record.result
+    if not isinstance(result, CallMade) or result.content is None:
+        raise LookupError(f"{record.key.name} has no answer")
+    return pickle.loads(result.content)

@@ -86,7 +86,7 @@ def blocking_parents(state: TaskState, states: Mapping[str, TaskState]) -> list[
     return [
         states[name]
         for name in state.parents
-        if states[name].status not in RELEASING and _class_of(states[name].spec) not in state.task.copes_without
+        if states[name].status not in RELEASING and _class_of(states[name].spec) not in state.task.optional_parents
     ]
 
 

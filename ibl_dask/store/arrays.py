@@ -8,6 +8,7 @@ import zipfile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.store.atomic import writing
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
+Array = NDArray[Any]
+"""An array of any type: a file holds several."""
 _FACTS = "facts.json"
 
 

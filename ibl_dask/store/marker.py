@@ -1,4 +1,4 @@
-"""Done-markers: small files that say what a step left behind, and for which fingerprint."""
+"""Done-markers of steps: small files with the fingerprint, the result, and digests of the outputs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,28 @@ MARKER_VERSION = 2
 
 
 def write_marker(path: Path, fingerprint: str, root: Path, outputs: Iterable[Path], value: Mapping[str, Any]) -> None:
-    """Say that a step is done; `root` is the folder that the outputs are named from."""
+    """Write the marker of a step.
+
+    Parameters
+    ----------
+    path : Path
+        File to write.
+    fingerprint : str
+        Fingerprint of the step.
+    root : Path
+        Folder to which the outputs are relative.
+    outputs : iterable of Path
+        Files and folders that the step left.
+    value : mapping
+        Its result; JSON.
+    """
     listed = {str(output.relative_to(root)): _digest(output) for output in outputs}
     content = {"version": MARKER_VERSION, "fingerprint": fingerprint, "outputs": listed, "value": dict(value)}
     write_text(path, json.dumps({**content, "digest": _digest_of(content)}, indent=1, sort_keys=True))
 
 
 def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | None:
-    """Return what the step returned when it was done; None where it is not done.
+    """Return the result of the step that wrote the marker; None where it is not done.
 
     A marker of another fingerprint, or one whose outputs are gone or have another content, does not count.
     """
@@ -45,9 +59,9 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
 
 
 def marked_fingerprint(path: Path, root: Path) -> str | None:
-    """Return for which fingerprint a marker was written; None where there is none, or an output of it is gone.
+    """Return the fingerprint in a marker; None without one, or where an output of it is gone.
 
-    What outputs hold is not looked at.
+    The content of outputs is not read.
     """
     try:
         content = json.loads(path.read_text())
@@ -62,7 +76,7 @@ def _digest_of(content: Mapping[str, Any]) -> str:
 
 
 def _digest(path: Path) -> str:
-    """Return what changes with any byte of a file, or any file of a folder."""
+    """Return a digest of every byte of a file, or of all files of a folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     parts = hashlib.sha256()
     for file in files:

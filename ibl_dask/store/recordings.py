@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ibl_dask.errors import MissingFile, UnusableFile
-from ibl_dask.model.places import insist
+from ibl_dask.model.places import require_inside
 from ibl_dask.store.alf import find_all, without_uuid
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def select_recording(found: Sequence[Recording], named: str | None, where: Path)
     """
     there = ", ".join(recording.stem for recording in found) or "no recording"
     if named is not None:
-        stem = stem_of(insist(named, "the recording of the sync", where=where, is_name=True))
+        stem = stem_of(require_inside(named, "the recording of the sync", where=where, is_name=True))
         chosen = next((recording for recording in found if recording.stem == stem), None)
         if chosen is None and found:
             raise MissingFile(

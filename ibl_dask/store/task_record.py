@@ -1,7 +1,7 @@
-"""What a task that is one step left behind, and whether that still holds.
+"""Completion record of a single-step task: parameters, inputs and outputs, and a check that they are unchanged.
 
-Tasks of another package, and a lab's own of one method, do not say from which files which of their results come. So one
-of them is done again as a whole, as soon as anything changed that it read, made or was given.
+Tasks of other packages, and lab tasks of one method, do not declare which of their results come from which files. Such
+a task is therefore repeated as a whole once a parameter, an input or an output has changed.
 """
 
 from __future__ import annotations
@@ -14,63 +14,48 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, Literal, get_args
+from typing import Any
 
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.review import Review
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.identity import WHOLE_BYTES, identity
 
-KEPT_VERSION = 3
+RECORD_VERSION = 3
 
-Work = Literal["missing output", "changed output", "changed input", "changed parameters", "forced", "no record"]
-"""Why a task would run."""
-Why = Literal[Work, "unusable", "nothing to do"]
-"""The same, or why it would not."""
-WORKING: tuple[Why, ...] = get_args(Work)
-Identities = Mapping[str, Mapping[str, Any]]
-"""Path -> what tells a file from another version of it: size, when it was last written and last changed in any way, and
-of a small one that is noted its content, see `ibl_dask.store.identity`."""
+Identities = Mapping[str, JsonObject]
+"""Path -> identity of the file: size, times of writing and of any change, and in records of small ones the content, see
+`ibl_dask.store.identity`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Review:
-    """Whether a task would run, and why."""
+class TaskRecord:
+    """Completion record of a task."""
 
-    why: Why
-    """In one word."""
-    detail: str = ""
-    """The same in a sentence."""
-    facts: Mapping[str, Any] | None = None
-    """What it returned when it was done, where there is nothing to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A task that was done."""
-
-    mark: str
-    """Changes with all that it was given; see `mark_of`."""
+    fingerprint: str
+    """Fingerprint of its parameters; see `parameters_fingerprint`."""
     inputs: Identities
-    """What it read."""
+    """Files that it read."""
     outputs: Identities
-    """What it made."""
-    facts: Mapping[str, Any]
-    """What it returned."""
+    """Files that it made."""
+    facts: JsonObject  # JSON
+    """Its result; see `Result.to_json`."""
     patterns: Sequence[str] = ()
-    """What its inputs are called, where it alone can tell."""
-    version: int = KEPT_VERSION
+    """Names of its inputs, where only the task itself knows them."""
+    version: int = RECORD_VERSION
     """Layout of the file."""
 
-    def review(self, mark: str, inputs: Identities) -> Review:
-        """Compare it with how things are now.
+    def review(self, fingerprint: str, inputs: Identities) -> Review:
+        """Compare the record with the present state.
 
         Parameters
         ----------
-        mark
-            What it would be given.
+        fingerprint
+            Fingerprint of the present parameters.
         inputs
-            What it would read.
+            Files that the task would read.
         """
-        if self.mark != mark:
+        if self.fingerprint != fingerprint:
             return Review("changed parameters", "it was done with other arguments, or by another version")
         changed = sorted(path for path in {*self.inputs, *inputs} if not _is_same(path, self.inputs, inputs))
         if changed:
@@ -85,15 +70,15 @@ class Kept:
         return Review("nothing to do", "done already", self.facts)
 
 
-def mark_of(*parts: object) -> str:
-    """Return what changes with any of some plain values."""
+def parameters_fingerprint(*parts: object) -> str:
+    """Return 16 hexadecimal digits that change with any of some plain values."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def identities(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
-    """Return what `ls` shows of each file, by path; what is no file is left out.
+    """Return size and times of each file, by path; paths that are no files are left out.
 
-    Nothing is read, since plans ask for very many. Where a file was touched, its content is compared; see `noted`.
+    No content is read, since plans ask for many files; that of small ones is compared later, see `with_content`.
     """
     found: dict[str, dict[str, Any]] = {}
     for path in sorted({str(path) for path in paths}):
@@ -104,8 +89,8 @@ def identities(paths: Iterable[str | Path]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def noted(found: Identities) -> dict[str, dict[str, Any]]:
-    """Return the same with the content of each small file, for what is noted to be compared later."""
+def with_content(found: Identities) -> dict[str, dict[str, Any]]:
+    """Return identities with the content of each small file, for records."""
     return {path: {**known, **_small_content(path)} for path, known in found.items()}
 
 
@@ -117,9 +102,9 @@ def _small_content(path: str) -> dict[str, Any]:
 
 
 def _is_same(path: str, noted: Identities, now: Identities) -> bool:
-    """Return whether a file is what was noted: nothing touched it, or it is small and holds the same.
+    """Return True if a file is untouched, or is small and has the same content.
 
-    A large one that was touched counts as another: what it holds where nobody looks may differ.
+    A large one that was touched counts as changed: only parts of its content are read.
     """
     if path not in noted or path not in now:
         return False
@@ -129,32 +114,34 @@ def _is_same(path: str, noted: Identities, now: Identities) -> bool:
     return "content" in before and before["content"] == _small_content(path).get("content")
 
 
-def read_kept(path: Path) -> Kept | None:
-    """Return what was noted of a task; None where nothing was, or by a version that wrote another layout."""
+def read_task_record(path: Path) -> TaskRecord | None:
+    """Return the record of a task; None without one, or for one of another layout."""
     try:
         content = json.loads(path.read_text())
-        return Kept(**content) if content["version"] == KEPT_VERSION else None
+        fingerprint = content.pop("mark")
+        return TaskRecord(fingerprint, **content) if content["version"] == RECORD_VERSION else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def keep(path: Path, kept: Kept, started_ns: int) -> None:
-    """Note that a task is done, unless what it read changed since it started.
+def write_task_record(path: Path, record: TaskRecord, started_ns: int) -> None:
+    """Write the record of a task, unless its inputs changed since it started.
 
     Parameters
     ----------
     path
-        Where.
-    kept
-        What it read and made, as it is now.
+        File to write.
+    record
+        The record, with inputs and outputs as they are now.
     started_ns
-        When it started, ns of the clock of the files.
+        Start of the task, ns of the clock of the files.
     """
-    # Not the time of change: a task may rename what it read, which sets that.
-    read = (found for name, found in kept.inputs.items() if name not in kept.outputs)
+    # Not the time of change: a task may rename its inputs, which sets it.
+    read = (found for name, found in record.inputs.items() if name not in record.outputs)
     if not any(found["mtime_ns"] >= started_ns for found in read):
-        whole = replace(kept, inputs=noted(kept.inputs), outputs=noted(kept.outputs))
-        write_text(path, json.dumps(asdict(whole), indent=1))
+        whole = asdict(replace(record, inputs=with_content(record.inputs), outputs=with_content(record.outputs)))
+        content = {"mark": whole.pop("fingerprint"), **whole}  # the key that earlier versions gave it
+        write_text(path, json.dumps(content, indent=1))
 
 
 def _names(paths: Sequence[str], most: int = 3) -> str:

@@ -1,4 +1,4 @@
-"""What tasks of the field ask of the experiment description, under the field's names; nothing is read before."""
+"""Access of tasks to the experiment description under the field's names, read at first use."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import Any
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description_reader import read_content
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session, find_description
 
 
 class DescriptionReader:
-    """Answers from the description of a task's session; a value that is set on the task stands instead."""
+    """Values from the description of a task's session; a value that is set on the task takes precedence."""
 
     session: Session
     """The session."""
@@ -39,11 +40,11 @@ class DescriptionReader:
 
     @cached_property
     def sync_namespace(self) -> str | None:
-        """Return what its files are named after."""
+        """Return the namespace of its files."""
         return self.get_sync_namespace()
 
     def read_params_file(self) -> dict[str, Any]:
-        """Return the content of the description's file; empty where there is none."""
+        """Return the content of the description's file; empty if there is none."""
         for root in self.session.roots:
             found = find_description(root)
             if found is not None:
@@ -51,27 +52,27 @@ class DescriptionReader:
         return {}
 
     def get_sync(self, sync: str | None = None) -> str | None:
-        """Return the kind of the main clock: what is given, else what the description says."""
+        """Return the kind of the main clock: the given one, else that of the description."""
         described = None if sync else self.session.description.sync
         return described.kind if described else sync or None
 
     def get_sync_collection(self, sync_collection: str | None = None) -> str | None:
-        """Return the folder of the main clock: what is given, else what the description says."""
+        """Return the folder of the main clock: the given one, else that of the description."""
         described = None if sync_collection else self.session.description.sync
         return described.collection if described else sync_collection or None
 
     def get_sync_extension(self, sync_ext: str | None = None) -> str | None:
-        """Return the extension of the main clock's recording: what is given, else what the description says."""
+        """Return the extension of the main clock's recording: the given one, else that of the description."""
         described = None if sync_ext else self.session.description.sync
         return described.extension if described else sync_ext or None
 
     def get_sync_namespace(self, sync_namespace: str | None = None) -> str | None:
-        """Return what files of the main clock are named after: what is given, else what the description says."""
+        """Return the namespace of the main clock's files: the given one, else that of the description."""
         described = None if sync_namespace else self.session.description.sync
         return described.software if described else sync_namespace or None
 
     def get_task_collection(self, collection: str | None = None) -> str | None:
-        """Return the folder of a protocol: what is given, else that of the only one of the session.
+        """Return the folder of a protocol: the given one, else that of the only protocol of the session.
 
         Raises
         ------
@@ -81,7 +82,7 @@ class DescriptionReader:
         return collection or self._only({p.collection for p in self.session.description.protocols}, "collection")
 
     def get_protocol(self, protocol: str | None = None, task_collection: str | None = None) -> str | None:
-        """Return the name of a protocol: what is given, else that of the one in a folder, else of the only one.
+        """Return the name of a protocol: the given one, else that of the protocol in a folder, else of the only one.
 
         Raises
         ------
@@ -94,7 +95,7 @@ class DescriptionReader:
         )
 
     def get_device_collection(self, device: str, device_collection: str | None = None) -> str | None:
-        """Return the folder of a device: what is given, else what the description says; of several the first."""
+        """Return the folder of a device: the given one, else that of the description, the first of several."""
         if device_collection:
             return device_collection
         described = self.session.description
@@ -117,8 +118,8 @@ class DescriptionReader:
         return names[0] if names else None
 
 
-def _parts(content: object) -> list[Mapping[str, Any]]:
-    """Return the parts of a device, as the description lists them: one, or one under each name."""
+def _parts(content: object) -> list[JsonObject]:
+    """Return the parts of a device in the description: one, or one under each name."""
     if not isinstance(content, Mapping):
         return []
     parts = [part for part in content.values() if isinstance(part, Mapping)]

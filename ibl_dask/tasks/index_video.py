@@ -1,57 +1,96 @@
-"""Index a video once, for every other step."""
+"""Index of a camera's video, made once for every other step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.description import Camera
+from ibl_dask.model.result import VideoIndexed
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.identity import content_of
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.session_files import Facts, Records, find_video, video_pattern
+from ibl_dask.tasks.session_files import find_video, video_pattern
 from ibl_dask.video.container.index import INDEX_VERSION, FrameIndex, index_video
 from ibl_dask.video.decoder import decoder_build
 
 COPY_VIDEO = "copy the video from the acquisition computer, or take the camera out of the experiment description"
 
 
-def index_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexVideo(Step):
     """Index a camera's video and keep the index for the other steps.
 
-    What is decoded stands for the bytes of the file and the decoder: both are looked at each time.
+    Values that are decoded later depend on the bytes of the file and on the decoder: both are checked in each run.
     """
-    video = find_video(workspace, camera)
-    if video is None:
-        video = alf.require(workspace.session, camera.collection, video_pattern(camera.label, "mp4"), COPY_VIDEO)
-    cached = workspace.index_file(camera.label)
-    sha256 = content_of(video, workspace.content_note(camera.label, video))
-    content = video_content(alf.identity(video) or {}, sha256)
-    found = _cached_index(cached, video, content)
-    if found is None:
-        found = replace(index_video(video), content=content)
-        keep_index(cached, found)
-    return {
-        "video": str(video),
-        "frames": len(found),
-        "hidden": found.n_hidden,
-        "absent": found.n_absent,
-        "empty_places": found.n_empty,
-        "notes": list(found.notes),
-        "keyframes": len(found.keyframes),
-        "codec": found.codec,
-        "width": found.width,
-        "height": found.height,
-        "fps": found.fps,
-        "identity": found.identity(),
-    }
+
+    kind: ClassVar[str] = "index"
+
+    workspace: Workspace
+    """The session."""
+    described: Camera
+    """The camera as described."""
+    files: object
+    """Identities of the files of its video; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"camera": self.camera, "video": self.files}
+
+    def run(self, upstream: Upstream) -> VideoIndexed:
+        workspace, camera = self.workspace, self.described
+        video = find_video(workspace, camera)
+        if video is None:
+            video = alf.require(workspace.session, camera.collection, video_pattern(camera.label, "mp4"), COPY_VIDEO)
+        cached = workspace.index_file(camera.label)
+        sha256 = content_of(video, workspace.content_note(camera.label, video))
+        content = video_content(alf.identity(video) or {}, sha256)
+        found = _cached_index(cached, video, content)
+        if found is None:
+            found = replace(index_video(video), content=content)
+            keep_index(cached, found)
+        return describe_index(camera.label, video, found)
 
 
-def video_content(identity: Mapping[str, Any], sha256: str) -> dict[str, str]:
-    """Return what tells the bytes of a video, and what decodes them here, from others; see `FrameIndex.content`."""
+def describe_index(camera: str, video: Path, found: FrameIndex, *, is_raw: bool = False) -> VideoIndexed:
+    """Return the result of indexing a video.
+
+    Parameters
+    ----------
+    camera
+        Label.
+    video
+        The file.
+    found
+        Its index.
+    is_raw
+        True for the source of a compression.
+    """
+    return VideoIndexed(
+        camera=camera,
+        is_raw=is_raw,
+        video=video,
+        frames=len(found),
+        identity=found.identity(),
+        width=found.width,
+        height=found.height,
+        codec=found.codec,
+        empty_places=found.n_empty,
+        notes=tuple(found.notes),
+        facts={
+            "hidden": found.n_hidden,
+            "absent": found.n_absent,
+            "keyframes": len(found.keyframes),
+            "fps": found.fps,
+        },
+    )
+
+
+def video_content(identity: Mapping[str, object], sha256: str) -> dict[str, str]:
+    """Return the identity of the bytes of a video and of the decoder here; see `FrameIndex.content`."""
     return {"sha256": sha256, "sample": str(identity["content"]), "decoder": decoder_build()}
 
 

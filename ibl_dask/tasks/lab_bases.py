@@ -1,4 +1,4 @@
-"""Tasks for labs to build on: behaviour, and raw files that only need a name and a list."""
+"""Base classes for tasks of labs: behaviour, devices, and raw files that need a name and a list."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingFile, UsageError
-from ibl_dask.model.places import below, insist
+from ibl_dask.model.places import below, require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.store.atomic import is_one_file, move
 from ibl_dask.store.dataset_lookup import find_files
-from ibl_dask.tasks.task import DynamicTask
+from ibl_dask.tasks.dynamic_task import DynamicTask
 
 _log = logging.getLogger(__name__)
 
 
 class BehaviourTask(DynamicTask):
-    """A task on what one protocol of a session left.
+    """A task on the files of one protocol of a session.
 
     Parameters
     ----------
@@ -27,14 +27,14 @@ class BehaviourTask(DynamicTask):
     protocol : str, optional
         Its name; by default that of the protocol in that folder.
     protocol_number : int, optional
-        Its place in the session, from 0; by default what the description says. With a number, results go to
+        Its place in the session, from 0; by default that of the description. With a number, results go to
         `alf/task_NN`.
     kwargs
         See `DynamicTask`.
     """
 
     extractor: Any = None
-    """What `extract_behaviour` extracted with, for `run_qc`; a subclass sets it."""
+    """Extractor of the trials, for `run_qc`; a subclass sets it."""
 
     def __init__(
         self,
@@ -47,19 +47,19 @@ class BehaviourTask(DynamicTask):
     ) -> None:
         super().__init__(session_path, **kwargs)
         if collection is not None:
-            collection = insist(collection, "collection", where=self.session.path)
+            collection = require_inside(collection, "collection", where=self.session.path)
         self._asked = (collection, protocol)
         if protocol_number is not None:
             self.protocol_number = int(protocol_number)
 
     @cached_property
     def _meant(self) -> tuple[str | None, str | None]:
-        """Return folder and name of the protocol that is meant.
+        """Return folder and name of the protocol.
 
         Raises
         ------
         DescriptionError
-            If neither was given and the session ran several protocols.
+            If neither is given and the session ran several protocols.
         """
         collection, protocol = self._asked
         if collection is None and protocol is not None:
@@ -80,16 +80,16 @@ class BehaviourTask(DynamicTask):
 
     @cached_property
     def protocol_number(self) -> int | None:
-        """Return the place of the protocol in the session; None where nobody says."""
+        """Return the place of the protocol in the session; None if it has no number."""
         return self.get_protocol_number(task_protocol=self.protocol)
 
     @cached_property
     def output_collection(self) -> str:
-        """Return the folder that results go to."""
+        """Return the folder of the results."""
         return "alf" if self.protocol_number is None else f"alf/task_{self.protocol_number:02}"
 
     def get_protocol_number(self, number: int | str | None = None, task_protocol: str | None = None) -> int | None:
-        """Return the place of a protocol: what is given, else what the description says."""
+        """Return the place of a protocol: the given one, else that of the description."""
         if number is not None:
             return int(number)
         found = [
@@ -100,11 +100,11 @@ class BehaviourTask(DynamicTask):
         return found[0] if len(found) == 1 else None
 
     def extract_behaviour(self, save: bool = True) -> tuple[Any, list[Path] | None]:
-        """Return trials and the files that hold them: none, where a subclass has no own."""
+        """Return trials and their files; none, unless a subclass has an extractor."""
         return None, None
 
     def run_qc(self, trials_data: Any = None, update: bool = True) -> Any:
-        """Return the checks of the protocol: none, where a subclass has no own.
+        """Return the checks of the protocol; none, unless a subclass has some.
 
         Raises
         ------
@@ -115,7 +115,7 @@ class BehaviourTask(DynamicTask):
         return None
 
     def _assert_trials_data(self, trials_data: Any = None) -> Any:
-        """Return trials: what is given, else what is extracted; the field's subclasses call it by this name."""
+        """Return the given trials, else the extracted ones; subclasses of the field call it by this name."""
         if self.extractor is None or trials_data is None:
             trials_data, _ = self.extract_behaviour(save=False)
         if not (trials_data and self.extractor):
@@ -128,16 +128,16 @@ class BehaviourTask(DynamicTask):
             )
         return trials_data
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         number = {} if self.protocol_number is None else {"protocol_number": self.protocol_number}
         return {**super().arguments(), "collection": self.collection, "protocol": self.protocol, **number}
 
 
 class _DeviceTask(DynamicTask):
-    """A task on what one device left."""
+    """A task on the files of one device."""
 
     usual_collection = ""
-    """Folder of the device's files where nobody says."""
+    """Default folder of the device's files."""
 
     def __init__(
         self,
@@ -149,12 +149,12 @@ class _DeviceTask(DynamicTask):
         super().__init__(session_path, **kwargs)
         self.device_collection = device_collection or self.usual_collection
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return {**super().arguments(), "device_collection": self.device_collection}
 
 
 class AudioTask(_DeviceTask):
-    """A task on what the microphone left.
+    """A task on the files of the microphone.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ class AudioTask(_DeviceTask):
 
 
 class WidefieldTask(_DeviceTask):
-    """A task on what the widefield microscope left.
+    """A task on the files of the widefield microscope.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ class WidefieldTask(_DeviceTask):
 
 
 class EphysTask(_DeviceTask):
-    """A task on what a probe left.
+    """A task on the files of a probe.
 
     Parameters
     ----------
@@ -213,15 +213,15 @@ class EphysTask(_DeviceTask):
         self.nshanks, self.pextra = self.get_nshanks()
 
     def get_pname(self, pname: str | None) -> str | None:
-        """Return the name of the probe: that of the task, else what is given."""
+        """Return the name of the probe: that of the task, else the given one."""
         return self._pname if self._pname is not None else pname
 
     def get_nshanks(self, nshanks: int | None = None) -> tuple[int | None, list[str]]:
-        """Return the shanks of the probe, those of the task or what is given, and their letters."""
+        """Return the number of shanks, that of the task or the given one, and their letters."""
         n = self._nshanks if self._nshanks is not None else nshanks
         return n, [] if n is None else [chr(ord("a") + shank) for shank in range(n)]
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         named = {"pname": self.pname, "nshanks": self.nshanks}
         return {**super().arguments(), **{name: value for name, value in named.items() if value is not None}}
 
@@ -229,7 +229,7 @@ class EphysTask(_DeviceTask):
 class RegisterRawDataTask(DynamicTask):
     """Give raw files the names of all others, and list them.
 
-    The n-th input becomes the n-th output. Without inputs, the outputs are the files that there are.
+    The n-th input becomes the n-th output. Without inputs, the outputs are the existing files.
 
     Parameters
     ----------
@@ -279,7 +279,7 @@ class RegisterRawDataTask(DynamicTask):
                 self._rename(path, below(self.session.outputs, pattern, may_vary=True), symlink_old)
 
     def upload_images(self, images: Path | list[Path], unlink: bool = False) -> list[Any]:
-        """Refuse: images go to Alyx as notes, and tasks run on files alone.
+        """Raise: images go to Alyx as notes, and tasks run on files alone.
 
         Raises
         ------
@@ -289,7 +289,7 @@ class RegisterRawDataTask(DynamicTask):
         raise self._no_notes()
 
     def register_snapshots(self, unlink: bool = False, collection: str | list[str] | None = None) -> list[Any]:
-        """Refuse: snapshots go to Alyx as notes, and tasks run on files alone.
+        """Raise: snapshots go to Alyx as notes, and tasks run on files alone.
 
         Raises
         ------
@@ -338,5 +338,5 @@ class RegisterRawDataTask(DynamicTask):
     def assert_expected_inputs(
         self, raise_error: bool = True, raise_ambiguous: bool = False
     ) -> tuple[bool, list[Path]]:
-        """Look for the declared inputs, without insisting: they may have their new names already (`rename_files`)."""
+        """Search the declared inputs; none is required: they may have their new names already (`rename_files`)."""
         return super().assert_expected_inputs(raise_error=False)

@@ -1,29 +1,81 @@
-"""Options of tasks: which there are, and which values they take. All doors ask here before anything starts."""
+"""Options of tasks, declared once: their values, their form on the command line, and checks of what is given."""
 
 from __future__ import annotations
 
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from pathlib import Path
+from types import MappingProxyType
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.choices import advice, nearest, unknown_keyword
 from ibl_dask.video.encoding.profiles import PROFILES
-from ibl_dask.video.reducers.reference_frame import reference_folder
 
-RAW_POLICIES = ("keep", "trash", "delete")
-"""What may become of a raw video whose copy is proven."""
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "encoding": tuple(PROFILES),
-    "raw_video": RAW_POLICIES,
-    "on_error": ("continue", "raise"),
-    "pose": ("dlc", "lightning_pose"),
-}
-"""Option -> the values that it takes."""
 _MISSPELT = 0.85
-"""How like a known argument another one must be to be taken for it, in a class of somebody else."""
+"""Likeness to a known argument from which on another one counts as misspelt, for classes of other packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of tasks.
+
+    The constructors of tasks take it as a keyword argument; a pipeline and a run hand it on to the tasks that have one
+    of its name. With a `help`, `ibl-dask run` and `plan` have it as well.
+    """
+
+    name: str
+    """Name in Python. Without the unit it is that on the command line."""
+    choices: tuple[str, ...] = ()
+    """Values that it takes; empty for values of another kind."""
+    check: Callable[[object], object] | None = None
+    """Return False, or raise a UsageError, for a value that makes no sense."""
+    expected: str = ""
+    """Values that make sense, for messages; by default the choices."""
+    kind: type[str | float | Path] = str
+    """Type of a value on the command line."""
+    is_list: bool = False
+    """Take several values: with commas between on the command line, where `none` stands for an empty list."""
+    help: str = ""
+    """Line of help; empty for an option that the command line does not have."""
+
+    @property
+    def flag(self) -> str:
+        """Return the option as written on the command line.
+
+        >>> Option("longest_extrapolation_s").flag
+        '--longest-extrapolation'
+        """
+        return f"--{self.name.removesuffix('_s').replace('_', '-')}"
+
+    @property
+    def label(self) -> str:
+        """Return the names of the option for messages: on the command line, if it is there, and in Python."""
+        return f"{self.flag} ({self.name})" if self.help else self.name
+
+    def require(self, value: object) -> None:
+        """Raise a UsageError unless a value makes sense, with the value that was probably meant."""
+        if self.choices:
+            for each in [value] if isinstance(value, str) or not isinstance(value, Iterable) else value:
+                if each not in self.choices:
+                    raise UsageError(
+                        f"{self.label} cannot be {each}",
+                        expected=", ".join(self.choices),
+                        got=str(each),
+                        do=advice(str(each), self.choices),
+                    )
+        if self.check is not None and self.check(value) is False:
+            raise UsageError(
+                f"{self.label} cannot be {value!r}", expected=self.expected, got=repr(value), do="mend the value"
+            )
+
+    def read(self, given: object) -> object:
+        """Return the value in Python of one that the command line gives."""
+        if not self.is_list:
+            return given
+        return [word for each in str(given).split(",") if (word := each.strip()) not in ("", "none")]
 
 
 def _is_count(value: object) -> bool:
@@ -34,61 +86,85 @@ def _is_duration(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
 
 
-_NUMBERS: Mapping[str, tuple[Callable[[object], bool], str]] = {
-    "chunk_pixels": (_is_count, "a number of pixels, 1 or more"),
-    "encode_pixels": (_is_count, "a number of pixels, 1 or more"),
-    "longest_extrapolation_s": (_is_duration, "a number of seconds, 0 or more"),
-}
-"""Option -> whether a value makes sense, and which does."""
+def _require_reference_folder(value: object) -> None:
+    from ibl_dask.video.reducers.reference_frame import reference_folder  # loads NumPy, which help does without
+
+    reference_folder(value)  # type: ignore[arg-type]  # a value of any type is refused there
+
+
+OPTIONS: Mapping[str, Option] = MappingProxyType(
+    {
+        option.name: option
+        for option in (
+            Option(
+                "pose",
+                choices=("dlc", "lightning_pose"),
+                is_list=True,
+                help="Pose estimators: dlc, lightning_pose, both, or none [by description].",
+            ),
+            Option("collection", help="Folder of the protocol whose Bpod times the camera."),
+            Option(
+                "longest_extrapolation_s",
+                check=_is_duration,
+                expected="a number of seconds, 0 or more",
+                kind=float,
+                help="Frames that may lie outside a Bpod's trials, s [60].",
+            ),
+            Option(
+                "reference_frames",
+                check=_require_reference_folder,
+                kind=Path,
+                help="Folder with frames_LABEL.npy of well-placed cameras [ibllib's].",
+            ),
+            Option(
+                "encoding",
+                choices=tuple(PROFILES),
+                help=f"How raw videos are compressed: {', '.join(PROFILES)} [by the rig].",
+            ),
+            Option(
+                "raw_video",
+                choices=("keep", "trash", "delete"),
+                help="What becomes of a raw video whose copy is proven: keep, trash, delete [keep].",
+            ),
+            Option("chunk_pixels", check=_is_count, expected="a number of pixels, 1 or more"),
+            Option("encode_pixels", check=_is_count, expected="a number of pixels, 1 or more"),
+            Option("on_error", choices=("continue", "raise")),
+        )
+    }
+)
+"""Name -> option. An argument of a task that is not listed takes any value."""
 
 
 def check_value(name: str, value: object) -> None:
-    """Insist that an option has a value that makes sense; None is its default.
+    """Raise unless an option has a value that makes sense; None is its default.
 
     Raises
     ------
     UsageError
-        If not; with what was probably meant.
+        If it has not, with the value that was probably meant.
     """
-    if value is None:
-        return
-    if name in CHOICES:
-        for each in [value] if isinstance(value, str) or not isinstance(value, Iterable) else value:
-            if each not in CHOICES[name]:
-                raise UsageError(
-                    f"{_flag(name)} cannot be {each}",
-                    expected=", ".join(CHOICES[name]),
-                    got=str(each),
-                    do=advice(str(each), CHOICES[name]),
-                )
-    elif name in _NUMBERS:
-        makes_sense, expected = _NUMBERS[name]
-        if not makes_sense(value):
-            raise UsageError(
-                f"{_flag(name)} cannot be {value!r}", expected=expected, got=repr(value), do="mend the value"
-            )
-    elif name == "reference_frames":
-        reference_folder(value)  # type: ignore[arg-type]  # whatever was given
+    if value is not None and name in OPTIONS:
+        OPTIONS[name].require(value)
 
 
-def check_options(owner: str, given: Mapping[str, Any], known: Iterable[str], output_root: object = None) -> None:
-    """Insist that options are known, that their values make sense, and that they fit together.
+def check_options(owner: str, given: Mapping[str, object], known: Iterable[str], output_root: object = None) -> None:
+    """Raise unless options are known, their values make sense, and they fit together.
 
     Parameters
     ----------
     owner : str
-        What was called.
+        Function that was called, for messages.
     given : mapping
         Option -> value.
     known : iterable of str
-        Options that there are.
+        Names of all options.
     output_root : path, optional
-        Where results go, if not into the sessions.
+        Folder of the results, if they do not go into the sessions.
 
     Raises
     ------
     UsageError
-        If not.
+        For the first fault, with the name or value that was probably meant.
     """
     known = set(known)
     unknown = [name for name in given if name not in known]
@@ -108,32 +184,33 @@ def check_options(owner: str, given: Mapping[str, Any], known: Iterable[str], ou
 
 
 def check_keywords(cls: type, left: Mapping[str, object]) -> None:
-    """Insist that what no constructor of a task took is meant for a lab's own class, and no misspelling.
+    """Raise if a keyword argument that no constructor of a task took is misspelt.
 
     Parameters
     ----------
     cls : class
-        The task's.
+        Class of the task.
     left : mapping
-        Keyword arguments that no constructor took.
+        Keyword arguments that are left.
 
     Raises
     ------
     UsageError
-        If a class of ours takes no such argument; or one that is much like an argument of a lab's class.
+        For any, if the class is one of this package; for one that is much like a known argument, if it is a lab's.
     """
     known = keywords(cls)
-    if cls.__module__.startswith("ibl_dask."):
+    is_native = cls.__module__.startswith("ibl_dask.")
+    if is_native:
         wrong = list(left)
     else:
         wrong = [name for name in left if name not in known and nearest(name, known, _MISSPELT) is not None]
     if wrong:
-        declared = "" if cls.__module__.startswith("ibl_dask.") else "name it in __init__ where it is meant as it is"
-        raise unknown_keyword(cls.__name__, wrong, known, declared)
+        do = "" if is_native else "name it in __init__ where it is meant as it is"
+        raise unknown_keyword(cls.__name__, wrong, known, do)
 
 
 def keywords(cls: type) -> tuple[str, ...]:
-    """Return the keyword arguments that a task's constructors take, down to the first that takes no others."""
+    """Return the keyword arguments of a task's constructors, down to the first that takes no others."""
     return _keywords(cls)
 
 
@@ -150,12 +227,3 @@ def _keywords(cls: type) -> tuple[str, ...]:
             break
     found.pop("session_path", None)
     return tuple(found)
-
-
-def _flag(name: str) -> str:
-    """Return an option as it is written at the command line, and in Python.
-
-    >>> _flag("raw_video")
-    '--raw-video (raw_video)'
-    """
-    return f"--{name.removesuffix('_s').replace('_', '-')} ({name})"

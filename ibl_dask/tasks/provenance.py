@@ -1,39 +1,40 @@
-"""What the results of a session were made from, with what, and by which runs.
+"""Provenance of a session's results: inputs, versions, steps and runs.
 
-A run that does a part of the work adds to what is known of the rest: it never tells less than the one before.
+A run that does a part of the work adds its part, and keeps the record of the rest.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
 from ibl_dask.errors import FormatTooNew, IblDaskError
 from ibl_dask.model.description import Camera
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import camera_file_paths, video_paths
 
 PROVENANCE_VERSION = 2
-"""Version of the layout. 1 told of the latest run alone."""
+"""Version of the layout. Version 1 held the latest run alone."""
 _MADE_WITH = ("ibl_dask", "av", "numpy", "opencv-python-headless", "dask", "distributed", "zarr", "xarray")
 _OF_A_RUN = ("run", "host", "n_workers", "started_s", "seconds", "tasks")
-"""What is kept of every run; of steps and failures the latest word is."""
+"""Fields that are kept of every run; steps and failures are kept of the latest run that has them."""
 
 
 def made_with() -> dict[str, str]:
-    """Return the versions of what computes, and the time."""
+    """Return the versions of this package and of the libraries that it computes with, and the time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     return {"time": now, **{name: version(name) for name in _MADE_WITH}}
 
 
-def read_provenance(workspace: Workspace) -> dict[str, Any]:
-    """Return what a finished session says of its making; empty where it says nothing.
+def read_provenance(workspace: Workspace) -> JsonObject:
+    """Return the provenance of a finished session; empty if there is none.
 
     Raises
     ------
@@ -57,7 +58,7 @@ def read_provenance(workspace: Workspace) -> dict[str, Any]:
     return content if content["version"] == PROVENANCE_VERSION else _from_version_1(content)
 
 
-def _from_version_1(content: Mapping[str, Any]) -> dict[str, Any]:
+def _from_version_1(content: JsonObject) -> JsonObject:
     ran = content["ran"]
     steps = {name: {**row, "run": ran.get("run")} for name, row in (ran.get("steps") or {}).items()}
     bad = [name for name, status in (ran.get("tasks") or {}).items() if status not in ("Complete", "Empty")]
@@ -70,17 +71,17 @@ def _from_version_1(content: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
-    """Add a run to what is known of a session, write that, and return it.
+def write_provenance(workspace: Workspace, ran: JsonObject, made: JsonObject) -> JsonObject:
+    """Add a run to the provenance of a session, write it, and return it.
 
     Parameters
     ----------
-    workspace
-        Where it all lies.
-    ran
-        What the driver saw of this run.
-    made
-        See `made_with`.
+    workspace : Workspace
+        Folders of the session.
+    ran : mapping
+        The driver's record of this run.
+    made : mapping
+        Versions and time, see `made_with`.
     """
     known = read_provenance(workspace)
     content = {
@@ -96,17 +97,17 @@ def write_provenance(workspace: Workspace, ran: Mapping[str, Any], made: Mapping
     return content
 
 
-def merge_runs(known: Mapping[str, Any], ran: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a run saw, and of what it did not look at what runs before it saw.
+def merge_runs(known: JsonObject, ran: JsonObject) -> JsonObject:
+    """Return the record of a run, with the parts of earlier runs that it did not touch.
 
-    A step that was found finished is told with the run that did it; so are tasks that this run had no part in. A
-    failure stays until each task that met it has run again.
+    A step that was found finished is listed with the run that did it; so are tasks that this run did not include. A
+    failure is kept until each task that met it has run again.
     """
     run = ran.get("run")
     tasks = {**(known.get("tasks") or {}), **(ran.get("tasks") or {})}
     fresh = {name: {**row, "run": run} for name, row in (ran.get("steps") or {}).items()}
     before = known.get("steps") or {}
-    finished = {name: before[name] for name, row in fresh.items() if name in before and _tells_more(before[name], row)}
+    finished = {name: before[name] for name, row in fresh.items() if name in before and _is_richer(before[name], row)}
     return {
         **ran,
         "videos": {**(known.get("videos") or {}), **(ran.get("videos") or {})},
@@ -116,35 +117,35 @@ def merge_runs(known: Mapping[str, Any], ran: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _tells_more(before: Mapping[str, Any], row: Mapping[str, Any]) -> bool:
-    """Return whether steps were found finished, and the run that did them says how long that took."""
+def _is_richer(before: JsonObject, row: JsonObject) -> bool:
+    """Return whether steps were found finished, and an earlier record holds their durations."""
     found_finished = set(row.get("status") or ()) == {"kept"}
     return found_finished and "done" in (before.get("status") or ())
 
 
-def _failures(known: Sequence[Mapping[str, Any]], ran: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _failures(known: Sequence[JsonObject], ran: JsonObject) -> list[dict[str, Any]]:
     fresh = [dict(failure) for failure in ran.get("failures") or ()]
-    told = {failure.get("message") for failure in fresh}
+    repeated = {failure.get("message") for failure in fresh}
     left = []
     for failure in known:
         tasks = [name for name in failure.get("tasks") or () if name not in (ran.get("tasks") or {})]
-        if tasks and failure.get("message") not in told:
+        if tasks and failure.get("message") not in repeated:
             left.append({**failure, "tasks": tasks})
     return [*fresh, *left]
 
 
-def _summary(ran: Mapping[str, Any], made: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(ran: JsonObject, made: JsonObject) -> JsonObject:
     return {**{name: ran[name] for name in _OF_A_RUN if name in ran}, "made": dict(made)}
 
 
-def _inputs(workspace: Workspace, known: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what each camera's results rest on; a file that is gone is told as such, as it was."""
+def _inputs(workspace: Workspace, known: JsonObject) -> dict[str, Any]:
+    """Return the input files of each camera's results; one that is gone is kept, and marked as such."""
     inputs: dict[str, Any] = dict(known)
     for camera in workspace.session.description.cameras:
         before = [entry for entry in known.get(camera.label) or () if "name" in entry]
         try:
             found = _input_files(workspace, camera)
-        except (IblDaskError, OSError) as error:  # which they are cannot be told now; that does not cost the rest
+        except (IblDaskError, OSError) as error:  # files that cannot be listed now do not cost the rest
             inputs[camera.label] = [*before, {"problem": str(error)}]
             continue
         names = {entry["name"] for entry in found}

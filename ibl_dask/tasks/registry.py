@@ -1,4 +1,4 @@
-"""From the name of a task to the task: our own classes, a lab's, or one that runs in another environment."""
+"""Registry of tasks: from a dotted path, an entry point or a spec to a class or a task."""
 
 from __future__ import annotations
 
@@ -12,118 +12,108 @@ from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import OutsideSession, TaskFailed, UsageError
-from ibl_dask.model.places import first_fault, insist
+from ibl_dask.model.places import first_fault, require_inside
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.containment import contained
 from ibl_dask.store.failures import failure_from
-from ibl_dask.store.task_record import Review
+from ibl_dask.tasks.catalogue import find_row, is_of_field, native_rows
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.options import keywords
-from ibl_dask.tasks.task import Task, VideoTask
+from ibl_dask.tasks.task import Task
+from ibl_dask.tasks.video_task import VideoTask
 
 ENTRY_POINTS = "ibl_dask.tasks"
 """Group of entry points under which an installed package names its tasks."""
-
-_FIELD = "ibllib.pipes.video_tasks."
-_OWN = {
-    "VideoRegisterRaw": "ibl_dask.tasks.video_register.task",
-    "VideoCompress": "ibl_dask.tasks.video_mp4.compress_task",
-    "VideoConvert": "ibl_dask.tasks.video_mp4.convert_task",
-    "VideoSyncQcNidq": "ibl_dask.tasks.video_sync.task",
-    "VideoSyncQcBpod": "ibl_dask.tasks.video_sync.task",
-    "VideoSyncQcCamlog": "ibl_dask.tasks.video_sync.task",
-}
-"""Classes of ours that do the work of the field's classes of the same name."""
-
-_ELSEWHERE = ("ibllib", "mpci", "iblphotometry", "iblvideo", "iblsorter")
-"""Packages whose tasks run in an environment of their own; importing them here would take half a minute, if they
-could be imported at all."""
-
 _COMMON = ("output_root", "work_dir", "overwrite")
+"""Arguments of every task."""
+_BY_HAND = ("parents", "taskid")
+"""Arguments that only a task built by hand takes."""
 
 
 def find_task(executable: str) -> type[Task] | None:
-    """Return the class behind a dotted path; None where the task is not one of this process.
+    """Return the class behind a dotted path; None for a task of another environment.
 
     Parameters
     ----------
     executable : str
-        Dotted path of a class of ours or of the field's video tasks, or of a lab's own; or the name of an entry point
-        of the group `ibl_dask.tasks`.
+        Dotted path of a class of this package, of the field, or of a lab; or the name of an entry point of the group
+        `ibl_dask.tasks`.
 
     Raises
     ------
     UsageError
         If the module is there and does not hold such a class, or cannot be imported.
     """
-    own = _OWN.get(executable.removeprefix(_FIELD)) if executable.startswith(_FIELD) else None
-    if own is not None:
-        return _load(own, executable.removeprefix(_FIELD), executable)
+    row = find_row(executable)
+    if row is not None and row.native is not None:
+        return _load(row.native, executable)
     for point in _entry_points(tuple(sys.path)):
-        if executable in (point.name, point.value.replace(":", ".")):
-            module, _, name = point.value.partition(":")
-            return _load(module, name, executable)
-    module, _, name = executable.rpartition(".")
-    package = module.split(".")[0]
-    if not package or package in _ELSEWHERE or find_spec(package) is None:
+        path = point.value.replace(":", ".")
+        if executable in (point.name, path):
+            return _load(path, executable)
+    module = executable.rpartition(".")[0]
+    package = module.partition(".")[0]
+    if not package or is_of_field(module) or find_spec(package) is None:
         return None
-    return _load(module, name, executable)
+    return _load(executable, executable)
 
 
 @lru_cache(maxsize=8)
 def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Return the entry points of what is installed along a path: listing them takes longer than planning a session."""
+    """Return the entry points of packages along a path, cached: to list them takes longer than to plan a session."""
     return tuple(entry_points(group=ENTRY_POINTS))
 
 
-def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # options of tasks, by name
-    """Build a task from plain data.
+def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # options of tasks have many types
+    """Build a task from its spec.
 
     Parameters
     ----------
     spec : TaskSpec
-        What to build.
+        The task as plain data.
     session : Session
-        For which session.
+        Its session.
     common
-        Arguments that all tasks of a pipeline share. `output_root`, `work_dir` and `overwrite` are for every task,
-        `environments` for those that run in one, and all others for our own tasks on cameras.
+        Arguments that all tasks of a pipeline share. `output_root`, `work_dir` and `overwrite` reach every task,
+        `environments` those of other environments, and all others the tasks on cameras of this package that have an
+        argument of that name.
 
     Returns
     -------
     Task
-        A task of this process where there is a class for it (see `find_task`), else a `ForeignTask`. One that cannot be
-        loaded or built fails alone, when it is run.
+        A task of this process if there is a class for it (see `find_task`), else a `ForeignTask`. A task that cannot
+        be loaded or built becomes an `UnusableTask`, which fails alone when it is run.
     """
     shared = {name: value for name, value in common.items() if name in _COMMON}
     try:
-        _insist_on_places(spec)
+        _require_inside(spec)
         with contained(spec.executable):
             cls = find_task(spec.executable)
             if cls is not None:
                 given = {name: value for name, value in common.items() if name in keywords(cls)}
-                return cls(session, **{**spec.arguments, **shared, **(given if _is_camera_task(cls) else {})})
+                return cls(session, **{**spec.arguments, **shared, **(given if _takes_options(cls) else {})})
     except Exception as error:  # noqa: BLE001  # one task must not stop the others
         return UnusableTask(session, spec=spec, error=error, **shared)
     return ForeignTask(session, spec=spec, environments=common.get("environments"), **shared)
 
 
 def known_options() -> tuple[str, ...]:
-    """Return the options of a pipeline: the arguments of our own tasks on cameras, and `environments`."""
-    classes = (cls for name, module in _OWN.items() if (cls := _load(module, name, name)) is not None)
-    found = {word: None for cls in classes for word in keywords(cls)}
-    return ("environments", *(word for word in found if word not in (*_COMMON, "parents", "taskid")))
+    """Return the names of a pipeline's options: arguments of the native tasks on cameras, and `environments`."""
+    classes = (_load(row.native, row.name) for row in native_rows() if row.native is not None)
+    found = {word: None for cls in classes if cls is not None for word in keywords(cls)}
+    return ("environments", *(word for word in found if word not in (*_COMMON, *_BY_HAND)))
 
 
 def lab_spec(executable: str, parents: Sequence[str] = ()) -> TaskSpec | None:
-    """Return a lab's own task as plain data, as its class describes it; None where there is no such class here.
+    """Return the spec of a lab's own task, as its class describes it; None if there is no such class here.
 
     Parameters
     ----------
     executable : str
-        See `find_task`.
+        Dotted path or entry point, see `find_task`.
     parents : sequence of str
         Names of the tasks that it comes after.
 
@@ -133,7 +123,7 @@ def lab_spec(executable: str, parents: Sequence[str] = ()) -> TaskSpec | None:
         If its module cannot be imported, or does not hold it.
     """
     cls = find_task(executable)
-    if cls is None or is_own(cls):
+    if cls is None or is_native(cls):
         return None
     return TaskSpec(
         cls.__name__,
@@ -156,9 +146,9 @@ class UnusableTask(Task):
     session_path : path or Session
         The session.
     spec : TaskSpec
-        What should run.
+        The task as plain data.
     error : Exception
-        Why it cannot.
+        Error of loading or building it.
     kwargs
         See `Task`.
     """
@@ -179,7 +169,7 @@ class UnusableTask(Task):
     def name(self) -> str:
         return self.plain.name
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
     def review(self) -> Review:
@@ -191,7 +181,7 @@ class UnusableTask(Task):
         Raises
         ------
         Exception
-            What loading or building it raised.
+            The error of loading or building it.
         """
         raise self.error
 
@@ -202,16 +192,16 @@ def assign_task(
     task: type[Task],
     **kwargs: Any,  # arguments of the task
 ) -> None:
-    """Build a task and put it into a deck under its name.
+    """Build a task and add it to a mapping under its name; the field's name and arguments.
 
     Parameters
     ----------
     task_deck : dict
         Tasks by name; changed in place.
     session_path : path or Session
-        For which session.
+        The session.
     task : class
-        What to build.
+        Class of the task.
     kwargs
         Arguments of the task.
     """
@@ -219,9 +209,18 @@ def assign_task(
     task_deck[built.name] = built
 
 
-def _insist_on_places(spec: TaskSpec) -> None:
-    """Refuse a task whose name or arguments lead out of the session."""
-    insist(spec.name, "the name of a task", is_name=True)
+def is_native(cls: type[Task]) -> bool:
+    """Return whether a class is one of this package."""
+    return cls.__module__.startswith("ibl_dask.")
+
+
+def _takes_options(cls: type[Task]) -> bool:
+    return is_native(cls) and issubclass(cls, VideoTask) and cls.takes_options
+
+
+def _require_inside(spec: TaskSpec) -> None:
+    """Raise if the name or an argument of a task leads out of the session."""
+    require_inside(spec.name, "the name of a task", is_name=True)
     fault = first_fault(spec.arguments, where="arguments", may_vary=True)
     if fault is not None:
         raise OutsideSession(
@@ -233,21 +232,21 @@ def _insist_on_places(spec: TaskSpec) -> None:
         )
 
 
-def is_own(cls: type[Task]) -> bool:
-    """Return whether a class is one of this package."""
-    return cls.__module__.startswith("ibl_dask.")
+def _load(path: str, executable: str) -> type[Task] | None:
+    """Return a class by its dotted path; None if it is no task of this package's kind.
 
-
-def _is_camera_task(cls: type[Task]) -> bool:
-    return is_own(cls) and issubclass(cls, VideoTask) and cls.__name__ != "VideoRegisterRaw"
-
-
-def _load(module: str, name: str, executable: str) -> type[Task] | None:
-    """Return a class of a module; None where it is a task of another kind than ours."""
+    Parameters
+    ----------
+    path : str
+        Dotted path of the class.
+    executable : str
+        The task as it was asked for, for messages.
+    """
+    module, _, name = path.rpartition(".")
     try:
         with contained(executable):
             found = getattr(import_module(module), name)
-    except Exception as error:  # whatever a module does when it is imported
+    except Exception as error:  # any error may come out of a lab's module
         raise UsageError(
             f"the task {executable} cannot be loaded",
             where=module,

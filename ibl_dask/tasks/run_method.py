@@ -1,4 +1,4 @@
-"""Tasks that say what they do in one method, `_run`, as the field's tasks do: such a task is one step."""
+"""Step of a task that is one method, `_run`, as the field's tasks are."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, ClassVar
 
 from ibl_dask.errors import OutsideSession, TaskFailed
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import is_inside
-from ibl_dask.model.step import Step, fingerprint
+from ibl_dask.model.result import Disposition, Result
+from ibl_dask.model.review import Review
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.dataset_lookup import find_files
-from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.task_record import (
+    Identities,
+    TaskRecord,
+    identities,
+    parameters_fingerprint,
+    read_task_record,
+    write_task_record,
+)
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.session_files import Facts, Records
 
 if TYPE_CHECKING:
     from ibl_dask.tasks.task import Task
@@ -32,47 +41,69 @@ _capturing: ContextVar[object] = ContextVar("capturing", default=None)
 
 
 def has_method(cls: type[Task]) -> bool:
-    """Return whether a class says what it does in `_run`."""
+    """Return True if a class defines `_run`."""
     return callable(getattr(cls, "_run", None))
 
 
-def method_step(task: Task) -> Step:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunMethod(Step):
+    """Run the method `_run` of a task; see `run_method`."""
+
+    kind: ClassVar[str] = "method"
+
+    task: Task
+    """The task, which goes to the worker as it is."""
+    given: dict[str, object]
+    """Arguments of `run`."""
+    files: Sequence[object]
+    """Identities of the inputs; JSON."""
+
+    @property
+    def name(self) -> str:
+        return self.task.name
+
+    def identity(self) -> Mapping[str, object]:
+        return {
+            "task": f"{type(self.task).__module__}.{type(self.task).__qualname__}",
+            "arguments": repr(sorted(self.task.arguments().items())),
+            "given": repr(sorted(self.given.items())),
+            "files": self.files,
+        }
+
+    def run(self, upstream: Upstream) -> Result:
+        log = self.task.workspace.log_file(f"{self.task.name}-{self.fingerprint}")
+        return run_method(self.task, self.given, log)
+
+
+def method_step(task: Task) -> RunMethod:
     """Return the step that runs a task's `_run`."""
-    mark = fingerprint(
-        "method",
-        1,
-        task=f"{type(task).__module__}.{type(task).__qualname__}",
-        arguments=repr(sorted(task.arguments().items())),
-        given=repr(sorted(task.given.items())),
-        files=list(_inputs(task).values()),
-    )
-    return Step(
-        kind=task.name,
-        camera="",
+    return RunMethod(
         session=task.session.reference,
-        fingerprint=mark,
-        function=run_method,
-        arguments={"task": task, "given": task.given, "log": task.workspace.log_file(f"{task.name}-{mark}")},
         resources=task.resources,
+        task=task,
+        given=task.given,
+        files=list(_inputs(task).values()),
     )
 
 
 def review_method(task: Task) -> Review:
-    """Say whether a task would run: again only where it says what it reads and leaves, and something changed."""
+    """Compare a task with its completion record: one that declares inputs and outputs runs only after a change."""
     if task.force or task.workspace.overwrite:
         return Review("forced")
     lacking = task.lacking_outputs()
     if lacking:
         return Review("missing output", f"lacks {', '.join(lacking)}")
-    mark = _mark(task)
-    if mark is None:
+    fingerprint = _fingerprint(task)
+    if fingerprint is None:
         return Review("no record", "it does not say what it reads and leaves, or has no module, so it runs each time")
-    kept = read_kept(task.workspace.task_file(task.name))
-    return Review("no record", "it never ran here to its end") if kept is None else kept.review(mark, _inputs(task))
+    record = read_task_record(task.workspace.task_file(task.name))
+    if record is None:
+        return Review("no record", "it never ran here to its end")
+    return record.review(fingerprint, _inputs(task))
 
 
-def _mark(task: Task) -> str | None:
-    """Return what changes with anything but the files that a task depends on; None where that cannot be told.
+def _fingerprint(task: Task) -> str | None:
+    """Return the fingerprint of everything that a task depends on, files left out; None where that is not known.
 
     The text of its module counts. A class of a notebook has none that a worker could read.
     """
@@ -83,15 +114,17 @@ def _mark(task: Task) -> str | None:
         source = inspect.getsource(sys.modules[cls.__module__])
     except (KeyError, OSError, TypeError):
         return None
-    return mark_of(f"{cls.__module__}.{cls.__qualname__}", task.arguments(), task.given, task.version, source)
+    return parameters_fingerprint(
+        f"{cls.__module__}.{cls.__qualname__}", task.arguments(), task.given, task.version, source
+    )
 
 
 def _inputs(task: Task) -> Identities:
     return identities(path for expected in task.input_files for path in find_files(task.session.roots, expected).files)
 
 
-def in_place_obstacle(task: Task) -> Failure | None:
-    """Return why a task that writes into its session cannot run where results go elsewhere; None where it can."""
+def in_place_requirement(task: Task) -> Failure | None:
+    """Return the reason why a task that writes into its session cannot run with an output root; None where it can."""
     if task.writes_elsewhere or task.session.outputs == task.session.path:
         return None
     return Failure(
@@ -105,25 +138,33 @@ def in_place_obstacle(task: Task) -> Failure | None:
     )
 
 
-def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path) -> Facts:
-    """Run a task's `_run` and say what it made; its log is kept whether it fails or not.
+def run_method(task: Task, given: dict[str, object], log: Path) -> Result:
+    """Run a task's `_run`, or keep its results where nothing changed; its log is kept whether it fails or not.
+
+    Parameters
+    ----------
+    task
+        The task.
+    given
+        Arguments of `run`.
+    log
+        File for its log.
 
     Raises
     ------
     MissingFile
         If an input that is required is not there.
     TaskFailed
-        If the task says so itself, by its status.
+        If the task ends with status -1.
     """
     done = review_method(task).facts
     if done is not None:
-        return {**done, "kept": True}
-    mark, started_ns = _mark(task), time.time_ns()
+        return replace(Result.from_json(done), is_kept=True)
+    fingerprint, started_ns = _fingerprint(task), time.time_ns()
     with captured(log, type(task).__module__):
         made = _run(task, given)
         if made is not None:
             made = made_inside(task.workspace, made, task.name)
-    facts: dict[str, Any] = {"log": str(log), "outputs": [] if made is None else [str(path) for path in made]}
     if task.status == -1:
         raise TaskFailed(
             f"{task.name} says that it failed",
@@ -132,19 +173,42 @@ def run_method(*, records: Records, task: Task, given: dict[str, Any], log: Path
             got=f"status -1; the end of its log: {tail(read_log(log))}",
             do=f"read {log}",
         )
-    if task.status == -2:
-        facts["waiting"] = f"{task.name} asks to be tried again later; its log is {log}"
-    if task.status == -3:
-        facts["incomplete"] = f"{task.name} says that its results are incomplete; its log is {log}"
-    if made is None:
-        facts["empty"] = True
-    if task.status == 0 and mark is not None and not task.lacking_outputs():
-        left = [Path(path) for path in facts["outputs"]] + task.assert_expected_outputs()[1]
-        keep(task.workspace.task_file(task.name), Kept(mark, _inputs(task), identities(left), facts), started_ns)
-    return facts
+    result = Result(disposition="empty" if made is None else "complete", outputs=tuple(made or ()), log=log)
+    if task.status == 0 and fingerprint is not None and not task.lacking_outputs():
+        left = [*result.outputs, *task.assert_expected_outputs()[1]]
+        record = TaskRecord(fingerprint, _inputs(task), identities(left), result.to_json())
+        write_task_record(task.workspace.task_file(task.name), record, started_ns)
+    return unfinished(result, task.status, task.name, log)
 
 
-def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
+UNFINISHED: Mapping[int | None, tuple[Disposition, str]] = {
+    -2: ("waiting", "asks to be tried again later"),
+    -3: ("incomplete", "says that its results are incomplete"),
+}
+"""Status of a task that did not fail and is not done -> disposition, and the reason in words."""
+
+
+def unfinished(result: Result, status: int | None, task: str, log: Path) -> Result:
+    """Return a result with the disposition that the status of a task stands for.
+
+    Parameters
+    ----------
+    result
+        Result of the task.
+    status
+        Its status; see `UNFINISHED`. Any other leaves the result as it is.
+    task
+        Name of the task.
+    log
+        Its log file.
+    """
+    if status not in UNFINISHED:
+        return result
+    disposition, reason = UNFINISHED[status]
+    return replace(result, disposition=disposition, reason=f"{task} {reason}; its log is {log}")
+
+
+def _run(task: Task, given: dict[str, object]) -> list[Path] | None:
     task.assert_expected_inputs()
     method = task._run  # type: ignore[attr-defined]  # see `has_method`
     task.status, task.in_method = 0, True
@@ -157,7 +221,7 @@ def _run(task: Task, given: dict[str, Any]) -> list[Path] | None:
         task.tearDown()
 
 
-def _taken(method: Any, given: dict[str, Any]) -> dict[str, Any]:  # a method of any form
+def _taken(method: Callable[..., object], given: dict[str, object]) -> dict[str, object]:
     """Return the arguments; `overwrite` and `update` only where the method takes them: callers pass them to all."""
     parameters = inspect.signature(method).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -172,7 +236,7 @@ def _listed(made: str | Path | Iterable[str | Path] | None) -> list[Path] | None
 
 
 def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> list[Path]:
-    """Return what a task says it made; a path that does not begin at the root is taken from the session's results.
+    """Return the outputs that a task reports; relative paths start at the session's results.
 
     Raises
     ------
@@ -195,7 +259,7 @@ def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> 
 
 @contextlib.contextmanager
 def captured(path: Path, module: str) -> Iterator[None]:
-    """Write to a file what is logged in this block, and the error that ends it.
+    """Write the log messages of a block to a file, and the error that ends it.
 
     Other threads log as they did. Messages of level INFO of the package that the module belongs to are created for the
     time of the block, unless a level was set for it.
@@ -221,7 +285,7 @@ def captured(path: Path, module: str) -> Iterator[None]:
         _capturing.reset(token)
         try:
             write_text(path, "\n".join([*lines, ""]))
-        except OSError as error:  # what a task made does not depend on its log
+        except OSError as error:  # the outputs of a task do not depend on its log
             _log.warning("a log could not be written: %s", error)
 
 
@@ -238,7 +302,7 @@ class _Lines(logging.Handler):
 
 
 def read_log(path: Path) -> str:
-    """Return what a task logged; nothing where that is gone."""
+    """Return the log of a task; empty without a file."""
     try:
         return path.read_text(errors="replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""Running steps: one of them anywhere, or all of them one after another."""
+"""Runs steps: one of them on a worker, or several in order in this process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.result import EMPTY, Result
 from ibl_dask.model.session import OWN_FOLDER
-from ibl_dask.model.step import Key, Step, StepRecord, StepStatus
+from ibl_dask.model.step import Step, StepKey, StepRecord, StepStatus, Upstream
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import retry_transient
 from ibl_dask.store.failures import failure_from
@@ -24,72 +25,74 @@ _log = logging.getLogger(__name__)
 
 
 def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecord:
-    """Run one step, or find that it is done already; never raise.
+    """Run one step, or keep its result of an earlier run; never raise.
 
     Parameters
     ----------
     step : Step
-        What to run.
+        The step.
     records : sequence of StepRecord
-        Records of the steps it needs.
+        Records of the steps upstream.
     root : Path
-        Folder that its outputs are named from in the marker.
+        Folder to which the outputs are relative in the marker.
 
     Returns
     -------
     StepRecord
-        How it went. An error becomes part of the record, so that what does not depend on it goes on.
+        Status, result and duration. An error becomes part of the record, so that independent steps go on.
     """
     started = time.time()
     clock = time.perf_counter()
 
-    def record(status: StepStatus, value: Mapping[str, object], failure: Failure | None = None) -> StepRecord:
+    def record(status: StepStatus, result: Result = EMPTY, failure: Failure | None = None) -> StepRecord:
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        return StepRecord(step.key, status, dict(value), failure, started, time.perf_counter() - clock, worker)
+        return StepRecord(step.key, status, result, failure, started, time.perf_counter() - clock, worker)
 
     broken = [r for r in records if not r.is_ok]
-    fatal = next((r for r in broken if r.key[0].split("-")[0] not in step.tolerates), None)
+    may_fail = step.may_fail
+    fatal = next((r for r in broken if r.key not in may_fail), None)
     if fatal is not None:
-        return record("skipped", {}, fatal.failure)
+        return record("skipped", failure=fatal.failure)
 
-    def attempt() -> dict[str, Any]:
+    def attempt() -> Result:
         if step.lease:
             require_lease(lock, step.lease)
         if step.marker is not None:
             known = read_marker(step.marker, step.fingerprint, root)
             if known is not None:
-                return {**known, "kept": True}
-        with contained(f"{step.key[0]} of {step.session}"):
-            value = dict(step.function(records={r.key: r for r in records}, **step.arguments))
-        # Without something it wanted, the result is the best there is now, but not the last word.
+                return replace(step.result_form.from_json(known), is_kept=True)
+        with contained(f"{step.name} of {step.session}"):
+            result = step.run(Upstream(records))
+            if not isinstance(result, Result):
+                raise TypeError(f"the step {step.name} returned a {type(result).__name__} in place of a Result")
+        # A marker is permanent: a result made without one of the optional inputs must be made again.
         if step.marker is not None and not broken:
-            outputs = [Path(path) for path in value.get("outputs", ())]
-            write_marker(step.marker, step.fingerprint, root, outputs, value)
-        return value
+            write_marker(step.marker, step.fingerprint, root, result.outputs, result.to_json())
+        return result
 
     lock = root / OWN_FOLDER / LOCK_NAME
     try:
         with lending(lock) if step.lease else contextlib.nullcontext():
-            value = retry_transient(attempt)
+            result = retry_transient(attempt)
     except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
         failure = failure_from(error)
-        _log.info("%s of %s failed: %s", step.key[0], step.session, failure.message)
-        return record("failed", {}, failure)
-    return record("kept" if value.pop("kept", False) else "done", value)
+        _log.info("%s of %s failed: %s", step.name, step.session, failure.message)
+        return record("failed", failure=failure)
+    return record("kept" if result.is_kept else "done", result)
 
 
 def walk(
     steps: Iterable[Step],
     root: Path,
     listen: Callable[[StepRecord], None] = lambda record: None,
-    before: Mapping[Key, StepRecord] | None = None,
-) -> dict[Key, StepRecord]:
-    """Run steps one after another, in an order in which each finds what it needs.
+    before: Mapping[StepKey, StepRecord] | None = None,
+) -> dict[StepKey, StepRecord]:
+    """Run steps one after another, each after the steps upstream of it.
 
     Parameters
     ----------
     steps
-        What to run.
+        The steps, in any order.
     root
         See `run_step`.
     listen
@@ -97,7 +100,7 @@ def walk(
     before
         Records of steps that ran already.
     """
-    records: dict[Key, StepRecord] = dict(before or {})
+    records: dict[StepKey, StepRecord] = dict(before or {})
     for step in in_order(steps):
         records[step.key] = run_step(step, [records[need] for need in step.needs if need in records], root)
         listen(records[step.key])
@@ -105,7 +108,13 @@ def walk(
 
 
 def in_order(steps: Iterable[Step]) -> list[Step]:
-    """Order steps so that each comes after what it needs; two steps with one key are one."""
+    """Sort steps so that each comes after the steps upstream of it; steps with equal keys are one.
+
+    Raises
+    ------
+    RuntimeError
+        If steps wait for each other in a circle.
+    """
     left = {step.key: step for step in steps}
     out: list[Step] = []
     while left:

@@ -1,4 +1,4 @@
-"""Where the files of a camera and of the main clock are, what they should be, and what they hold."""
+"""Files of a camera and of the main clock: their names, where they are, and their contents."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.description import Camera
-from ibl_dask.model.step import Key, StepRecord
+from ibl_dask.model.result import Result
+from ibl_dask.model.step import Resources, Step, Upstream
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.recordings import Recording, find_recordings, select_recording, stem_of
 from ibl_dask.store.workspace import Workspace
@@ -23,12 +23,8 @@ from ibl_dask.timing.clocks.nidq import Sync, channel_map, read_sync
 from ibl_dask.timing.clocks.spikeglx_binary import SYNC_PULSES, read_binary_sync
 from ibl_dask.timing.clocks.timeline import read_timeline_recording, timeline_channel_map
 
-Records = Mapping[Key, StepRecord]
-"""Records of the steps that a step needs."""
-Facts = Mapping[str, Any]
-"""What a step returns: counts and short facts; JSON."""
 TRIPLET = ("times", "channels", "polarities")
-"""What the extracted fronts of a main clock say of each."""
+"""Arrays of extracted fronts: one value per front each."""
 CAMERA_FILES = {
     "frame_data": "frameData.bin",
     "timestamps": "timestamps.ssv",
@@ -36,33 +32,33 @@ CAMERA_FILES = {
     "counter": "frame_counter.bin",
     "camlog": "raw.camlog",
 }
-"""The camera's own files: what they hold, and how their names end."""
+"""Contents of the camera's own files -> end of their names."""
 FRONTS_VERSION = 1
 """Version of how fronts are extracted, and kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class SyncFiles:
-    """Where the main clock's fronts of a session are."""
+    """Place and form of the main clock's fronts."""
 
     collection: str
     """Folder relative to the session."""
     namespace: str
     """spikeglx or timeline: the first part of the file names."""
     extension: str | None = None
-    """bin or cbin: the form of the recording that the description names; None where it names none."""
+    """bin or cbin, as the description gives it; None where it does not."""
     recording: str | None = None
-    """The recording that the description names, by its stem or one of its files; None where it names none."""
+    """Stem of the recording, or name of one of its files, as the description gives it; None where it does not."""
 
     @property
     def is_timeline(self) -> bool:
-        """Return whether it is a Timeline DAQ, of a mesoscope rig."""
+        """Return True for a Timeline DAQ, of a mesoscope rig."""
         return self.namespace == "timeline"
 
 
 @dataclass(frozen=True, slots=True)
 class BpodFiles:
-    """Where the trials of a session's Bpod are."""
+    """Place of the trials of a session's Bpod."""
 
     collection: str
     """Folder relative to the session."""
@@ -92,7 +88,7 @@ def find_video(workspace: Workspace, camera: Camera) -> Path | None:
 
 
 def video_paths(workspace: Workspace, camera: Camera) -> list[Path]:
-    """Return the files of a camera's video: one, unless its name is there with several UUIDs."""
+    """Return the files of a camera's video: one, unless several with UUIDs have its name."""
     names = [video_pattern(camera.label, extension) for extension in ("mp4", "avi")]
     names.append(labcams_pattern(camera.label, "avi"))
     each = (alf.find_each(workspace.session, camera.collection, name) for name in names)
@@ -100,7 +96,7 @@ def video_paths(workspace: Workspace, camera: Camera) -> list[Path]:
 
 
 def camera_file_paths(workspace: Workspace, camera: Camera) -> dict[str, list[Path]]:
-    """Return the camera's own files, by what they hold: one of each, unless its name is there with several UUIDs."""
+    """Return the camera's own files by their contents: one of each, unless several with UUIDs have its name."""
     found = {
         key: alf.find_each(workspace.session, camera.collection, f"_iblrig_{camera.label}Camera.{name}")
         for key, name in CAMERA_FILES.items()
@@ -111,13 +107,13 @@ def camera_file_paths(workspace: Workspace, camera: Camera) -> dict[str, list[Pa
 
 
 def has_camlog_only(workspace: Workspace, camera: Camera) -> bool:
-    """Return whether labcams recorded a camera: it left a log, and no clock of another kind."""
+    """Return True if labcams recorded a camera: it left a log, and no clock of another kind."""
     found = camera_file_paths(workspace, camera)
     return bool(found["camlog"]) and not found["frame_data"] and not found["timestamps"]
 
 
 def read_camera(workspace: Workspace, camera: Camera, n_frames: int | None = None) -> CameraFiles | None:
-    """Read whatever a camera noted about its frames; None where it left nothing.
+    """Read a camera's own files about its frames; None where there are none.
 
     Parameters
     ----------
@@ -137,10 +133,10 @@ def read_camera(workspace: Workspace, camera: Camera, n_frames: int | None = Non
 
 
 def sync_paths(workspace: Workspace, sync: SyncFiles) -> dict[str, list[Path]]:
-    """Return the files of the main clock, by what they hold: extracted fronts, else the recording; the wiring.
+    """Return the files of the main clock by their contents: extracted fronts, else the recording; the wiring.
 
-    One of each, unless its name is there with several UUIDs, or there are several recordings: what reads them refuses
-    these (`one_sync`). The recording is there only where the fronts are not.
+    One of each, unless several with UUIDs have its name or there are several recordings: `one_sync` refuses these. The
+    recording is listed only where the fronts are missing.
     """
     find = partial(alf.find_each, workspace.session, sync.collection)
     found = {part: find(f"_{sync.namespace}_sync.{part}.npy") for part in TRIPLET}
@@ -163,14 +159,14 @@ def sync_paths(workspace: Workspace, sync: SyncFiles) -> dict[str, list[Path]]:
 
 
 def _recordings(workspace: Workspace, sync: SyncFiles) -> list[Recording]:
-    """Return the recordings that may be meant: the one that is named, else all."""
+    """Return the candidate recordings: the one that is named, else all."""
     found = find_recordings(workspace.session, sync.collection, sync.extension)
     named = [each for each in found if sync.recording is not None and each.stem == stem_of(sync.recording)]
     return named or found
 
 
 def one_sync(workspace: Workspace, sync: SyncFiles) -> dict[str, Path | None]:
-    """Return what `sync_paths` does, one file of each kind.
+    """Return the files of `sync_paths`, one of each kind.
 
     Raises
     ------
@@ -185,19 +181,37 @@ def one_sync(workspace: Workspace, sync: SyncFiles) -> dict[str, Path | None]:
 
 
 def must_extract(workspace: Workspace, sync: SyncFiles) -> bool:
-    """Return whether the fronts of the main clock must be read from its recording first."""
+    """Return True if the fronts of the main clock must be read from its recording first."""
     paths = sync_paths(workspace, sync)
     return bool(paths.get("recording")) and _kept_fronts(workspace, recording_identity(paths)) is None
 
 
-def extract_sync(*, records: Records, workspace: Workspace, sync: SyncFiles) -> Facts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractSync(Step):
     """Read the fronts of the main clock from its recording, once for all cameras, and keep them."""
-    fronts = read_fronts(workspace, sync)
-    return {"fronts": int(fronts.times_s.size), "outputs": [str(workspace.fronts_file)]}
+
+    kind: ClassVar[str] = "sync"
+    version: ClassVar[int] = FRONTS_VERSION
+
+    workspace: Workspace
+    """The session."""
+    sync: SyncFiles
+    """Files of the main clock."""
+    recording: Mapping[str, object]
+    """Identity of the recording."""
+    resources: Resources = Resources(cpu=1, memory_gb=1)
+    """One core."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"recording": self.recording}
+
+    def run(self, upstream: Upstream) -> Result:
+        fronts = read_fronts(self.workspace, self.sync)
+        return Result(facts={"fronts": int(fronts.times_s.size)}, outputs=(self.workspace.fronts_file,))
 
 
 def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:
-    """Return the fronts of the main clock: those that were extracted, else from the recording.
+    """Return the fronts of the main clock: the extracted ones, else those of the recording.
 
     Raises
     ------
@@ -217,7 +231,7 @@ def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:
             kept = read_timeline_recording(recording, paths["clock"], paths["meta"])
         else:
             kept = read_binary_sync(recording, paths["header"], paths.get("channels_of_recording"))
-        content: dict[str, NDArray[Any]] = {
+        content: dict[str, arrays.Array] = {
             "times": kept.times_s,
             "channels": kept.channels.astype(np.uint8),
             "polarities": kept.polarities,
@@ -232,7 +246,7 @@ def read_channels(workspace: Workspace, sync: SyncFiles, fronts: Sync) -> dict[s
     Raises
     ------
     InputError
-        If the rig's wiring cannot be had.
+        If the rig's wiring is missing or cannot be read.
     """
     paths = one_sync(workspace, sync)
     if sync.is_timeline:
@@ -240,15 +254,15 @@ def read_channels(workspace: Workspace, sync: SyncFiles, fronts: Sync) -> dict[s
     return channel_map(paths["wiring"], "sync" if sync.collection == "raw_sync_data" else "nidq")
 
 
-def recording_identity(paths: Mapping[str, Sequence[Path]]) -> dict[str, Any]:
-    """Return what tells a recording of the main clock from another; JSON."""
+def recording_identity(paths: Mapping[str, Sequence[Path]]) -> dict[str, object]:
+    """Return the identity of a recording of the main clock; JSON."""
     parts = ["recording", "header", "clock", "meta"]
     parts += ["channels_of_recording"] if "channels_of_recording" in paths else []
     return {part: alf.identities(paths.get(part, ())) for part in parts}
 
 
-def _kept_fronts(workspace: Workspace, identity: Mapping[str, Any]) -> Sync | None:
-    """Return the fronts that were read from this recording before; None where there are none."""
+def _kept_fronts(workspace: Workspace, identity: Mapping[str, object]) -> Sync | None:
+    """Return the cached fronts of this recording; None where there are none."""
     try:
         content, facts = arrays.read_arrays(workspace.fronts_file, "sync-fronts", FRONTS_VERSION)
     except (FileNotFoundError, CorruptOutput, FormatTooNew):

@@ -1,4 +1,4 @@
-"""What a task answers when it is asked for the checks of its cameras."""
+"""Checks of the cameras of a session, as `run_qc` of a task returns them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CameraQc:
     outcome: Outcome
     """The worst of all its checks, those that the reference lacks included."""
     checks: Mapping[str, CheckResult] = field(default_factory=dict, hash=False)
-    """Every check by its name, with what was measured, the threshold and all numbers."""
+    """Every check by its name, with measured value, threshold and all numbers."""
     failure: str = ""
     """Why it could not be checked at all; empty where it could."""
 
@@ -35,7 +35,7 @@ class CameraQc:
 
     @property
     def passed(self) -> dict[str, bool | None]:
-        """Return whether each of the reference's checks passed, by its keys; None where it was not made."""
+        """Return True for each of the reference's checks that passed, by its keys; None for one that was not made."""
         return {
             self._key(name): None if check.outcome is Outcome.NOT_SET else check.outcome is Outcome.PASS
             for name, check in self.checks.items()
@@ -46,10 +46,10 @@ class CameraQc:
         return f"_video{self.label.capitalize()}_{name}"
 
     def __repr__(self) -> str:
-        """Say in a line what is not as it should be."""
+        """Return one line with the checks that did not pass."""
         wrong = [f"{name} {c.outcome.name}" for name, c in self.checks.items() if c.outcome > Outcome.PASS]
-        told = self.failure or ", ".join(wrong) or f"{len(self.checks)} checks"
-        return f"CameraQc({self.label}: {self.outcome.name}; {told})"
+        text = self.failure or ", ".join(wrong) or f"{len(self.checks)} checks"
+        return f"CameraQc({self.label}: {self.outcome.name}; {text})"
 
     def _repr_html_(self) -> str:
         from ibl_dask.report.notebook import qc_html
@@ -69,7 +69,7 @@ class CameraQc:
 
 @dataclass(frozen=True, slots=True, repr=False, eq=False)
 class SessionQc(Mapping[str, CameraQc]):
-    """The checks of some cameras, by their labels; for one camera it says what that says."""
+    """The checks of some cameras, by their labels."""
 
     cameras: Mapping[str, CameraQc]
     """Label -> its checks."""
@@ -95,7 +95,7 @@ class SessionQc(Mapping[str, CameraQc]):
 
     @property
     def passed(self) -> dict[str, bool | None]:
-        """Return whether each of the reference's checks passed, by its keys; None where it was not made."""
+        """Return True for each of the reference's checks that passed, by its keys; None for one that was not made."""
         return {key: passed for camera in self.values() for key, passed in camera.passed.items()}
 
     def __repr__(self) -> str:

@@ -1,50 +1,67 @@
-"""What people look at."""
+"""Report of a session: collected from results and provenance on disk, and rendered."""
 
 from __future__ import annotations
 
 import json
 import traceback
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
+from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.check_rows import check_failure
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.compression_record import read_record
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.identity import looks_like
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.provenance import made_with, write_provenance
-from ibl_dask.tasks.session_files import Facts, Records, find_video
-from ibl_dask.tasks.video_mp4.compress_steps import is_told_of, read_record, told
+from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 
 
-def report(*, records: Records, workspace: Workspace, ran: Mapping[str, Any]) -> Facts:
-    """Write provenance and report of a session: what the driver saw, added to what was known and is on disk."""
-    known = write_provenance(workspace, ran, made_with())
-    content = write_report(workspace, known, workspace.report_file)
-    outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
-    return {"report": str(workspace.report_file), "cameras": outcomes}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteReport(Step):
+    """Write provenance and report of a session, from the driver's record of the run and the results on disk."""
+
+    kind: ClassVar[str] = "report"
+
+    workspace: Workspace
+    """The session."""
+    ran: Mapping[str, object]
+    """Summary of the run; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"ran": self.ran}
+
+    def run(self, upstream: Upstream) -> CamerasJudged:
+        known = write_provenance(self.workspace, self.ran, made_with())
+        content = write_report(self.workspace, known, self.workspace.report_file)
+        outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+        return CamerasJudged(cameras=outcomes, facts={"report": str(self.workspace.report_file)})
 
 
-def write_report(workspace: Workspace, known: Mapping[str, Any], path: Path) -> SessionContent:
-    """Render the report of a session to a file, and return what it shows.
+def write_report(workspace: Workspace, known: JsonObject, path: Path) -> SessionContent:
+    """Render the report of a session to a file, and return its content.
 
     Parameters
     ----------
-    workspace
-        Where the session's results lie.
-    known
-        Its provenance; empty where there is none.
-    path
+    workspace : Workspace
+        Folders of the session.
+    known : mapping
+        Its provenance; empty if there is none.
+    path : Path
         File to write.
 
     Raises
@@ -106,10 +123,10 @@ def read_qc(workspace: Workspace) -> SessionRecord | None:
     return known
 
 
-def gather(workspace: Workspace, known: Mapping[str, Any]) -> SessionContent:
-    """Collect everything that a session's report shows, from what is on disk.
+def gather(workspace: Workspace, known: JsonObject) -> SessionContent:
+    """Return the content of a session's report, from results on disk and the provenance (`known`).
 
-    The provenance (`known`) adds what the runs saw. Every camera that is described is shown, checked or not.
+    Every camera of the description is shown, checked or not.
     """
     session = workspace.session
     qc = read_qc(workspace)
@@ -132,8 +149,8 @@ def _described(session: Session) -> list[Camera]:
     return [description.camera(camera.label) for camera in description.cameras]
 
 
-def _camera(workspace: Workspace, camera: Camera, record: CameraRecord, ran: Mapping[str, Any]) -> CameraContent:
-    """Return what is known of a camera."""
+def _camera(workspace: Workspace, camera: Camera, record: CameraRecord, ran: JsonObject) -> CameraContent:
+    """Return the content of a camera's part."""
     label = camera.label
     if record.get("failure"):
         # Its video could not be used: what an earlier run made of another one would only mislead.
@@ -183,12 +200,10 @@ def _video_path(workspace: Workspace, camera: Camera, remarks: list[str]) -> Pat
         return None
 
 
-def _video(
-    path: Path | None, known: Mapping[str, Any], store: FramesStore | None, remarks: list[str]
-) -> dict[str, Any]:
-    """Return what the run that indexed a video told of it, else what the tables of the file say at a glance.
+def _video(path: Path | None, known: JsonObject, store: FramesStore | None, remarks: list[str]) -> JsonObject:
+    """Return the facts of a video from the run that indexed it, else from the tables of the file.
 
-    The latter also where the video was measured without a run since: the store is then of the file, and `known` is not.
+    The latter also if the video was measured without a run since: the store is then of the file, and `known` is not.
     """
     identity = known.get("identity") or {}
     if known and path is None:
@@ -202,14 +217,14 @@ def _video(
         return {**facts, "identity": dict(store.video)}
     if not known:
         return facts
-    remarks.append(_say_change(path, known))
+    remarks.append(_format_change(path, known))
     return dict(known)
 
 
-def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
+def _is_of(path: Path, identity: JsonObject) -> bool:
     """Return whether a file has the size and content that a video had when it was indexed.
 
-    An identity of an earlier version says nothing of the content: then the time of writing counts.
+    An identity of an earlier version lacks the content: then the time of writing counts.
     """
     stat = path.stat()
     if identity.get("size") != stat.st_size:
@@ -219,7 +234,7 @@ def _is_of(path: Path, identity: Mapping[str, Any]) -> bool:
     return bool(identity["sample"] == (alf.identity(path) or {})["content"])
 
 
-def _say_change(path: Path, known: Mapping[str, Any]) -> str:
+def _format_change(path: Path, known: JsonObject) -> str:
     before, now = (known.get("identity") or {}).get("size"), path.stat().st_size
     if before == now:
         return f"{path.name} holds another video than the one that was measured: run again to measure it as it is"
@@ -228,7 +243,7 @@ def _say_change(path: Path, known: Mapping[str, Any]) -> str:
     return f"what is shown was measured of {name} of {size}, and there is {path.name} of {now:,} bytes now: run again"
 
 
-def _container_facts(path: Path) -> dict[str, Any]:
+def _container_facts(path: Path) -> JsonObject:
     from ibl_dask.video.container.summary import read_container_summary
 
     try:
@@ -241,17 +256,19 @@ def _container_facts(path: Path) -> dict[str, Any]:
     return {**facts, "keyframes": len(summary.keyframes), "video": str(path)}
 
 
-def _compression(workspace: Workspace, label: str, video: Mapping[str, Any], path: Path | None) -> dict[str, Any]:
-    """Return how the video was compressed, if it is the one that the record tells of."""
+def _compression(workspace: Workspace, label: str, video: JsonObject, path: Path | None) -> JsonObject:
+    """Return the record of the compression, if it is of this video."""
     record = read_record(workspace, label)
     if record is None:
         return {}
-    is_it = "identity" not in video or is_told_of(record, video["identity"])
-    return dict(told(record)) if is_it or (path is not None and looks_like(path, record["result"]["file"])) else {}
+    is_it = "identity" not in video or record.is_of(video["identity"])
+    if not is_it and (path is None or not looks_like(path, record.result.file)):
+        return {}
+    return {**record.summary, "notes": list(record.notes)}
 
 
 def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks: list[str]) -> dict[str, Any]:
-    """Return times and how they were obtained, if they belong to the video that was measured."""
+    """Return times and their quality, if they belong to the video that was measured."""
     try:
         found, facts = load_timing(workspace.timing_file(label))
         times = load_times(workspace, label)

@@ -1,4 +1,4 @@
-"""What every task is: a signature, resources, and steps; `run()` walks the steps one after another.
+"""Base of all tasks: a signature, resources and steps; `run()` runs the steps one after another.
 
 Names and calling convention follow the field's pipelines, so that scripts and labs' own subclasses carry over.
 """
@@ -9,45 +9,38 @@ import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
-from ibl_dask.model.description import Camera
 from ibl_dask.model.failure import Failure
-from ibl_dask.model.places import insist
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
+from ibl_dask.model.result import Disposition
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read_dataset, read_signature
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.dataset_lookup import DatasetFiles, find_files
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
-from ibl_dask.store.task_record import Review
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.described import DescriptionReader
 from ibl_dask.tasks.options import check_keywords, check_value
-from ibl_dask.tasks.run_method import has_method, in_place_obstacle, method_step, read_log, review_method
+from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, read_log, review_method
 from ibl_dask.tasks.run_step import walk
-from ibl_dask.tasks.session_qc import SessionQc
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 RUN_ARGUMENTS = ("overwrite", "update")
-"""What the field's callers hand to `run` of any task."""
+"""Arguments that the field's callers pass to `run` of any task."""
 
 
 class Task:
     """One unit of the field's pipelines.
 
-    A subclass says what it does in `steps`, or as the field's tasks do, in one method `_run(**kwargs)` that returns the
+    A subclass defines its work in `steps`, or, as the field's tasks do, in one method `_run(**kwargs)` that returns the
     files it made: a path, a list of paths, or None where there was nothing to do. `setUp` and `tearDown` run before and
     after that, on the worker.
 
@@ -61,7 +54,7 @@ class Task:
         Make everything anew, whatever stands, and replace published ALF files that would change, instead of making a
         new revision.
     parents : sequence of Task
-        Tasks that come before; they say the level.
+        Tasks that come before; they determine the level.
     on_error : str
         `raise` makes `run` raise where it would return -1.
     force : bool, optional
@@ -70,7 +63,7 @@ class Task:
         Kept for the calling convention, and for subclasses that look at them: nothing here talks to a database, and
         data are where the session is. `scratch_folder` stands for `work_dir` where that is not given.
     kwargs
-        What a lab's subclass takes; kept in `kwargs`.
+        Arguments of a lab's subclass; kept in `kwargs`.
 
     Raises
     ------
@@ -81,7 +74,7 @@ class Task:
     priority: int = 30
     """0 to 100, higher first."""
     level: int = 0
-    """Place in the pipeline, where no parents say it."""
+    """Place in the pipeline of a task without parents."""
     cpu: int = 1
     """Cores that it occupies."""
     gpu: int = 0
@@ -97,33 +90,33 @@ class Task:
     env: str | None = None
     """Environment that it runs in; None for this one."""
     force: bool = False
-    """Whether to run although there is nothing new."""
+    """Run although nothing is new."""
     version: str = version("ibl_dask")
     """Version that is noted with its results."""
     dlcenv: Path | None = None
     """Activation script of the environment for poses; None for the usual one."""
     scripts: Path | None = None
     """Folder of the scripts for poses; None for the usual one."""
-    copes_without: frozenset[str] = frozenset()
+    optional_parents: frozenset[str] = frozenset()
     """Classes of parents that may have failed: it runs all the same."""
     takes_any: ClassVar[bool] = False
-    """Whether `run` hands arguments on to a method that is not ours."""
+    """`run` passes its arguments on to a method of another package."""
     writes_elsewhere: bool = False
-    """Whether its `_run` writes to `self.session.outputs`, so that it may run where results go to an output root."""
+    """`_run` writes to `self.session.outputs`, so that the task may run with an output root."""
 
     def __init__(
         self,
         session_path: str | Path | Session,
         parents: Sequence[Task] | None = None,
         taskid: str | None = None,
-        one: Any = None,  # a database client, which is not ours to know
+        one: object = None,
         machine: str | None = None,
         clobber: bool = True,
         location: str = "local",
         scratch_folder: str | Path | None = None,
         on_error: str = "continue",
         force: bool | None = None,
-        data_handler_class: Any = None,
+        data_handler_class: object = None,
         *,
         output_root: str | Path | None = None,
         work_dir: str | Path | None = None,
@@ -146,24 +139,26 @@ class Task:
         self.taskid, self.one, self.machine, self.clobber = taskid, one, machine, clobber
         self.location, self.on_error, self.data_handler_class = location, on_error, data_handler_class
         self.scratch_folder = scratch_folder
-        self.register_kwargs: dict[str, Any] = {}
-        self.plot_tasks: list[Any] = []
+        self.register_kwargs: dict[str, object] = {}
+        self.plot_tasks: list[object] = []
         if force is not None:
             self.force = force
-        self.given: dict[str, Any] = {}
-        self.records: dict[Key, StepRecord] = {}
+        self.given: dict[str, object] = {}
+        self.records: dict[StepKey, StepRecord] = {}
         self.outputs: list[Path] | None = None
         self.status: int | None = None
         self.state: Status = Status.WAITING
         self.log = ""
         self.time_elapsed_secs: float | None = None
         self.in_method = False
-        self._obstacle: Failure | None = None
+        self._unmet_requirement: Failure | None = None
         self._lacking: list[str] = []
 
     def __init_subclass__(cls, **kwargs: Any) -> None:  # whatever a metaclass takes
-        """Let a method `_run` of a subclass stand for the steps that it inherits; within it they are what they were."""
+        """Replace inherited steps by a method `_run` of a subclass; within that method they are the inherited ones."""
         super().__init_subclass__(**kwargs)
+        if has_method(cls) and "forecast" not in cls.__dict__:
+            cls.forecast = Task.forecast  # type: ignore[method-assign]  # that of a single step, not of inherited ones
         if "_run" not in cls.__dict__ or "steps" in cls.__dict__:
             return
         inherited_first, inherited = cls.first_steps, cls.steps
@@ -171,13 +166,13 @@ class Task:
         def first_steps(self: Task) -> list[Step]:
             return inherited_first(self) if self.in_method else []
 
-        def steps(self: Task, records: Mapping[Key, StepRecord]) -> list[Step]:
+        def steps(self: Task, records: Mapping[StepKey, StepRecord]) -> list[Step]:
             return inherited(self, records) if self.in_method else [method_step(self)]
 
         cls.first_steps, cls.steps = first_steps, steps  # type: ignore[method-assign]
 
-    def __getstate__(self) -> dict[str, Any]:  # as pickle wants it
-        """Leave out what stays with the driver: a worker has no database."""
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out database, records and parents, which stay with the driver."""
         return {**self.__dict__, "one": None, "records": {}, "parents": []}
 
     @property
@@ -192,12 +187,12 @@ class Task:
 
     @property
     def resources(self) -> Resources:
-        """Return what it occupies."""
+        """Return the cores, GPUs and memory that it occupies."""
         return Resources(max(1, self.cpu), self.gpu, float(self.ram), is_estimate=has_method(type(self)))
 
     @property
     def signature(self) -> Signature | Mapping[str, Sequence[Described]]:
-        """Return what the task reads and promises to leave behind.
+        """Return the inputs and the promised outputs of the task.
 
         A `Signature`, or the field's form: lists of datasets or tuples under `input_files` and `output_files`.
         """
@@ -205,19 +200,19 @@ class Task:
 
     @property
     def input_files(self) -> list[ExpectedDataset]:
-        """Return what the task reads."""
+        """Return the inputs."""
         return list(read_signature(self.signature).inputs)
 
     @property
     def output_files(self) -> list[ExpectedDataset]:
-        """Return what the task promises to leave behind."""
+        """Return the promised outputs."""
         return list(read_signature(self.signature).outputs)
 
     def first_steps(self) -> list[Step]:
         """Return the steps that must run before the others can be planned."""
         return []
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         """Return the other steps.
 
         Parameters
@@ -234,12 +229,12 @@ class Task:
     def tearDown(self) -> None:  # the field's name
         """Clean up after `_run`, also where that failed."""
 
-    def obstacle(self) -> Failure | None:
-        """Return what the task waits for that no other task makes, such as an environment; None where it can run."""
-        return in_place_obstacle(self) if has_method(type(self)) else None
+    def unmet_requirement(self) -> Failure | None:
+        """Return the unmet requirement that no other task can meet, such as an environment; None where it can run."""
+        return in_place_requirement(self) if has_method(type(self)) else None
 
     def review(self) -> Review:
-        """Say whether there is anything to do, and why, without doing it; see `ibl_dask.pipeline.forecast`."""
+        """Return the reason to run, or not to, without running; see `forecast`."""
         if has_method(type(self)):
             return review_method(self)
         lacking = self.lacking_outputs()
@@ -247,8 +242,27 @@ class Task:
             return Review("missing output", f"lacks {', '.join(lacking)}")
         return Review("no record", "its steps say what is left to do")
 
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        """Return the work that a run would do, its reason and its cost, by the decisions that `steps` rests on.
+
+        Parameters
+        ----------
+        rates : Rates
+            Durations measured in earlier runs.
+        spec : TaskSpec
+            The task as planned.
+        earlier : EarlierWork
+            Work of the same run that precedes the task.
+        """
+        return TaskForecast.of_review(spec, self.review(), rates, earlier, self.time_out_secs)
+
+    @property
+    def plan_notes(self) -> tuple[str, ...]:
+        """Return remarks on the session for a plan, such as on an ambiguous clock."""
+        return ()
+
     def is_finished(self) -> bool:
-        """Return whether what other tasks need of this one is there already."""
+        """Return True if everything that other tasks need of this one is there."""
         return True
 
     def forget(self) -> None:
@@ -279,11 +293,11 @@ class Task:
     def cleanUp(self) -> None:  # noqa: N802  # the field's name
         """Do nothing: a task looks at its files where they are, so no copy is left."""
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """Return the keyword arguments that build this task again; JSON."""
         return dict(self.kwargs)
 
-    def run(self, **kwargs: Any) -> int:  # what a subclass' `_run` takes
+    def run(self, **kwargs: Any) -> int:  # arguments of a subclass' `_run`
         """Run every step in this process; return the status code: 0 done, -1 error, -2 try again, -3 incomplete.
 
         The session is held meanwhile. Where another run holds it, nothing is done, and the status is -2.
@@ -296,7 +310,7 @@ class Task:
         Raises
         ------
         NotASession, DescriptionError
-            If there is no such session, or nothing says what was recorded.
+            If there is no such session, or no description of it.
         UsageError
             If an argument is not known.
         TaskFailed
@@ -309,8 +323,8 @@ class Task:
         if "overwrite" in kwargs:
             self.workspace = replace(self.workspace, overwrite=bool(kwargs["overwrite"]))
         self.records.clear()
-        obstacle = self.obstacle()
-        if obstacle is None:
+        unmet_requirement = self.unmet_requirement()
+        if unmet_requirement is None:
             self.workspace.check_writable()
             try:
                 with self.holding():
@@ -319,9 +333,9 @@ class Task:
                     records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
                     walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
             except SessionLocked as error:
-                obstacle = failure_from(error)
+                unmet_requirement = failure_from(error)
         self.time_elapsed_secs = time.perf_counter() - clock
-        self.conclude(obstacle=obstacle)
+        self.conclude(unmet_requirement=unmet_requirement)
         if self.on_error == "raise" and self.state is Status.ERRORED:
             raise TaskFailed(
                 f"{self.name} failed",
@@ -339,7 +353,7 @@ class Task:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Hold the session, unless whoever runs this task does so already.
+        """Hold the lock of the session, unless the caller holds it already.
 
         Raises
         ------
@@ -350,28 +364,31 @@ class Task:
             yield
 
     def rerun(self) -> int:
-        """Run once more, and replace what the task left."""
+        """Run again, and replace the outputs."""
         return self.run(overwrite=True)
 
-    def conclude(self, records: Mapping[Key, StepRecord] | None = None, *, obstacle: Failure | None = None) -> Status:
-        """Say how the task went, from the records of its steps and the files that are there."""
+    def conclude(
+        self, records: Mapping[StepKey, StepRecord] | None = None, *, unmet_requirement: Failure | None = None
+    ) -> Status:
+        """Determine the state of the task from the records of its steps and from its outputs."""
         if records is not None:
             self.records = dict(records)
-        self._obstacle = obstacle
+        self._unmet_requirement = unmet_requirement
         found = self._found_outputs()
-        values = [r.value for r in self.records.values()]
-        made = [Path(path) for value in values for path in value.get("outputs", ())]
+        results = [record.result for record in self.records.values()]
+        dispositions = {result.disposition for result in results}
+        made = [path for result in results for path in result.outputs]
         self.outputs = list(dict.fromkeys([*made, *(path for f in found for path in f.files)]))
         self._lacking = _lacking(found)
         if any(not r.is_ok for r in self.records.values()):
             self.state = Status.ERRORED
-        elif obstacle is not None or any("waiting" in value for value in values):
+        elif unmet_requirement is not None or "waiting" in dispositions:
             self.state = Status.WAITING
-        elif any("empty" in value for value in values):
+        elif "empty" in dispositions:
             self.state, self.outputs = Status.EMPTY, self.outputs or None
         elif self._lacking:
             self.state = Status.ERRORED
-        elif any("incomplete" in value for value in values):
+        elif "incomplete" in dispositions:
             # Every output is there, but not all that it should hold, such as numbers of frames that do not decode.
             self.state = Status.INCOMPLETE
         elif not self.records:
@@ -379,23 +396,25 @@ class Task:
         else:
             self.state = Status.COMPLETE
         self.status = self.state.code
-        logs = [read_log(Path(value["log"])) for value in values if "log" in value]
+        logs = [read_log(result.log) for result in results if result.log is not None]
         self.log = "\n".join([*logs, *map(_line, self.records.values())])
         return self.state
 
     @property
     def failures(self) -> list[Failure]:
-        """Return what went wrong, each once: errors of steps, and what their results lack."""
+        """Return the failures, each once: errors of steps, incomplete results, and missing outputs."""
         found = [r.failure for r in self.records.values() if r.failure is not None]
-        lacking = (r.value["incomplete"] for r in self.records.values() if "incomplete" in r.value)
-        found += [_incomplete(reason) for reason in lacking]
+        found += [_incomplete(reason) for reason in self._reasons("incomplete")]
         if self.state is Status.ERRORED and not found:
             found.append(failure_from(self._missing_outputs()))
         if self.state is Status.WAITING:
-            waiting = (str(r.value["waiting"]) for r in self.records.values() if "waiting" in r.value)
-            found += [Failure("Waiting", "run", text) for text in waiting]
-            found += [self._obstacle] if self._obstacle is not None else []
+            found += [Failure("Waiting", "run", str(reason)) for reason in self._reasons("waiting")]
+            found += [self._unmet_requirement] if self._unmet_requirement is not None else []
         return list(dict.fromkeys(found))
+
+    def _reasons(self, disposition: Disposition) -> list[str | Failure]:
+        results = (record.result for record in self.records.values())
+        return [result.reason for result in results if result.disposition == disposition]
 
     def assert_expected(self, expected_files: Iterable[Described], silent: bool = False) -> tuple[bool, list[Path]]:
         """Look for datasets.
@@ -403,14 +422,14 @@ class Task:
         Parameters
         ----------
         expected_files
-            What to look for.
+            The datasets.
         silent
             Kept for the calling convention.
 
         Returns
         -------
         bool, list of Path
-            Whether all that are required are there, and their files.
+            True if all that are required are there, and their files.
         """
         found = [find_files(self.session.roots, read_dataset(entry, "input")) for entry in expected_files]
         return all(f.ok for f in found), list(dict.fromkeys(path for f in found for path in f.files))
@@ -440,7 +459,7 @@ class Task:
         Returns
         -------
         bool, list of Path
-            Whether every required one is there and not empty, and those that are.
+            True if every required one is there and not empty, and the files found.
 
         Raises
         ------
@@ -473,117 +492,9 @@ class Task:
         self.records[record.key] = record
 
 
-class DynamicTask(DescriptionReader, Task):
-    """A task that reads the experiment description where its arguments do not say; it does so when it is asked.
-
-    Parameters
-    ----------
-    sync, sync_collection, sync_ext, sync_namespace : str, optional
-        Main clock; by default that of the description.
-    kwargs
-        See `Task`.
-    """
-
-    def __init__(
-        self,
-        session_path: str | Path | Session,
-        *,
-        sync: str | None = None,
-        sync_collection: str | None = None,
-        sync_ext: str | None = None,
-        sync_namespace: str | None = None,
-        **kwargs: Any,  # see Task
-    ) -> None:
-        super().__init__(session_path, **kwargs)
-        if sync_collection is not None:
-            sync_collection = insist(sync_collection, "sync_collection", where=self.session.path)
-        if sync_namespace is not None:
-            insist(sync_namespace, "sync_namespace", where=self.session.path, is_name=True)
-        given = {
-            "sync": sync,
-            "sync_collection": sync_collection,
-            "sync_ext": sync_ext,
-            "sync_namespace": sync_namespace,
-        }
-        self.__dict__.update({name: value for name, value in given.items() if value})
-
-    def arguments(self) -> dict[str, Any]:
-        return {
-            **super().arguments(),
-            "sync": self.sync,
-            "sync_collection": self.sync_collection,
-            "sync_ext": self.sync_ext,
-            "sync_namespace": self.sync_namespace,
-        }
-
-
-class VideoTask(DynamicTask):
-    """A task on some cameras of a session.
-
-    Parameters
-    ----------
-    cameras : sequence of str, optional
-        Labels; by default those of the description.
-    device_collection : str, optional
-        Folder of the raw files; by default each camera's own in the description.
-    kwargs
-        See `DynamicTask`.
-    """
-
-    def __init__(
-        self,
-        session_path: str | Path | Session,
-        cameras: Sequence[str] | str | None = None,
-        *,
-        device_collection: str | None = None,
-        **kwargs: Any,  # see Task
-    ) -> None:
-        super().__init__(session_path, **kwargs)
-        if device_collection is not None:
-            device_collection = insist(device_collection, "device_collection", where=self.session.path)
-        self.device_collection = device_collection
-        if cameras is not None:
-            labels = [cameras] if isinstance(cameras, str) else cameras
-            self.cameras = self.checked_labels(tuple(str(label).lower() for label in labels))
-
-    @cached_property
-    def cameras(self) -> tuple[str, ...]:
-        """Return the labels of its cameras."""
-        return self.checked_labels(self.usual_labels())
-
-    def usual_labels(self) -> tuple[str, ...]:
-        """Return the cameras that it works on where nobody says: those of the description."""
-        return tuple(camera.label for camera in self.session.description.cameras)
-
-    def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
-        """Return labels if the task can work on such cameras; without looking at the session."""
-        return labels
-
-    @property
-    def described(self) -> tuple[Camera, ...]:
-        """Return the cameras as the rig was set to record them."""
-        return tuple(self._camera(label) for label in self.cameras)
-
-    def arguments(self) -> dict[str, Any]:
-        extra = {} if self.device_collection is None else {"device_collection": self.device_collection}
-        return {**super().arguments(), "cameras": list(self.cameras), **extra}
-
-    def extract_camera(self, save: bool = True) -> tuple[list[NDArray[np.float64]], list[Path]]:
-        """Return the frame times of each camera, s, and the files that hold them: none, where a subclass has no own."""
-        return [], []
-
-    def run_qc(self, camera_data: object = None, update: bool = True) -> SessionQc:
-        """Return the checks of each camera: none, where a subclass has no own."""
-        return SessionQc({})
-
-    def _camera(self, label: str) -> Camera:
-        camera = self.session.description.camera(label)
-        return camera if self.device_collection is None else replace(camera, collection=self.device_collection)
-
-
-def _incomplete(reason: object) -> Failure:
-    """Return a step's reason for incomplete results: a failure as JSON holds it, or a text."""
-    return Failure.from_json(reason) if isinstance(reason, Mapping) else Failure("Incomplete", "input", str(reason))
+def _incomplete(reason: str | Failure) -> Failure:
+    """Return the reason of incomplete results as a failure."""
+    return reason if isinstance(reason, Failure) else Failure("Incomplete", "input", reason)
 
 
 def _lacking(found: Iterable[DatasetFiles]) -> list[str]:

@@ -19,7 +19,7 @@ WAYS = {
 }
 
 
-def end_process(records, log, way):
+def end_process(upstream, log, way):
     """Note that it began, and end the process."""
     note(log, way)
     if way == "memory":
@@ -34,7 +34,7 @@ def note(log, word):
         file.write(word + "\n")
 
 
-def hold(records, folder, name, seconds=300.0):
+def hold(upstream, folder, name, seconds=300.0):
     """Note the process, and stay."""
     part = Path(folder, f"{name}.part")
     part.write_text(str(os.getpid()))
@@ -76,9 +76,9 @@ class Ending(ibd.Task):
         self._end("signature")
         return {"input_files": [], "output_files": []}
 
-    def obstacle(self):
-        self._end("obstacle")
-        return super().obstacle()
+    def unmet_requirement(self):
+        self._end("unmet_requirement")
+        return super().unmet_requirement()
 
     def _run(self, **kwargs):
         self._end("run")

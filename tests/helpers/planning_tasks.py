@@ -2,13 +2,25 @@
 
 import os
 import threading
+from dataclasses import dataclass
+from typing import ClassVar
 
 import ibl_dask as ibd
+from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step
 
 
-def _nothing(records):
-    return {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nothing(Step):
+    """A step that does nothing."""
+
+    kind: ClassVar[str] = "nothing"
+
+    def identity(self):
+        return {}
+
+    def run(self, upstream):
+        return Result()
 
 
 class Where(ibd.Task):
@@ -16,7 +28,7 @@ class Where(ibd.Task):
 
     def steps(self, records):
         (self.session.path / "planned_by").write_text(str(os.getpid()))
-        return [Step("nothing", "", self.session.reference, "0", _nothing, {})]
+        return [Nothing(session=self.session.reference)]
 
     def conclude(self, records=None, **more):
         (self.session.path / "concluded_by").write_text(str(os.getpid()))

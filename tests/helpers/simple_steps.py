@@ -2,45 +2,80 @@
 
 import os
 import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ibl_dask.model.step import Step
+from ibl_dask.model.result import Result
+from ibl_dask.model.step import Step, StepKey
 
 
-def note(records, folder, name, seconds=0.0):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calling(Step):
+    """Calls a function with its upstream and some arguments; named as is convenient."""
+
+    allow_failed = ("tolerated",)
+
+    called: str
+    function: Callable
+    arguments: Mapping = field(default_factory=dict)
+    parents: tuple[StepKey, ...] = ()
+    tolerated: tuple[StepKey, ...] = ()
+    parts: str = ""
+
+    @property
+    def kind(self):
+        return self.called
+
+    def identity(self):
+        return {"parts": self.parts}
+
+    def run(self, upstream):
+        found = self.function(upstream, **self.arguments)
+        return Result(facts=found) if isinstance(found, Mapping) else found
+
+
+def note(upstream, folder, name, seconds=0.0):
     """Leave a file for a step, with what it was given."""
     time.sleep(seconds)
     # The age of the step, then what it read.
-    text = f"{time.time():.6f}\n" + "\n".join(f"{key[0]}:{record.status}" for key, record in records.items())
+    text = f"{time.time():.6f}\n" + "\n".join(f"{key.name}:{record.status}" for key, record in upstream.items())
     Path(folder, name).write_text(text)
     return {"name": name}
 
 
-def fail(records, folder, name):
+def fail(upstream, folder, name):
     raise OSError("no luck")
 
 
-def slow_once(records, folder, name, seconds=0.0):
+def slow_once(upstream, folder, name, seconds=0.0):
     """Be killed the first time, and note the process."""
     with Path(folder, f"{name}.pids").open("a") as file:
         file.write(f"{os.getpid()}\n")
     if len(Path(folder, f"{name}.pids").read_text().split()) == 1:
         os.kill(os.getpid(), 9)
-    return note(records, folder, name)
+    return note(upstream, folder, name)
 
 
-def vanish_once(records, folder, name):
+def vanish_once(upstream, folder, name):
     """Lose the data the first time, as with a server that is gone."""
     gone = Path(folder, "gone")
     if gone.exists():
         Path(gone.read_text()).rmdir()
         gone.unlink()
         raise OSError("no such folder")
-    return note(records, folder, name)
+    return note(upstream, folder, name)
 
 
-def simple_step(folder, name, needs=(), chunk=0, function=note, tolerates=(), **more):
+def simple_step(folder, name, needs=(), chunk=0, function=note, tolerated=(), **more):
     """Return a step that needs others."""
-    arguments = {"folder": str(folder), "name": name, **more}
-    keys = tuple(step.key for step in needs)
-    return Step(name, "", "s", str(folder), function, arguments, keys, tolerates, chunk=chunk)
+    return Calling(
+        called=name,
+        session="s",
+        function=function,
+        arguments={"folder": str(folder), "name": name, **more},
+        parents=tuple(step.key for step in needs if step not in tolerated),
+        tolerated=tuple(step.key for step in tolerated),
+        parts=str(folder),
+        chunk=chunk,
+    )

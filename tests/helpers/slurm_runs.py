@@ -9,12 +9,11 @@ import time
 from collections import Counter
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import yaml
-from noting_steps import find_numbers, noted
+from noting_steps import FindNumbers, watch
 from slurm_machine import wait_until
 
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
@@ -22,6 +21,7 @@ from ibl_dask.deploy.site.profile import Pool, Profile
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.run import run
+from ibl_dask.tasks.video_sync.frame_pass import PassChunk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -85,9 +85,8 @@ class Watched(OnCluster):
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
-        searches = [_search(step) for step in steps if step.kind == "framepass"] if self._search else []
-        waiting = [_after(step, searches) if step.kind == "frames" else step for step in steps]
-        super().submit([self._noted(step) for step in (*waiting, *searches)], root, known, priority, places)
+        searches = [_search(step) for step in steps if isinstance(step, PassChunk)] if self._search else []
+        super().submit([self._noted(step, searches) for step in (*steps, *searches)], root, known, priority, places)
 
     def completed(self) -> Iterator[StepRecord]:
         for record in super().completed():
@@ -96,12 +95,11 @@ class Watched(OnCluster):
             else:
                 yield record
 
-    def _noted(self, step: Step) -> Step:
+    def _noted(self, step: Step, searches: Sequence[Step]) -> Step:
         gate = self._gate if step.kind in CHUNKED else self._gate.with_name("no gate")
-        arguments = {"log": self._log, "gate": gate, "step": step.key[0], "chunk": step.chunk}
-        return replace(
-            step, function=noted, arguments={**arguments, "function": step.function, "arguments": dict(step.arguments)}
-        )
+        # A session waits for its searches, as it will for poses: what they read is removed when it is done.
+        mine = tuple(search.key for search in searches if search.camera == step.camera and step.kind == "frames")
+        return watch(step, self._log, gate, mine)
 
     def close_gate(self) -> None:
         """Let chunks start, and not end."""
@@ -125,21 +123,18 @@ class Watched(OnCluster):
         return started.total(), len(started)
 
 
-def _search(step: Step) -> Step:
-    arguments = {name: step.arguments[name] for name in ("workspace", "camera", "video", "chunk")}
-    return replace(
-        step,
-        kind="numbers",
-        function=find_numbers,
-        arguments=arguments,
+def _search(step: PassChunk) -> Step:
+    return FindNumbers(
+        session=step.session,
+        camera=step.camera,
+        chunk=step.chunk,
+        lease=step.lease,
         resources=Resources(gpu=1, memory_gb=0.5),
+        workspace=step.workspace,
+        video=step.video,
+        frames=step.frames,
+        index=step.index,
     )
-
-
-def _after(step: Step, searches: Sequence[Step]) -> Step:
-    """Let a session wait for its searches, as it will for poses: what they read is removed when it is done."""
-    keys = [search.key for search in searches if search.camera == step.camera]
-    return replace(step, needs=(*step.needs, *keys), tolerates=(*step.tolerates, "numbers"))
 
 
 @contextmanager

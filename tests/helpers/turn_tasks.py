@@ -3,17 +3,25 @@
 import time
 from pathlib import Path
 
+from simple_steps import Calling
+
 import ibl_dask as ibd
-from ibl_dask.model.step import Step
 
 
-def _note(records, folder, name, seconds, fails):
+def _note(upstream, folder, name, seconds, fails):
     (Path(folder) / f"{name}.begin").write_text(f"{time.time():.6f}")
     time.sleep(seconds)
     if fails:
         raise OSError(f"{name} has no luck")
     (Path(folder) / f"{name}.end").write_text(f"{time.time():.6f}")
-    return {} if fails is None else {"outputs": []}
+    return {}
+
+
+def note_step(session, label, arguments, **more):
+    """Return a step that notes when it began and ended."""
+    return Calling(
+        called="note", camera=label, session=session, parts="" + label, function=_note, arguments=arguments, **more
+    )
 
 
 class Noting(ibd.Task):
@@ -42,7 +50,7 @@ class Noting(ibd.Task):
             return []
         arguments = {"folder": str(self.folder), "name": self.label, "seconds": self.seconds}
         arguments["fails"] = self.how == "Errored"
-        return [Step("note", self.label, self.session.reference, self.label, _note, arguments)]
+        return [note_step(self.session.reference, self.label, arguments)]
 
 
 class Odd(Noting):
@@ -56,4 +64,4 @@ class Odd(Noting):
 class Hardy(Noting):
     """Copes without `Noting`."""
 
-    copes_without = frozenset({"Noting"})
+    optional_parents = frozenset({"Noting"})

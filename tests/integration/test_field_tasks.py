@@ -20,7 +20,7 @@ from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import SessionOutcome
-from ibl_dask.tasks.external.task import OF_ALYX
+from ibl_dask.tasks.catalogue import FIELD_TASKS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -41,6 +41,7 @@ KEPT_FROM_THE_DATABASE = {
     "WidefieldPreprocess": {"upload_plots": False},
 }
 """Class -> what somebody without a database tells it, so that it does not fail after its work."""
+OF_ALYX = frozenset(name for name, row in FIELD_TASKS.items() if row.needs_alyx)
 OF_WIDEFIELD = ("WidefieldCompress", "WidefieldPreprocess", "WidefieldSync", "WidefieldFOV")
 WIDEFIELD = os.environ.get("IBL_DASK_PEER_WIDEFIELD_PYTHON")
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ibl_dask.errors import DescriptionError
 from ibl_dask.model.description import Camera, ExperimentDescription, Protocol, Sync
+from ibl_dask.model.description_reader import read_description
 
 TRAINING = """\
 version: '1.0.0'
@@ -44,7 +45,7 @@ def read(tmp_path: Path):
     def read(text: str | bytes) -> ExperimentDescription:
         path = tmp_path / "_ibl_experiment.description.yaml"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return ExperimentDescription.read(path)
+        return read_description(path)
 
     return read
 
@@ -76,7 +77,7 @@ def test_ephys_rig_with_chained_tasks(read) -> None:
 
 
 def test_real_description_of_a_widefield_session(data_folder: Path) -> None:
-    description = ExperimentDescription.read(data_folder / "behaviour" / "_ibl_experiment.description.yaml")
+    description = read_description(data_folder / "behaviour" / "_ibl_experiment.description.yaml")
     assert description.cameras == ()
     assert description.sync == Sync("nidq", "raw_ephys_data", "bin", "spikeglx")
     assert [p.name for p in description.protocols] == ["passiveChoiceWorld", "ephysChoiceWorld"]
@@ -297,5 +298,5 @@ def test_any_yaml_is_read_or_refused_by_name(tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.getbasetemp() / "any.yaml"
     path.write_text(yaml.safe_dump(content))
     with contextlib.suppress(DescriptionError):
-        description = ExperimentDescription.read(path)
+        description = read_description(path)
         assert [c.label for c in description.cameras] == sorted(c.label for c in description.cameras)

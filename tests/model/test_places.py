@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from ibl_dask.errors import OutsideSession, UsageError
 from ibl_dask.model.description_reader import understand
-from ibl_dask.model.places import below, complaint, first_fault, insist, is_inside
+from ibl_dask.model.places import below, complaint, first_fault, is_inside, require_inside
 from ibl_dask.model.signature import ExpectedDataset, read_signature
 
 OUTSIDE = [
@@ -48,7 +48,7 @@ def test_what_leads_out_of_a_folder_or_names_nothing_in_it_is_refused(tmp_path, 
     [("raw_video_data", "raw_video_data"), ("alf//task_00/.", "alf/task_00"), ("a..b/..c", "a..b/..c"), ("~", "~")],
 )
 def test_a_folder_below_is_taken_in_its_plain_form(tmp_path, text, plain):
-    assert insist(text, "a folder") == plain
+    assert require_inside(text, "a folder") == plain
     assert below(tmp_path, text) == tmp_path / plain
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import assume, given
@@ -16,7 +18,8 @@ from hypothesis import strategies as st
 
 from ibl_dask.model.events import RunFinished, StepFinished, to_json
 from ibl_dask.model.failure import Failure
-from ibl_dask.model.step import Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.result import Result, VideoIndexed, Work
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord, Upstream, fingerprint
 
 LEAF = st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False) | st.text(max_size=8)
 PLAIN = st.recursive(
@@ -86,7 +89,7 @@ RECORDS = st.builds(
     StepRecord,
     key=st.tuples(st.text(max_size=9), st.text(max_size=9), st.text(max_size=9), st.integers(0, 10**6)),
     status=st.sampled_from(["done", "kept", "failed", "skipped"]),
-    value=st.dictionaries(st.text(max_size=5), PLAIN, max_size=3),
+    result=st.builds(Result.from_json, st.dictionaries(st.text(max_size=5), PLAIN, max_size=3)),
     failure=st.none() | st.builds(Failure, st.text(), st.text(), st.text(), st.text()),
     started_s=st.floats(0, 4e9),
     seconds=st.floats(0, 1e6),
@@ -109,14 +112,62 @@ def test_only_done_and_kept_leave_something_behind(status: Any, ok: bool) -> Non
     assert StepRecord(("a", "b", "c", 0), status).is_ok is ok
 
 
-def nothing(**_: object) -> dict[str, Any]:
-    return {}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass(Step):
+    """A step that does nothing."""
+
+    kind: ClassVar[str] = "framepass"
+
+    size: int = 0
+    index: StepKey | None = None
+    parts: tuple[StepKey, ...] = ()
+
+    allow_failed: ClassVar[tuple[str, ...]] = ("parts",)
+
+    def identity(self) -> dict[str, object]:
+        return {"size": self.size}
+
+    def run(self, upstream: Upstream) -> Result:
+        return Result()
 
 
 def test_key_starts_with_what_the_dashboard_groups_by() -> None:
-    step = Step("framepass", "left", "SW/2023-05-01/001", "0123", nothing, {}, chunk=7)
-    assert step.key == ("framepass-left", "SW/2023-05-01/001", "0123", 7)
-    assert Step("report", "", "s", "f", nothing, {}).key == ("report", "s", "f", 0)
+    step = Pass(camera="left", session="SW/2023-05-01/001", size=3, chunk=7)
+    assert step.key == ("framepass-left", "SW/2023-05-01/001", fingerprint("framepass", 1, size=3), 7)
+    assert Pass(session="s").key == ("framepass", "s", fingerprint("framepass", 1, size=0), 0)
+
+
+def test_fingerprint_of_a_step_follows_from_what_it_declares_alone(tmp_path: Path) -> None:
+    step = Pass(session="s", size=3)
+    other = replace(step, lease="0123", marker=tmp_path, resources=Resources(cpu=4), chunk=9)
+    assert other.fingerprint == step.fingerprint
+    assert replace(step, size=4).fingerprint != step.fingerprint
+    assert pickle.loads(pickle.dumps(other)) == other
+
+
+def test_fields_that_hold_keys_are_the_steps_upstream() -> None:
+    one, two, three = (Pass(session="s", size=size) for size in range(3))
+    step = Pass(session="s", size=9, index=one.key, parts=(two.key, three.key))
+    assert step.needs == (one.key, two.key, three.key)
+    assert step.may_fail == {two.key, three.key}
+    assert one.needs == ()
+
+
+def test_results_survive_json_in_any_form(tmp_path: Path) -> None:
+    work = Work("decode", 5, 100)
+    plain = Result(disposition="incomplete", reason="2 frames", outputs=(tmp_path,), notes=("a",), work=work)
+    indexed = VideoIndexed(camera="left", video=tmp_path, frames=5, identity={}, width=4, height=3, codec="h264")
+    assert Result.from_json(json.loads(json.dumps(plain.to_json()))) == plain
+    assert plain.to_json()["incomplete"] == "2 frames"
+    assert json.loads(json.dumps(indexed.to_json()))["notes"] == []
+
+
+def test_a_result_is_read_in_its_own_form_alone() -> None:
+    step = Pass(session="s")
+    upstream = Upstream([StepRecord(step.key, "done", Result(facts={"frames": 3}))])
+    assert upstream.result(step.key, Result).facts == {"frames": 3}
+    with pytest.raises(TypeError, match="where a VideoIndexed is read"):
+        upstream.result(step.key, VideoIndexed)
 
 
 def test_gpu_steps_ask_for_a_gpu_and_no_core() -> None:

@@ -11,8 +11,8 @@ import pytest
 from needs import PEER
 from random_descriptions import CLOCKS, Content, make_content, write_session
 
-from ibl_dask.model.description import ExperimentDescription
 from ibl_dask.model.description_merge import merge_descriptions
+from ibl_dask.model.description_reader import read_description
 from ibl_dask.model.legacy_protocols import legacy_content
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.devices.session_plan import SessionPlan, plan_session
@@ -53,7 +53,7 @@ def sessions(tmp_path: Path):
 
 def plan_of(folder: Path, pose: tuple[str, ...] | None = None) -> SessionPlan:
     found = next(folder.glob("*.yaml"))
-    return plan_session(ExperimentDescription.read(found), folder, pose)
+    return plan_session(read_description(found), folder, pose)
 
 
 def ours(folder: Path, pose: tuple[str, ...] | None = None) -> Specs:
@@ -488,7 +488,7 @@ def test_a_mesoscope_is_planned_by_its_own_package_where_that_is_installed(
     assert not [note for note in made.notes if note.startswith("mesoscope")]
     task = made.tasks["MesoscopeSync"]
     assert isinstance(task, ForeignTask)
-    assert (task.environment, task.obstacle()) == ("mpci", None)
+    assert (task.environment, task.unmet_requirement()) == ("mpci", None)
     answer = reference.ask("plan_with", session=str(folder), planner=PLANNER, folder=str(tmp_path / "theirs"))
     theirs = {spec["name"]: spec for spec in answer["specs"]}
     for name in ("MesoscopePreprocess", "MesoscopeSync"):

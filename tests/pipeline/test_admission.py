@@ -13,12 +13,12 @@ from pathlib import Path
 
 import dask
 import pytest
+from simple_steps import Calling
 
 import ibl_dask as ibd
 from ibl_dask.cli.status import summarise
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model.events import SessionFinished, SessionPutOff, StepFinished
-from ibl_dask.model.step import Step
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal
@@ -184,13 +184,13 @@ def test_a_driver_whose_lock_is_no_longer_its_own_lets_go_of_that_session_alone(
 
 def test_a_step_does_not_start_once_another_run_holds_the_session(sessions):
     """Wherever it waits: its driver may be gone, or asleep."""
-    from turn_tasks import _note
+    from turn_tasks import note_step
 
     from ibl_dask.tasks.run_step import run_step
 
     (sessions[0] / "notes").mkdir()
     arguments = {"folder": str(sessions[0] / "notes"), "name": "x", "seconds": 0, "fails": False}
-    step = Step("note", "x", "s", "mark", _note, arguments, lease="0123456789abcdef")
+    step = note_step("s", "x", arguments, lease="0123456789abcdef")
     with holding(lock_of(sessions[0])):
         record = run_step(step, [], sessions[0])
     assert record.failure.kind == "SessionLocked"
@@ -289,7 +289,7 @@ LASTING = [errno.ENOSPC, errno.EACCES, errno.ENOENT, errno.EROFS]
 def failing(times, code, calls, cause=False):
     """Return a step function that fails so often."""
 
-    def function(records):
+    def function(upstream):
         calls.append(1)
         if len(calls) <= times:
             error = OSError(code, os.strerror(code))
@@ -307,7 +307,7 @@ def test_a_step_that_meets_what_passes_by_itself_is_tried_again(sessions, code, 
     from ibl_dask.tasks.run_step import run_step
 
     calls = []
-    step = Step("x", "", "s", "mark", failing(2, code, calls, cause), {})
+    step = Calling(called="x", session="s", function=failing(2, code, calls, cause))
     assert run_step(step, [], sessions[0]).status == "done"
     assert len(calls) == 3
 
@@ -317,7 +317,7 @@ def test_a_step_that_stays_broken_says_how_often_it_was_tried_and_what_to_do(ses
     from ibl_dask.tasks.run_step import run_step
 
     calls = []
-    record = run_step(Step("x", "", "s", "mark", failing(99, code, calls), {}), [], sessions[0])
+    record = run_step(Calling(called="x", session="s", function=failing(99, code, calls)), [], sessions[0])
     assert len(calls) == 3
     assert "tried 3 times" in record.failure.message
     assert "What to do: run again once it works" in record.failure.message
@@ -328,7 +328,10 @@ def test_what_does_not_pass_by_itself_is_told_at_once(sessions, code):
     from ibl_dask.tasks.run_step import run_step
 
     calls = []
-    assert run_step(Step("x", "", "s", "mark", failing(99, code, calls), {}), [], sessions[0]).status == "failed"
+    assert (
+        run_step(Calling(called="x", session="s", function=failing(99, code, calls)), [], sessions[0]).status
+        == "failed"
+    )
     assert len(calls) == 1
 
 
@@ -338,11 +341,11 @@ def test_connections_without_a_number_pass_too(sessions, error, n_calls):
 
     calls = []
 
-    def function(records):
+    def function(upstream):
         calls.append(1)
         raise error
 
-    run_step(Step("x", "", "s", "mark", function, {}), [], sessions[0])
+    run_step(Calling(called="x", session="s", function=function), [], sessions[0])
     assert len(calls) == n_calls
 
 

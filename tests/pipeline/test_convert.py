@@ -478,8 +478,8 @@ def test_a_video_that_is_still_being_copied_gets_no_mp4(session, monkeypatch):
 KILLED = """
 import os, sys
 from ibl_dask.pipeline.run import run
-from ibl_dask.tasks.steps import convert
-from ibl_dask.video import remux
+from ibl_dask.tasks.video_mp4 import convert_steps as convert
+from ibl_dask.video.encoding import remux
 
 place, name = sys.argv[2].split(".")
 place = {"remux": remux, "convert": convert}[place]
@@ -499,7 +499,7 @@ run([sys.argv[1]], tasks=["VideoConvert"], raw_video="trash")
     ("function", "when"),
     [
         ("remux.check_copy", "after"),
-        ("convert.write_record", "after"),
+        ("convert.record_video", "after"),
         ("convert._name_camlog", "before"),
         ("convert._name_camlog", "after"),
     ],

@@ -46,7 +46,7 @@ def test_what_needs_a_failed_step_is_skipped_and_what_tolerates_it_runs(executor
     bad = simple_step(tmp_path, "bad", function=fail)
     child = simple_step(tmp_path, "child", [bad])
     grandchild = simple_step(tmp_path, "grandchild", [child])
-    hardy = simple_step(tmp_path, "hardy", [bad, grandchild], tolerates=("bad", "grandchild"))
+    hardy = simple_step(tmp_path, "hardy", tolerated=[bad, grandchild])
     records = run_all(executor, [hardy, grandchild, child, bad], tmp_path)
     statuses = {key[0]: record.status for key, record in records.items()}
     assert statuses == {"bad": "failed", "child": "skipped", "grandchild": "skipped", "hardy": "done"}

@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from other_environment import make_environment
 
+from ibl_dask.model.forecast import Rates, TaskForecast
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.forecast import TaskForecast, forecast
+from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import make_pipeline
-from ibl_dask.pipeline.rates import CORE_S_PER_PIXEL, Rates, read_rates
+from ibl_dask.pipeline.rates import read_rates
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import Journal
+from ibl_dask.tasks.video_mp4.forecast import ENCODING
+from ibl_dask.tasks.video_sync.forecast import DECODING
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reducers.camera_set import camera_reducers
 from ibl_dask.video.reducers.sharpness import Sharpness
@@ -48,7 +51,7 @@ def test_a_fresh_session_lacks_its_outputs(session_folder: Path) -> None:
     assert left.n_frames == len(index)
     assert left.n_chunks == left.n_chunks_left > 0
     assert left.read_bytes == raw(session_folder, "left", "raw.mp4").stat().st_size
-    assert left.core_s == pytest.approx(len(index) * index.width * index.height * CORE_S_PER_PIXEL)
+    assert left.core_s == pytest.approx(len(index) * index.width * index.height * DECODING.core_s)
 
 
 def test_tasks_of_other_packages_lack_their_environment(session_folder: Path, monkeypatch) -> None:
@@ -202,8 +205,8 @@ def test_rates_come_from_what_runs_took(tmp_path: Path) -> None:
         journal.append(step("framepass-left", 0.1, frames=100, kept=True))
         journal.append(step("DLC", 7200.0))
     found = read_rates(tmp_path)
-    assert found.decode == pytest.approx(4.0 / 400e6)
-    assert found.encode == Rates().encode
+    assert found.core_s(DECODING, 1) == pytest.approx(4.0 / 400e6)
+    assert found.core_s(ENCODING, 1) == Rates().core_s(ENCODING, 1)
     assert found.tasks["DLC"] == 7200
     assert found.source == "1 journal"
 

@@ -12,12 +12,11 @@ import pytest
 from distributed.protocol.pickle import dumps
 from ending_steps import end_process
 from program import WITHOUT_POWERS, says
-from simple_steps import simple_step, slow_once, vanish_once
+from simple_steps import Calling, simple_step, slow_once, vanish_once
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.refusals import refusals
 from ibl_dask.deploy.site.profile import this_machine
-from ibl_dask.model.step import Step
 from ibl_dask.pipeline import executors
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.isolation import run_in_own_process
@@ -28,7 +27,9 @@ HERE = Path("/proc/self/cwd")
 
 def deadly_step(folder, way):
     arguments = {"log": str(folder / "deadly.txt"), "way": way}
-    return Step("deadly", way, "s", str(folder), end_process, arguments)
+    return Calling(
+        called="deadly", camera=way, session="s", parts=str(folder), function=end_process, arguments=arguments
+    )
 
 
 def run_all(executor, steps, folder, places=()):

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from other_environment import make_environment
 
+from ibl_dask.model.forecast import TaskForecast
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.pipeline.forecast import TaskForecast, forecast
+from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import SessionOutcome

@@ -133,7 +133,7 @@ def test_a_session_that_cannot_be_planned_does_not_hide_a_misspelt_task_nor_stop
         ("VideoSyncQC_nidq", "VideoSyncQC_nidq"),
         ("VideoSyncQcNidq", "VideoSyncQC_nidq"),
         ("ibllib.pipes.video_tasks.VideoSyncQcNidq", "VideoSyncQC_nidq"),
-        ("ibl_dask.tasks.video_sync.task.VideoSyncQcNidq", "VideoSyncQC_nidq"),
+        ("ibl_dask.tasks.video_sync.clocks.VideoSyncQcNidq", "VideoSyncQC_nidq"),
         ("EphysPostDLC", "PostDLC"),
     ],
 )

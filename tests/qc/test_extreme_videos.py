@@ -11,7 +11,7 @@ import pytest
 
 from ibl_dask.synth.movie import write_video
 from ibl_dask.synth.session import write_session
-from ibl_dask.tasks.video_sync.task import VideoSyncQcNidq
+from ibl_dask.tasks.video_sync.clocks import VideoSyncQcNidq
 from ibl_dask.video.container.index import index_video
 
 CONTENTS: dict[str, Callable[[int, np.random.Generator], float]] = {

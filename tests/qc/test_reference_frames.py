@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ibl_dask.cli.app import app
 from ibl_dask.errors import UsageError
 from ibl_dask.synth.session import write_session
-from ibl_dask.tasks.video_sync.task import VideoSyncQcNidq
+from ibl_dask.tasks.video_sync.clocks import VideoSyncQcNidq
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.reader import FrameReader
 

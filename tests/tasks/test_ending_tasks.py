@@ -46,7 +46,7 @@ def failures_by_task(result):
     return dict(zip(failed, outcome.failures, strict=True)), [name for name in outcome.tasks if name not in failed]
 
 
-@pytest.mark.parametrize("when", ["run", "init", "obstacle", "signature"])
+@pytest.mark.parametrize("when", ["run", "init", "unmet_requirement", "signature"])
 def test_a_task_that_ends_the_process_fails_alone_whenever_it_does_so(session, when, capfd):
     specs = [ending(way, way=way, when=when) for way in EXPECTED]
     result = run([session], specs=[*specs, ending("good")])

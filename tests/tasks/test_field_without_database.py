@@ -12,7 +12,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.catalogue import FIELD_TASKS
 from ibl_dask.tasks.external.environments import Environments
-from ibl_dask.tasks.external.task import OF_ALYX, ForeignTask
+from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.registry import build_task
 
 PACKAGE = '''
@@ -115,13 +115,13 @@ def test_a_package_that_a_task_calls_and_its_own_does_not_bring_is_named_before_
     make_environment(tmp_path / "env", "ibllib")
     environments = Environments({"ibllib": str(tmp_path / "env")})
     task = build_task(TaskSpec(name, executable, {}), session, environments=environments)
-    obstacle = task.obstacle()
-    assert obstacle is not None
-    assert obstacle.category == "env"
-    assert f"the environment 'ibllib' does not hold {package}" in obstacle.message
+    unmet_requirement = task.unmet_requirement()
+    assert unmet_requirement is not None
+    assert unmet_requirement.category == "env"
+    assert f"the environment 'ibllib' does not hold {package}" in unmet_requirement.message
     (tmp_path / "env" / "site" / f"{package}.py").write_text("")
     other = Environments({"ibllib": str(make_link(tmp_path / "env" / "bin" / "python"))})
-    assert build_task(TaskSpec(name, executable, {}), session, environments=other).obstacle() is None
+    assert build_task(TaskSpec(name, executable, {}), session, environments=other).unmet_requirement() is None
 
 
 def make_link(python: Path) -> Path:
@@ -139,9 +139,9 @@ def test_these_of_the_field_s_tasks_are_the_database_s_own(session: Session, tmp
     held = set()
     for name, known in FIELD_TASKS.items():
         spec = TaskSpec(f"{name}_00", f"{known.module}.{name}", {})
-        obstacle = ForeignTask(session, spec=spec, environments=environments).obstacle()
-        if obstacle is not None and "needs Alyx" in obstacle.message:
-            assert "nothing else waits for it but its children" in obstacle.message
+        unmet_requirement = ForeignTask(session, spec=spec, environments=environments).unmet_requirement()
+        if unmet_requirement is not None and "needs Alyx" in unmet_requirement.message:
+            assert "nothing else waits for it but its children" in unmet_requirement.message
             held.add(name)
-    assert held == OF_ALYX
+    assert held == {name for name, row in FIELD_TASKS.items() if row.needs_alyx}
     assert held == {"ExperimentDescriptionRegisterRaw", "TrainingStatus", "EphysRegisterRaw", "RawEphysQC", "DLC"}

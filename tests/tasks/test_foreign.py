@@ -19,7 +19,8 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.lock import Attempt
-from ibl_dask.tasks.external.environments import Environments, environment_of
+from ibl_dask.tasks.catalogue import environment_of
+from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.registry import build_task, find_task
 from ibl_dask.tasks.run_step import run_step
@@ -348,7 +349,7 @@ def test_what_is_set_on_a_task_goes_with_it(session):
     task.dlcenv, task.force = Path("/envs/dlc/bin/activate"), True
     task.cpu, task.gpu, task.ram = 4, 1, 16
     (step,) = task.steps({})
-    assert step.arguments["request"].settings == {"dlcenv": "/envs/dlc/bin/activate", "force": True}
+    assert step.request.settings == {"dlcenv": "/envs/dlc/bin/activate", "force": True}
     assert (step.resources.cpu, step.resources.kind, step.resources.memory_gb) == (4, "GPU", 16)
 
 

@@ -11,7 +11,7 @@ from ibl_dask.errors import DescriptionError, MissingFile, NotASession, TaskFail
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.synth.truth import Truth
 from ibl_dask.tasks.session_qc import CameraQc, SessionQc
-from ibl_dask.tasks.task import VideoTask
+from ibl_dask.tasks.video_task import VideoTask
 
 
 def test_a_task_runs_by_itself_and_returns_its_status_code(session_folder):

@@ -18,29 +18,14 @@ from ibl_dask.deploy.cluster.refusals import TOPIC, Refusal
 if TYPE_CHECKING:
     from distributed import Worker
 
+from ibl_dask.model.step_modules import STEP_MODULES
+
 _log = logging.getLogger(__name__)
 
 _STATUS_EVERY_S = 0.05
 """Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
-
-_STEP_MODULES = (
-    "ibl_dask.tasks.run_step",
-    "ibl_dask.tasks.index_video",
-    "ibl_dask.tasks.video_sync.frame_pass",
-    "ibl_dask.video.framepass",
-    "av.video.reformatter",
-    "ibl_dask.tasks.video_sync.pulse_times",
-    "ibl_dask.tasks.video_sync.wheel_times",
-    "scipy.signal",
-    "ibl_dask.tasks.video_sync.camera_qc",
-    "ibl_dask.qc.checks",
-    "zarr",
-    "ibl_dask.tasks.session_report",
-    "ibl_dask.report.html",
-)
-"""Modules that steps import, in the order in which a run needs them."""
 
 
 async def dask_setup(worker: Worker) -> None:
@@ -157,5 +142,5 @@ def is_relevant(record: logging.LogRecord) -> bool:
 
 def import_all() -> None:
     """Import the modules of steps."""
-    for name in _STEP_MODULES:
+    for name in STEP_MODULES:
         importlib.import_module(name)

@@ -10,7 +10,7 @@ from ibl_dask.tasks.catalogue import field_task
 
 
 def plan_audio(description: ExperimentDescription, clock: Clock) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the task of the microphone, and what is wrong with its entry."""
+    """Return the task of the microphone, and faults of its entry."""
     arguments, problems = single_device(description, "microphone")
     if arguments is None:
         return [], problems

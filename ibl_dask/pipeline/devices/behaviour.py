@@ -21,7 +21,7 @@ _PERSONAL = "projects.extraction_tasks"
 
 @dataclass(frozen=True, slots=True)
 class Trials:
-    """The trials that others may want: those of the first protocol whose table of trials is extracted."""
+    """Trials for other tasks: those of the first protocol whose table of trials is extracted."""
 
     task: TaskSpec
     """The task that extracts them."""
@@ -32,7 +32,7 @@ class Trials:
 def plan_behaviour(
     description: ExperimentDescription, clock: Clock
 ) -> tuple[list[TaskSpec], list[Problem], Trials | None]:
-    """Return the tasks of the protocols, what is wrong with them, and the trials for others."""
+    """Return the tasks of the protocols, faults of their entries, and the trials for other tasks."""
     specs: list[TaskSpec] = []
     problems: list[Problem] = []
     trials: Trials | None = None
@@ -92,9 +92,9 @@ def _chained(protocol: Protocol, arguments: dict[str, Any], clock: Clock) -> tup
     """Plan the extractors that the description names; each waits for the one before, the second for the clock too."""
     specs: list[TaskSpec] = []
     for place, extractor in enumerate(protocol.extractors):
-        foreign = [name for name in _CLOCKS if name in extractor.lower() and name != clock.label]
-        if foreign:
-            return specs, [f"the extractor {extractor} is for {foreign[0]}, and the main clock is {clock.label}"]
+        others = [name for name in _CLOCKS if name in extractor.lower() and name != clock.label]
+        if others:
+            return specs, [f"the extractor {extractor} is for {others[0]}, and the main clock is {clock.label}"]
         cls = next((c for c in (extractor, extractor + (clock.label or "").capitalize()) if _is_behaviour(c)), None)
         given = {**clock.arguments, **arguments} if place == 1 else arguments
         parents = [*specs[-1:], clock.pulses if place == 1 else None]
@@ -115,14 +115,14 @@ def _name(cls: str, order: int) -> str:
 
 
 def _personal(name: str, extractor: str, arguments: dict[str, Any], parents: list[TaskSpec | None]) -> TaskSpec:
-    """Return the spec of a lab's own extractor. Its class is looked for where it runs: planning imports nothing."""
+    """Return the spec of a lab's own extractor. Its class is searched where it runs: planning imports nothing."""
     named = tuple(parent.name for parent in parents if parent is not None)
     resources = Resources(1, 0, FIELD_MEMORY_GB)
     return TaskSpec(name, f"{_PERSONAL}.{extractor}", dict(arguments), named, resources)
 
 
 def _has_table(spec: TaskSpec) -> bool:
-    """Return whether a task extracts a table of trials: a lab's own is believed to."""
+    """Return whether a task extracts a table of trials; a lab's own task is taken to."""
     cls = spec.executable.rsplit(".", 1)[-1]
     is_trials = spec.name.startswith("Trials_")
     if cls == "ChoiceWorldTrialsTimeline" and "habituation" in spec.arguments["protocol"]:

@@ -1,17 +1,16 @@
-"""Reading the entry of a device that a session has once."""
+"""Entry of a device that a session has once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from ibl_dask.model.description import ExperimentDescription, Problem
 
 
-def single_device(description: ExperimentDescription, kind: str) -> tuple[dict[str, Any] | None, list[Problem]]:
-    """Return the arguments that a device's entry stands for, None where there is none; and what is wrong with it.
+def single_device(description: ExperimentDescription, kind: str) -> tuple[dict[str, object] | None, list[Problem]]:
+    """Return the arguments from a device's entry, or None if there is no valid one, and faults of the entry.
 
-    What the entry says becomes arguments as it is, its collection as `device_collection`.
+    The keys of the entry become arguments; `collection` becomes `device_collection`.
     """
     entries = description.devices.get(kind)
     if entries is None:

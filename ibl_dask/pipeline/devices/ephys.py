@@ -1,4 +1,4 @@
-"""Tasks of Neuropixels probes; which they are depends on the kind of probe, which its recording says."""
+"""Tasks of Neuropixels probes, by the kind of probe in the header of its recording."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _SITE = re.compile(r"\((\d+):\d+:\d+:\d+\)")
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A probe, as its recording's header says."""
+    """A probe, as the header of its recording describes it."""
 
     name: str
     """Name in the description."""
     kind: str
-    """3A, NP1, NP2.1, NP2.4, NP2QB, ...; unknown where the header does not tell."""
+    """3A, NP1, NP2.1, NP2.4, NP2QB, ..., or unknown."""
     n_shanks: int
     """Shanks that were recorded from."""
 
@@ -47,7 +47,7 @@ class Probe:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Return the names under which it is sorted: one per shank where it is split."""
+        """Return the names under which it is sorted: one per shank if it is split."""
         return tuple(f"{self.name}{chr(97 + i)}" for i in range(self.n_shanks)) if self.is_split else (self.name,)
 
 
@@ -60,22 +60,22 @@ def read_probe(name: str, header: Path) -> Probe:
         If the file cannot be read.
     """
     lines = (line.partition("=") for line in read_text(header).splitlines())
-    said = {key.replace("~", ""): value for key, _, value in lines}
-    number = said.get("imDatPrb_type", "")
-    kind = "3A" if "typeEnabled" in said else _KINDS.get(int(number) if number.isdigit() else -1, "unknown")
-    sites = _SITE.findall(said.get("snsShankMap") or said.get("snsGeomMap") or "")
+    header_values = {key.replace("~", ""): value for key, _, value in lines}
+    number = header_values.get("imDatPrb_type", "")
+    kind = "3A" if "typeEnabled" in header_values else _KINDS.get(int(number) if number.isdigit() else -1, "unknown")
+    sites = _SITE.findall(header_values.get("snsShankMap") or header_values.get("snsGeomMap") or "")
     return Probe(name, kind, max(1, len(set(sites))))
 
 
 def plan_ephys(description: ExperimentDescription, clock: Clock, session: Path) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the tasks of the probes, and what is wrong with their entries.
+    """Return the tasks of the probes, and faults of their entries.
 
     Parameters
     ----------
     description, clock
-        What was recorded, on which clock.
+        Description of the session, and its clock.
     session : Path
-        The session folder: probes tell their kind in the headers of their recordings.
+        The session folder, with the headers of recordings.
     """
     entries = description.devices.get("neuropixel")
     if entries is None:

@@ -1,4 +1,4 @@
-"""Tasks that only the package of a device knows: its planner is asked, in its own environment."""
+"""Tasks of devices that are planned by their own packages, in environments of their own."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.tasks.external.environments import Environments, clean_environment
 
 PLANNERS: Mapping[str, tuple[str, str]] = {"mesoscope": ("mpci", "mpci.alyx.pipeline:plan")}
-"""Device -> label of its environment, and its planner as the field names it."""
+"""Device -> label of its environment, and its planner as `module:function`."""
 ANSWER_S = 900.0
-"""How long a planner may take, s: the field's own limit."""
-_SAID = 300
-"""Characters of what a planner that failed said last."""
+"""Time limit of a planner, s: that of the field."""
+_SHOWN = 300
+"""Characters of the end of a failed planner's messages that are shown."""
 
 
-def plan_elsewhere(
+def plan_externally(
     description: ExperimentDescription, session: Path, known: Sequence[TaskSpec], environments: Environments
 ) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the tasks of devices that other packages plan, and why some are not planned.
+    """Return the tasks of devices that other packages plan, and the reasons for which some are not planned.
 
     Parameters
     ----------
     description : ExperimentDescription
-        What was recorded.
+        Description of the session.
     session : Path
-        The session folder; planners look into it.
+        The session folder, which planners read.
     known : sequence of TaskSpec
         The session's other tasks, which planners may name as parents.
     environments : Environments
-        Where packages are. One that has no environment costs its own device alone.
+        Environments of packages. A package without one costs its own device alone.
     """
     specs: list[TaskSpec] = []
     problems: list[Problem] = []
@@ -58,7 +58,7 @@ def plan_elsewhere(
 
 
 def _ask(python: Path, target: str, session: Path, known: Sequence[TaskSpec]) -> list[TaskSpec]:
-    """Let a planner speak, through the field's program for that; it writes nothing but into a folder of its own."""
+    """Run a planner by the field's program for it, with a temporary folder for its files."""
     with tempfile.TemporaryDirectory() as folder:
         context, answer = Path(folder, "context.json"), Path(folder, "specs.json")
         context.write_text(json.dumps({"tasks": [spec.to_dict() for spec in known]}))
@@ -74,5 +74,5 @@ def _ask(python: Path, target: str, session: Path, known: Sequence[TaskSpec]) ->
             check=False,
         )
         if done.returncode or not answer.exists():
-            raise ValueError(" ".join(done.stderr.split())[-_SAID:] or f"exit status {done.returncode}")
+            raise ValueError(" ".join(done.stderr.split())[-_SHOWN:] or f"exit status {done.returncode}")
         return [TaskSpec.from_dict(each) for each in json.loads(answer.read_text())]

@@ -10,7 +10,7 @@ from ibl_dask.tasks.catalogue import field_task
 
 
 def plan_photometry(description: ExperimentDescription) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the tasks of a fibre photometry system, and what is wrong with its entry."""
+    """Return the tasks of a fibre photometry system, and faults of its entry."""
     kind = "neurophotometrics"
     entry = description.devices.get(kind)
     if entry is None:

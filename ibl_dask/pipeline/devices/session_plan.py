@@ -1,4 +1,4 @@
-"""From the description of any session to its tasks as plain data; nothing heavy is imported and nothing written."""
+"""Tasks of a session from its description, as plain data. No task is imported, and nothing is written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.devices.audio import plan_audio
 from ibl_dask.pipeline.devices.behaviour import plan_behaviour
 from ibl_dask.pipeline.devices.ephys import plan_ephys
-from ibl_dask.pipeline.devices.external_planner import plan_elsewhere
+from ibl_dask.pipeline.devices.external_planner import plan_externally
 from ibl_dask.pipeline.devices.imaging import plan_photometry
 from ibl_dask.pipeline.devices.sync import plan_sync
 from ibl_dask.pipeline.devices.video import plan_video
@@ -24,12 +24,12 @@ _DEVICES = ("cameras", "neuropixel", "microphone", "widefield", "mesoscope", "ne
 
 @dataclass(frozen=True, slots=True)
 class SessionPlan:
-    """The tasks that a description asks for."""
+    """Tasks of a session."""
 
     specs: tuple[TaskSpec, ...]
     """Tasks, parents first, with their levels."""
     problems: tuple[Problem, ...]
-    """What was left out or could not be understood, and why."""
+    """Parts that are left out, and the reasons."""
 
 
 def plan_session(
@@ -38,18 +38,18 @@ def plan_session(
     pose: Sequence[str] | None = None,
     environments: Environments | None = None,
 ) -> SessionPlan:
-    """Turn a description into tasks. A device that makes no sense is reported and does not stop the others.
+    """Return the tasks that a description asks for. A device with an invalid entry is reported, and the others planned.
 
     Parameters
     ----------
     description : ExperimentDescription
-        What was recorded.
+        Description of the session.
     session : Path
-        The session folder; looked into for the headers of probes, and by planners of other packages.
+        The session folder, for the headers of probes and for planners of other packages.
     pose : sequence of str, optional
-        Pose estimators wanted, `dlc` or `lightning_pose`; see `plan_video`.
+        Pose estimators, `dlc` or `lightning_pose`; see `plan_video`.
     environments : Environments, optional
-        Where packages are that plan devices of their own; see `plan_elsewhere`.
+        Environments of packages that plan devices of their own; see `plan_externally`.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def plan_session(
         specs += planned
         problems += wrong
     specs, twice = _unique(specs)
-    planned, wrong = plan_elsewhere(description, session, sort_specs(specs), environments or Environments())
+    planned, wrong = plan_externally(description, session, sort_specs(specs), environments or Environments())
     specs += planned
     problems += [*twice, *wrong]
     unknown = [kind for kind in description.devices if kind not in _DEVICES]
@@ -80,7 +80,7 @@ def plan_session(
 
 
 def _unique(specs: Sequence[TaskSpec]) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the first task of each name: a device called as a part of another would make a second one."""
+    """Return the first task of each name: a device with the name of another's part would make a second one."""
     found: dict[str, TaskSpec] = {}
     problems = []
     for spec in specs:

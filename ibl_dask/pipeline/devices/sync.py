@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ibl_dask.model.description import ExperimentDescription, Problem, Sync
 from ibl_dask.model.task import TaskSpec
@@ -18,16 +17,16 @@ class Clock:
     """The main clock as tasks of other devices see it."""
 
     label: str | None
-    """What decides which classes read it: nidq, timeline, bpod, tdms; None where there is none."""
+    """Label by which classes of tasks are chosen: nidq, timeline, bpod, tdms; None if there is no clock."""
     kind: str | None
-    """nidq, bpod, tdms; what names of tasks carry."""
-    arguments: dict[str, Any]
+    """Kind in the names of tasks: nidq, bpod, tdms."""
+    arguments: dict[str, object]
     """Arguments of tasks that read it."""
     pulses: TaskSpec | None
-    """The task that extracts its pulses; None where there is none to wait for."""
+    """Task that extracts its pulses; None if there is none."""
 
 
-def sync_arguments(sync: Sync) -> dict[str, Any]:
+def sync_arguments(sync: Sync) -> dict[str, object]:
     """Return the arguments of tasks that read the main clock."""
     return {
         **sync.others,
@@ -39,11 +38,11 @@ def sync_arguments(sync: Sync) -> dict[str, Any]:
 
 
 def plan_sync(description: ExperimentDescription) -> tuple[list[TaskSpec], list[Problem], Clock]:
-    """Return the tasks of the main clock, what is wrong with it, and the clock for the tasks of other devices."""
+    """Return the tasks of the main clock, faults of its entry, and the clock for the tasks of other devices."""
     sync = description.sync
     if sync is None:
-        said = any(problem.part.startswith("sync") for problem in description.problems)
-        problems = [] if said else [Problem("sync", "no main clock is described: what needs it is not planned")]
+        is_reported = any(problem.part.startswith("sync") for problem in description.problems)
+        problems = [] if is_reported else [Problem("sync", "no main clock is described: what needs it is not planned")]
         return [], problems, Clock(None, None, {}, None)
     arguments = sync_arguments(sync)
     specs: list[TaskSpec] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from ibl_dask.model.description import LABELS, Camera, ExperimentDescription, Problem, bpod_camera
 from ibl_dask.model.task import TaskSpec
@@ -21,12 +20,12 @@ _POSE = {"dlc": ("DLC", "PostDLC", "EphysPostDLC"), "lightning_pose": ("Lightnin
 def plan_video(
     description: ExperimentDescription, clock: Clock, trials: Trials | None, pose: Sequence[str] | None = None
 ) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the tasks of the cameras, and what of them is left out.
+    """Return the tasks of the cameras, and the parts that are left out.
 
     Parameters
     ----------
     description, clock, trials
-        What was recorded, on which clock, and the trials that figures of poses are drawn over.
+        Description of the session, its clock, and the trials for figures of poses.
     pose : sequence of str, optional
         Pose estimators; by default those that the description asks for, else DLC where the main clock is not a Bpod.
     """
@@ -56,7 +55,7 @@ def plan_video(
 
 
 def _wanted(description: ExperimentDescription, clock: Clock, pose: Sequence[str] | None) -> Sequence[str]:
-    """Return the pose estimators to plan: asked for by the caller, else by the description, else the usual one."""
+    """Return the pose estimators to plan: those of the caller, else of the description, else the usual one."""
     if pose is not None:
         return pose
     if description.pose is not None:
@@ -64,8 +63,8 @@ def _wanted(description: ExperimentDescription, clock: Clock, pose: Sequence[str
     return () if clock.kind == "bpod" else ("dlc",)
 
 
-def _arguments(cameras: Sequence[Camera]) -> dict[str, Any]:
-    """Return the arguments of a task on cameras; where their folders differ the description must say which is whose."""
+def _arguments(cameras: Sequence[Camera]) -> dict[str, object]:
+    """Return the arguments of a task on cameras; if their folders differ, the task reads them from the description."""
     folders = {camera.collection for camera in cameras}
     place = {"device_collection": folders.pop()} if len(folders) == 1 else {}
     return {"cameras": [camera.label for camera in cameras], **place}
@@ -74,7 +73,7 @@ def _arguments(cameras: Sequence[Camera]) -> dict[str, Any]:
 def _timing(
     description: ExperimentDescription, clock: Clock, made: list[TaskSpec]
 ) -> tuple[TaskSpec | None, list[Problem]]:
-    """Return the task that times and checks cameras; None, and why, where none can."""
+    """Return the task that times and checks cameras, or None, and the reasons for cameras without times."""
     known = [camera for camera in description.cameras if camera.label in LABELS]
     problems = [
         Problem(f"cameras.{camera.label}", "it is registered only: no route to time it is known")
@@ -89,8 +88,8 @@ def _timing(
         arguments = {**_arguments(known), **clock.arguments}
         return field_task("VideoSyncQC_nidq", cls, arguments, [*made, clock.pulses]), problems
     if clock.kind != "bpod":
-        said = clock.kind or "not described"
-        text = f"no frame times: the main clock is {said}, only nidq and bpod are supported so far"
+        kind = clock.kind or "not described"
+        text = f"no frame times: the main clock is {kind}, only nidq and bpod are supported so far"
         return None, [*problems, Problem("cameras", text)]
     label = bpod_camera(description)
     if label is None:
@@ -110,7 +109,7 @@ def _timing(
 def _pose_specs(
     name: str, description: ExperimentDescription, made: list[TaskSpec], timing: TaskSpec | None, trials: Trials | None
 ) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the tasks of one pose estimator, and what of them is left out."""
+    """Return the tasks of one pose estimator, and the parts that are left out."""
     if name not in _POSE:
         return [], [Problem("pose", f"there is no pose estimator {name}, only {', '.join(_POSE)}")]
     cameras = [camera for camera in description.cameras if camera.label in POSE_LABELS]

@@ -10,7 +10,7 @@ from ibl_dask.tasks.catalogue import field_task
 
 
 def plan_widefield(description: ExperimentDescription, clock: Clock) -> tuple[list[TaskSpec], list[Problem]]:
-    """Return the tasks of the microscope, and what is wrong with its entry."""
+    """Return the tasks of the microscope, and faults of its entry."""
     arguments, problems = single_device(description, "widefield")
     if arguments is None:
         return [], problems

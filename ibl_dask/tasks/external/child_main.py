@@ -1,6 +1,6 @@
-"""What the other environment runs: build one task, run it, and say how it went.
+"""Program of the other environment: builds one task, runs it, and writes the outcome.
 
-A program of its own that needs nothing but the standard library and what the task needs: `python this request answer`.
+It needs the standard library and the packages of the task only: `python this request answer`.
 It ends itself and all that it started when the pipe of `$IBL_DASK_LIFELINE` is closed, which the death of who started
 it does.
 """
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 OF_DATABASE = ("update", "upload", "upload_plots")
-"""What tasks call the parts of their run that write to the database, where these can be left out."""
+"""Arguments of `_run` by which tasks leave out the parts that write to the database."""
 GRACE_S = 5
 """Between the request to end and the end, s."""
 
@@ -33,18 +33,18 @@ def main() -> None:
         threading.Thread(target=_end_with_caller, daemon=True).start()
     with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
         request = json.load(file)
-    answer: dict[str, Any] = {"status": -1, "outputs": None, "log": "", "version": "", "error": None}
+    answer: dict[str, object] = {"status": -1, "outputs": None, "log": "", "version": "", "error": None}
     try:
         answer.update(run(request))
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # it is the answer
-        answer["error"] = told(error)
+        answer["error"] = plain_error(error)
     with open(sys.argv[2] + ".part", "w", encoding="utf-8") as file:  # noqa: PTH123
         json.dump(answer, file)
     os.replace(sys.argv[2] + ".part", sys.argv[2])  # noqa: PTH105
 
 
-def run(request: dict[str, Any]) -> dict[str, Any]:
-    """Run a task and say how it went."""
+def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
+    """Run a task and return the outcome."""
     module, name = request["executable"].rsplit(".", 1)
     found = getattr(importlib.import_module(module), name)
     task = found(Path(request["session"]), one=None, location="local", **request["arguments"])
@@ -62,7 +62,7 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
         "outputs": outputs,
         "log": task.log,
         "version": str(getattr(task, "version", "")),
-        "error": told(errors[-1]) if errors and status == -1 else None,
+        "error": plain_error(errors[-1]) if errors and status == -1 else None,
         "inputs": inputs,
         "missing_inputs": missing_inputs,
     }
@@ -71,27 +71,27 @@ def run(request: dict[str, Any]) -> dict[str, Any]:
     return answer
 
 
-def without_database(task: Any) -> dict[str, Any]:
-    """Keep a task from the database, and return what its run is told for that.
+def without_database(task: Any) -> dict[str, bool]:  # a class of another package
+    """Keep a task from the database, and return the arguments of its run for that.
 
-    There is none. Some tasks find out only when their files are made, and fail; what they have for the database is left
-    out instead, and stays in the session for those who have one.
+    There is none. Some tasks fail for that once their files are made; these parts are left out, and the files stay in
+    the session for a later registration.
     """
     if hasattr(task, "register_snapshots"):
         task.register_snapshots = leave_snapshots
     return dict.fromkeys((name for name in OF_DATABASE if name in inspect.signature(task._run).parameters), False)
 
 
-def leave_snapshots(*_: Any, **__: Any) -> None:
+def leave_snapshots(*_: object, **__: object) -> None:
     """Register no snapshots."""
     logging.getLogger("ibllib").info("snapshots are not registered: there is no database")
 
 
-def note_errors(task: Any, method: str, errors: list[Exception]) -> None:
-    """Keep what a method raises: the task itself writes it to its log and nowhere else."""
+def note_errors(task: object, method: str, errors: list[Exception]) -> None:
+    """Collect the errors of a method: the task itself writes them to its log alone."""
     original = getattr(task, method)
 
-    def noting(*args: Any, **kwargs: Any) -> Any:
+    def noting(*args: object, **kwargs: object) -> object:
         try:
             return original(*args, **kwargs)
         except Exception as error:
@@ -118,12 +118,12 @@ def looked_up(task: Any, which: str) -> tuple[list[str], list[str]]:
     return patterns, missing
 
 
-def listed(made: Any) -> Iterable[Any]:
-    """Return what is one thing or several as several."""
+def listed(made: object) -> Iterable[object]:
+    """Return one output or several as a sequence."""
     return made if isinstance(made, (list, tuple)) else [made]
 
 
-def told(error: BaseException) -> dict[str, Any]:
+def plain_error(error: BaseException) -> dict[str, object]:
     """Return an error as plain values."""
     kinds = [cls.__name__ for cls in type(error).__mro__]
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))

@@ -32,7 +32,7 @@ def run_child(
 ) -> int:
     """Run a program to its end; its output goes to a file as it comes.
 
-    It is given the reading end of a pipe, by which it can tell whether this process is still there; see `LIFELINE`.
+    It gets the reading end of a pipe, which closes when this process ends; see `LIFELINE`.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def run_child(
     timeout_s : float
         How long it may take, s.
     is_cancelled : callable
-        Asked all the time; the program is ended once it says so.
+        Polled; the program is ended once it returns True.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def run_child(
 
 @contextlib.contextmanager
 def _lifeline() -> Iterator[int]:
-    """Yield the reading end of a pipe that nobody writes to."""
+    """Yield the reading end of a pipe without a writer."""
     reading, writing = os.pipe()
     try:
         yield reading

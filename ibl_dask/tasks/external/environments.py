@@ -1,4 +1,4 @@
-"""Where the environments are that tasks of other packages run in."""
+"""Environments of the tasks of other packages: their labels, places and contents."""
 
 from __future__ import annotations
 
@@ -13,28 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ibl_dask.errors import MissingEnvironment
+from ibl_dask.model.choices import nearest
+from ibl_dask.tasks.catalogue import FIELD, find_row
 
 VARIABLE = "IBL_DASK_PYTHON_"
-"""Start of the names of environment variables that say where an environment is; its label in capitals follows."""
-FIELD = "ibllib"
-"""Label of the environment that holds the field's own pipelines."""
+"""Prefix of the variables that hold the python of an environment; its label in capitals follows."""
 PROBE_S = 120
-"""How long an environment may take to say what it holds, s; slow disks included."""
-_ROUTES = {
-    "ibllib.pipes.video_tasks.DLC": "dlc",
-    "ibllib.pipes.video_tasks.LightningPose": "litpose",
-    "ibllib.pipes.video_tasks.LightningAction": "litaction",
-    "ibllib.pipes.ephys_tasks.SpikeSorting": "iblsorter",
-    "mpci": "mpci",
-    "mpci.chronic.roicat": "roicat",
-}
-"""Start of a task's dotted path -> environment; the longest counts."""
-_FURTHER = {
-    "ibllib.pipes.widefield_tasks.WidefieldCompress": ("labcams",),
-    "ibllib.pipes.widefield_tasks.WidefieldSync": ("labcams",),
-    "ibllib.pipes.widefield_tasks.WidefieldPreprocess": ("wfield",),
-}
-"""Task -> packages that it calls beside its own, which neither requires them nor says at once that they are missing."""
+"""Time limit for listing the packages of an environment on a slow disk, s."""
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 is_there = importlib.util.find_spec(sys.argv[1]) is not None
@@ -70,11 +55,14 @@ class Environments:
             return Path(sys.executable)
         wanted = f"the python of an environment `{label}`: under `environments:` of the site profile, or in ${variable}"
         if place is None:
+            misspelt = nearest(label, self.places)
             raise MissingEnvironment(
                 f"no environment {label!r} is known",
                 expected=wanted,
-                got="neither",
-                do=f"say where it is: export {variable}=/path/to/{label}/bin/python" + _how_to_install(label),
+                got="neither" if misspelt is None else f"neither, but an environment {misspelt!r}",
+                do=("" if misspelt is None else f"write {label} in place of {misspelt}, if that was meant; or ")
+                + f"say where it is: export {variable}=/path/to/{label}/bin/python"
+                + _how_to_install(label),
             )
         path = Path(place).expanduser().absolute()
         python = path / "bin" / "python" if path.is_dir() else path
@@ -117,7 +105,8 @@ class Environments:
             If there is none; see `holding`.
         """
         found = self.holding(label, executable.split(".")[0])
-        for package in _FURTHER.get(executable, ()):
+        row = find_row(executable)
+        for package in () if row is None else row.imports:
             self.holding(label, package)
         return found
 
@@ -127,23 +116,13 @@ def as_environments(given: Environments | Mapping[str, str] | None) -> Environme
     return given if isinstance(given, Environments) else Environments(given or {})
 
 
-def environment_of(executable: str) -> str:
-    """Return the label of the environment that a task runs in, where nothing else is said.
-
-    >>> environment_of("ibllib.pipes.video_tasks.DLC"), environment_of("ibllib.pipes.behavior_tasks.PassiveTask")
-    ('dlc', 'ibllib')
-    """
-    fitting = [start for start in _ROUTES if f"{executable}.".startswith(f"{start}.")]
-    return _ROUTES[max(fitting, key=len)] if fitting else FIELD
-
-
 def _how_to_install(label: str) -> str:
     return "; or install it beside this package: pip install 'ibl_dask[ibllib]'" if label == FIELD else ""
 
 
 @lru_cache(maxsize=64)
 def _probe(python: str, package: str) -> tuple[bool, str, str]:
-    """Return whether an environment holds a package, its version, and what went wrong."""
+    """Return True if an environment holds a package, with its version, or the error."""
     try:
         done = subprocess.run(
             [python, "-c", _PROBE, package],
@@ -163,7 +142,7 @@ def _probe(python: str, package: str) -> tuple[bool, str, str]:
 
 
 def clean_environment(python: Path) -> dict[str, str]:
-    """Return the variables that a python of another environment starts with: without what is meant for this one."""
+    """Return the variables for a python of another environment, without those meant for this one."""
     variables = dict(os.environ)
     if python != Path(sys.executable):
         for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX"):

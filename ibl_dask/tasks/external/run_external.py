@@ -11,22 +11,32 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.result import Result
+from ibl_dask.model.review import Review
+from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.lock import LOCK_NAME
-from ibl_dask.store.task_record import Identities, Kept, Review, identities, keep, mark_of, read_kept
+from ibl_dask.store.task_record import (
+    Identities,
+    TaskRecord,
+    identities,
+    parameters_fingerprint,
+    read_task_record,
+    write_task_record,
+)
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.external import child_main as foreign_side
+from ibl_dask.tasks.external import child_main
 from ibl_dask.tasks.external.child_process import run_child
 from ibl_dask.tasks.external.environments import Environments, clean_environment
-from ibl_dask.tasks.run_method import made_inside, read_log, tail
-from ibl_dask.tasks.session_files import Facts, Records
+from ibl_dask.tasks.run_method import UNFINISHED, made_inside, read_log, tail, unfinished
 
 Fits = Callable[[str], object]
 """Something true where a name matches."""
@@ -34,17 +44,17 @@ Fits = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What another environment shall run."""
+    """Task for another environment."""
 
     name: str
     """Name of the task within the session."""
     executable: str
     """Dotted path of its class."""
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, object]
     """Keyword arguments of the class; JSON."""
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     """Attributes to set on the task; JSON."""
-    given: Mapping[str, Any]
+    given: Mapping[str, object]
     """Keyword arguments of its `run`; JSON."""
     environment: str
     """Label of the environment."""
@@ -55,16 +65,39 @@ class Request:
     timeout_s: float
     """How long it may take, s."""
     is_forced: bool
-    """Whether to run although nothing changed since it was done."""
+    """Run although nothing changed since it was done."""
 
 
-def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> Facts:
-    """Run a task in a process of its environment, or find that nothing changed since that was done.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunExternal(Step):
+    """Run a task of another package; see `run_external`."""
+
+    kind: ClassVar[str] = "external"
+
+    workspace: Workspace
+    """The session."""
+    request: Request
+    """The task."""
+
+    @property
+    def name(self) -> str:
+        return self.request.name
+
+    def identity(self) -> Mapping[str, object]:
+        arguments = repr(sorted(self.request.arguments.items()))
+        return {"task": self.request.executable, "arguments": arguments}
+
+    def run(self, upstream: Upstream) -> Result:
+        return run_external(self.workspace, self.request)
+
+
+def run_external(workspace: Workspace, request: Request) -> Result:
+    """Run a task in a process of its environment, or keep its results where nothing changed since they were made.
 
     Raises
     ------
     MissingEnvironment
-        If the environment is not there, or lacks what the task needs.
+        If the environment is absent, or lacks a package of the task.
     MissingFile
         If an input that is required is not there, or an output afterwards.
     TaskTimedOut
@@ -74,38 +107,35 @@ def run_foreign(*, records: Records, workspace: Workspace, request: Request) -> 
     """
     python, version = request.environments.serving(request.environment, request.executable)
     log = workspace.log_file(request.name)
-    mark = _mark(request, version)
-    done = review_foreign(workspace, request, version).facts
+    fingerprint = _fingerprint(request, version)
+    done = review_external(workspace, request, version).facts
     if done is not None:
-        return {**done, "kept": True}
+        return replace(Result.from_json(done), is_kept=True)
     started_ns = time.time_ns()
     answer = _ask(python, workspace, request, log)
-    facts: dict[str, Any] = {
-        "outputs": [str(path) for path in made_inside(workspace, answer["outputs"] or (), request.name)],
-        "log": str(log),
-        "version": answer["version"],
-        **({"empty": True} if answer["outputs"] is None else {}),
-    }
+    result = Result(
+        disposition="empty" if answer["outputs"] is None else "complete",
+        outputs=tuple(made_inside(workspace, answer["outputs"] or (), request.name)),
+        log=log,
+        facts={"version": answer["version"]},
+    )
     if answer["status"] == 0:
-        _insist_on_outputs(workspace, request, answer, log)
-        _keep(workspace, request, mark, facts, answer["inputs"], started_ns)
-    elif answer["status"] == -2:
-        facts["waiting"] = f"{request.name} asks to be tried again later; its log is {log}"
-    elif answer["status"] == -3:
-        facts["incomplete"] = f"{request.name} says that its results are incomplete; its log is {log}"
-    else:
+        _require_outputs(workspace, request, answer, log)
+        _keep(workspace, request, fingerprint, result, answer["inputs"], started_ns)
+        return result
+    if answer["status"] not in UNFINISHED:
         raise _error(workspace, request, answer, log)
-    return facts
+    return unfinished(result, answer["status"], request.name, log)
 
 
-def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dict[str, Any]:
+def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> JsonObject:
     """Run the task in a folder of its own, which is its home as well: it writes settings there."""
     make_folder(workspace.scratch)
     log.unlink(missing_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=workspace.scratch))
     program, asked, answered = (folder / name for name in ("run_task.py", "request.json", "answer.json"))
     # Run from where it is, its neighbours there would hide packages of the same names.
-    shutil.copyfile(foreign_side.__file__, program)
+    shutil.copyfile(child_main.__file__, program)
     content = {
         "executable": request.executable,
         "session": str(workspace.session.path),
@@ -115,7 +145,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
     }
     asked.write_text(json.dumps(content))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(request.cpu))
-    plain = {"NO_COLOR": "1"}  # what it logs is read in files and in messages
+    plain = {"NO_COLOR": "1"}  # the log is read in files and in messages
     lease = _lease(workspace)
     try:
         status = run_child(
@@ -134,8 +164,8 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
                 got=f"exit status {status}; the end of its log: {tail(read_log(log))}",
                 do=f"read {log}; a process that was killed may have needed more memory",
             )
-        answer: dict[str, Any] = json.loads(answered.read_text())
-        with contextlib.suppress(OSError), log.open("a") as file:  # what a task made does not depend on its log
+        answer: JsonObject = json.loads(answered.read_text())
+        with contextlib.suppress(OSError), log.open("a") as file:  # the outputs of a task do not depend on its log
             file.write(answer["log"])
         return answer
     finally:
@@ -143,9 +173,9 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> dic
 
 
 def _lease(workspace: Workspace) -> str | None:
-    """Return what tells the driver that holds the session; None where none does.
+    """Return the content of the session lock; None where no driver holds it.
 
-    A worker cannot be told that the run is over. But the driver then lets go of the session.
+    A worker gets no message when the run is over; but the driver then releases the session.
     """
     try:
         return (workspace.session.own / LOCK_NAME).read_text()
@@ -154,7 +184,7 @@ def _lease(workspace: Workspace) -> str | None:
 
 
 def _is_over(workspace: Workspace, lease: str) -> bool:
-    """Return whether that driver no longer holds the session; a disk that does not answer says nothing."""
+    """Return True if that driver holds the session no more; an unreachable disk counts as unknown."""
     try:
         return (workspace.session.own / LOCK_NAME).read_text() != lease
     except FileNotFoundError:
@@ -163,7 +193,7 @@ def _is_over(workspace: Workspace, lease: str) -> bool:
         return False
 
 
-def _insist_on_outputs(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> None:
+def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> None:
     if answer.get("missing_outputs"):
         raise MissingFile(
             f"{request.name} did not leave its outputs",
@@ -174,7 +204,7 @@ def _insist_on_outputs(workspace: Workspace, request: Request, answer: Mapping[s
         )
 
 
-def _error(workspace: Workspace, request: Request, answer: Mapping[str, Any], log: Path) -> IblDaskError:
+def _error(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> IblDaskError:
     """Return the error of a task that failed: who can mend it, and the end of its log."""
     error = answer["error"] or {"kind": "status -1", "kinds": [], "message": "the task says that it failed"}
     got = " ".join(f"{error['kind']}: {error['message']}".split())
@@ -206,48 +236,50 @@ def _error(workspace: Workspace, request: Request, answer: Mapping[str, Any], lo
     )
 
 
-# -- what was done before ----------------------------------------------------------------------------------
+# -- completion records ------------------------------------------------------------------------------------
 
 
-def review_foreign(workspace: Workspace, request: Request, version: str) -> Review:
-    """Say whether a task would run, from what was noted when it was done; its own package is not asked.
+def review_external(workspace: Workspace, request: Request, version: str) -> Review:
+    """Compare a task with its completion record, without its own package.
 
     Parameters
     ----------
     workspace
-        Where the session is.
+        The session.
     request
-        What would run.
+        The task.
     version
         Version of the package that holds the task.
     """
     if request.is_forced:
         return Review("forced")
-    kept = read_kept(workspace.task_file(request.name))
-    if kept is None:
+    record = read_task_record(workspace.task_file(request.name))
+    if record is None:
         return Review("no record", "it never ran here to its end")
-    if not kept.patterns:
+    if not record.patterns:
         return Review("no record", "it does not say what it reads, so it runs each time")
-    return kept.review(_mark(request, version), _matching(workspace, kept.patterns))
+    return record.review(_fingerprint(request, version), _matching(workspace, record.patterns))
 
 
-def _mark(request: Request, version: str) -> str:
-    """Return what changes with anything but the files that a task depends on."""
-    return mark_of(request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version)
+def _fingerprint(request: Request, version: str) -> str:
+    """Return the fingerprint of everything that a task depends on, files left out."""
+    return parameters_fingerprint(
+        request.executable, dict(request.arguments), dict(request.settings), dict(request.given), version
+    )
 
 
 def _keep(
     workspace: Workspace,
     request: Request,
-    mark: str,
-    facts: Mapping[str, Any],
+    fingerprint: str,
+    result: Result,
     patterns: Sequence[str],
     started_ns: int,
 ) -> None:
-    """Note that a task is done."""
-    outputs = identities(facts["outputs"])
-    kept = Kept(mark, _matching(workspace, patterns), outputs, facts, patterns)
-    keep(workspace.task_file(request.name), kept, started_ns)
+    """Write the completion record of a task."""
+    inputs, outputs = _matching(workspace, patterns), identities(result.outputs)
+    record = TaskRecord(fingerprint, inputs, outputs, result.to_json(), patterns)
+    write_task_record(workspace.task_file(request.name), record, started_ns)
 
 
 def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
@@ -267,7 +299,7 @@ def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
 
 @lru_cache(maxsize=256)
 def _compiled(patterns: tuple[str, ...]) -> list[list[Fits]]:
-    """Return for each pattern what its parts match, the name of the file first and then the folders above it."""
+    """Return the matchers of the parts of each pattern: name of the file first, then the folders above it."""
     parts = (_from_below(pattern) for pattern in patterns)
     return [[re.compile(fnmatch.translate(part)).match for part in each] for each in parts if each]
 

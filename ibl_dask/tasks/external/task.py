@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ibl_dask.errors import MissingDatabase, MissingEnvironment
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.failures import failure_from
-from ibl_dask.store.task_record import Review
-from ibl_dask.tasks.external.environments import Environments, as_environments, environment_of
-from ibl_dask.tasks.external.run_external import Request, review_foreign, run_foreign
-from ibl_dask.tasks.run_method import in_place_obstacle
+from ibl_dask.tasks.catalogue import FIELD_TASKS, environment_of, find_row
+from ibl_dask.tasks.external.environments import Environments, as_environments
+from ibl_dask.tasks.external.run_external import Request, RunExternal, review_external
+from ibl_dask.tasks.run_method import in_place_requirement
 from ibl_dask.tasks.task import Task
 
-OF_ALYX = frozenset({"ExperimentDescriptionRegisterRaw", "TrainingStatus", "EphysRegisterRaw", "RawEphysQC", "DLC"})
-"""Classes of the field whose work is with Alyx, or that ask it for something before they start."""
-UNWRITTEN = {"ibllib.pipes.widefield_tasks.WidefieldFOV": ("4.1.0",)}
-"""Classes whose work is not written yet in some versions of their package: they end well, and leave nothing."""
 SETTINGS = ("force", "machine", "dlcenv", "scripts")
-"""What may be set on a task after it was built, and goes with it to where it runs."""
+"""Attributes that may be set on a task after it was built, and are passed on to its process."""
 
 
 class ForeignTask(Task):
@@ -39,7 +36,7 @@ class ForeignTask(Task):
     session_path : path or Session
         The session.
     spec : TaskSpec
-        What to run: dotted path, arguments and resources.
+        Dotted path, arguments and resources.
     environments : Environments or mapping, optional
         Where environments are, by label; see `Environments`.
     kwargs
@@ -80,17 +77,19 @@ class ForeignTask(Task):
     @property
     def needs_alyx(self) -> bool:
         """Return whether it can do nothing without the database."""
-        return self.plain.executable.rsplit(".", 1)[-1] in OF_ALYX
+        row = FIELD_TASKS.get(self.plain.executable.rpartition(".")[2])
+        return row is not None and row.needs_alyx
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
-    def obstacle(self) -> Failure | None:
+    def unmet_requirement(self) -> Failure | None:
         try:
             _, version = self.environments.serving(self.environment, self.plain.executable)
         except MissingEnvironment as error:
             return failure_from(error)
-        if version in UNWRITTEN.get(self.plain.executable, ()):
+        row = find_row(self.plain.executable)
+        if row is not None and version in row.unwritten_in:
             package = self.plain.executable.split(".")[0]
             return Failure(
                 "Unwritten",
@@ -109,25 +108,20 @@ class ForeignTask(Task):
                     do="let the lab's server run it, which has one; nothing else waits for it but its children",
                 )
             )
-        return in_place_obstacle(self)
+        return in_place_requirement(self)
 
     def review(self) -> Review:
         _, version = self.environments.serving(self.environment, self.plain.executable)
-        return review_foreign(self.workspace, self._request(), version)
+        return review_external(self.workspace, self._request(), version)
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         request = self._request()
         return [
-            Step(
-                kind=self.name,
-                camera="",
+            RunExternal(
                 session=self.session.reference,
-                fingerprint=fingerprint(
-                    "foreign", 1, task=request.executable, arguments=repr(sorted(self.arguments().items()))
-                ),
-                function=run_foreign,
-                arguments={"workspace": self.workspace, "request": request},
                 resources=self.resources,
+                workspace=self.workspace,
+                request=request,
             )
         ]
 
@@ -152,7 +146,7 @@ class ForeignTask(Task):
         except MissingEnvironment:
             return self.environments
 
-    def spec(self, name: str | None = None, parents: Any = ()) -> TaskSpec:  # a sequence of names
+    def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         return self.plain
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
 from ibl_dask.model.signature import ExpectedDataset, Signature
-from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Step, StepKey, StepRecord
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.tasks.session_files import labcams_pattern
 from ibl_dask.tasks.video_mp4 import convert_steps as convert
-from ibl_dask.tasks.video_mp4.compress_steps import find_raw_video
+from ibl_dask.tasks.video_mp4.forecast import forecast_conversion
+from ibl_dask.tasks.video_mp4.raw_video import find_raw_video
 from ibl_dask.tasks.video_mp4.raw_video_task import RawVideoTask
 
 
@@ -41,7 +44,7 @@ class VideoConvert(RawVideoTask):
     def is_finished(self) -> bool:
         return not any(convert.is_wanted(self.workspace, camera) for camera in self.described)
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         out: list[Step] = []
         for camera in self.described:
             out.append(self._converting_step(camera))
@@ -49,18 +52,15 @@ class VideoConvert(RawVideoTask):
                 out.append(self._settling_step(camera, out[-1]))
         return out
 
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        cameras = [forecast_conversion(self.workspace, camera) for camera in self.described]
+        return TaskForecast.of_cameras(spec.name, cameras)
+
     def _converting_step(self, camera: Camera) -> Step:
         found = find_raw_video(self.workspace, camera)
         logs = convert.find_camlogs(self.workspace, camera)
-        return self._step(
-            camera,
-            "convert",
-            fingerprint=fingerprint(
-                "convert",
-                1,
-                videos=[alf.identity(path) for path in (found.raw, found.compressed, *found.others)],
-                logs=[alf.identity(path) for path in logs],
-            ),
-            function=convert.convert_camera,
-            arguments={"workspace": self.workspace, "camera": camera},
+        return convert.ConvertCamera(
+            **self._common(camera),
+            videos=[alf.identity(path) for path in (found.raw, found.compressed, *found.others)],
+            logs=[alf.identity(path) for path in logs],
         )

@@ -1,34 +1,34 @@
-"""What tasks share that make an MP4 of each camera's raw video."""
+"""Base of the tasks that make an MP4 of each camera's raw video."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.session import Session
-from ibl_dask.model.step import Step, fingerprint
+from ibl_dask.model.step import Step
 from ibl_dask.tasks.options import check_value
-from ibl_dask.tasks.task import VideoTask
-from ibl_dask.tasks.video_mp4.raw_video_removal import settle_raw
+from ibl_dask.tasks.video_mp4.raw_video_removal import RawPolicy, SettleRaw
+from ibl_dask.tasks.video_task import VideoTask
 
 
 class RawVideoTask(VideoTask):
-    """Make an MP4 of each camera's raw video, and only then settle what becomes of that.
+    """Make an MP4 of each camera's raw video, and then keep, move or remove the raw one.
 
     Parameters
     ----------
     raw_video : str
-        What becomes of a raw video once its copy is proven and recorded: `keep`, `trash` (a folder beside) or `delete`.
+        Policy for a raw video once its copy is verified and recorded: `keep`, `trash` (a folder beside) or `delete`.
     kwargs
         See `VideoTask`.
 
     Raises
     ------
     UsageError
-        If there is no such way, or raw videos should go where results go elsewhere.
+        If there is no such policy, or raw videos should go where results go elsewhere.
     """
 
     priority = 90
@@ -52,21 +52,20 @@ class RawVideoTask(VideoTask):
                 got=f"raw_video={raw_video}",
                 do="leave one of the two out",
             )
-        self.raw_video: Any = raw_video
+        self.raw_video: RawPolicy = cast(RawPolicy, raw_video)
 
     def forget(self) -> None:
         for label in self.cameras:
             self.workspace.forget_compressed(label)
 
-    def _step(self, camera: Camera, kind: str, **parts: Any) -> Step:  # see Step
-        return Step(kind=kind, camera=camera.label, session=self.session.reference, resources=self.resources, **parts)
+    def _common(self, camera: Camera) -> dict[str, Any]:  # arguments of any step of `RawVideoStep`
+        return {
+            "session": self.session.reference,
+            "camera": camera.label,
+            "resources": self.resources,
+            "workspace": self.workspace,
+            "described": camera,
+        }
 
     def _settling_step(self, camera: Camera, done: Step) -> Step:
-        return self._step(
-            camera,
-            "raw",
-            fingerprint=fingerprint("raw", 1, policy=self.raw_video, parents=[done.fingerprint]),
-            function=settle_raw,
-            arguments={"workspace": self.workspace, "camera": camera, "policy": self.raw_video},
-            needs=(done.key,),
-        )
+        return SettleRaw(**self._common(camera), policy=self.raw_video, copied=done.key)

@@ -1,20 +1,19 @@
-"""A folder beside that of a camera's videos, for those that shall not be in the way and are not removed either."""
+"""Folder beside that of a camera's videos, for those that are set aside but not removed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 from ibl_dask.errors import UnusableFile
 from ibl_dask.store.atomic import move
+from ibl_dask.store.compression_record import CompressionRecord
 from ibl_dask.store.identity import sha256_of
 from ibl_dask.store.workspace import Workspace
 
 
 def to_trash(workspace: Workspace, video: Path) -> Path:
-    """Move a video there, under the name that it has; return where it is.
+    """Move a video to the trash under its own name, and return its new path.
 
     Raises
     ------
@@ -35,21 +34,21 @@ def to_trash(workspace: Workspace, video: Path) -> Path:
     return target
 
 
-def set_aside(workspace: Workspace, video: Path, record: Mapping[str, Any] | None) -> None:
-    """Move a video out of the way of one that takes its place, unless it is the very one that a record tells of.
+def set_aside(workspace: Workspace, video: Path, record: CompressionRecord | None) -> None:
+    """Move a video aside for one that takes its name, unless it is the recorded one.
 
-    Nobody knows what it was made from, nor whether that is still there.
+    The source of a video without a record is unknown, and may be lost.
 
     Parameters
     ----------
     workspace
         The session.
     video
-        Where the new one goes; maybe nothing is there.
+        Path of the new video; there may be no file yet.
     record
-        What was known of the one before.
+        Record of the earlier one; None without.
     """
-    if not video.exists() or (record is not None and sha256_of(video) == record["result"]["sha256"]):
+    if not video.exists() or (record is not None and sha256_of(video) == record.sha256):
         return
     folder = _folder_beside(workspace, video)
     names = (video.name if n == 1 else f"{video.stem}.{n}{video.suffix}" for n in count(1))

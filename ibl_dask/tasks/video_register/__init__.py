@@ -1,1 +1,1 @@
-"""The task that lists what a session recorded."""
+"""Task that lists the recordings of a session."""

@@ -1,29 +1,30 @@
-"""What a session recorded with its cameras, as a list: files, and snapshots with their notes."""
+"""Steps that list the recordings of a session's cameras: files, and snapshots with their notes."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 from ibl_dask.model.description import Camera
 from ibl_dask.model.places import below
+from ibl_dask.model.result import Result
+from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.compression_record import read_record
 from ibl_dask.store.identity import content_of
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import (
     CAMERA_FILES,
-    Facts,
-    Records,
     camera_file_paths,
     labcams_pattern,
     video_paths,
     video_pattern,
 )
-from ibl_dask.tasks.video_mp4.compress_steps import read_record
 
 REGISTRATION_VERSION = 1
 SNAPSHOT_FOLDER = "snapshots"
@@ -34,8 +35,35 @@ WORKFLOWS = "_iblrig_videoCodeFiles.raw*.*"
 _ENCODINGS = ("utf-8-sig", "cp1252")
 
 
-def register_camera(*, records: Records, workspace: Workspace, camera: Camera) -> Facts:
-    """List a camera's raw files, and insist on a clock of its own."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterCamera(Step):
+    """List a camera's raw files, and require a clock of its own."""
+
+    kind: ClassVar[str] = "register"
+    version: ClassVar[int] = 2
+
+    workspace: Workspace
+    """The session."""
+    described: Camera
+    """The camera as described."""
+    files: Sequence[object]
+    """Identities of its raw files; JSON."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"camera": self.camera, "files": self.files}
+
+    def run(self, upstream: Upstream) -> Result:
+        return register_camera(self.workspace, self.described)
+
+
+def register_camera(workspace: Workspace, camera: Camera) -> Result:
+    """Return the identities of a camera's raw files.
+
+    Raises
+    ------
+    MissingFile
+        If the camera left no clock of its own.
+    """
     found = {key for key, paths in camera_file_paths(workspace, camera).items() if paths}
     if not found & {"frame_data", "timestamps", "camlog"}:
         name, others = ("raw.camlog", "") if camera.compressed else ("frameData.bin", " (or timestamps.ssv)")
@@ -47,14 +75,12 @@ def register_camera(*, records: Records, workspace: Workspace, camera: Camera) -
         )
     video = video_paths(workspace, camera)
     files = camera_files(workspace, camera)
-    return {
-        "files": [alf.identity(path) for path in files],
-        "notes": [] if video else [f"camera {camera.label} has no video"],
-    }
+    notes = () if video else (f"camera {camera.label} has no video",)
+    return Result(facts={"files": [alf.identity(path) for path in files]}, notes=notes)
 
 
 def camera_files(workspace: Workspace, camera: Camera) -> list[Path]:
-    """Return every raw file of a camera: videos in whichever form, and what it noted about its frames."""
+    """Return every raw file of a camera: videos of any format, and its own files about its frames."""
     names = [
         *(f"_iblrig_{camera.label}Camera.{part}" for part in CAMERA_FILES.values()),
         *(video_pattern(camera.label, extension) for extension in _VIDEO_EXTENSIONS),
@@ -63,15 +89,45 @@ def camera_files(workspace: Workspace, camera: Camera) -> list[Path]:
     return [path for name in names for path in alf.find_all(workspace.session, camera.collection, name)]
 
 
-def write_registration(*, records: Records, workspace: Workspace, cameras: Sequence[Camera]) -> Facts:
-    """Write what there is to register: files of all cameras, and snapshots.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteRegistration(Step):
+    """Write the list of files and snapshots to register; see `write_registration`."""
 
-    Paths are relative to the session; links are read through, and those that lead nowhere named in the notes. The MP4
-    that a record tells of has a sum: that of the bytes which are there now. Where it is another than the record says,
-    the notes say so.
+    kind: ClassVar[str] = "registration"
+    allow_failed: ClassVar[tuple[str, ...]] = ("registered",)
+
+    workspace: Workspace
+    """The session."""
+    cameras: tuple[Camera, ...]
+    """Cameras as described."""
+    registered: tuple[StepKey, ...]
+    """List the files of each camera."""
+
+    def identity(self) -> Mapping[str, object]:
+        return {"parents": [key.fingerprint for key in self.registered]}
+
+    def run(self, upstream: Upstream) -> Result:
+        records = [upstream[key] for key in self.registered]
+        notes = [note for record in records for note in record.result.notes]
+        notes += [record.failure.message for record in records if record.failure is not None]
+        return write_registration(self.workspace, self.cameras, notes)
+
+
+def write_registration(workspace: Workspace, cameras: Sequence[Camera], notes: list[str]) -> Result:
+    """Write the list of files of all cameras, and of snapshots.
+
+    Paths are relative to the session; links are followed, and broken ones named in the notes. An MP4 with a compression
+    record has a checksum: that of its present bytes. One that differs from the record is named in the notes.
+
+    Parameters
+    ----------
+    workspace
+        The session.
+    cameras
+        Cameras as described.
+    notes
+        Remarks so far; more are added.
     """
-    notes = [note for record in records.values() for note in record.value.get("notes", ())]
-    notes += [record.failure.message for record in records.values() if record.failure is not None]
     collections = list(dict.fromkeys(camera.collection for camera in cameras))
     files = [
         {"camera": camera.label, **_entry(workspace, path), **_sum_of_made(workspace, camera, path, notes)}
@@ -94,21 +150,16 @@ def write_registration(*, records: Records, workspace: Workspace, cameras: Seque
     is_new = not path.exists() or path.read_bytes() != text.encode()
     if is_new:
         write_text(path, text)
-    return {
-        "kept": not is_new,
-        "outputs": [str(path)],
-        "files": len(files),
-        "snapshots": len(snapshots),
-        "notes": notes,
-    }
+    facts = {"files": len(files), "snapshots": len(snapshots)}
+    return Result(is_kept=not is_new, outputs=(path,), notes=tuple(notes), facts=facts)
 
 
 # -- parts -------------------------------------------------------------------------------------------------
 
 
-def _snapshots(workspace: Workspace, collection: str, notes: list[str]) -> list[dict[str, Any]]:
-    """Return the snapshots of a collection; add to the notes what cannot be read."""
-    found: dict[str, dict[str, Any]] = {}
+def _snapshots(workspace: Workspace, collection: str, notes: list[str]) -> list[dict[str, object]]:
+    """Return the snapshots of a collection; unreadable ones are named in the notes."""
+    found: dict[str, dict[str, object]] = {}
     for folder in _folders(workspace, collection):
         place = folder / SNAPSHOT_FOLDER
         if not place.is_dir():
@@ -148,19 +199,19 @@ def _dangling(workspace: Workspace, folder: Path) -> Iterator[str]:
             yield f"{_relative(workspace, path)} is a link that leads nowhere: {path.readlink()}"
 
 
-def _entry(workspace: Workspace, path: Path) -> dict[str, Any]:
-    """Return where a file is and what tells it from another version; of a link what it leads to."""
+def _entry(workspace: Workspace, path: Path) -> dict[str, object]:
+    """Return path, size and time of a file, and the target of a link."""
     stat = path.stat()
     link = {"link": str(path.readlink())} if path.is_symlink() else {}
     return {"path": _relative(workspace, path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **link}
 
 
 def _sum_of_made(workspace: Workspace, camera: Camera, path: Path, notes: list[str]) -> dict[str, str]:
-    """Return the sum of an MP4 that was made here, as it is now; add to the notes where it is not what was made."""
+    """Return the checksum of a recorded MP4 as it is now; a difference from the record is added to the notes."""
     record = read_record(workspace, camera.label)
-    if record is None or path.name != record["result"]["file"]["name"]:
+    if record is None or path.name != record.result.file["name"]:
         return {}
-    found, made = content_of(path, workspace.content_note(camera.label, path)), record["result"]["sha256"]
+    found, made = content_of(path, workspace.content_note(camera.label, path)), record.sha256
     if found != made:
         notes.append(f"{_relative(workspace, path)} is not what was made here any more: SHA-256 {found}, was {made}")
     return {"sha256": found}

@@ -1,19 +1,21 @@
-"""List what a session recorded, for a database to take up."""
+"""Task that lists the recordings of a session, for a database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast, Why
 from ibl_dask.model.signature import ExpectedDataset, Signature
-from ibl_dask.model.step import Key, Step, StepRecord, fingerprint
+from ibl_dask.model.step import Step, StepKey, StepRecord
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store import alf
 from ibl_dask.tasks.session_files import labcams_pattern, video_pattern
-from ibl_dask.tasks.task import VideoTask
 from ibl_dask.tasks.video_register import steps as register
+from ibl_dask.tasks.video_task import VideoTask
 
 _NOTED = ("timestamps*", "GPIO.bin", "frame_counter.bin", "frameData.bin", "raw.camlog")
-"""What a camera notes about its frames: how the names of these files end."""
+"""Ends of the names of a camera's own files about its frames."""
 
 
 class VideoRegisterRaw(VideoTask):
@@ -24,6 +26,7 @@ class VideoRegisterRaw(VideoTask):
 
     priority = 100
     ram = 0.2
+    takes_options = False
 
     @property
     def signature(self) -> Signature:
@@ -44,40 +47,36 @@ class VideoRegisterRaw(VideoTask):
             )
         )
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         cameras = [
-            Step(
-                kind="register",
-                camera=camera.label,
+            register.RegisterCamera(
                 session=self.session.reference,
-                fingerprint=fingerprint(
-                    "register",
-                    2,
-                    camera=camera.label,
-                    files=[alf.identity(path) for path in register.camera_files(self.workspace, camera)],
-                ),
-                function=register.register_camera,
-                arguments={"workspace": self.workspace, "camera": camera},
+                camera=camera.label,
                 resources=self.resources,
+                workspace=self.workspace,
+                described=camera,
+                files=[alf.identity(path) for path in register.camera_files(self.workspace, camera)],
             )
             for camera in self.described
         ]
-        listing = Step(
-            kind="registration",
-            camera="",
+        listing = register.WriteRegistration(
             session=self.session.reference,
-            fingerprint=fingerprint("registration", 1, parents=[step.fingerprint for step in cameras]),
-            function=register.write_registration,
-            arguments={"workspace": self.workspace, "cameras": self.described},
-            needs=tuple(step.key for step in cameras),
-            tolerates=("register",),
             resources=self.resources,
+            workspace=self.workspace,
+            cameras=self.described,
+            registered=tuple(step.key for step in cameras),
         )
         return [*cameras, listing]
 
+    def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        _ = self.described  # a camera that the session does not have is an error here as in the run
+        is_listed = self.workspace.registration_file.exists()
+        why: Why = "listed anew" if is_listed else "missing output"
+        return TaskForecast(spec.name, why, "lists what is there; takes no time")
+
 
 def _clock(camera: Camera) -> ExpectedDataset:
-    """Return the file that says when a camera took its frames: one of two, or the log where labcams recorded it."""
+    """Return the file with the camera's own clock: one of two, or the log where labcams recorded it."""
     own = (f"_iblrig_{camera.label}Camera.{kind}" for kind in ("frameData.bin", "timestamps*", "raw.camlog"))
     first, *others = (*own, labcams_pattern(camera.label, "camlog"))
     clock: ExpectedDataset = ExpectedDataset.output(first, camera.collection)

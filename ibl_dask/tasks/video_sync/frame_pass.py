@@ -1,90 +1,139 @@
-"""Decode each chunk once, and put the chunks of a camera together."""
+"""Frame pass of a camera: each chunk is decoded once for all reducers, and the chunks are joined into one store."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, DecodeFailed, FormatTooNew
+from ibl_dask.errors import CorruptOutput, DecodeFailed
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.frame_ranges import find_ranges, format_ranges
-from ibl_dask.store import arrays
+from ibl_dask.model.result import Result, VideoIndexed, Work, WorkKind
+from ibl_dask.model.step import Step, StepKey, Upstream
+from ibl_dask.store.arrays import Array
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
+from ibl_dask.store.results import ABSENT, ChunkLayout, ChunkResult, commit_chunk, find_chunk, require_chunk
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
-from ibl_dask.tasks.session_files import Facts, Records
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 from ibl_dask.video.container.index import FrameIndex
 from ibl_dask.video.reducers.motion_energy import MotionEnergy
 from ibl_dask.video.reducers.protocol import PassResult, Reducer
 
-CHUNK_VERSION = 1
+LAYOUT = ChunkLayout("frame-pass", 1, "the measurements", "run again: only this chunk is decoded")
 
 
-def pass_chunk(
-    *, records: Records, workspace: Workspace, camera: str, video: Path, chunk: Chunk, reducers: Sequence[Reducer]
-) -> Facts:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChunkPassed(Result):
+    """A chunk whose frames were decoded and measured."""
+
+    frames: int
+    """Frames of the chunk."""
+    decoded: int
+    """Frames that came out of the decoder in this run; 0 where the result was kept."""
+    errors: int
+    """Frames that do not decode."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassChunk(Step):
     """Decode a chunk once for every reducer whose values are not on disk yet."""
-    from ibl_dask.video.framepass import run_pass
 
-    frame_index = load_index(workspace.index_file(camera))
-    path = workspace.chunk_file(camera, chunk)
-    wanted = {reducer.name: reducer.fingerprint() for reducer in reducers}
-    content, facts = _chunk_content(path, frame_index.identity())
-    missing = [r for r in reducers if facts["fingerprints"].get(r.name) != wanted[r.name]]
-    if not missing:
-        return {"kept": True, "frames": len(chunk), "decoded": 0, "errors": int(content["decode_error"].sum())}
-    with staying_the_same(video, frame_index):
-        result = run_pass(video, frame_index, chunk, missing)
-    content = {
-        name: values
-        for name, values in content.items()
-        if name.split("/")[0] in wanted.keys() - set(result.fingerprints)
-    }
-    content |= {**result.arrays, "decode_error": result.decode_error}
-    fingerprints = {name: mark for name, mark in facts["fingerprints"].items() if name in wanted}
-    _write_part(path, frame_index, chunk, content, fingerprints | result.fingerprints)
-    return {
-        "frames": len(chunk),
-        "decoded": result.n_decoded,
-        "errors": int(result.decode_error.sum()),
-        "reducers": [r.name for r in missing],
-    }
+    kind: ClassVar[str] = "framepass"
+    chunk_work: ClassVar[WorkKind | None] = "decode"
+
+    workspace: Workspace
+    """The session."""
+    video: Path
+    """The video."""
+    video_identity: Mapping[str, object]
+    """Its identity."""
+    frames: Chunk
+    """Frames of the chunk."""
+    reducers: tuple[Reducer, ...]
+    """Those whose values the per-frame store lacks."""
+    reducer_fingerprints: Mapping[str, str]
+    """Fingerprints of all reducers of the camera."""
+    index: StepKey
+    """Indexes the video."""
+
+    def identity(self) -> Mapping[str, object]:
+        chunk = [self.frames.start, self.frames.stop]
+        return {"video": self.video_identity, "chunk": chunk, "reducers": self.reducer_fingerprints}
+
+    def run(self, upstream: Upstream) -> ChunkPassed:
+        from ibl_dask.video.framepass import run_pass
+
+        frame_index = load_index(self.workspace.index_file(self.camera))
+        path = self.workspace.chunk_file(self.camera, self.frames)
+        wanted = {reducer.name: reducer.fingerprint() for reducer in self.reducers}
+        before = find_chunk(path, LAYOUT, frame_index.identity(), self.frames)
+        missing = before.missing(wanted)
+        work = Work("decode", len(self.frames), len(self.frames) * frame_index.width * frame_index.height)
+        if not missing:
+            errors = int(before.arrays["decode_error"].sum())
+            return ChunkPassed(is_kept=True, frames=len(self.frames), decoded=0, errors=errors, work=work)
+        with staying_the_same(self.video, frame_index):
+            result = run_pass(self.video, frame_index, self.frames, [r for r in self.reducers if r.name in missing])
+        kept = before.only(wanted.keys() - set(missing))
+        commit_pass(self.workspace, self.camera, frame_index, result, kept)
+        return ChunkPassed(
+            frames=len(self.frames),
+            decoded=result.n_decoded,
+            errors=int(result.decode_error.sum()),
+            work=work,
+            facts={"reducers": missing},
+        )
 
 
-def write_part(workspace: Workspace, camera: str, frame_index: FrameIndex, result: PassResult) -> None:
-    """Keep what a pass over a chunk said that was made elsewhere: while the video was compressed."""
-    content = {**result.arrays, "decode_error": result.decode_error}
-    _write_part(workspace.chunk_file(camera, result.chunk), frame_index, result.chunk, content, result.fingerprints)
-
-
-def _write_part(
-    path: Path,
+def commit_pass(
+    workspace: Workspace,
+    camera: str,
     frame_index: FrameIndex,
-    chunk: Chunk,
-    content: Mapping[str, NDArray[Any]],
-    fingerprints: Mapping[str, str],
+    result: PassResult,
+    kept: ChunkResult = ABSENT,
 ) -> None:
-    facts = {
-        "fingerprints": dict(fingerprints),
-        "video": frame_index.identity(),
-        "start": chunk.start,
-        "stop": chunk.stop,
-    }
-    arrays.write_arrays(path, "frame-pass", CHUNK_VERSION, content, facts)
+    """Write the result of a pass over a chunk; compression commits passes of the new video as well.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The session.
+    camera : str
+        Label.
+    frame_index : FrameIndex
+        Index of the video.
+    result : PassResult
+        Values of the reducers.
+    kept : ChunkResult
+        Values of other reducers that are valid still.
+    """
+    content = ChunkResult(
+        {**kept.fingerprints, **result.fingerprints},
+        {**kept.arrays, **result.arrays, "decode_error": result.decode_error},
+    )
+    path = workspace.chunk_file(camera, result.chunk)
+    commit_chunk(path, LAYOUT, frame_index.identity(), result.chunk, content)
 
 
 @contextlib.contextmanager
 def staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
-    """Refuse what was decoded from a video that is still being copied, or was taken away."""
+    """Refuse results of a video that changes while it is decoded: one that is being copied, or was removed.
+
+    Raises
+    ------
+    MissingFile, UnreadableVideo
+        If the file is not the one that was indexed, before or after the block.
+    """
     frame_index.require_unchanged(video)
     try:
         yield
@@ -92,79 +141,123 @@ def staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
         frame_index.require_unchanged(video)
 
 
-def _chunk_content(path: Path, video: Mapping[str, Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-    """Read a chunk's file; empty where there is none that can be used."""
-    try:
-        content, facts = arrays.read_arrays(path, "frame-pass", CHUNK_VERSION)
-    except (FileNotFoundError, CorruptOutput, FormatTooNew):
-        return {}, {"fingerprints": {}}
-    return (content, facts) if facts["video"] == video else ({}, {"fingerprints": {}})
-
-
-def chunk_is_done(workspace: Workspace, camera: str, chunk: Chunk, video: Facts, reducers: Sequence[Reducer]) -> bool:
-    """Return whether a chunk's file holds every reducer's values."""
-    _, facts = _chunk_content(workspace.chunk_file(camera, chunk), video)
-    return all(facts["fingerprints"].get(r.name) == r.fingerprint() for r in reducers)
-
-
-def merge_chunks(
-    *,
-    records: Records,
-    workspace: Workspace,
-    camera: str,
-    chunks: Sequence[Chunk],
-    reducers: Sequence[Reducer],
-    fresh: Sequence[str],
-) -> Facts:
-    """Put the chunks of a camera together, check that they tile the video, and write its per-frame store.
+def chunk_is_done(
+    workspace: Workspace, camera: str, chunk: Chunk, video: Mapping[str, object], reducers: Sequence[Reducer]
+) -> bool:
+    """Return True if the file of a chunk holds the values of every reducer.
 
     Parameters
     ----------
-    fresh : sequence of str
-        Reducers that the chunks bring; the others stand in the store already.
+    workspace : Workspace
+        The session.
+    camera : str
+        Label.
+    chunk : Chunk
+        Frames of the chunk.
+    video : mapping
+        Identity of the video.
+    reducers : sequence of Reducer
+        The reducers.
     """
-    frame_index = load_index(workspace.index_file(camera))
-    store_path = workspace.frames_store(camera)
-    old = _old_store(store_path, everything_fresh=all(reducer.name in fresh for reducer in reducers))
-    columns: dict[str, Column] = {}
-    coordinates: dict[str, Column] = {}
-    for reducer in reducers:
-        if reducer.name not in fresh:
-            _carry_over(reducer, old, columns, coordinates, store_path)
-    errors = _errors_of(old, len(frame_index))
-    if fresh:
-        _check_tiling(chunks, len(frame_index), store_path)
-        new = [reducer for reducer in reducers if reducer.name in fresh]
-        errors = _join_chunks(workspace, camera, chunks, frame_index, new, columns, coordinates)
-    columns["decode_error"] = Column(
-        ("frame",), errors, {"units": "1", "long_name": "1 where the frame does not decode"}
-    )
-    coordinates["frame"] = Column(
-        ("frame",), np.arange(len(frame_index)), {"units": "1", "long_name": "frame number, presentation order"}
-    )
-    _add_times(workspace, camera, len(frame_index), records, columns, coordinates)
-    content = FramesStore(columns, coordinates, {r.name: r.fingerprint() for r in reducers}, frame_index.identity())
-    write_frames(store_path, content, workspace.session.reference, camera)
-    passes = [r for r in records.values() if r.key[0].startswith("framepass")]
-    shutil.rmtree(workspace.chunk_file(camera, chunks[0]).parent.parent, ignore_errors=True)
-    return {
-        "frames": len(frame_index),
-        "chunks": len(passes),
-        "chunks_kept": sum(r.status == "kept" for r in passes),
-        "decoded": sum(int(r.value.get("decoded", 0)) for r in passes),
-        "decode_errors": int(errors.sum()),
-        "pass_seconds": round(sum(r.seconds for r in passes), 3),
-        "workers": sorted({r.worker for r in passes if r.status == "done"}),
-        "reducers": list(fresh),
-        "outputs": [str(store_path)],
-        **_what_is_lost(errors, camera, records),
-    }
+    found = find_chunk(workspace.chunk_file(camera, chunk), LAYOUT, video, chunk)
+    return not found.missing({reducer.name: reducer.fingerprint() for reducer in reducers})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeChunks(Step):
+    """Join the chunks of a camera, check that they tile the video, and write its per-frame store."""
+
+    kind: ClassVar[str] = "frames"
+    version: ClassVar[int] = 2
+    allow_failed: ClassVar[tuple[str, ...]] = ("wheel",)
+
+    workspace: Workspace
+    """The session."""
+    video_identity: Mapping[str, object]
+    """Identity of the video."""
+    chunks: tuple[Chunk, ...]
+    """Chunks of the video, in order."""
+    reducers: tuple[Reducer, ...]
+    """All reducers of the camera."""
+    reducer_fingerprints: Mapping[str, str]
+    """Their fingerprints, by name."""
+    fresh: tuple[str, ...]
+    """Names of the reducers whose values the chunks hold; those of the others are in the store already."""
+    index: StepKey
+    """Indexes the video."""
+    wheel: StepKey
+    """Publishes the times."""
+    passes: tuple[StepKey, ...] = ()
+    """Measure the chunks; none where the store holds the values of every reducer."""
+
+    def identity(self) -> Mapping[str, object]:
+        parents = [self.wheel.fingerprint]
+        return {"video": self.video_identity, "reducers": self.reducer_fingerprints, "parents": parents}
+
+    def run(self, upstream: Upstream) -> Result:
+        workspace, camera = self.workspace, self.camera
+        frame_index = load_index(workspace.index_file(camera))
+        n_frames, store_path = len(frame_index), workspace.frames_store(camera)
+        old = _old_store(store_path, everything_fresh=all(reducer.name in self.fresh for reducer in self.reducers))
+        columns: dict[str, Column] = {}
+        coordinates: dict[str, Column] = {}
+        for reducer in self.reducers:
+            if reducer.name not in self.fresh:
+                _carry_over(reducer, old, columns, coordinates, store_path)
+        errors = _errors_of(old, n_frames)
+        if self.fresh:
+            _check_tiling(self.chunks, n_frames, store_path)
+            new = [reducer for reducer in self.reducers if reducer.name in self.fresh]
+            errors = _join_chunks(workspace, camera, self.chunks, frame_index, new, columns, coordinates)
+        columns["decode_error"] = Column(
+            ("frame",), errors, {"units": "1", "long_name": "1 where the frame does not decode"}
+        )
+        coordinates["frame"] = Column(
+            ("frame",), np.arange(n_frames), {"units": "1", "long_name": "frame number, presentation order"}
+        )
+        if upstream[self.wheel].is_ok:
+            _add_times(workspace, camera, n_frames, columns, coordinates)
+        fingerprints = {reducer.name: reducer.fingerprint() for reducer in self.reducers}
+        content = FramesStore(columns, coordinates, fingerprints, frame_index.identity())
+        write_frames(store_path, content, workspace.session.reference, camera)
+        shutil.rmtree(workspace.chunk_file(camera, self.chunks[0]).parent.parent, ignore_errors=True)
+        lost = _lost_frames(errors, camera, upstream.result(self.index, VideoIndexed).video)
+        return Result(
+            outputs=(store_path,),
+            facts={"frames": n_frames, **self._pass_facts(upstream), "decode_errors": int(errors.sum())},
+            disposition="incomplete" if lost else "complete",
+            reason=lost or "",
+        )
+
+    def _pass_facts(self, upstream: Upstream) -> dict[str, object]:
+        passes = [upstream[key] for key in self.passes]
+        return {
+            "chunks": len(passes),
+            "chunks_kept": sum(record.status == "kept" for record in passes),
+            "decoded": sum(upstream.result(key, ChunkPassed).decoded for key in self.passes),
+            "pass_seconds": round(sum(record.seconds for record in passes), 3),
+            "workers": sorted({record.worker for record in passes if record.status == "done"}),
+            "reducers": list(self.fresh),
+        }
 
 
 def read_motion_energy(
     workspace: Workspace, camera: str, chunks: Sequence[Chunk], reducer: MotionEnergy, *, is_fresh: bool
 ) -> NDArray[np.float32]:
-    """Return motion energies, from the chunks that bring them or from the per-frame store, before the merge.
+    """Return motion energies before the merge: of the chunks, or of the per-frame store.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The session.
+    camera : str
+        Label.
+    chunks : sequence of Chunk
+        Chunks of the video, in order.
+    reducer : MotionEnergy
+        The measurement.
+    is_fresh : bool
+        True where the chunks hold it, False where the store does.
 
     Returns
     -------
@@ -183,24 +276,23 @@ def read_motion_energy(
     return np.asarray(columns[reducer.name].values, np.float32)
 
 
-def _what_is_lost(errors: NDArray[np.uint8], camera: str, records: Records) -> Facts:
-    """Say which frames do not decode, so that the task is Incomplete and whoever ran it is told."""
+def _lost_frames(errors: NDArray[np.uint8], camera: str, video: Path) -> Failure | None:
+    """Return the failure that names the frames that do not decode; None where all do."""
     if not errors.any():
-        return {}
-    video = next((str(r.value["video"]) for r in records.values() if "video" in r.value), "")
+        return None
     lost = DecodeFailed(
         f"{int(errors.sum()):,} of {len(errors):,} frames of the {camera} camera do not decode",
-        where=video,
+        where=str(video),
         expected="every frame of the video",
         got=f"nothing exact for frames {format_ranges(find_ranges(errors))}",
         do="compare the file with the original on the acquisition computer, and copy it again if they differ; every "
         "frame has a time all the same, and what is measured of these frames is NaN (`decode_error` names them)",
     )
-    return {"incomplete": replace(failure_from(lost), kind="Incomplete").to_json()}
+    return replace(failure_from(lost), kind="Incomplete")
 
 
 def _old_store(path: Path, *, everything_fresh: bool) -> FramesStore | None:
-    """Read the store as it is; a damaged one stands in nobody's way where nothing of it is needed."""
+    """Read the store; a damaged one counts as absent where every value is computed anew."""
     try:
         return read_frames(path)
     except CorruptOutput:
@@ -237,18 +329,8 @@ def _errors_of(old: FramesStore | None, n_frames: int) -> NDArray[np.uint8]:
     return np.zeros(n_frames, np.uint8)
 
 
-def _read_part(workspace: Workspace, camera: str, chunk: Chunk, frame_index: FrameIndex) -> dict[str, NDArray[Any]]:
-    path = workspace.chunk_file(camera, chunk)
-    content, facts = _chunk_content(path, frame_index.identity())
-    if not content or (facts["start"], facts["stop"]) != (chunk.start, chunk.stop):
-        raise CorruptOutput(
-            "the result of a chunk is gone",
-            where=str(path),
-            expected=f"frames {chunk.start:,} to {chunk.stop - 1:,} of this video",
-            got=f"frames {facts['start']:,} to {facts['stop'] - 1:,}" if content else "nothing that can be read",
-            do="run again: only this chunk is decoded",
-        )
-    return content
+def _read_part(workspace: Workspace, camera: str, chunk: Chunk, frame_index: FrameIndex) -> Mapping[str, Array]:
+    return require_chunk(workspace.chunk_file(camera, chunk), LAYOUT, frame_index.identity(), chunk).arrays
 
 
 def _check_tiling(chunks: Sequence[Chunk], n_frames: int, path: Path) -> None:
@@ -277,7 +359,7 @@ def _join_chunks(
 
     errors: list[NDArray[np.bool_]] = []
 
-    def parts() -> Iterator[tuple[Chunk, dict[str, NDArray[Any]]]]:
+    def parts() -> Iterator[tuple[Chunk, Mapping[str, Array]]]:
         for chunk in chunks:
             part = _read_part(workspace, camera, chunk, frame_index)
             errors.append(part["decode_error"])
@@ -300,13 +382,10 @@ def _add_times(
     workspace: Workspace,
     camera: str,
     n_frames: int,
-    records: Records,
     columns: dict[str, Column],
     coordinates: dict[str, Column],
 ) -> None:
-    timed = [r for r in records.values() if r.key[0].startswith("wheel-")]
-    if not timed or not timed[0].is_ok:
-        return
+    """Add the published times and their quality, if they are of this video."""
     values = load_times(workspace, camera)
     quality = load_timing(workspace.timing_file(camera))[0]["quality"]
     if values is None or len(values) != n_frames:

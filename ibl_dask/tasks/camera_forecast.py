@@ -1,0 +1,54 @@
+"""Parts that forecasts of tasks on cameras share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ibl_dask.errors import IblDaskError
+from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import CameraForecast
+from ibl_dask.video.container.summary import ContainerSummary, read_container_summary
+
+
+def outline_or_problem(path: Path) -> ContainerSummary | str:
+    """Return frames, size and keyframes of a video; the message of the error if it cannot be read.
+
+    The tables of the container suffice for MP4 and AVI. Any other file is indexed, which reads it whole.
+    """
+    try:
+        found = read_container_summary(path)
+        if found is not None:
+            return found
+        from ibl_dask.video.container.index import index_video  # loads FFmpeg, which most plans do without
+
+        index = index_video(path)
+    except (IblDaskError, OSError) as error:
+        return str(error)
+    return ContainerSummary(len(index), index.width, index.height, index.keyframes)
+
+
+def without_video(camera: Camera) -> CameraForecast:
+    """Return the forecast of a camera that has no video file."""
+    return CameraForecast(camera.label, "no input", f"no video in {camera.collection}")
+
+
+def format_kept(n_chunks: int, n_left: int) -> str:
+    """Return the number of finished chunks, as an addition to a sentence; empty if there are none.
+
+    >>> format_kept(5, 3), format_kept(5, 5)
+    (', 2 chunks kept', '')
+    """
+    return f", {n_chunks - n_left} chunks kept" if n_left < n_chunks else ""
+
+
+def share_of_bytes(path: Path, n_left: int, n_chunks: int) -> int:
+    """Return the part of a file that some of its chunks take up, bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    n_left, n_chunks : int
+        Number of these chunks, and of all.
+    """
+    return int(path.stat().st_size * n_left / max(1, n_chunks))

@@ -1,0 +1,191 @@
+"""Forecast of timing, measuring and checking a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.errors import IblDaskError, InputError
+from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.description import Camera
+from ibl_dask.model.forecast import CameraForecast, PixelCost, Rates, Why
+from ibl_dask.store import alf
+from ibl_dask.store.compression_record import recorded_chunks
+from ibl_dask.store.frames import read_stored
+from ibl_dask.store.identity import noted_content
+from ibl_dask.store.marker import marked_fingerprint
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.camera_forecast import format_kept, outline_or_problem, share_of_bytes, without_video
+from ibl_dask.tasks.session_files import find_video
+from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
+from ibl_dask.video.chunking import split_video
+from ibl_dask.video.container.summary import ContainerSummary
+from ibl_dask.video.decoder import may_be_installed
+from ibl_dask.video.reducers.protocol import Reducer
+
+DECODING = PixelCost("decode", 4.3e-9)
+"""Decoding H.264 and all reducers: 5.7 ms for a frame of 1280x1024; 640x512 takes about half of that per pixel
+(benchmarks/results/frame_pass.md)."""
+_STORED_BYTES_PER_FRAME = 60
+"""Size of times and per-frame numbers, compressed."""
+_STEPS = {
+    "times": "times to make, since files of the camera or the clock changed",
+    "wheel": "times to compare with the wheel, since that changed or what was made of it is gone",
+    "frames": "times and numbers to put together again",
+}
+"""Step of a measured camera -> phrase for an execution that its marker does not cover."""
+
+Identity = Mapping[str, Any]  # identity of a video, as JSON holds it
+Reducers = Sequence[Reducer]
+
+
+@dataclass(frozen=True, slots=True)
+class SyncDecisions:
+    """Decisions that a forecast shares with the steps of the task."""
+
+    reducers: Callable[[str, int, int, int], Reducers]
+    """`(label, n_frames, width, height) -> reducers` of the frame pass."""
+    marker_fingerprints: Callable[[Camera, Identity, Reducers], Mapping[str, str]]
+    """`(camera, identity of its video, reducers) -> {marker: fingerprint}` of the steps that leave a marker."""
+    chunk_pixels: int | None
+    """Pixels per chunk; None for the table in `ibl_dask.video.chunking`."""
+
+
+def choose_chunks(
+    workspace: Workspace, label: str, outline: ContainerSummary, identity: Identity, chunk_pixels: int | None
+) -> tuple[Chunk, ...]:
+    """Return the chunks that a video is decoded in.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Folders of the session.
+    label : str
+        Camera.
+    outline : ContainerSummary
+        Frames, size and keyframes of the video.
+    identity : mapping
+        Identity of the video; empty if unknown.
+    chunk_pixels : int or None
+        Pixels per chunk. By default a video that was compressed here keeps the chunks of its compression, which are
+        measured already, and any other is split by the table in `ibl_dask.video.chunking`.
+    """
+    if chunk_pixels is None:
+        known = recorded_chunks(workspace, label, identity)
+        if known:
+            return known
+    return split_video(outline.keyframes, outline.n_frames, outline.width, outline.height, chunk_pixels)
+
+
+def forecast_camera(
+    workspace: Workspace, camera: Camera, rates: Rates, decisions: SyncDecisions, *, is_measured_before: bool
+) -> CameraForecast:
+    """Forecast timing, measuring and checking of a camera.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Folders of the session.
+    camera : Camera
+        The camera.
+    rates : Rates
+        Durations measured in earlier runs.
+    decisions : SyncDecisions
+        Reducers, chunks and fingerprints, as the task decides on them.
+    is_measured_before : bool
+        An earlier task of the run decodes and measures every frame.
+    """
+    label = camera.label
+    try:
+        video = find_video(workspace, camera)
+    except InputError as error:
+        return CameraForecast(label, "no input", str(error))
+    if video is None:
+        return without_video(camera)
+    outline = outline_or_problem(video)
+    if isinstance(outline, str):
+        return CameraForecast(label, "no input", outline, video.name)
+    n_bytes = _STORED_BYTES_PER_FRAME * outline.n_frames
+    named = CameraForecast(label, "missing output", "", video.name, outline.n_frames, written_bytes=n_bytes)
+    if is_measured_before:
+        return replace(named, detail="to time; measured while it is compressed")
+    return _forecast_measuring(workspace, camera, rates, decisions, video, outline, named)
+
+
+def _forecast_measuring(
+    workspace: Workspace,
+    camera: Camera,
+    rates: Rates,
+    decisions: SyncDecisions,
+    video: Path,
+    outline: ContainerSummary,
+    named: CameraForecast,
+) -> CameraForecast:
+    """Compare the per-frame store and the chunks on disk with the reducers; see `forecast_camera`."""
+    label = camera.label
+    stored = read_stored(workspace.frames_store(label))
+    is_same = stored is not None and _is_of(stored[1], video, workspace.content_note(label, video))
+    identity = stored[1] if stored is not None and is_same else {}
+    reducers = decisions.reducers(label, outline.n_frames, outline.width, outline.height)
+    is_forced = workspace.overwrite
+    known = stored[0] if stored is not None and is_same and not is_forced else {}
+    fresh = [r for r in reducers if known.get(r.name) != r.fingerprint()]
+    chunks = choose_chunks(workspace, label, outline, identity, decisions.chunk_pixels)
+    named = replace(named, n_chunks=len(chunks))
+    if not fresh:
+        fingerprints = partial(decisions.marker_fingerprints, camera, identity, reducers)
+        return _forecast_times(workspace, camera, named, fingerprints)
+    cached = {} if is_forced else _cached_identity(workspace, label, video)
+    left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
+    names = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
+    why: Why = "missing output" if stored is None else "changed parameters" if is_same else "changed input"
+    if is_forced and stored is not None:
+        why = "forced"
+    return replace(
+        named,
+        why=why,
+        detail=f"{names} to compute" + format_kept(len(chunks), len(left)),
+        n_chunks_left=len(left),
+        core_s=rates.core_s(DECODING, sum(len(chunk) for chunk in left) * outline.width * outline.height),
+        read_bytes=share_of_bytes(video, len(left), len(chunks)),
+    )
+
+
+def _forecast_times(
+    workspace: Workspace, camera: Camera, named: CameraForecast, fingerprints: Callable[[], Mapping[str, str]]
+) -> CameraForecast:
+    """Forecast a camera that is measured: its times, and the merge of both."""
+    if workspace.published_times(camera.label) is None:
+        return replace(named, detail="times to make; measured already")
+    for name, fingerprint in fingerprints().items():
+        if marked_fingerprint(workspace.marker(name), workspace.session.outputs) != fingerprint:
+            return replace(named, why="changed input", detail=f"{_STEPS[name.split('-')[0]]}; measured already")
+    if not workspace.qc_file.exists():
+        return replace(named, detail="checks to make; measured already")
+    return replace(named, why="nothing to do", detail="measured already", written_bytes=0)
+
+
+def _cached_identity(workspace: Workspace, label: str, video: Path) -> Identity:
+    """Return the identity of a video from the index of an interrupted run; empty if there is none."""
+    from ibl_dask.tasks.index_video import load_index  # loads FFmpeg, which most plans do without
+
+    try:
+        identity = load_index(workspace.index_file(label)).identity()
+    except (IblDaskError, OSError):
+        return {}
+    return identity if _is_of(identity, video, workspace.content_note(label, video)) else {}
+
+
+def _is_of(identity: Identity, video: Path, note: Path) -> bool:
+    """Return whether an identity is that of a file and of the decoder installed here, without reading the file.
+
+    A large file that was copied or written to, and looks the same, is taken for the same: a run reads it whole.
+    """
+    now = alf.identity(video) or {}
+    looks = (identity.get("size"), identity.get("sample")) == (now["size"], now["content"])
+    if not looks or not may_be_installed(str(identity.get("decoder"))):
+        return False
+    return noted_content(video, note) in (None, identity.get("sha256"))
