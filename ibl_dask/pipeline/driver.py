@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import SessionLocked
@@ -18,7 +19,6 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Key, Step, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
-from ibl_dask.pipeline.executors import Executor
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
 from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
@@ -30,6 +30,9 @@ from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
+
+if TYPE_CHECKING:
+    from ibl_dask.pipeline.executors import Executor
 
 _log = logging.getLogger(__name__)
 

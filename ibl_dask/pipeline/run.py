@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ibl_dask.errors import InputError
 from ibl_dask.model import events
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.driver import Driver, Listener
-from ibl_dask.pipeline.executors import Executor, OnCluster
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
@@ -27,6 +26,9 @@ from ibl_dask.store.journal import Journal
 from ibl_dask.store.processes import this_process
 from ibl_dask.store.workspace import WORK_FOLDER, default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
+
+if TYPE_CHECKING:
+    from ibl_dask.pipeline.executors import Executor
 
 
 def run(
@@ -72,7 +74,7 @@ def run(
     given = {s.path: s for s in sessions if isinstance(s, Session)}
     folder = _journal_folder(outcomes, output_root, work_dir)
     if executor is None:
-        executor = InProcess() if client is None else OnCluster(client)
+        executor = InProcess() if client is None else _on_cluster(client)
     n_workers = 0 if isinstance(executor, InProcess) else executor.slots
     options["environments"] = _with_variables(as_environments(options.get("environments")), os.environ)
 
@@ -122,6 +124,12 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
     return Environments({**places, **environments.places})
+
+
+def _on_cluster(client: Any) -> Executor:  # distributed has no types
+    from ibl_dask.pipeline.executors import OnCluster  # Dask takes a second, and runs without workers need none of it
+
+    return OnCluster(client)
 
 
 def _journal_folder(
