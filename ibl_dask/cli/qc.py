@@ -13,7 +13,7 @@ from ibl_dask.model.qc_record import CameraRecord
 from ibl_dask.model.session import Session
 from ibl_dask.report.terminal import QcContent, qc_table
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.session_report import read_qc
+from ibl_dask.tasks.qc_file import read_qc
 
 
 def show_qc(sessions: Sequence[str], output_root: Path | None) -> int:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ibl_dask.errors import OutsideSession, TaskFailed
 from ibl_dask.model.failure import Failure
@@ -31,16 +31,14 @@ from ibl_dask.store.task_record import (
     write_task_record,
 )
 from ibl_dask.store.workspace import Workspace
-
-if TYPE_CHECKING:
-    from ibl_dask.tasks.task import Task
+from ibl_dask.tasks.method_task import MethodTask
 
 _log = logging.getLogger(__name__)
 _FORM = "%(asctime)s %(levelname)-8s [%(filename)s:%(lineno)d] %(message)s"
 _capturing: ContextVar[object] = ContextVar("capturing", default=None)
 
 
-def has_method(cls: type[Task]) -> bool:
+def has_method(cls: type) -> bool:
     """Return True if a class defines `_run`."""
     return callable(getattr(cls, "_run", None))
 
@@ -51,7 +49,7 @@ class RunMethod(Step):
 
     kind: ClassVar[str] = "method"
 
-    task: Task
+    task: MethodTask
     """The task, which goes to the worker as it is."""
     given: dict[str, object]
     """Arguments of `run`."""
@@ -75,7 +73,7 @@ class RunMethod(Step):
         return run_method(self.task, self.given, log)
 
 
-def method_step(task: Task) -> RunMethod:
+def method_step(task: MethodTask) -> RunMethod:
     """Return the step that runs a task's `_run`."""
     return RunMethod(
         session=task.session.reference,
@@ -86,7 +84,7 @@ def method_step(task: Task) -> RunMethod:
     )
 
 
-def review_method(task: Task) -> Review:
+def review_method(task: MethodTask) -> Review:
     """Compare a task with its completion record: one that declares inputs and outputs runs only after a change."""
     if task.force or task.workspace.overwrite:
         return Review("forced")
@@ -102,7 +100,7 @@ def review_method(task: Task) -> Review:
     return record.review(fingerprint, _inputs(task))
 
 
-def _fingerprint(task: Task) -> str | None:
+def _fingerprint(task: MethodTask) -> str | None:
     """Return the fingerprint of everything that a task depends on, files left out; None where that is not known.
 
     The text of its module counts. A class of a notebook has none that a worker could read.
@@ -119,11 +117,11 @@ def _fingerprint(task: Task) -> str | None:
     )
 
 
-def _inputs(task: Task) -> Identities:
+def _inputs(task: MethodTask) -> Identities:
     return identities(path for expected in task.input_files for path in find_files(task.session.roots, expected).files)
 
 
-def in_place_requirement(task: Task) -> Failure | None:
+def in_place_requirement(task: MethodTask) -> Failure | None:
     """Return the reason why a task that writes into its session cannot run with an output root; None where it can."""
     if task.writes_elsewhere or task.session.outputs == task.session.path:
         return None
@@ -138,7 +136,7 @@ def in_place_requirement(task: Task) -> Failure | None:
     )
 
 
-def run_method(task: Task, given: dict[str, object], log: Path) -> Result:
+def run_method(task: MethodTask, given: dict[str, object], log: Path) -> Result:
     """Run a task's `_run`, or keep its results where nothing changed; its log is kept whether it fails or not.
 
     Parameters
@@ -208,7 +206,7 @@ def unfinished(result: Result, status: int | None, task: str, log: Path) -> Resu
     return replace(result, disposition=disposition, reason=f"{task} {reason}; its log is {log}")
 
 
-def _run(task: Task, given: dict[str, object]) -> list[Path] | None:
+def _run(task: MethodTask, given: dict[str, object]) -> list[Path] | None:
     task.assert_expected_inputs()
     method = task._run  # type: ignore[attr-defined]  # see `has_method`
     task.status, task.in_method = 0, True

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, ReportFailed
+from ibl_dask.errors import IblDaskError, ReportFailed
 from ibl_dask.model.description import Camera
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord
 from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, Upstream
-from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.report.check_rows import check_failure
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.store import alf
@@ -27,6 +25,7 @@ from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.identity import looks_like
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.provenance import made_with, write_provenance
+from ibl_dask.tasks.qc_file import read_qc
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 
@@ -87,40 +86,6 @@ def write_report(workspace: Workspace, known: JsonObject, path: Path) -> Session
         ) from error
     write_text(path, page)
     return content
-
-
-def read_qc(workspace: Workspace) -> SessionRecord | None:
-    """Return the checks of a session; None where it was not checked yet.
-
-    Raises
-    ------
-    CorruptOutput
-        If the record is damaged.
-    FormatTooNew
-        If it has another layout.
-    """
-    try:
-        content = json.loads(workspace.qc_file.read_text())
-        known = read_session_record(content) if content["version"] in READABLE_VERSIONS else None
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CorruptOutput(
-            "this record of checks is damaged",
-            where=str(workspace.qc_file),
-            expected="JSON with the checks of each camera",
-            got=f"{type(error).__name__}: {error}",
-            do=f"run again, it is made anew: ibl-dask run {workspace.session.path}",
-        ) from error
-    if known is None:
-        raise FormatTooNew(
-            "this record of checks has another layout",
-            where=str(workspace.qc_file),
-            expected="version " + " or ".join(map(str, READABLE_VERSIONS)),
-            got=f"version {content['version']}",
-            do="use the version of ibl_dask that wrote it; or move it away and run again, it is made anew",
-        )
-    return known
 
 
 def gather(workspace: Workspace, known: JsonObject) -> SessionContent:

@@ -26,8 +26,8 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
+from ibl_dask.tasks.qc_file import read_qc
 from ibl_dask.tasks.session_files import has_camlog_only, read_camera
-from ibl_dask.tasks.session_report import read_qc
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 from ibl_dask.tasks.video_sync.timing_summary import FramesTimed
 from ibl_dask.timing.camera.camera_files import CameraFiles

@@ -1,0 +1,44 @@
+"""Reader of `qc.json`, the checks of a session."""
+
+from __future__ import annotations
+
+import json
+
+from ibl_dask.errors import CorruptOutput, FormatTooNew
+from ibl_dask.model.qc_record import SessionRecord
+from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
+from ibl_dask.store.workspace import Workspace
+
+
+def read_qc(workspace: Workspace) -> SessionRecord | None:
+    """Return the checks of a session; None where it was not checked yet.
+
+    Raises
+    ------
+    CorruptOutput
+        If the record is damaged.
+    FormatTooNew
+        If it has another layout.
+    """
+    try:
+        content = json.loads(workspace.qc_file.read_text())
+        known = read_session_record(content) if content["version"] in READABLE_VERSIONS else None
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CorruptOutput(
+            "this record of checks is damaged",
+            where=str(workspace.qc_file),
+            expected="JSON with the checks of each camera",
+            got=f"{type(error).__name__}: {error}",
+            do=f"run again, it is made anew: ibl-dask run {workspace.session.path}",
+        ) from error
+    if known is None:
+        raise FormatTooNew(
+            "this record of checks has another layout",
+            where=str(workspace.qc_file),
+            expected="version " + " or ".join(map(str, READABLE_VERSIONS)),
+            got=f"version {content['version']}",
+            do="use the version of ibl_dask that wrote it; or move it away and run again, it is made anew",
+        )
+    return known
