@@ -201,9 +201,10 @@ def _options(
 
 def _set_up_logging() -> None:
     """Show warnings of libraries; what a step or a worker says is told by the commands, once and in full."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    for handler in logging.getLogger().handlers:
-        handler.addFilter(lambda record: record.name.split(".")[0] not in ("ibl_dask", "distributed"))
+    handler = logging.StreamHandler()
+    handler.addFilter(lambda record: record.name.split(".")[0] not in ("ibl_dask", "distributed"))
+    # Handlers that are there already belong to the process around the program, and stay as they are.
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
 
 
 def main() -> None:

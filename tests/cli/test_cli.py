@@ -1,6 +1,7 @@
 """What the user of the command line sees; every command runs in a process of its own."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from needs import PEER
 
+from ibl_dask.cli.app import main
 from ibl_dask.cli.run import say_what_was_left_out
 from ibl_dask.deploy.cluster import PoolState
 from ibl_dask.deploy.profile import Pool
@@ -363,3 +365,11 @@ def test_a_run_says_which_nodes_its_pools_left_out_and_why(capsys):
     assert said.startswith("pool gpu left out n3: it does not answer within 45 s; tell")
     say_what_was_left_out(SimpleNamespace(cluster=SimpleNamespace()))  # workers of this machine
     assert capsys.readouterr().out == ""
+
+
+def test_the_program_leaves_the_logging_of_the_process_around_it_alone(monkeypatch, caplog):
+    monkeypatch.setattr("sys.argv", ["ibl-dask", "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    logging.getLogger("ibl_dask.anything").warning("still heard")
+    assert "still heard" in caplog.text
