@@ -1,5 +1,6 @@
 """What many tests share: where real recordings are, and sessions made by the synthesiser."""
 
+import logging
 import os
 import shutil
 import signal
@@ -46,6 +47,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print one line per reason for which tests were skipped."""
+    for report in (report for reports in terminalreporter.stats.values() for report in reports):
+        for name, change in getattr(report, "user_properties", ()):
+            if name == "changed logging" and report.when == "teardown":
+                terminalreporter.write_line(f"{report.nodeid} changed loggers: {change}")
     reasons = Counter(str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", []))
     for reason, n_tests in sorted(reasons.items()):
         terminalreporter.write_line(
@@ -64,6 +69,27 @@ def _own_scratch(monkeypatch):
     """Keep the caller's scratch and environments out of the tests."""
     for name in [name for name in os.environ if name == "IBL_DASK_SCRATCH" or name.startswith("IBL_DASK_PYTHON_")]:
         monkeypatch.delenv(name)
+
+
+_LOGGERS = ("", "ibl_dask", "ibl_dask.deploy.performance")
+
+
+@pytest.fixture(autouse=True)
+def _own_logging(request):
+    """Put loggers back as they were; which tests changed them is printed at the end."""
+    before = _logging_state()
+    yield
+    if _logging_state() != before:
+        request.node.user_properties.append(("changed logging", f"{before} -> {_logging_state()}"))
+        for name, (disabled, propagate, level, filters) in before.items():
+            logger = logging.getLogger(name)
+            logger.disabled, logger.propagate, logger.filters = disabled, propagate, list(filters)
+            logger.setLevel(level)
+
+
+def _logging_state() -> dict[str, tuple[bool, bool, int, tuple[object, ...]]]:
+    loggers = {name: logging.getLogger(name or None) for name in _LOGGERS}
+    return {name: (one.disabled, one.propagate, one.level, tuple(one.filters)) for name, one in loggers.items()}
 
 
 SESSION = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
