@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from integration.test_real_bpod import camera_file, exposures_of, make, noted
 from needs import PEER
+from real_trials import camera_file, exposures_of, make, noted
 
 import ibl_dask as ibd
 from ibl_dask.deploy.cluster.connect import connect

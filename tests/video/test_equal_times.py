@@ -110,7 +110,7 @@ def test_a_video_with_such_frames_is_compressed(tied):
 
 def test_among_b_frames_they_are_refused_and_the_remedy_works(tmp_path):
     path, out = write(tmp_path / "quick.mkv", WITH_B, 1500), tmp_path / "out.mp4"
-    with pytest.raises(UnreadableVideo, match="nothing says which of them is the first") as caught:
+    with pytest.raises(UnreadableVideo, match="their order is not defined") as caught:
         index_video(path)
     words = caught.value.do.split("ffmpeg ")[1].split(", and")[0].split()
     ffmpeg(*[{"in": path, "out.mp4": out}.get(word, word) for word in words])
