@@ -118,7 +118,17 @@ def read_record(workspace: Workspace, camera: str) -> CompressionRecord | None:
 
 
 def write_record(workspace: Workspace, camera: str, record: CompressionRecord) -> None:
-    """Write the record of a camera's compression."""
+    """Write the record of a camera's compression.
+
+    Parameters
+    ----------
+    workspace
+        The session.
+    camera
+        Label of the camera.
+    record
+        The record.
+    """
     write_text(workspace.compression_file(camera), json.dumps(record.to_json(), indent=1))
 
 

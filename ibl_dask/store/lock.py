@@ -211,6 +211,13 @@ def _take(attempt: Attempt) -> Held:
 def holding(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[Held]:
     """Hold a lock alone; see `Attempt`.
 
+    Parameters
+    ----------
+    path
+        The lock.
+    ask_job, own_job
+        See `Attempt`.
+
     Raises
     ------
     SessionLocked
@@ -225,7 +232,15 @@ def holding(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Ite
 
 @contextlib.contextmanager
 def holding_unless_held(path: Path, ask_job: AskJob | None = None, own_job: str = "") -> Iterator[None]:
-    """Hold a lock alone, unless the caller does so already (`lending`)."""
+    """Hold a lock alone, unless the caller does so already (`lending`).
+
+    Parameters
+    ----------
+    path
+        The lock.
+    ask_job, own_job
+        See `Attempt`.
+    """
     if path in _held_here.get():
         yield
         return

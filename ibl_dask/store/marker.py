@@ -40,6 +40,15 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
     """Return the result of the step that wrote the marker; None where it is not done.
 
     A marker of another fingerprint, or one whose outputs are gone or have another content, does not count.
+
+    Parameters
+    ----------
+    path
+        The marker.
+    fingerprint
+        Fingerprint of the step as it would run now.
+    root
+        Folder to which the names of the outputs are relative.
     """
     try:
         content = json.loads(path.read_text())

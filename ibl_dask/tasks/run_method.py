@@ -236,6 +236,15 @@ def _listed(made: str | Path | Iterable[str | Path] | None) -> list[Path] | None
 def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> list[Path]:
     """Return the outputs that a task reports; relative paths start at the session's results.
 
+    Parameters
+    ----------
+    workspace
+        The session.
+    made
+        Paths that the task reports.
+    task
+        Name of the task, for the message.
+
     Raises
     ------
     OutsideSession

@@ -243,6 +243,15 @@ def read_fronts(workspace: Workspace, sync: SyncFiles) -> Sync:
 def read_channels(workspace: Workspace, sync: SyncFiles, fronts: Sync) -> dict[str, int]:
     """Return the channel of each named line of the main clock.
 
+    Parameters
+    ----------
+    workspace
+        The session.
+    sync
+        Files of the main clock.
+    fronts
+        Fronts of its lines.
+
     Raises
     ------
     InputError

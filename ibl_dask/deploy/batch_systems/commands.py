@@ -94,7 +94,17 @@ async def describe_ended(system: BatchSystem, job_id: str, folders: Sequence[Pat
 
 
 async def exceeded_walltime_s(system: BatchSystem, job_id: str, folders: Sequence[Path]) -> int | None:
-    """Return the time limit that ended a job, s; None where something else ended it. See `describe_ended`."""
+    """Return the time limit that ended a job, s; None where something else ended it. See `describe_ended`.
+
+    Parameters
+    ----------
+    system
+        Batch system of the job.
+    job_id
+        Number of the job.
+    folders
+        Folders in which the log of the job may be.
+    """
     log = await asyncio.to_thread(log_tail, job_id, folders)
     return system.exceeded_walltime_s(await _details(system, job_id), log)
 

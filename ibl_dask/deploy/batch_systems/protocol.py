@@ -139,6 +139,13 @@ class BatchSystem(Protocol):
         """Return the state of one job from exit code, output and errors of that command.
 
         A job that was taken back into the queue counts as ended: its process is gone.
+
+        Parameters
+        ----------
+        number
+            Number of the job.
+        code, out, err
+            Exit code, standard output and standard error of `state_command`.
         """
 
     def details_command(self, job_id: str) -> Command:
@@ -162,7 +169,17 @@ class BatchSystem(Protocol):
         """Return the directives of a pool with further nodes excluded; None where that cannot be expressed."""
 
     def exclude_command(self, job_id: str, directives: Sequence[str], nodes: Sequence[str]) -> Command:
-        """Return the command that keeps a waiting job from nodes, and from those that its directives exclude."""
+        """Return the command that keeps a waiting job from nodes, and from those that its directives exclude.
+
+        Parameters
+        ----------
+        job_id
+            Number of the job.
+        directives
+            Directives of its pool.
+        nodes
+            Names of further nodes to exclude.
+        """
 
     def job_number(self, environment: Mapping[str, str]) -> str:
         """Return the number of the job that a process runs in; empty outside of a job."""

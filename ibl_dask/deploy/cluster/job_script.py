@@ -91,7 +91,21 @@ def make_job(
 def job_script(
     profile: Profile, pool: Pool, name: str, scheduler: str, security: Security | None = None, *, log_folder: Path
 ) -> str:
-    """Return the script of a job as it is submitted; see `make_job` for parameters and errors."""
+    """Return the script of a job as it is submitted; see `make_job` for parameters and errors.
+
+    Parameters
+    ----------
+    profile, pool
+        The site, and the pool of the job.
+    name
+        Name of the job and of its workers.
+    scheduler
+        Address of the scheduler.
+    security
+        Certificates; None without TLS.
+    log_folder
+        Folder of the job's log.
+    """
     return make_job(profile, pool, name, scheduler, security, log_folder=log_folder).job_script()
 
 

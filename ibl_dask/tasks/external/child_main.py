@@ -88,7 +88,17 @@ def leave_snapshots(*_: object, **__: object) -> None:
 
 
 def note_errors(task: object, method: str, errors: list[Exception]) -> None:
-    """Collect the errors of a method: the task itself writes them to its log alone."""
+    """Collect the errors of a method: the task itself writes them to its log alone.
+
+    Parameters
+    ----------
+    task
+        The task.
+    method
+        Name of the method.
+    errors
+        List to which its errors are added.
+    """
     original = getattr(task, method)
 
     def noting(*args: object, **kwargs: object) -> object:

@@ -70,6 +70,15 @@ def prove_copy(workspace: Workspace, camera: Camera, raw: Path) -> Proof:
 
     Its bytes are hashed and compared with the record, it is opened, and its frames are counted.
 
+    Parameters
+    ----------
+    workspace
+        The session.
+    camera
+        The camera as described.
+    raw
+        Its raw video.
+
     Raises
     ------
     UnusableFile

@@ -221,7 +221,17 @@ def repair_cycles(camera: CameraFiles | None, pulses: Pulses, cycle_s: float) ->
 
 
 def longest_gap_periods(counter: ExposureIndex, camera: CameraFiles | None, period_s: float) -> int:
-    """Return the longest gap that can lie within the recording of the camera, in periods."""
+    """Return the longest gap that can lie within the recording of the camera, in periods.
+
+    Parameters
+    ----------
+    counter
+        Numbers of the exposures of the frames.
+    camera
+        Files of the camera; None without.
+    period_s
+        Usual time between exposures, s.
+    """
     clock = None if camera is None else camera.camera_time_s
     duration = 0 if clock is None or not clock.size else float(clock.max() - clock.min()) / period_s
     return max(counter.n_exposures, int(duration))

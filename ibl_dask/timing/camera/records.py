@@ -138,7 +138,17 @@ def is_finite(values: FloatArray, subject: str, name: str, remarks: Remarks) -> 
 
 
 def is_uint32(values: FloatArray, subject: str, name: str, remarks: Remarks) -> bool:
-    """Return whether all values are 32-bit whole numbers; add a remark where they are not (see `is_finite`)."""
+    """Return whether all values are 32-bit whole numbers; add a remark where they are not (see `is_finite`).
+
+    Parameters
+    ----------
+    values
+        Values of a column (frame,).
+    subject, name
+        Words for the column and the file in a remark.
+    remarks
+        Remarks about the file.
+    """
     if not is_finite(values, subject, name, remarks):
         return False
     bad = np.flatnonzero((values < 0) | (values >= _UINT32) | (values != np.floor(values)))

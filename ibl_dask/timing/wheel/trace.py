@@ -78,5 +78,13 @@ def ordered_wheel(times_s: Floats, position_rad: Floats, source: str, notes: Seq
 
 
 def unusable_file(path: Path, expected: str, got: str) -> UnusableFile:
-    """Return the error for a file that holds no wheel."""
+    """Return the error for a file that holds no wheel.
+
+    Parameters
+    ----------
+    path
+        The file.
+    expected, got
+        Content that it should have, and the content found.
+    """
     return UnusableFile("this file holds no wheel", str(path), expected, got, COPY_AGAIN)

@@ -64,6 +64,21 @@ class Traces:
 
     @classmethod
     def make(cls, energy: Floats, first: int, pulses: Pulses, motion: Motion, late: int, early: int) -> Traces:
+        """Return the traces of a video and of the wheel at its exposures.
+
+        Parameters
+        ----------
+        energy
+            Motion energy of the wheel's region, one value per exposure (exposure,).
+        first
+            Number of the pulse of the first value.
+        pulses
+            Pulses of the camera.
+        motion
+            Motion of the wheel.
+        late, early
+            Pulses by which the video may lag behind the pulses, or lead them.
+        """
         period = pulses.period_s
         reach, beside = max(1, round(SEARCHED_S / period)), max(2, round(COMPARED_S / period))
         lags = np.arange(beside + late, -beside - early - 1, -1)
