@@ -122,7 +122,7 @@ def _raw_template(tmp_path_factory) -> Path:
     from ibl_dask.synth.session import write_session
 
     folder = tmp_path_factory.mktemp("raw") / SESSION
-    write_session(folder, duration_s=5, scale=0.25, gop=12, raw_avi=True)
+    write_session(folder, duration_s=5, scale=0.125, gop=12, raw_avi=True)
     return folder
 
 
