@@ -201,6 +201,7 @@ def test_a_video_that_the_disk_has_no_room_for_gets_no_name_and_a_second_run_com
 def test_a_compressed_video_that_cannot_be_given_its_name_is_not_there_and_a_second_run_only_joins_again(
     small_raw, tmp_path, monkeypatch, number
 ):
+    monkeypatch.setattr("ibl_dask.store.disk.RETRY_PAUSES_S", (0.01, 0.02))
     raw = {path: path.read_bytes() for path in (small_raw / "raw_video_data").iterdir()}
     options = {"encode_pixels": ENCODED, "output_root": tmp_path / "out", "work_dir": tmp_path / "work"}
     plain = Path.replace

@@ -38,7 +38,6 @@ SPECS = [TaskSpec("x", "turn_tasks.Noting", {"label": "x"})]
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr("ibl_dask.store.holder.WATCHED_S", 0.5)
-    monkeypatch.setattr("ibl_dask.pipeline.admission.RETRY_S", 0.1)
     monkeypatch.setattr("ibl_dask.store.disk.RETRY_PAUSES_S", (0.01, 0.02))
     monkeypatch.setattr("ibl_dask.pipeline.admission.RETRY_PAUSES_S", (0.01, 0.02))
 
