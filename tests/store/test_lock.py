@@ -356,7 +356,10 @@ def test_older_versions_find_in_a_lock_what_they_look_for(path: Path) -> None:
 
 def test_process_that_was_killed_and_not_asked_after_holds_nothing(path: Path, other: subprocess.Popen[str]) -> None:
     other.kill()
-    while Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+    state, n_threads = "", 0
+    while (state, n_threads) != ("Z", 1):  # its first thread ends before the one that renews the lock
+        fields = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()
+        state, n_threads = fields[0], int(fields[17])
         time.sleep(0.01)
     with holding(path):
         pass
