@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -119,6 +120,15 @@ def test_a_step_that_had_all_of_a_jobs_time_is_hopeless_and_another_is_not():
     assert (early.is_final, late.is_final) == (False, True)
     says(str(late.error), "this step takes longer than its job lasts", "Sorting of SW_001", "pool cpu")
     says(str(late.error), "walltime of a job, 01:00:00", "had run for 00:39:01", "`walltime`")
+
+
+def test_where_the_site_alone_sets_a_limit_a_short_step_that_it_cut_off_is_tried_again():
+    """The profile has no walltime, so nothing tells a worker when to take no further steps."""
+    pool = replace(CPU, walltime_s=None)
+    key = ("Sorting", "SW_001/2023-05-01/001", "f", 0)
+    early, late = (cut_short(Profile(pools=(pool,)), pool, key, seconds, 3600) for seconds in (2.0, 3500.0))
+    assert (early.is_final, late.is_final) == (False, True)
+    says(str(late.error), "an end within the walltime of a job, 01:00:00", "had run for 00:58:20")
 
 
 class Worker:
