@@ -29,7 +29,7 @@ import numpy as np
 import ibl_dask as ibd
 from ibl_dask.model.events import Event, SessionFinished
 from ibl_dask.model.result import CamerasJudged, Result, Work
-from ibl_dask.model.step import Key, Step, StepKey, StepRecord, Upstream
+from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.workspace import Workspace
@@ -81,7 +81,7 @@ class Idle(ibd.Task):
     def first_steps(self) -> list[Step]:
         return [self._index()]
 
-    def steps(self, records: Mapping[Key, StepRecord]) -> list[Step]:
+    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         make = partial(IdlePass, session=self.session.reference, camera=self.label, workspace=self.workspace)
         index = self._index().key
         return [make(index=index, chunk=chunk) for chunk in range(self.n_steps - 1)]
@@ -93,7 +93,7 @@ class AnsweringExecutor:
     slots = 1
 
     def __init__(self) -> None:
-        self._keys: deque[Key] = deque()
+        self._keys: deque[StepKey] = deque()
 
     @property
     def outstanding(self) -> int:
@@ -104,7 +104,7 @@ class AnsweringExecutor:
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
@@ -116,7 +116,7 @@ class AnsweringExecutor:
         while self._keys:
             yield answer(self._keys.popleft())
 
-    def drop(self, session: str) -> list[Key]:
+    def drop(self, session: str) -> list[StepKey]:
         """Forget the steps of a session."""
         dropped = [key for key in self._keys if key[1] == session]
         self._keys = deque(key for key in self._keys if key[1] != session)
@@ -127,7 +127,7 @@ class AnsweringExecutor:
         self._keys.clear()
 
 
-def answer(key: Key) -> StepRecord:
+def answer(key: StepKey) -> StepRecord:
     """Return the record of a step as a worker would: new objects, none of them shared with another record."""
     if key.name == "report":
         result: Result = CamerasJudged(cameras={"left": "PASS"})

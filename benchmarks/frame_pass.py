@@ -43,7 +43,7 @@ from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
 from ibl_dask.deploy.cluster.worker_setup import import_all
 from ibl_dask.deploy.site.profile import this_machine
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline.ready_queue import ReadyQueue
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run
@@ -164,14 +164,14 @@ class PlainProcesses:
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
         """Take steps."""
         self._waiting.add(steps, root, known, priority, places)
 
-    def drop(self, session: str) -> list[Key]:
+    def drop(self, session: str) -> list[StepKey]:
         """Forget the steps of a session."""
         return self._waiting.drop(session)
 

@@ -29,9 +29,6 @@ class StepKey(NamedTuple):
     """Number of the chunk; 0 for a step that is not split."""
 
 
-Key = StepKey
-"""The same, in annotations."""
-
 StepStatus = Literal["done", "kept", "failed", "skipped"]
 """done: computed now; kept: found finished; failed: raised an error; skipped: a step upstream failed."""
 

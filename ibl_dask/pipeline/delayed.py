@@ -15,7 +15,7 @@ import dask
 from ibl_dask.deploy.batch_systems.registry import ask_job, node_name, own_job
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model.session import OWN_FOLDER
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline.isolation import Death, load_and_run_step, run_in_own_process
 from ibl_dask.pipeline.visibility import Unseen, first_missing
 from ibl_dask.store.failures import failure_from
@@ -86,7 +86,9 @@ def delayed_step(
         return node(list(records), dask_key_name=key)
 
 
-def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mapping[Key, StepRecord]) -> dict[str, Any]:
+def delayed_tasks(
+    tasks: Mapping[str, Sequence[Step]], root: Path, known: Mapping[StepKey, StepRecord]
+) -> dict[str, Any]:
     """Return `{task name: Delayed}`; each computes to the records of the task's steps.
 
     Parameters
@@ -98,7 +100,7 @@ def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mappin
     known
         Records of steps that ran already.
     """
-    nodes: dict[Key, Any] = {}
+    nodes: dict[StepKey, Any] = {}
     group = token_hex(8)
     for step in in_order(step for steps in tasks.values() for step in steps):
         records = [nodes[need] if need in nodes else known[need] for need in step.needs]
@@ -110,7 +112,7 @@ def delayed_tasks(tasks: Mapping[str, Sequence[Step]], root: Path, known: Mappin
 
 
 def _run(
-    step: bytes, key: Key, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
+    step: bytes, key: StepKey, root: Path, trial: Trial, group: str, records: Sequence[StepRecord]
 ) -> StepRecord | Unseen | Death:
     """Run a step on this worker; files that it cannot see are reported as `Unseen`, not as an error of the step."""
     missing = first_missing(trial.places)
@@ -133,7 +135,7 @@ def _run(
     return record
 
 
-def _run_sharing(step: bytes, key: Key, root: Path, group: str, records: Sequence[StepRecord]) -> StepRecord:
+def _run_sharing(step: bytes, key: StepKey, root: Path, group: str, records: Sequence[StepRecord]) -> StepRecord:
     """Run a step of a graph that no driver runs, and hold the session meanwhile."""
     try:
         with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job, own_job()):

@@ -16,7 +16,7 @@ from ibl_dask.errors import SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.in_process import InProcess
@@ -91,9 +91,9 @@ class Driver:
         self.run = run
         self._listeners = list(listeners)
         self._active: dict[str, RunningSession] = {}
-        self._owner: dict[Key, RunningSession] = {}
-        self._task_calls: dict[Key, _TaskCall] = {}
-        self._session_calls: dict[Key, _SessionCall] = {}
+        self._owner: dict[StepKey, RunningSession] = {}
+        self._task_calls: dict[StepKey, _TaskCall] = {}
+        self._session_calls: dict[StepKey, _SessionCall] = {}
         self._outputs = OutputPlaces()
 
     def emit(self, event: events.Event) -> None:
@@ -343,7 +343,7 @@ class Driver:
 
     def _advance(self, session: RunningSession, ready: Iterable[TaskState]) -> None:
         """Take tasks that wait for no step on, until each waits or ended; then those that waited for them."""
-        fresh: dict[Key, Step] = {}
+        fresh: dict[StepKey, Step] = {}
         todo = deque(ready)
         while todo:
             state = todo.popleft()
@@ -401,7 +401,7 @@ class Driver:
         return None
 
     def _take_steps(
-        self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[Key, Step]
+        self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[StepKey, Step]
     ) -> None:
         """Take the steps that a task planned; those that no task brought before become `fresh` ones."""
         steps = {step.key: step for step in answer.steps}
@@ -464,7 +464,7 @@ class Driver:
     def _give_up(self, outcome: SessionOutcome, failure: Failure) -> None:
         """End a session with an error."""
         _log.error("%s: %s", outcome.path, failure.message)
-        outcome.failures.append(failure)
+        outcome.add_failures([failure])
         outcome.finished = True
         self._emit_end(outcome, failure)
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from ibl_dask.deploy.cluster.walltime_ends import Cut
 from ibl_dask.deploy.cluster.worker_setup import leave
 from ibl_dask.errors import RunError, joined
-from ibl_dask.model.step import Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.pipeline.delayed import Trial, delayed_step
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep, ReadyQueue
@@ -58,7 +58,7 @@ class Executor(Protocol):
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
@@ -70,7 +70,7 @@ class Executor(Protocol):
             Steps, each of which needs only steps among these, submitted before, or in `known`.
         root : Path
             Folder of the session's results; see `run_step`.
-        known : mapping of Key to StepRecord
+        known : mapping of StepKey to StepRecord
             Records of steps that ended. Only those that the steps need may be kept.
         priority : int
             Higher first.
@@ -81,7 +81,7 @@ class Executor(Protocol):
     def completed(self) -> Iterator[StepRecord]:
         """Yield records until no step is outstanding; more steps may be submitted between two of them."""
 
-    def drop(self, session: str) -> list[Key]:
+    def drop(self, session: str) -> list[StepKey]:
         """Forget the waiting steps of a session, and return their keys; running ones are still handed back.
 
         Parameters
@@ -144,11 +144,11 @@ class OnCluster:
         cluster = getattr(client, "cluster", None)
         self._elastic: Elastic | None = cluster if hasattr(cluster, "unschedulable_reason") else None
         self._waiting = ReadyQueue()
-        self._running: dict[Key, _Running] = {}
+        self._running: dict[StepKey, _Running] = {}
         self._ended: SimpleQueue[tuple[Future, object]] = SimpleQueue()
         self._given: Counter[str] = Counter()
         self._doubtful: list[QueuedStep] = []
-        self._attempts: dict[Key, QueuedStep] = {}
+        self._attempts: dict[StepKey, QueuedStep] = {}
         self._over: list[StepRecord] = []
         self._turned_away: dict[str, RunError] = {}
         self._turned_away_s = math.inf
@@ -178,7 +178,7 @@ class OnCluster:
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
@@ -412,7 +412,7 @@ class OnCluster:
             else:
                 queued.verdict = cut.error
 
-    def drop(self, session: str) -> list[Key]:
+    def drop(self, session: str) -> list[StepKey]:
         doubtful = [queued for queued in self._doubtful if queued.step.session == session]
         self._doubtful = [queued for queued in self._doubtful if queued.step.session != session]
         known = self._attempts.items()

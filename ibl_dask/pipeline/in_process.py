@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline.ready_queue import QueuedStep
 from ibl_dask.tasks.run_step import in_order, run_step
 
@@ -21,7 +21,7 @@ class InProcess:
 
     def __init__(self) -> None:
         self._queue: list[tuple[int, int, QueuedStep]] = []
-        self._children: dict[Key, list[QueuedStep]] = defaultdict(list)
+        self._children: dict[StepKey, list[QueuedStep]] = defaultdict(list)
         self._n = 0
 
     @property
@@ -32,7 +32,7 @@ class InProcess:
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
@@ -53,7 +53,7 @@ class InProcess:
                 child.found[record.key] = record
             yield record
 
-    def drop(self, session: str) -> list[Key]:
+    def drop(self, session: str) -> list[StepKey]:
         dropped = [queued.step.key for *_, queued in self._queue if queued.step.session == session]
         self._queue = [entry for entry in self._queue if entry[2].step.session != session]
         for key in dropped:  # steps that need these were dropped as well

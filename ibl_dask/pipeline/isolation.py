@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ibl_dask.model.step import Key, Step, StepRecord
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.store.containment import contained
 from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.run_step import run_step
@@ -69,14 +69,14 @@ class Death:
         return "the code of the step, or of a library, ended the process (os._exit): look at what it printed"
 
 
-def load_and_run_step(step: bytes, key: Key, root: Path, records: Sequence[StepRecord]) -> StepRecord:
+def load_and_run_step(step: bytes, key: StepKey, root: Path, records: Sequence[StepRecord]) -> StepRecord:
     """Run a pickled step; one that cannot be unpickled here has failed.
 
     Parameters
     ----------
     step : bytes
         The step. Unpickling imports the module of its function, which may be any package.
-    key : Key
+    key : StepKey
         Its key.
     root : Path
         See `run_step`.
@@ -92,7 +92,12 @@ def load_and_run_step(step: bytes, key: Key, root: Path, records: Sequence[StepR
 
 
 def run_in_own_process(
-    step: bytes, key: Key, root: Path, records: Sequence[StepRecord], limit_bytes: int | None = None, worker: str = ""
+    step: bytes,
+    key: StepKey,
+    root: Path,
+    records: Sequence[StepRecord],
+    limit_bytes: int | None = None,
+    worker: str = "",
 ) -> StepRecord | Death:
     """Run a step in a process of its own.
 

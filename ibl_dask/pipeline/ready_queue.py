@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from ibl_dask.errors import RunError
-from ibl_dask.model.step import Key, Resources, Step, StepRecord
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.pipeline.visibility import Unseen
 from ibl_dask.tasks.run_step import in_order
 
@@ -25,11 +25,11 @@ class QueuedStep:
     """See `run_step`."""
     priority: int
     """Higher first."""
-    found: dict[Key, StepRecord]
+    found: dict[StepKey, StepRecord]
     """Records of the steps that it needs, as far as they ended."""
     places: tuple[Path, ...] = ()
     """Files and folders that a worker must see."""
-    keys: list[Key] = field(default_factory=list)
+    keys: list[StepKey] = field(default_factory=list)
     """Dask keys of its attempts."""
     n_lost: int = 0
     """Number of workers lost with it. After the first it gets a process of its own."""
@@ -59,8 +59,8 @@ class ReadyQueue:
     """
 
     def __init__(self) -> None:
-        self._waiting: dict[Key, QueuedStep] = {}
-        self._children: dict[Key, list[QueuedStep]] = defaultdict(list)
+        self._waiting: dict[StepKey, QueuedStep] = {}
+        self._children: dict[StepKey, list[QueuedStep]] = defaultdict(list)
         self._ready: dict[str, list[tuple[int, int, int, QueuedStep]]] = defaultdict(list)
         self._n_ready: Counter[Resources] = Counter()
         self._number = count()
@@ -72,7 +72,7 @@ class ReadyQueue:
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:
@@ -84,7 +84,7 @@ class ReadyQueue:
             Steps, each of which needs only steps among these, queued before, or in `known`.
         root : Path
             See `run_step`.
-        known : mapping of Key to StepRecord
+        known : mapping of StepKey to StepRecord
             Records of steps that ended; those needed here are kept.
         priority : int
             Higher first.
@@ -150,7 +150,7 @@ class ReadyQueue:
             if queued.is_ready:
                 self._make_ready(queued)
 
-    def drop(self, session: str) -> list[Key]:
+    def drop(self, session: str) -> list[StepKey]:
         """Forget the steps of a session, and return their keys.
 
         Parameters

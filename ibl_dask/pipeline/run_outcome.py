@@ -14,7 +14,7 @@ from ibl_dask.errors import IblDaskError
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import WorkKind
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, StepRecord, StepStatus
+from ibl_dask.model.step import StepKey, StepRecord, StepStatus
 from ibl_dask.report.notebook import run_html, run_page
 from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import write_text
@@ -38,11 +38,11 @@ class JournalPart:
     stop: int
     """One past the last byte."""
 
-    def read_records(self, session: Path) -> dict[Key, StepRecord]:
+    def read_records(self, session: Path) -> dict[StepKey, StepRecord]:
         """Return the records of a session's steps by key, in the order in which they ended."""
         name = str(session)
         mark = json.dumps(name, default=str).encode()
-        found: dict[Key, StepRecord] = {}
+        found: dict[StepKey, StepRecord] = {}
         for event in read_journal(self.path, self.start, self.stop, mark):
             if event.get("event") == "StepFinished" and event.get("session") == name:
                 record = StepRecord.from_json(event["record"])
@@ -87,7 +87,7 @@ class SessionOutcome:
     """Lines of this session in the journal; None before the first."""
 
     @property
-    def records(self) -> dict[Key, StepRecord]:
+    def records(self) -> dict[StepKey, StepRecord]:
         """Read the records of all steps from the journal.
 
         Raises

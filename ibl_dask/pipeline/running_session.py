@@ -11,7 +11,7 @@ from typing import Literal
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.places import below
 from ibl_dask.model.result import CamerasJudged, VideoIndexed
-from ibl_dask.model.step import Key, StepRecord
+from ibl_dask.model.step import StepKey, StepRecord
 from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.task_states import TaskState, make_states
@@ -62,11 +62,11 @@ class RunningSession:
         self.pipeline = pipeline
         self.held = held
         self.states = make_states(pipeline.specs, pipeline.tasks)
-        self.records: dict[Key, StepRecord] = {}
+        self.records: dict[StepKey, StepRecord] = {}
         """Records of steps that tasks still need, by key."""
-        self.ended: set[Key] = set()
+        self.ended: set[StepKey] = set()
         """Keys of all steps that ended."""
-        self.waiting: dict[Key, list[TaskState]] = {}
+        self.waiting: dict[StepKey, list[TaskState]] = {}
         """Tasks that wait for a step or a call, by its key."""
         self.phase: Literal["tasks", "report"] = "tasks"
         self.started_s = time.time()
@@ -93,7 +93,7 @@ class RunningSession:
         if isinstance(result, CamerasJudged):  # the report comes last, and covers cameras that this run did not check
             self._judged = result
 
-    def recall(self, keys: set[Key]) -> None:
+    def recall(self, keys: set[StepKey]) -> None:
         """Read records of ended tasks from the journal, for a task that shares steps with them."""
         if keys & self.ended - self.records.keys():
             known = self.outcome.records

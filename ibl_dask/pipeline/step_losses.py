@@ -6,7 +6,7 @@ from typing import Protocol
 
 from ibl_dask.deploy.batch_systems.registry import exclusion_example
 from ibl_dask.errors import RunError
-from ibl_dask.model.step import Key
+from ibl_dask.model.step import StepKey
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep
 from ibl_dask.pipeline.visibility import Unseen
@@ -16,7 +16,7 @@ class Future(Protocol):
     """Part of `distributed.Future`, which has no types, that executors use."""
 
     @property
-    def key(self) -> Key:
+    def key(self) -> StepKey:
         """Return the Dask key of its task."""
 
     @property

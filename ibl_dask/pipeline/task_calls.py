@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Literal
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import Result
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key, Resources, Step, StepRecord, Upstream
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord, Upstream
 from ibl_dask.tasks.task import Task
 
 Call = Literal["first_steps", "steps", "conclude"]
@@ -46,7 +46,9 @@ class TaskAnswer:
     """Files it left."""
 
 
-def call_task(task: Task, call: Call, records: Mapping[Key, StepRecord], unmet: Failure | None = None) -> TaskAnswer:
+def call_task(
+    task: Task, call: Call, records: Mapping[StepKey, StepRecord], unmet: Failure | None = None
+) -> TaskAnswer:
     """Plan the next steps of a task, or conclude it.
 
     Parameters
@@ -55,7 +57,7 @@ def call_task(task: Task, call: Call, records: Mapping[Key, StepRecord], unmet: 
         The task.
     call : {"first_steps", "steps", "conclude"}
         The call.
-    records : mapping of Key to StepRecord
+    records : mapping of StepKey to StepRecord
         Records of its steps so far.
     unmet : Failure, optional
         Requirement for lack of which it did not start.

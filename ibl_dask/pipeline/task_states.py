@@ -8,7 +8,7 @@ from typing import Literal
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
-from ibl_dask.model.step import Key
+from ibl_dask.model.step import StepKey
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.task_calls import Call, TaskAnswer
 from ibl_dask.tasks.task import Task
@@ -29,11 +29,11 @@ class TaskState:
     """Names of the tasks of this run that must end first."""
     phase: Literal["held", "first", "rest", "over"] = "held"
     """held: its parents have not ended; first: its first steps run; rest: the others do; over: it ended."""
-    waiting: set[Key] = field(default_factory=set)
+    waiting: set[StepKey] = field(default_factory=set)
     """Its steps, and calls on workers, that have not ended."""
-    keys: dict[Key, None] = field(default_factory=dict)
+    keys: dict[StepKey, None] = field(default_factory=dict)
     """Keys of all its steps so far, in order."""
-    first: set[Key] = field(default_factory=set)
+    first: set[StepKey] = field(default_factory=set)
     """Keys of its first steps."""
     answer: TaskAnswer | Failure | None = None
     """Answer of its last call, or the error that it ended with, until the driver takes it up."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from slurm_machine import Slurm
 
-    from ibl_dask.model.step import Key, StepRecord
+    from ibl_dask.model.step import StepKey, StepRecord
     from ibl_dask.pipeline.run_outcome import Run
 
 GOP = 10
@@ -81,7 +81,7 @@ class Watched(OnCluster):
         self,
         steps: Sequence[Step],
         root: Path,
-        known: Mapping[Key, StepRecord],
+        known: Mapping[StepKey, StepRecord],
         priority: int,
         places: Sequence[Path] = (),
     ) -> None:

@@ -42,10 +42,6 @@ class Cut:
     """Its error, if it is not tried again."""
 
 
-LIMIT_SHARE = 0.8
-"""Share of a job's time limit that its worker surely has for a step, where the profile sets no walltime."""
-
-
 def cut_short(profile: Profile, pool: Pool, key: DaskKey, seconds: float, limit_s: int | None = None) -> Cut:
     """Return the record of a step that was cut off by the walltime of its job.
 
@@ -60,9 +56,7 @@ def cut_short(profile: Profile, pool: Pool, key: DaskKey, seconds: float, limit_
     limit_s
         Time limit of the job where the profile sets none, s.
     """
-    guaranteed = guaranteed_s(pool)
-    if not guaranteed and limit_s is not None:
-        guaranteed = LIMIT_SHARE * limit_s  # a worker takes no steps while its job starts
+    guaranteed = guaranteed_s(pool, limit_s)
     walltime_s = limit_s if limit_s is not None else pool.walltime_s
     walltime = "" if walltime_s is None else format_duration(walltime_s)
     at_least = f", of which a worker surely takes steps for {format_duration(round(guaranteed))}" if guaranteed else ""

@@ -37,10 +37,24 @@ def worker_lifetime_s(pool: Pool) -> tuple[float, float] | None:
     return round(lifetime_s, 3), round(lifetime_s * STAGGER, 3)
 
 
-def guaranteed_s(pool: Pool) -> float:
-    """Return the shortest lifetime of a worker, s; 0 where jobs have no walltime."""
+LIMIT_SHARE = 0.8
+"""Share of the site's own time limit that a worker has for a step; the rest goes to the start of its job."""
+
+
+def guaranteed_s(pool: Pool, limit_s: int | None = None) -> float:
+    """Return the shortest lifetime of a worker, s; 0 where neither the profile nor the site limits its jobs.
+
+    Parameters
+    ----------
+    pool
+        The pool.
+    limit_s
+        Time limit of the site, s; counts where the profile sets no walltime.
+    """
     life = worker_lifetime_s(pool)
-    return 0.0 if life is None else life[0] - life[1]
+    if life is None:
+        return 0.0 if limit_s is None else LIMIT_SHARE * limit_s
+    return life[0] - life[1]
 
 
 def shortest_walltime_s() -> int:
