@@ -8,6 +8,7 @@
     |   |-- DescriptionError               the experiment description is absent or unusable
     |   |-- OutsideSession                 a folder or label that does not stay inside its session
     |   |-- MissingFile (FileNotFoundError)  a file of the session is missing
+    |   |   `-- MissingOutput              a task ended without an output that it promises
     |   |-- NotReadable (PermissionError)  a file or folder that may not be read
     |   |-- UnreadableVideo                the container cannot be indexed, or frames have no times
     |   |-- DecodeFailed                   frames of the index do not come out of the decoder
@@ -18,14 +19,24 @@
     |   |-- ClocksDisagree                 camera clock, nominal rate and pulses show different rates
     |   `-- PulseCountMismatch             too many frames have no pulse
     |-- OutputError (OSError)              a result cannot be written, or the target does not belong to this package
-    |   |-- NotWritable                    read-only folder, no permission, full disk
+    |   |-- NotWritable                    a folder that may not be written to
+    |   |   |-- DiskFull                   no room, or no quota, on the disk
+    |   |   |-- ReadOnlyDisk               the disk takes no writes
+    |   |   `-- WriteFailed                the disk, or the server that it is on, failed
     |   |-- FormatTooNew                   written by a version with another layout
     |   `-- CorruptOutput                  an output of this package does not pass its own check
     |-- RunError (RuntimeError)            the run itself went wrong
     |   |-- SessionLocked                  another driver holds the session
     |   |-- MissingEnvironment             a task needs an environment that is missing
     |   |-- MissingDatabase                a task needs Alyx, and only files are available
-    |   |-- TaskTimedOut (TimeoutError)    a task took longer than allowed
+    |   |-- GpuFailed                      a GPU is missing, taken or broken
+    |   |-- NodeFailed                     a node does not see the data
+    |   |-- ConnectionBroke                a connection to a server or another process broke
+    |   |-- WorkerLost                     workers died, or were taken away, with a step
+    |   |-- StepKilled                     a step ended its own process
+    |   |   `-- OutOfMemory                it was ended for lack of memory
+    |   |-- JobTooShort                    a step takes longer than its job lasts
+    |   |-- TaskTimedOut (TimeoutError)    a step or task took longer than allowed
     |   |-- TaskFailed                     a task of another package ended with an error
     |   `-- ReportFailed                   the report of a session cannot be rendered, though its results exist
     `-- UsageError (ValueError)            an argument makes no sense
@@ -38,7 +49,30 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar, get_args
+
+Category = Literal[
+    "missing_input",
+    "corrupt_input",
+    "environment",
+    "gpu",
+    "memory",
+    "timeout",
+    "walltime",
+    "network",
+    "disk",
+    "killed",
+    "locked",
+    "usage",
+    "bug",
+]
+"""Place of a cause, by which failures are counted, filtered and tried again.
+
+missing_input and corrupt_input: the data; environment: packages, profile or workers; gpu; memory; timeout: took longer
+than allowed; walltime: took longer than its job; network; disk: full, read-only, failing, or without permission;
+killed: its process or worker died; locked: another run holds the session; usage: the call; bug: the code of a task or
+of this package."""
+CATEGORIES: tuple[Category, ...] = get_args(Category)
 
 HEADINGS = {"where": "Where", "expected": "Expected", "got": "Got", "do": "What to do"}
 """Name of a part after the first -> its heading in a message, a table and a report, in their order."""
@@ -79,9 +113,8 @@ class IblDaskError(Exception):
         Next step for the reader.
     """
 
-    category: ClassVar[str] = "error"
-    """Place of the cause: `input` (the data), `output` (the disk), `run` (the cluster), `env` (an environment),
-    `timeout`, `bug` (a task), `usage` (the call)."""
+    category: ClassVar[Category] = "bug"
+    """Place of the cause."""
 
     def __init__(self, what: str, where: str = "", expected: str = "", got: str = "", do: str = "") -> None:
         # One argument: built-in classes such as OSError attach a meaning to the number of their arguments.
@@ -111,11 +144,13 @@ def joined(errors: Sequence[_Error]) -> _Error:
 class InputError(IblDaskError, ValueError):
     """The data on disk do not meet the needs of the step."""
 
-    category = "input"
+    category: ClassVar[Category] = "corrupt_input"
 
 
 class NotASession(InputError):
     """The path does not end in subject/YYYY-MM-DD/NNN."""
+
+    category: ClassVar[Category] = "missing_input"
 
 
 class DescriptionError(InputError):
@@ -129,11 +164,21 @@ class OutsideSession(InputError):
 class MissingFile(InputError, FileNotFoundError):
     """A file of the session is missing."""
 
+    category: ClassVar[Category] = "missing_input"
+
     __str__ = IblDaskError.__str__
+
+
+class MissingOutput(MissingFile):
+    """A task ended without an output that it promises."""
+
+    category: ClassVar[Category] = "bug"
 
 
 class NotReadable(InputError, PermissionError):
     """A file or folder may not be read."""
+
+    category: ClassVar[Category] = "disk"
 
     __str__ = IblDaskError.__str__
 
@@ -161,6 +206,8 @@ class UnusableFile(InputError):
 class NoPulses(InputError):
     """The sync holds no pulse of this camera."""
 
+    category: ClassVar[Category] = "missing_input"
+
 
 class ClocksDisagree(InputError):
     """The camera's clock, its nominal rate and its pulses show different rates."""
@@ -173,7 +220,7 @@ class PulseCountMismatch(InputError):
 class OutputError(IblDaskError, OSError):
     """A result cannot be written, or the target does not belong to this package."""
 
-    category = "output"
+    category: ClassVar[Category] = "disk"
     __str__ = IblDaskError.__str__
 
 
@@ -181,8 +228,22 @@ class NotWritable(OutputError):
     """The folder is read-only, permission is missing, or the disk is full."""
 
 
+class DiskFull(NotWritable):
+    """The disk, or the quota on it, has no room."""
+
+
+class ReadOnlyDisk(NotWritable):
+    """The disk takes no writes."""
+
+
+class WriteFailed(NotWritable):
+    """The disk, or the server that it is on, failed while it was written to."""
+
+
 class FormatTooNew(OutputError):
     """The file was written by a version with another layout."""
+
+    category: ClassVar[Category] = "environment"
 
 
 class CorruptOutput(OutputError):
@@ -192,45 +253,89 @@ class CorruptOutput(OutputError):
 class RunError(IblDaskError, RuntimeError):
     """The run itself went wrong."""
 
-    category = "run"
+    category: ClassVar[Category] = "environment"
 
 
 class SessionLocked(RunError):
     """Another driver holds the session."""
 
+    category: ClassVar[Category] = "locked"
+
 
 class MissingEnvironment(RunError):
     """A task needs an environment that is missing or incomplete."""
 
-    category = "env"
+    category: ClassVar[Category] = "environment"
 
 
 class MissingDatabase(RunError):
     """A task needs Alyx, and only files are available."""
 
-    category = "env"
+    category: ClassVar[Category] = "environment"
+
+
+class GpuFailed(RunError):
+    """A GPU is missing, taken or broken."""
+
+    category: ClassVar[Category] = "gpu"
+
+
+class NodeFailed(RunError):
+    """A node does not see the data."""
+
+    category: ClassVar[Category] = "disk"
+
+
+class ConnectionBroke(RunError):
+    """A connection to a server or to another process broke."""
+
+    category: ClassVar[Category] = "network"
+
+
+class WorkerLost(RunError):
+    """Workers died, or were taken away, with a step."""
+
+    category: ClassVar[Category] = "killed"
+
+
+class StepKilled(RunError):
+    """A step ended the process that it ran in."""
+
+    category: ClassVar[Category] = "killed"
+
+
+class OutOfMemory(StepKilled):
+    """A step was ended for lack of memory."""
+
+    category: ClassVar[Category] = "memory"
+
+
+class JobTooShort(RunError):
+    """A step takes longer than its job lasts."""
+
+    category: ClassVar[Category] = "walltime"
 
 
 class TaskTimedOut(RunError, TimeoutError):
-    """A task took longer than allowed, and was ended."""
+    """A step or task took longer than allowed, and was ended."""
 
-    category = "timeout"
+    category: ClassVar[Category] = "timeout"
     __str__ = IblDaskError.__str__
 
 
 class TaskFailed(RunError):
     """A task of another package, or a lab's own, ended with an error that it does not handle."""
 
-    category = "bug"
+    category: ClassVar[Category] = "bug"
 
 
 class ReportFailed(RunError):
     """The report of a session cannot be rendered, though its results exist."""
 
-    category = "bug"
+    category: ClassVar[Category] = "bug"
 
 
 class UsageError(IblDaskError, ValueError):
     """An argument makes no sense."""
 
-    category = "usage"
+    category: ClassVar[Category] = "usage"

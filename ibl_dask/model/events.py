@@ -69,6 +69,46 @@ class StepFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class StepRetried:
+    """Failure of an attempt at a step that is made again."""
+
+    session: str
+    """Session folder."""
+    step: tuple[str, str, str, int]
+    """Key of the step."""
+    attempt: int
+    """Number of the attempt that failed, from 1."""
+    failure: Failure
+    """Its error."""
+    pause_s: float
+    """Time until the next attempt, s."""
+    time_s: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunPaused:
+    """Pause of the run, or of a part of it: no more steps are given out there."""
+
+    place: str
+    """Disk, node, environment, or empty for the whole run."""
+    failure: Failure
+    """The reason, and what to do."""
+    time_s: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResumed:
+    """End of a pause."""
+
+    place: str
+    """As in `RunPaused`."""
+    time_s: float
+    """Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskFinished:
     """End of a task."""
 
@@ -141,8 +181,11 @@ Event = (
     | SessionPutOff
     | SessionPlanned
     | StepFinished
+    | StepRetried
     | TaskFinished
     | SessionFinished
+    | RunPaused
+    | RunResumed
     | SessionInterrupted
     | RunFinished
 )

@@ -15,7 +15,7 @@ class Failure:
     kind: str
     """Name of the error class."""
     category: str
-    """input, output, run, env, timeout, usage, or bug for an unexpected error."""
+    """Place of the cause, one of `ibl_dask.errors.CATEGORIES`; records of older versions have others."""
     what: str
     """The problem, in one sentence. The whole message where it comes from a version that kept no parts."""
     where: str = ""

@@ -9,7 +9,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -347,12 +347,11 @@ class OnCluster:
             if result.is_lack_of_memory and not running.is_alone and self._has_others():
                 self._doubtful.append(queued)
             else:
-                self._fail(queued, killed_itself(queued, result), "StepKilled")
+                self._fail(queued, killed_itself(queued, result))
         else:
             queued.n_lost += 1
             if queued.n_lost >= (MOST_LOST_WITH_JOBS if self._elastic is not None else MOST_LOST):
-                kind, message = how_lost(future)
-                self._fail(queued, lost(queued, kind, message), kind)
+                self._fail(queued, lost(queued, *how_lost(future)))
             else:
                 self._waiting.again(queued)
         return None
@@ -367,10 +366,10 @@ class OnCluster:
         """Return True if another step runs or may run."""
         return bool(self._running or self._waiting.kinds())
 
-    def _fail(self, queued: QueuedStep, error: RunError, kind: str = "RunError") -> None:
+    def _fail(self, queued: QueuedStep, error: RunError) -> None:
         """Queue the record of a step that failed."""
         self._forget(queued)
-        self._over.append(StepRecord(queued.step.key, "failed", failure=replace(failure_from(error), kind=kind)))
+        self._over.append(StepRecord(queued.step.key, "failed", failure=failure_from(error)))
 
     def _forget(self, queued: QueuedStep) -> None:
         for key in queued.keys:

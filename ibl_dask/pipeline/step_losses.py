@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from ibl_dask.deploy.batch_systems.registry import exclusion_example
-from ibl_dask.errors import RunError
+from ibl_dask.errors import NodeFailed, OutOfMemory, StepKilled, WorkerLost
 from ibl_dask.model.step import StepKey
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep
@@ -30,9 +30,10 @@ class Future(Protocol):
         """Let the scheduler forget the task."""
 
 
-def killed_itself(queued: QueuedStep, death: Death) -> RunError:
+def killed_itself(queued: QueuedStep, death: Death) -> StepKilled:
     """Return the error of a step that killed its own process."""
-    return RunError(
+    kind = OutOfMemory if death.is_lack_of_memory or death.limit_gb is not None else StepKilled
+    return kind(
         "this step kills the process that it runs in",
         where=f"{_name(queued)}, in a process of its own on worker {death.worker}",
         expected="a step that ends by itself",
@@ -41,7 +42,7 @@ def killed_itself(queued: QueuedStep, death: Death) -> RunError:
     )
 
 
-def lost(queued: QueuedStep, kind: str, message: str) -> RunError:
+def lost(queued: QueuedStep, kind: str, message: str) -> WorkerLost:
     """Return the error of a step whose workers were lost repeatedly, although it had a process of its own.
 
     Parameters
@@ -51,7 +52,7 @@ def lost(queued: QueuedStep, kind: str, message: str) -> RunError:
     kind, message : str
         Class and message of the last loss; see `how_lost`.
     """
-    return RunError(
+    return WorkerLost(
         "the cluster lost this step",
         where=_name(queued),
         expected="a worker that stays until the step has ended",
@@ -61,10 +62,10 @@ def lost(queued: QueuedStep, kind: str, message: str) -> RunError:
     )
 
 
-def sees_nothing(queued: QueuedStep, unseen: Unseen) -> RunError:
+def sees_nothing(queued: QueuedStep, unseen: Unseen) -> NodeFailed:
     """Return the error of a node that does not see a place that the driver sees."""
     hosts = list(dict.fromkeys([*(one.host for one in queued.unseen), unseen.host]))
-    return RunError(
+    return NodeFailed(
         "a node does not see the data",
         where=f"{', '.join(hosts)}, for {_name(queued)}",
         expected=f"{unseen.place}, which the driver sees",

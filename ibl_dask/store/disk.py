@@ -11,7 +11,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from ibl_dask.errors import IblDaskError, NotReadable, NotWritable, RunError
+from ibl_dask.errors import (
+    ConnectionBroke,
+    DiskFull,
+    IblDaskError,
+    NotReadable,
+    NotWritable,
+    ReadOnlyDisk,
+    WriteFailed,
+)
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -59,7 +67,7 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
     where = str(written or error.filename or "")
     reason = error.strerror or str(error)
     if error.errno in _NO_ROOM:
-        return NotWritable(
+        return DiskFull(
             _NO_ROOM[error.errno],
             where=where,
             expected=f"room for {_size(n_bytes)}" if n_bytes else "room for the result",
@@ -76,9 +84,9 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             "do": "run again once it works: finished chunks are kept; if it happens again, report it to the "
             "administrator of this disk",
         }
-        return NotReadable(**wanted) if written is None else NotWritable(**wanted)
+        return NotReadable(**wanted) if written is None else WriteFailed(**wanted)
     if error.errno in _CONNECTION or isinstance(error, ConnectionError):
-        return RunError(
+        return ConnectionBroke(
             "a connection broke",
             where=where,
             expected="an answer",
@@ -87,7 +95,8 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             "administrator of the network",
         )
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
-        return NotWritable(
+        kind = ReadOnlyDisk if error.errno == errno.EROFS else NotWritable
+        return kind(
             "this result cannot be written",
             where=where,
             expected="a folder that may be written to",

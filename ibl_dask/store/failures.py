@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 
-from ibl_dask.errors import IblDaskError
+from ibl_dask.errors import Category, IblDaskError
 from ibl_dask.model.failure import Failure
 from ibl_dask.store.disk import explain_os_error
 
@@ -22,6 +22,19 @@ def failure_from(error: Exception) -> Failure:
     if isinstance(error, IblDaskError):
         what = error.what.rstrip(".") + "."
         return Failure(kind, error.category, what, error.where, error.expected, error.got, error.do, notes)
-    category = "output" if isinstance(error, OSError) else "bug"
+    category = _category(error)
     trace = "".join(traceback.format_exception(error))
     return Failure(kind, category, f"{kind}: {error}", traceback=trace)
+
+
+def _category(error: Exception) -> Category:
+    """Return the category of an error that is not of this package."""
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, ModuleNotFoundError):
+        return "environment"
+    if isinstance(error, ConnectionError):
+        return "network"
+    if isinstance(error, FileNotFoundError):
+        return "missing_input"
+    return "disk" if isinstance(error, OSError) else "bug"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import MissingFile, SessionLocked, TaskFailed
+from ibl_dask.errors import MissingFile, MissingOutput, SessionLocked, TaskFailed
 from ibl_dask.model.choices import unknown_keyword
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
@@ -476,8 +476,8 @@ class Task:
         """Return the patterns of required outputs that are not there, or are empty."""
         return _lacking(self._found_outputs())
 
-    def _missing_outputs(self) -> MissingFile:
-        return MissingFile(
+    def _missing_outputs(self) -> MissingOutput:
+        return MissingOutput(
             f"{self.name} did not leave its outputs",
             where=str(self.session.outputs),
             expected=", ".join(self._lacking),

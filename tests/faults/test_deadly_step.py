@@ -25,7 +25,7 @@ def test_the_other_cameras_finish_and_the_run_ends(session, crowded, undisturbed
     assert result.exit_code == 1
     outcome = result.sessions[0]
     (failure,) = outcome.failures
-    assert failure.category == "run"
+    assert failure.category == "killed"
     says(failure.message, "this step kills the process that it runs in", "framepass-left", "exit code 9")
     assert re.search(r"at most 0\.\d\d GB of memory", failure.message)
     assert outcome.report is not None

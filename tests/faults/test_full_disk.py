@@ -216,7 +216,7 @@ def test_a_compressed_video_that_cannot_be_given_its_name_is_not_there_and_a_sec
         first = run([small_raw], tasks=["VideoCompress"], **options)
     (failure,) = first.sessions[0].failures
     assert first.exit_code == 1
-    assert failure.category == "output"
+    assert failure.category == "disk"
     says(failure.message, "_iblrig_leftCamera.raw.mp4", "What to do: ")
     folder = tmp_path / "out" / small_raw.relative_to(small_raw.parents[4]) / "raw_video_data"
     others = ["_iblrig_bodyCamera.raw.mp4", "_iblrig_rightCamera.raw.mp4"]

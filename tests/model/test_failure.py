@@ -29,7 +29,7 @@ def raised(error: Exception) -> Failure:
 
 def test_a_failure_keeps_the_parts_of_its_error() -> None:
     failure = failure_from(ERROR)
-    assert (failure.kind, failure.category) == ("MissingFile", "input")
+    assert (failure.kind, failure.category) == ("MissingFile", "missing_input")
     assert failure.what == "the video is missing. It may be on tape."
     assert dict(failure.parts) == {
         "Where": "/data/x.mp4",
@@ -78,7 +78,7 @@ def test_json_holds_parts_and_message(failure: Failure) -> None:
 def test_records_of_earlier_versions_are_read() -> None:
     old = {
         "kind": "NoPulses",
-        "category": "input",
+        "category": "missing_input",
         "message": str(ERROR),
         "traceback": "",
         "tasks": ["VideoSyncQcNidq"],

@@ -112,7 +112,7 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert row["not_required"] == ["Status", "Trials"]
     assert row["failures"] == []
     told = {e["task"]: e for e in read_journal(result.journal) if e["event"] == "TaskFinished"}
-    assert told["Trials"]["failures"][0]["category"] == "env"
+    assert told["Trials"]["failures"][0]["category"] == "environment"
     print_outcome(result)
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 session, all well" in printed

@@ -266,7 +266,7 @@ def test_without_what_it_reads_a_method_is_not_called(session_folder):
         path.unlink()
     task = Count(session_folder)
     assert task.run() == -1
-    assert task.failures[0].category == "input"
+    assert task.failures[0].category == "missing_input"
     assert not hasattr(task, "counted")
 
 

@@ -117,7 +117,7 @@ def test_a_package_that_a_task_calls_and_its_own_does_not_bring_is_named_before_
     task = build_task(TaskSpec(name, executable, {}), session, environments=environments)
     unmet_requirement = task.unmet_requirement()
     assert unmet_requirement is not None
-    assert unmet_requirement.category == "env"
+    assert unmet_requirement.category == "environment"
     assert f"the environment 'ibllib' does not hold {package}" in unmet_requirement.message
     (tmp_path / "env" / "site" / f"{package}.py").write_text("")
     other = Environments({"ibllib": str(make_link(tmp_path / "env" / "bin" / "python"))})

@@ -136,7 +136,7 @@ def test_without_the_outputs_that_it_promised_it_is_not_complete(session, enviro
     task = foreign(session, environments, name)
     assert task.run() == -1
     (failure,) = task.failures
-    assert failure.category == "input"
+    assert failure.category == "bug"
     assert "did not leave its outputs" in failure.message
     assert "alf/never.txt" in failure.message
 
@@ -151,9 +151,9 @@ def test_incomplete_results_are_said_to_be(session, environments):
     ("name", "category", "said"),
     [
         ("Fails", "bug", ("ZeroDivisionError: a bug of theirs", "the last words", "Fails_00.log")),
-        ("LacksFile", "input", ("raw/absent.txt", "lacks what it reads")),
-        ("LacksModule", "env", ("a_module_that_nobody_has", "'ibllib'")),
-        ("Dies", "bug", ("ended without an answer", "exit status -9")),
+        ("LacksFile", "missing_input", ("raw/absent.txt", "lacks what it reads")),
+        ("LacksModule", "environment", ("a_module_that_nobody_has", "'ibllib'")),
+        ("Dies", "killed", ("ended without an answer", "exit status -9")),
         ("NotThere", "bug", ("AttributeError", "NotThere")),
     ],
 )
@@ -216,7 +216,7 @@ def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environment
     task = foreign(session, environments, "Sleeps")
     (step,) = [*task.first_steps(), *task.steps({})]
     record = run_step(replace(step, lease=held.token), [], session.outputs)
-    assert record.failure.category == "run"
+    assert record.failure.category == "locked"
     assert gone_after_a_while(session, 1)
 
 
@@ -282,7 +282,7 @@ def test_without_its_environment_it_waits_and_says_what_to_do(session, monkeypat
     assert task.run() == -2
     assert task.state is Status.WAITING
     (failure,) = task.failures
-    assert failure.category == "env"
+    assert failure.category == "environment"
     assert "IBL_DASK_PYTHON_IBLLIB" in failure.message
     assert "pip install 'ibl_dask[ibllib]'" in failure.message
 

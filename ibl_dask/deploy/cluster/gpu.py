@@ -19,7 +19,7 @@ from pathlib import Path
 from ibl_dask.deploy.batch_systems.registry import excludable_node, exclusion_example, node_name
 from ibl_dask.deploy.cluster.gpu_claim import VISIBLE, claim, granted, job_of
 from ibl_dask.deploy.cluster.gpu_probe import ProbedGpu
-from ibl_dask.errors import RunError, UsageError
+from ibl_dask.errors import GpuFailed, RunError, UsageError
 
 CHECK_VARIABLE = "IBL_DASK_GPU_CHECK"
 """`cuda`: a worker uses its GPU once before it takes steps, and leaves if that fails. `none`: it trusts the batch
@@ -111,7 +111,7 @@ def take_gpu(worker: str, timeout_s: float = CHECK_TIMEOUT_S) -> tuple[Gpu, sock
 def format_broken(gpu: Gpu, worker: str) -> str:
     """Return the message of a worker that leaves since its GPU does not work."""
     return str(
-        RunError(
+        GpuFailed(
             "this worker has no GPU that works",
             where=f"worker {worker} on {node_name()}, GPU {gpu.device or 'unknown'}",
             expected="a GPU that allocates memory and holds the data written to it",
@@ -145,7 +145,7 @@ def _devices_of_node(timeout_s: float) -> tuple[str, ...]:
     """Return the names of the GPUs that this process sees, which are the same in every process of the node."""
     gpus, problem = _probe(timeout_s)
     if problem:
-        raise RunError(
+        raise GpuFailed(
             f"{VISIBLE} is not set, and no GPU can be seen",
             where=node_name(),
             expected="a GPU that works",

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Mapping, Sequence
 
 from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, node_name, own_job
-from ibl_dask.errors import RunError
+from ibl_dask.errors import GpuFailed
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """Variable in which batch systems list the GPUs of a job, and CUDA reads those of a process."""
@@ -57,7 +57,7 @@ def claim(devices: Sequence[str], worker: str, job: str) -> tuple[str, socket.so
 
     Raises
     ------
-    RunError
+    GpuFailed
         If every GPU is claimed.
     """
     found = re.search(r"-(\d+)$", worker)
@@ -67,7 +67,7 @@ def claim(devices: Sequence[str], worker: str, job: str) -> tuple[str, socket.so
         if lock is not None:
             return device, lock
     listed = f"{VISIBLE}={','.join(devices)}"
-    raise RunError(
+    raise GpuFailed(
         "this worker has no GPU for itself",
         where=f"worker {worker} on {node_name()}",
         expected="as many GPUs as workers in a job",

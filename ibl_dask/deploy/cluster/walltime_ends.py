@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ibl_dask.deploy.batch_systems.formats import format_duration
 from ibl_dask.deploy.site.profile import Pool, Profile
 from ibl_dask.deploy.site.walltime import guaranteed_s
-from ibl_dask.errors import RunError
+from ibl_dask.errors import JobTooShort, RunError
 
 DaskKey = Any  # distributed's keys are strings, numbers or tuples of them
 
@@ -60,7 +60,7 @@ def cut_short(profile: Profile, pool: Pool, key: DaskKey, seconds: float, limit_
     walltime_s = limit_s if limit_s is not None else pool.walltime_s
     walltime = "" if walltime_s is None else format_duration(walltime_s)
     at_least = f", of which a worker surely takes steps for {format_duration(round(guaranteed))}" if guaranteed else ""
-    error = RunError(
+    error = JobTooShort(
         "this step takes longer than its job lasts",
         where=f"{key[0]} of {key[1]}, on pool {pool.name} ({profile.line('pools', pool.name, 'walltime')})",
         expected=f"an end within the walltime of a job, {walltime}{at_least}",

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, TaskFailed
+from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, MissingOutput, StepKilled, TaskFailed
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import Result
 from ibl_dask.model.review import Review
@@ -157,7 +157,8 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Jso
             is_cancelled=lambda: lease is not None and _is_over(workspace, lease),
         )
         if not answered.exists():
-            raise TaskFailed(
+            kind = StepKilled if status < 0 else TaskFailed
+            raise kind(
                 f"{request.name} ended without an answer",
                 where=request.executable,
                 expected="a process that says how its task went",
@@ -195,7 +196,7 @@ def _is_over(workspace: Workspace, lease: str) -> bool:
 
 def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> None:
     if answer.get("missing_outputs"):
-        raise MissingFile(
+        raise MissingOutput(
             f"{request.name} did not leave its outputs",
             where=str(workspace.session.path),
             expected=", ".join(answer["missing_outputs"]),

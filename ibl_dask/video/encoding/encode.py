@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ibl_dask.errors import DecodeFailed, RunError
+from ibl_dask.errors import DecodeFailed
 from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 from ibl_dask.video.encoding.verification import ChunkVerifier
 from ibl_dask.video.encoding.x264 import Encoder
@@ -68,7 +68,7 @@ def encode_chunk(
     ------
     DecodeFailed
         If a frame of the source does not decode, so that a faithful copy is impossible.
-    RunError
+    CorruptOutput
         If the encoder's own output does not decode.
     """
     cv2.setNumThreads(1)
@@ -112,7 +112,7 @@ def _encode(
         verifier.expect(number, encoder.last)
         verifier.add(made)
     if encoder is None or verifier is None:
-        raise RunError("a chunk without frames cannot be compressed", where=str(reader.path))
+        raise ValueError(f"a chunk without frames cannot be compressed: {reader.path}")
     verifier.add(encoder.flush())
     fidelity, first_luma = verifier.finish()
     return Encoded(encoder.segment(first_luma), fidelity, verifier.frame_pass.result())

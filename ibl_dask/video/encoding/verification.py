@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import av
 import numpy as np
 
-from ibl_dask.errors import RunError
+from ibl_dask.errors import CorruptOutput
 from ibl_dask.video.encoding.fidelity import (
     SSIM_STRIDE,
     Claim,
@@ -96,7 +96,7 @@ class ChunkVerifier:
 
         Raises
         ------
-        RunError
+        CorruptOutput
             If the packets do not decode to the frames of the chunk.
         """
         self._decode(None)
@@ -158,8 +158,8 @@ def claim_of(packet: Packet[VideoStream]) -> Claim:
     return Claim(float("nan"), is_b=False)
 
 
-def _not_decoded(path: Path, chunk: Chunk, number: int) -> RunError:
-    return RunError(
+def _not_decoded(path: Path, chunk: Chunk, number: int) -> CorruptOutput:
+    return CorruptOutput(
         "the encoder's output does not decode to the frames that were encoded",
         where=str(path),
         expected=f"frames {chunk.start:,} to {chunk.stop - 1:,}",
