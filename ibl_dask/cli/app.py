@@ -86,12 +86,31 @@ def run(
     profile: ProfileFile = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
+    retry: Annotated[
+        str | None, typer.Option("--retry", help="`quarantined`: try tasks that failed before and have not changed.")
+    ] = None,
+    max_failures: Annotated[
+        str | None, typer.Option("--max-failures", help="Failed sessions (20, or 5%) after which none is begun.")
+    ] = None,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, **options))
+    raise typer.Exit(
+        run_sessions(
+            sessions,
+            tasks,
+            output_root,
+            work_dir,
+            profile,
+            workers,
+            overwrite,
+            retry=retry,
+            max_failures=max_failures,
+            **options,
+        )
+    )
 
 
 @app.command()

@@ -33,6 +33,7 @@ from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.journal import Journal
+from ibl_dask.store.last_run import read_last_run, write_last_run
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 
 if TYPE_CHECKING:
@@ -89,6 +90,9 @@ class Driver:
         Receive every event after the journal.
     limits : Limits
         Limits of the run.
+    request : str
+        Fingerprint of what is asked for; another driver with the same one shares the list of sessions. Empty where
+        nothing is to be shared.
     """
 
     def __init__(
@@ -98,7 +102,10 @@ class Driver:
         run: Run,
         listeners: Sequence[Listener],
         limits: Limits = NO_LIMITS,
+        request: str = "",
     ) -> None:
+        self.request = request
+        self._started_s = time.time()
         self.executor = executor
         self.limits = limits
         executor.retries.longest_pause_s = limits.longest_pause_s
@@ -258,9 +265,13 @@ class Driver:
             self._outputs.claim(pipeline.session)
             pipeline.workspace.check_writable()
             if session.held is None:
-                candidate.attempt = Attempt(pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job())
+                candidate.attempt = Attempt(
+                    pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job(), request=self.request
+                )
                 session.held = candidate.attempt.take()
             session.held.require_own()
+            if self._is_done_elsewhere(session):
+                return
             session.sweep()
             session.quarantine.read()
             pipeline.workspace.rename_older()
@@ -273,6 +284,17 @@ class Driver:
         self._active[session.reference] = session
         outcome.add_failures([Failure("OutsideSession", "input", text) for text in pipeline.refused])
         self._guard(session, lambda: self._advance(session, startable(session.states)))
+
+    def _is_done_elsewhere(self, session: RunningSession) -> bool:
+        """Return True for a session that another driver with the same request ended since this run began."""
+        known = read_last_run(session.pipeline.session.own) if self.request else None
+        if known is None or known.request != self.request or known.finished_s < self._started_s:
+            return False
+        outcome = session.outcome
+        outcome.take_from(known)
+        self._release(session)
+        self._emit_end(outcome, outcome.failures[0] if outcome.failures else None)
+        return True
 
     def _refuse(self, candidate: Candidate, waiting: Admission, held: Held | None, error: BaseException) -> None:
         """Put a session that could not begin last, or give it up."""
@@ -289,7 +311,8 @@ class Driver:
     def _reason_to_wait(self, candidate: Candidate, error: Exception) -> str:
         """Return why a session that could not begin is to be tried again; empty where it is not."""
         if isinstance(error, SessionLocked) and candidate.attempt is not None:
-            is_last_try = candidate.is_taken and not self._is_busy
+            # A driver of the same list ends the session, or its lock becomes free.
+            is_last_try = candidate.is_taken and not self._is_busy and not candidate.attempt.is_shared
             candidate.is_taken = not candidate.attempt.is_open
             candidate.wait()
             return "" if is_last_try and candidate.is_taken else f"{error.what}: {error.got}"
@@ -526,8 +549,9 @@ class Driver:
         session.end(report)
         try:
             session.quarantine.conclude(session.states.values(), self.run.name)
-        except (OSError, IblDaskError) as error:  # the next run tries once more than necessary
-            _log.warning("%s: the quarantine could not be written: %s", session.reference, error)
+            write_last_run(session.pipeline.session.own, session.outcome.to_last_run(self.run.name, self.request))
+        except (OSError, IblDaskError) as error:  # another run then does more than necessary
+            _log.warning("%s: the record of this run could not be written: %s", session.reference, error)
         self._emit_end(session.outcome, None)
         self._release(session)
 

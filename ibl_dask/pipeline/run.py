@@ -29,6 +29,7 @@ from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.time_outs import choose_time_outs
 from ibl_dask.store.journal import Journal
 from ibl_dask.store.processes import this_process
+from ibl_dask.store.task_record import parameters_fingerprint
 from ibl_dask.store.workspace import WORK_FOLDER, default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
 
@@ -108,7 +109,9 @@ def run(
     clock = time.perf_counter()
     with Journal(folder, name) as journal:
         result = Run(name, journal.path, outcomes, n_workers)
-        driver = Driver(executor, journal, result, listeners, limits)
+        wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
+        request = parameters_fingerprint(sorted((key, repr(value)) for key, value in wanted.items()))
+        driver = Driver(executor, journal, result, listeners, limits, request)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time(), this_process().mark))
