@@ -14,8 +14,6 @@ Disposition = Literal["complete", "empty", "waiting", "incomplete"]
 output is there, and not all that it should hold."""
 WorkKind = Literal["decode", "encode"]
 """Kinds of measured work: decoding and measuring frames, or compressing them."""
-WORK_OF_EARLIER_STEPS: Mapping[str, WorkKind] = {"framepass": "decode", "encode": "encode"}
-"""Kind of step -> kind of work, for records of versions that did not note the work."""
 
 
 @dataclass(frozen=True, slots=True)
