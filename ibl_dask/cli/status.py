@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 from ibl_dask.cli.console import out, print_table, print_whole, show_failure
@@ -15,6 +16,9 @@ from ibl_dask.store.holder import JobState
 from ibl_dask.store.run_progress import SessionProgress
 from ibl_dask.store.run_summary import RunFolder, RunSummary, find_runs, read_summary
 from ibl_dask.store.work_folder import nearest_work_folder
+
+MOST_ROWS = 100
+"""Sessions that are shown; of a run of more those that are done are only counted."""
 
 
 def show_status(work_dir: Path | None, failed_only: bool, name: str | None = None, as_json: bool = False) -> int:
@@ -37,7 +41,12 @@ def show_status(work_dir: Path | None, failed_only: bool, name: str | None = Non
         for line in _json_lines(summary, rows):
             print_whole(line)
     else:
-        _print(summary, [_table_row(row) for row in rows])
+        is_long = sum(summary.states.values()) > MOST_ROWS
+        shown = islice((row for row in rows if not is_long or row.state != "done"), MOST_ROWS)
+        _print(summary, [_table_row(row) for row in shown])
+        if is_long:
+            counts = ", ".join(f"{n:,} {state}" for state, n in summary.states.items())
+            out.print(f"{counts}; of a long run, the first {MOST_ROWS} that are not done are shown: --json lists all")
     return 0 if summary.state.word == "finished" and summary.states.keys() == {"done"} else 1
 
 

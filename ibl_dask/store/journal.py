@@ -39,6 +39,7 @@ SYNC_S = 0.2
 """Interval at which lines are put on disk, s; the end of a task, session or run is put there at once."""
 _GROUPED = ("StepFinished", "StepRetried", "SessionPlanned", "SessionPutOff")
 """Events that may wait for others."""
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)
 _SEGMENT = re.compile(r"events-(\d{5,})\.jsonl(\.gz)?")
 
 
@@ -96,7 +97,7 @@ class Journal:
 
     def append(self, event: Mapping[str, object]) -> None:
         """Write one event."""
-        line = json.dumps({"v": JOURNAL_VERSION, **event}, separators=(",", ":"), default=str)
+        line = _ENCODER.encode({"v": JOURNAL_VERSION, **event})
         if self._file.n_bytes >= SEGMENT_BYTES:
             self._begin_segment()
         self._file.append(line.encode() + b"\n")
