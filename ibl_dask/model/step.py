@@ -233,6 +233,8 @@ class Step(ABC):
     lease: str = ""
     """Token of the session lock under which the step was given out: it does not start once another run holds the
     session. Empty for steps without a driver."""
+    time_out_s: float = 0.0
+    """Time after which it is ended, s; 0 for none."""
     fingerprint: str = field(init=False)
     """16 hexadecimal digits that change with `identity`; see `fingerprint`."""
 
