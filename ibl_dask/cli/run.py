@@ -136,7 +136,7 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             with make_view() as view, stop.now():
                 result = wanted(client=client, listeners=[view])
             if not result.interrupted:
-                path = result.journal.with_name(f"dask-{result.name}.html")
+                path = result.journal / f"dask-{result.name}.html"
                 result.performance, result.performance_failure = write(path)
         print_excluded_nodes(client)
         return result

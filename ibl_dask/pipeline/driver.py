@@ -32,9 +32,9 @@ from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
-from ibl_dask.store.journal import Journal
 from ibl_dask.store.last_run import read_last_run, write_last_run
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
+from ibl_dask.store.run_record import RunRecord
 
 if TYPE_CHECKING:
     from ibl_dask.pipeline.executors import Executor
@@ -82,12 +82,12 @@ class Driver:
     ----------
     executor : Executor
         Where steps run.
-    journal : Journal
+    record : RunRecord
         Receives every event.
     run : Run
         Result of the run, filled while it goes on.
     listeners : sequence of callables
-        Receive every event after the journal.
+        Receive every event after the record.
     limits : Limits
         Limits of the run.
     request : str
@@ -98,7 +98,7 @@ class Driver:
     def __init__(
         self,
         executor: Executor,
-        journal: Journal,
+        record: RunRecord,
         run: Run,
         listeners: Sequence[Listener],
         limits: Limits = NO_LIMITS,
@@ -110,7 +110,7 @@ class Driver:
         self.limits = limits
         executor.retries.longest_pause_s = limits.longest_pause_s
         executor.retries.listen = self._announce
-        self.journal = journal
+        self.record = record
         self.run = run
         self._listeners = list(listeners)
         self._active: dict[str, RunningSession] = {}
@@ -138,7 +138,7 @@ class Driver:
 
     def emit(self, event: events.Event) -> None:
         """Write an event to the journal and hand it to the listeners; a listener that raises is dropped."""
-        self.journal.append(events.to_json(event))
+        self.record.append(events.to_json(event))
         for listen in list(self._listeners):
             try:
                 listen(event)
@@ -152,13 +152,13 @@ class Driver:
 
     def _emit_of(self, outcome: SessionOutcome, event: events.Event) -> None:
         """Emit an event of a session, and note where in the journal it is."""
-        start = self.journal.n_bytes
+        start = self.record.place
         if outcome.journal is None:
-            outcome.journal = JournalPart(self.journal.path, start, start)
+            outcome.journal = JournalPart(self.run.journal, start, start)
         try:
             self.emit(event)
         finally:
-            outcome.journal.stop = self.journal.n_bytes
+            outcome.journal.stop = self.record.place
 
     # -- admission --------------------------------------------------------------------------------------------
 

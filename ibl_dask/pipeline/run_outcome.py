@@ -19,7 +19,7 @@ from ibl_dask.model.step import StepKey, StepRecord, StepStatus
 from ibl_dask.report.notebook import run_html, run_page
 from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import write_text
-from ibl_dask.store.journal import read_journal
+from ibl_dask.store.journal import Place, read_journal
 from ibl_dask.store.last_run import LastRun
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
@@ -35,10 +35,10 @@ class JournalPart:
 
     path: Path
     """The journal."""
-    start: int
-    """First byte."""
-    stop: int
-    """One past the last byte."""
+    start: Place
+    """Start of the first line."""
+    stop: Place
+    """End of the last line."""
 
     def read_records(self, session: Path) -> dict[StepKey, StepRecord]:
         """Return the records of a session's steps by key, in the order in which they ended."""
@@ -176,7 +176,7 @@ class Run:
     name: str
     """Name of the run."""
     journal: Path
-    """Its journal."""
+    """Folder of its journal, see `ibl_dask.store.journal.read_journal`."""
     sessions: list[SessionOutcome]
     """Sessions in the order given."""
     n_workers: int
