@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import IO
 
 from ibl_dask.model.step import Step, StepKey, StepRecord
+from ibl_dask.model.task_log import TaskLog
 from ibl_dask.store.containment import contained
 from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.run_step import run_step
+from ibl_dask.tasks.step_log import StepLog, label, log_error
 
 LOOK_S = 0.1
 """Interval at which the process is watched, s."""
@@ -69,7 +71,9 @@ class Death:
         return "the code of the step, or of a library, ended the process (os._exit): look at what it printed"
 
 
-def load_and_run_step(step: bytes, key: StepKey, root: Path, records: Sequence[StepRecord]) -> StepRecord:
+def load_and_run_step(
+    step: bytes, key: StepKey, root: Path, records: Sequence[StepRecord], log: TaskLog | None = None
+) -> StepRecord:
     """Run a pickled step; one that cannot be unpickled here has failed.
 
     Parameters
@@ -82,11 +86,14 @@ def load_and_run_step(step: bytes, key: StepKey, root: Path, records: Sequence[S
         See `run_step`.
     records
         Records of the steps that it needs.
+    log : TaskLog, optional
+        Its log, for the error of one that cannot be unpickled.
     """
     try:
         with contained(f"{key[0]} of {key[1]}, while its module is imported"):
             found: Step = pickle.loads(step)
     except Exception as error:  # noqa: BLE001  # whatever importing it raises is an error of this step
+        log_error(log, _label(key), error, "its module cannot be imported")
         return StepRecord(key, "failed", failure=failure_from(error))
     return run_step(found, records, root)
 
@@ -98,8 +105,9 @@ def run_in_own_process(
     records: Sequence[StepRecord],
     limit_bytes: int | None = None,
     worker: str = "",
+    log: TaskLog | None = None,
 ) -> StepRecord | Death:
-    """Run a step in a process of its own.
+    """Run a step in a process of its own; all that it prints goes to its log, also what code in C prints.
 
     The system ends this process before others where memory is short; it also ends with the calling process.
 
@@ -111,10 +119,18 @@ def run_in_own_process(
         Limit of memory for it and the calling process together; it is ended if it takes more.
     worker : str
         Name of the worker that calls.
+    log : TaskLog, optional
+        Its log; without one it prints where the worker does.
     """
     process = subprocess.Popen(
-        [sys.executable, "-c", _BEGIN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", _BEGIN],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if log is None else subprocess.PIPE,
+        start_new_session=True,
     )
+    step_log = StepLog(log, _label(key))
+    printed = None if process.stderr is None else step_log.read_from(process.stderr)
     given, answers = process.stdin, process.stdout
     if given is None or answers is None:
         raise AssertionError("pipes were asked for")
@@ -135,11 +151,21 @@ def run_in_own_process(
             given.close()
     reader.join(LOOK_S)
     answers.close()
+    if printed is not None:
+        printed.join(LOOK_S)
     try:
         record: StepRecord = pickle.loads(b"".join(received))
     except (EOFError, pickle.UnpicklingError):
+        step_log.flush()
+        step_log.write("ERROR", f"its process ended: {death}")
         return death
+    finally:
+        step_log.close()
     return record
+
+
+def _label(key: StepKey) -> str:
+    return label(key[0], key[3], is_split=False)
 
 
 def _watch(process: subprocess.Popen[bytes], limit_bytes: int | None, worker: str) -> Death:
