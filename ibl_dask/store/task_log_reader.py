@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import heapq
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -120,20 +121,49 @@ def read_attempt(attempt: Attempt) -> Iterator[str]:
 
 
 def _records(files: Sequence[Path]) -> Iterator[str]:
-    """Yield the records of one host; a line that starts none belongs to the record before."""
-    lines: list[str] = []
+    """Yield the records of one host."""
     for path in files:
         with (
             contextlib.suppress(FileNotFoundError),
-            path.open(encoding="utf-8", errors="replace", newline="\n") as file,
+            path.open(encoding="utf-8", errors="replace", newline="\n") as text,
         ):
-            for line in file:
-                if lines and _RECORD.match(line):
-                    yield "".join(lines)
-                    lines = []
-                lines.append(line if line.endswith("\n") else line + "\n")
-    if lines:
-        yield "".join(lines)
+            yield from _split(text)
+
+
+def _split(lines: Iterable[str]) -> Iterator[str]:
+    """Yield records, each with a line feed at its end; a line that starts none belongs to the record before."""
+    record: list[str] = []
+    for line in lines:
+        if record and _RECORD.match(line):
+            yield "".join(record)
+            record = []
+        record.append(line if line.endswith("\n") else line + "\n")
+    if record:
+        yield "".join(record)
+
+
+class Reading:
+    """Place up to which the logs of a task were read, for a reader that follows them.
+
+    Files are known by their number, which they keep when they are renamed.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[tuple[int, int], int] = {}
+
+    def more(self, attempt: Attempt) -> list[str]:
+        """Return the records that were added to an attempt since the last call, by time."""
+        found: list[str] = []
+        for path in (path for files in attempt.hosts for path in files):
+            with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+                known = os.fstat(file.fileno())
+                key = (known.st_dev, known.st_ino)
+                file.seek(self._read.get(key, 0))
+                text, end, _ = file.read().rpartition(b"\n")
+                self._read[key] = self._read.get(key, 0) + len(text) + len(end)
+                if end:
+                    found.extend(_split(line + "\n" for line in text.decode("utf-8", "replace").split("\n")))
+        return sorted(found, key=lambda record: record[:_STAMP_LENGTH])
 
 
 def last_words(attempt: Attempt) -> LastWords:

@@ -129,6 +129,7 @@ class LogWriter:
         self._is_torn = False
         self._is_closed = False
         self._retry_s = 0.0
+        self._made_s = time.time()
 
     def append(self, records: str) -> bool:
         """Write whole records at once; return False if they could not be written."""
@@ -162,7 +163,7 @@ class LogWriter:
         """Open the file that the next bytes belong into."""
         most = self.log.most_bytes
         if self._file < 0:
-            self._open(self.path, f"{_title(self.log)}")
+            self._open(self.path, _title(self.log, self._made_s))
             self._is_end = False
         if not self._is_end and self._size() + n_bytes > most // 2:
             self._open(self._newer, _note(self.log))
@@ -193,11 +194,11 @@ class LogWriter:
             os.write(self._file, first.encode("utf-8", "backslashreplace"))
 
 
-def _title(log: TaskLog) -> str:
+def _title(log: TaskLog, at_s: float) -> str:
     by = f", run {log.run}" if log.run else ""
     kind = f" ({log.executable})" if log.executable else ""
     text = f"attempt {log.attempt} of {log.task}{kind}{by}, ibl_dask {version('ibl_dask')}, on {socket.gethostname()}"
-    return format_record(log, "INFO", NO_STEP, text)
+    return format_record(log, "INFO", NO_STEP, text, at_s)
 
 
 def _note(log: TaskLog) -> str:

@@ -21,7 +21,7 @@ from typing import IO
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.model.task_log import TaskLog
-from ibl_dask.store.task_log_reader import ENDED, remove_old_attempts
+from ibl_dask.store.task_log_reader import ENDED, find_attempts, read_attempt, remove_old_attempts
 from ibl_dask.store.task_logs import NO_STEP, LogWriter, format_record, line_start, next_attempt
 from ibl_dask.store.workspace import Workspace
 
@@ -254,6 +254,14 @@ def log_end(
     _write(log, NO_STEP, "ERROR" if status == "Errored" else "INFO", text)
     if log.attempt > 1:
         remove_old_attempts(log.folder)
+
+
+def read_text_of(log: TaskLog) -> str:
+    """Return the records of an attempt as one text; empty where there are none, or they cannot be read."""
+    with contextlib.suppress(OSError):
+        attempts = (attempt for attempt in find_attempts(log.folder) if attempt.number == log.attempt)
+        return "".join(record for attempt in attempts for record in read_attempt(attempt))
+    return ""
 
 
 def _write(log: TaskLog, step: str, level: str, text: str) -> None:

@@ -33,7 +33,7 @@ from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.options import check_keywords, check_value
 from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, review_method
 from ibl_dask.tasks.run_step import walk
-from ibl_dask.tasks.step_log import log_end, start_log
+from ibl_dask.tasks.step_log import log_end, read_text_of, start_log
 
 RUN_ARGUMENTS = ("overwrite", "update")
 """Arguments that the field's callers pass to `run` of any task."""
@@ -341,6 +341,8 @@ class Task:
         self.time_elapsed_secs = time.perf_counter() - clock
         self.conclude(unmet_requirement=unmet_requirement)
         log_end(self.task_log, self.state, self.records, self.failures)
+        if self.task_log is not None:
+            self.log = read_text_of(self.task_log) + self.log
         if self.on_error == "raise" and self.state is Status.ERRORED:
             raise TaskFailed(
                 f"{self.name} failed",
@@ -419,8 +421,7 @@ class Task:
         else:
             self.state = Status.COMPLETE
         self.status = self.state.code
-        logs = [_read(path) for path in dict.fromkeys(result.log for result in results) if path is not None]
-        self.log = "\n".join([*logs, *map(_line, self.records.values())])
+        self.log = "\n".join(map(_line, self.records.values()))
         return self.state
 
     @property
@@ -522,13 +523,6 @@ def _incomplete(reason: str | Failure) -> Failure:
 
 def _lacking(found: Iterable[DatasetFiles]) -> list[str]:
     return sorted({pattern for f in found if not f.ok for pattern in f.missing})
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def _line(record: StepRecord) -> str:

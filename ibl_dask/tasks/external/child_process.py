@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ibl_dask.errors import RunError, TaskTimedOut
+from ibl_dask.errors import SessionLocked, TaskTimedOut
 from ibl_dask.tasks.step_log import StepLog
 
 GRACE_S = 10.0
@@ -58,7 +58,7 @@ def run_child(
     ------
     TaskTimedOut
         If it took too long.
-    RunError
+    SessionLocked
         If it was cancelled.
     """
     clock = time.monotonic()
@@ -87,7 +87,7 @@ def run_child(
                         do=f"{log.advice}, for how far it came; give the task more time (time_out_secs)",
                     )
                 if is_cancelled():
-                    raise RunError(
+                    raise SessionLocked(
                         "a task in another environment was ended, because the run was",
                         where=command[0],
                         do="run again",
