@@ -32,6 +32,7 @@ from ibl_dask.store.workspace import LOGS
 
 LOOK_S = 0.5
 """Interval at which a log is looked at that is followed, s."""
+_HEADINGS = ("task", "attempts", "last status", "size", "last line")
 _UNWELL = ("", Status.ERRORED, Status.ABANDONED)
 """Statuses of attempts that `--failed` shows; one without an end was killed, or still runs."""
 
@@ -69,7 +70,8 @@ def show_logs(
         raise UsageError(
             "logs are shown of one session",
             expected="a session folder",
-            got=f"{session}, with {len(others) + 1} of them",
+            got=f"{session}, which holds {len(others) + 1} of them",
+            do="name one of them",
         )
     folder = Session(path, output_root).own / LOGS
     logs = find_logs(folder)
@@ -145,13 +147,17 @@ def _choose(name: str, attempts: Sequence[Attempt], number: int | None, folder: 
     fitting = [each for each in fitting if not failed or _is_failed(last_words(each))]
     if fitting:
         return fitting[-1]
-    asked = " that failed" if failed else ""
+    numbers = ", ".join(str(each.number) for each in attempts)
+    if number is None:
+        what, do = f"no attempt at {name} failed", "leave --failed out for the latest attempt"
+    else:
+        what, do = f"there is no such attempt at {name}", "leave --attempt out for the latest"
     raise UsageError(
-        f"{name} has no such attempt{asked}",
+        what,
         where=str(folder),
-        expected=f"one of {', '.join(str(each.number) for each in attempts)}{asked}; older ones are not kept",
-        got="any" if number is None else str(number),
-        do="leave the option out for the latest attempt",
+        expected="an attempt that failed, or has no end" if failed else f"one of {numbers}",
+        got=f"attempts {numbers} without a failure" if number is None else str(number),
+        do=do,
     )
 
 
@@ -163,8 +169,7 @@ def _show_table(folder: Path, logs: Mapping[str, Sequence[Attempt]], *, failed: 
     """Print a row per task; `--failed` leaves out those whose latest attempt came to a good end."""
     if not logs:
         raise _no_logs(folder)
-    table = Table("task", "attempts", "last status", "size", box=None, padding=(0, 1))
-    table.add_column("last line", no_wrap=True, overflow="ellipsis")
+    rows = []
     for name, attempts in logs.items():
         words = last_words(attempts[-1])
         if failed and not _is_failed(words):
@@ -172,8 +177,14 @@ def _show_table(folder: Path, logs: Mapping[str, Sequence[Attempt]], *, failed: 
         numbers = f"{attempts[0].number}-{attempts[-1].number}" if len(attempts) > 1 else str(attempts[0].number)
         size = f"{sum(each.n_bytes for each in attempts) / 1e3:,.0f} kB"
         last = words.time or datetime.fromtimestamp(attempts[-1].changed_s, UTC).isoformat(timespec="seconds")
-        cells = (name, numbers, words.status or "no end", size, f"{last} {words.text}"[:120].strip())
-        table.add_row(*map(Text, cells))
+        rows.append((name, numbers, words.status or "no end", size, f"{last} {words.text}".strip()))
+    table = Table(box=None, padding=(0, 1))
+    for column in zip(_HEADINGS, *rows, strict=True):
+        # The last column alone gives way on a narrow terminal.
+        least = None if column[0] == _HEADINGS[-1] else max(map(len, column))
+        table.add_column(column[0], no_wrap=True, overflow="ellipsis", min_width=least)
+    for row in rows:
+        table.add_row(*map(Text, row))
     print_table(table)
     out.print(f"logs: {folder}", markup=False)
     return 0
