@@ -178,11 +178,10 @@ def _show_table(folder: Path, logs: Mapping[str, Sequence[Attempt]], *, failed: 
         size = f"{sum(each.n_bytes for each in attempts) / 1e3:,.0f} kB"
         last = words.time or datetime.fromtimestamp(attempts[-1].changed_s, UTC).isoformat(timespec="seconds")
         rows.append((name, numbers, words.status or "no end", size, f"{last} {words.text}".strip()))
-    table = Table(box=None, padding=(0, 1))
-    for column in zip(_HEADINGS, *rows, strict=True):
-        # The last column alone gives way on a narrow terminal.
-        least = None if column[0] == _HEADINGS[-1] else max(map(len, column))
-        table.add_column(column[0], no_wrap=True, overflow="ellipsis", min_width=least)
+    table = Table(box=None, padding=(0, 1), expand=True)
+    for n, heading in enumerate(_HEADINGS):
+        # The last column gives way on a narrow terminal.
+        table.add_column(heading, no_wrap=True, overflow="ellipsis", ratio=1 if n == len(_HEADINGS) - 1 else None)
     for row in rows:
         table.add_row(*map(Text, row))
     print_table(table)

@@ -123,11 +123,10 @@ def read_attempt(attempt: Attempt) -> Iterator[str]:
 def _records(files: Sequence[Path]) -> Iterator[str]:
     """Yield the records of one host."""
     for path in files:
-        with (
-            contextlib.suppress(FileNotFoundError),
-            path.open(encoding="utf-8", errors="replace", newline="\n") as text,
-        ):
-            yield from _split(text)
+        with contextlib.suppress(FileNotFoundError):
+            text = path.open(encoding="utf-8", errors="replace", newline="\n")
+            with text:
+                yield from _split(text)
 
 
 def _split(lines: Iterable[str]) -> Iterator[str]:
