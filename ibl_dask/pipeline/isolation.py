@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import pickle
 import signal
@@ -24,6 +25,8 @@ from ibl_dask.tasks.step_log import StepLog, label, log_error
 
 LOOK_S = 0.1
 """Interval at which the process is watched, s."""
+PIPE_S = 5.0
+"""Longest wait for the rest of what it printed, once it ended, s: its pipe may be open elsewhere."""
 _BEGIN = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); "
     "from ibl_dask.pipeline.isolation import main; main()"
@@ -139,7 +142,7 @@ def run_in_own_process(
     reader.start()
     # The pipe stays open: its end means that this process is gone. A process that died already reads nothing.
     with contextlib.suppress(BrokenPipeError):
-        given.write(pickle.dumps(sys.path) + pickle.dumps((step, key, root, list(records))))
+        given.write(pickle.dumps(sys.path) + pickle.dumps((step, key, root, list(records), log)))
         given.flush()
     try:
         death = _watch(process, limit_bytes, worker)
@@ -151,8 +154,10 @@ def run_in_own_process(
             given.close()
     reader.join(LOOK_S)
     answers.close()
-    if printed is not None:
-        printed.join(LOOK_S)
+    if printed is not None and process.stderr is not None:
+        printed.join(PIPE_S)
+        if not printed.is_alive():
+            process.stderr.close()
     try:
         record: StepRecord = pickle.loads(b"".join(received))
     except (EOFError, pickle.UnpicklingError):
@@ -212,12 +217,13 @@ def main() -> None:
     given = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of the step must not mix with the answer
+    faulthandler.enable(2)  # a crash of a library leaves its traceback in the log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    step, key, root, records = pickle.load(given)
+    step, key, root, records, log = pickle.load(given)
     threading.Thread(target=_end_with, args=(given,), daemon=True).start()
-    pickle.dump(load_and_run_step(step, key, root, records), answers)
+    pickle.dump(load_and_run_step(step, key, root, records, log), answers)
     answers.flush()
     os._exit(0)  # errors of the interpreter's shutdown do not concern the step
 

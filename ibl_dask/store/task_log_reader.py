@@ -144,19 +144,18 @@ def _split(lines: Iterable[str]) -> Iterator[str]:
 class Reading:
     """Place up to which the logs of a task were read, for a reader that follows them.
 
-    Files are known by their number, which they keep when they are renamed.
+    Files are known by number and first line: they keep both when they are renamed, and numbers are given out again.
     """
 
     def __init__(self) -> None:
-        self._read: dict[tuple[int, int], int] = {}
+        self._read: dict[tuple[int, bytes], int] = {}
 
     def more(self, attempt: Attempt) -> list[str]:
         """Return the records that were added to an attempt since the last call, by time."""
         found: list[str] = []
         for path in (path for files in attempt.hosts for path in files):
             with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-                known = os.fstat(file.fileno())
-                key = (known.st_dev, known.st_ino)
+                key = (os.fstat(file.fileno()).st_ino, file.readline())
                 file.seek(self._read.get(key, 0))
                 text, end, _ = file.read().rpartition(b"\n")
                 self._read[key] = self._read.get(key, 0) + len(text) + len(end)
@@ -191,6 +190,8 @@ def _end(path: Path) -> str:
 def remove_old_attempts(folder: Path, kept: int = KEPT_ATTEMPTS) -> None:
     """Remove the logs of all but the latest attempts at a task; what cannot be removed stays.
 
+    Of the older ones the longest is kept: many a run finds nearly all done, and the log of the work is an earlier one.
+
     Parameters
     ----------
     folder : Path
@@ -199,6 +200,8 @@ def remove_old_attempts(folder: Path, kept: int = KEPT_ATTEMPTS) -> None:
         Number of attempts to keep.
     """
     with contextlib.suppress(OSError):
-        for attempt in find_attempts(folder)[:-kept]:
-            for path in (path for files in attempt.hosts for path in files):
+        old = find_attempts(folder)[:-kept]
+        old.sort(key=lambda attempt: attempt.n_bytes)
+        for path in (path for attempt in old[:-1] for files in attempt.hosts for path in files):
+            with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)

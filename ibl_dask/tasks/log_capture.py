@@ -185,9 +185,11 @@ class _Stream:
         log = _current.get()
         if log is None:
             return self._before.write(text)
-        is_taken = log.feed(self._level, text)
-        if not is_taken or (log.log is not None and log.log.is_echoed):
+        lost = log.feed(self._level, text)
+        if log.log is not None and log.log.is_echoed:
             self._before.write(text)
+        elif lost:
+            self._before.write("".join(f"{line}\n" for line in lost))
         return len(text)
 
     def writelines(self, lines: Any) -> None:  # as of a stream

@@ -82,7 +82,7 @@ class StepLog:
         self._last.extend(line[:_LONGEST_LINE] for line in text.rstrip("\n").split("\n")[-TAIL_LINES:])
         return self.log is not None and self._append(format_record(self.log, level, self.step, text, at_s))
 
-    def feed(self, stream: str, text: str) -> bool:
+    def feed(self, stream: str, text: str) -> list[str]:
         """Take text that is printed, in pieces of any size; each line becomes a record.
 
         A carriage return takes back what stands in the line, as in a terminal: of a progress bar the last state stays.
@@ -96,30 +96,32 @@ class StepLog:
 
         Returns
         -------
-        bool
-            False if a line could not be written.
+        list of str
+            Lines that could not be written.
         """
         with self._lock:
             lines = self._parts[stream].feed(text)
-        return self._write_lines(stream, lines) if lines else True
+        return self._write_lines(stream, lines)
 
-    def _write_lines(self, stream: str, lines: Sequence[str]) -> bool:
+    def _write_lines(self, stream: str, lines: Sequence[str]) -> list[str]:
         self._last.extend(lines[-TAIL_LINES:])
-        if self.log is None:
-            return False
+        if self.log is None or not lines:
+            return []
         # Every record has the same start; a block of them is written at once.
         start = line_start(self.log, stream, self.step)
         most = min(_BLOCK_BYTES, self.log.most_bytes // 8)
         block: list[str] = []
-        size, is_good = 0, True
-        for line in lines:
+        lost: list[str] = []
+        first = size = 0
+        for n, line in enumerate(lines):
             record = f"{start}{line}\n" if line.isprintable() else format_record(self.log, stream, self.step, line)
             block.append(record)
             size += len(record)
-            if size > most:
-                is_good &= self._append("".join(block))
-                block, size = [], 0
-        return (not block or self._append("".join(block))) and is_good
+            if size > most or n == len(lines) - 1:
+                if not self._append("".join(block)):
+                    lost.extend(lines[first : n + 1])
+                block, size, first = [], 0, n + 1
+        return lost
 
     def _append(self, records: str) -> bool:
         if self._writer is None:
@@ -143,8 +145,8 @@ class StepLog:
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         with contextlib.suppress(OSError, ValueError):  # the pipe was closed here
             while block := os.read(pipe.fileno(), _BLOCK_BYTES):
-                if not self.feed("STDERR", decoder.decode(block)) and self.log is not None:
-                    os.write(2, block)
+                if lost := self.feed("STDERR", decoder.decode(block)):
+                    os.write(2, "".join(f"{line}\n" for line in lost).encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """Write what was printed without an end of line."""
