@@ -18,6 +18,7 @@ import re
 import socket
 import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -163,22 +164,22 @@ class LogWriter:
         """Open the file that the next bytes belong into."""
         most = self.log.most_bytes
         if self._file < 0:
-            self._open(self.path, _title(self.log, self._made_s))
+            self._open(self.path, lambda: _title(self.log, self._made_s))
             self._is_end = False
         if not self._is_end and self._size() + n_bytes > most // 2:
-            self._open(self._newer, _note(self.log))
+            self._open(self._newer, lambda: _note(self.log))
             self._is_end = True
         if self._is_end and self._size() + n_bytes > most // 4:
             # Another process may have done it already. If both do it at once, a quarter in the middle is lost.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._file), self._newer.stat()):
                     self._newer.replace(self._older)
-            self._open(self._newer, _note(self.log))
+            self._open(self._newer, lambda: _note(self.log))
 
     def _size(self) -> int:
         return os.fstat(self._file).st_size
 
-    def _open(self, path: Path, first: str) -> None:
+    def _open(self, path: Path, first: Callable[[], str]) -> None:
         """Open a file for appending; the process that creates it writes its first record."""
         self._release()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -191,7 +192,7 @@ class LogWriter:
         except FileExistsError:
             self._file = os.open(path, flags, 0o666)
         else:
-            os.write(self._file, first.encode("utf-8", "backslashreplace"))
+            os.write(self._file, first().encode("utf-8", "backslashreplace"))
 
 
 def _title(log: TaskLog, at_s: float) -> str:
