@@ -271,13 +271,16 @@ class Task:
     def forget(self) -> None:
         """Let nothing that it made count as done, so that all is made anew: before any task of the session starts."""
 
+    @property
+    def _executable(self) -> str:
+        """Return the dotted path of its class."""
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
     def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         """Return this task as plain data."""
-        cls = type(self)
-        executable = f"{cls.__module__}.{cls.__qualname__}"
         return TaskSpec(
             name or self.name,
-            executable,
+            self._executable,
             self.arguments(),
             tuple(parents),
             self.resources,
@@ -364,9 +367,8 @@ class Task:
         is_echoed : bool
             See `TaskLog`.
         """
-        executable = self.spec().executable
         self.task_log = start_log(
-            self.workspace, name or self.name, run=run, executable=executable, is_echoed=is_echoed
+            self.workspace, name or self.name, run=run, executable=self._executable, is_echoed=is_echoed
         )
         return self.task_log
 
