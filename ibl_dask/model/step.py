@@ -234,6 +234,8 @@ class Step(ABC):
     lease: str = ""
     """Token of the session lock under which the step was given out: it does not start once another run holds the
     session. Empty for steps without a driver."""
+    time_out_s: float = 0.0
+    """Time after which it is ended, s; 0 for none."""
     task_log: TaskLog | None = None
     """Log of the task that brought the step; None where nobody keeps one."""
     fingerprint: str = field(init=False)

@@ -17,7 +17,7 @@ from ibl_dask.errors import SessionLocked
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.model.task_log import TaskLog
-from ibl_dask.pipeline.isolation import Death, load_and_run_step, run_in_own_process
+from ibl_dask.pipeline.isolation import Death, ended_after, load_and_run_step, run_in_own_process
 from ibl_dask.pipeline.visibility import Unseen, first_missing
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, sharing
@@ -39,6 +39,8 @@ class Trial:
     """True for a process of its own, after its worker was lost."""
     places: tuple[Path, ...] = ()
     """Files and folders that the driver sees: a worker that misses one returns `Unseen`, and does not begin."""
+    time_out_s: float = 0.0
+    """Time after which the step's process is ended, s; 0 for none."""
     log: TaskLog | None = None
     """Log of the step, which is not read to know it."""
 
@@ -129,12 +131,14 @@ def _run(
 
         worker = get_worker()
         limit = getattr(worker.memory_manager, "memory_limit", None)
-        name = str(worker.name)
-        record: StepRecord | Death = run_in_own_process(step, key, root, records, limit, name, trial.log)
+        record: StepRecord | Death = run_in_own_process(
+            step, key, root, records, limit, str(worker.name), trial.time_out_s, trial.log
+        )
     elif group:
         record = _run_sharing(step, key, root, trial.log, group, records)
     else:
-        record = load_and_run_step(step, key, root, records, trial.log)
+        with ended_after(trial.time_out_s):
+            record = load_and_run_step(step, key, root, records, trial.log)
     if isinstance(record, StepRecord) and record.status == "failed":
         missing = first_missing(trial.places)
         if missing is not None:  # lost meanwhile

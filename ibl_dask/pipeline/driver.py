@@ -12,15 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import SessionLocked
+from ibl_dask.errors import IblDaskError, SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
+from ibl_dask.pipeline.circuit_breakers import EnvironmentHealth, IoBudget
 from ibl_dask.pipeline.in_process import InProcess
+from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
+from ibl_dask.pipeline.quarantine import Quarantine
+from ibl_dask.pipeline.retries import Notice, Paused, Retried
 from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
 from ibl_dask.pipeline.running_session import RunningSession
 from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
@@ -83,10 +87,22 @@ class Driver:
         Result of the run, filled while it goes on.
     listeners : sequence of callables
         Receive every event after the journal.
+    limits : Limits
+        Limits of the run.
     """
 
-    def __init__(self, executor: Executor, journal: Journal, run: Run, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        journal: Journal,
+        run: Run,
+        listeners: Sequence[Listener],
+        limits: Limits = NO_LIMITS,
+    ) -> None:
         self.executor = executor
+        self.limits = limits
+        executor.retries.longest_pause_s = limits.longest_pause_s
+        executor.retries.listen = self._announce
         self.journal = journal
         self.run = run
         self._listeners = list(listeners)
@@ -95,6 +111,23 @@ class Driver:
         self._task_calls: dict[StepKey, _TaskCall] = {}
         self._session_calls: dict[StepKey, _SessionCall] = {}
         self._outputs = OutputPlaces()
+        self._environments = EnvironmentHealth()
+        self._budget = IoBudget(limits.io_limit)
+        self._in_line: dict[tuple[str, str], tuple[RunningSession, TaskState]] = {}
+        self._n_failed = self._n_ended = 0
+
+    def _announce(self, notice: Notice) -> None:
+        """Emit the event of an announcement by the executor."""
+        if isinstance(notice, Retried):
+            session = self._owner.get(notice.key)
+            if session is not None:
+                path, now_s = str(session.outcome.path), time.time()
+                event = events.StepRetried(path, notice.key, notice.attempt, notice.failure, notice.pause_s, now_s)
+                self._emit_of(session.outcome, event)
+        elif isinstance(notice, Paused):
+            self.emit(events.RunPaused(notice.place, notice.failure, time.time()))
+        else:
+            self.emit(events.RunResumed(notice.place, time.time()))
 
     def emit(self, event: events.Event) -> None:
         """Write an event to the journal and hand it to the listeners; a listener that raises is dropped."""
@@ -138,6 +171,7 @@ class Driver:
                     time.sleep(IDLE_S)
                 for record in self.executor.completed():
                     self._take(record, waiting)
+                    self._start_those_in_line()
                     self._give_up_lost_sessions()
                     if waiting and self._has_room():
                         break
@@ -160,11 +194,27 @@ class Driver:
         """Return True if workers make the calls that look at files."""
         return not isinstance(self.executor, InProcess) and self.executor.slots > task_calls.MOST_SLOTS_SERVED
 
+    def _has_too_many_failures(self) -> bool:
+        """Return True if so many sessions failed that no other one is to be begun; say so the first time."""
+        if self.run.stopped is None and self.limits.max_failures.is_exceeded(self._n_failed, self._n_ended):
+            self.run.stopped = Failure(
+                "TooManyFailures",
+                "usage",
+                "too many sessions failed: no further one is begun.",
+                expected=f"--max-failures {self.limits.max_failures}",
+                got=f"{self._n_failed:,} of {self._n_ended:,} sessions",
+                do="look at the failures, mend their common cause, and run again: finished sessions are kept",
+            )
+            self.emit(events.RunPaused("", self.run.stopped, time.time()))
+        return self.run.stopped is not None
+
     def _has_room(self) -> bool:
         is_ahead = len(self._session_calls) >= MOST_PLANNED_AHEAD
         return not is_ahead and self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
 
     def _admit_some(self, waiting: Admission, planner: Planner) -> None:
+        if waiting and self._has_too_many_failures():
+            waiting.clear()
         while self._has_room() and (candidate := waiting.next(is_idle=not self._is_busy)) is not None:
             self._admit(candidate, planner(candidate.path), waiting)
 
@@ -190,6 +240,9 @@ class Driver:
         """Begin a session that was planned."""
         outcome = self.run.sessions[candidate.order]
         session = RunningSession(candidate.order, outcome, pipeline, held)
+        is_lifted = "quarantined" in self.limits.retry or pipeline.workspace.overwrite
+        settings = {"timeout": dict(self.limits.time_outs_s), "memory": self.executor.most_memory_gb}
+        session.quarantine = Quarantine(pipeline.session, settings, is_lifted)
         try:
             if pipeline.is_asked and not pipeline.specs:
                 self._release(session)
@@ -209,6 +262,7 @@ class Driver:
                 session.held = candidate.attempt.take()
             session.held.require_own()
             session.sweep()
+            session.quarantine.read()
             pipeline.workspace.rename_older()
             if pipeline.workspace.overwrite:
                 for task in pipeline.tasks.values():
@@ -269,7 +323,7 @@ class Driver:
     def _hand_out(self, session: RunningSession, steps: Sequence[Step], priority: int) -> None:
         own, workspace = session.pipeline.session, session.pipeline.workspace
         token = "" if session.held is None else session.held.token
-        leased = [replace(step, lease=token) for step in steps]
+        leased = [replace(step, lease=token, time_out_s=session.time_out_s(step.key)) for step in steps]
         # The lock and the scratch are of this run: a folder of the same name elsewhere does not hold them.
         places = (own.path, own.own / LOCK_NAME, workspace.scratch)
         self.executor.submit(leased, own.outputs, session.records, priority, places)
@@ -370,7 +424,7 @@ class Driver:
         """Make the next call of a task: here, which leaves its answer, or on a worker."""
         if state.phase == "held":
             state.answer = self._check_start(session, state)
-            if state.answer is not None:
+            if state.answer is not None or not self._has_bandwidth(session, state):
                 return
         records = {key: session.records[key] for key in state.keys}
         function = partial(call_task, state.task, state.next_call, records, state.reason, state.name, self.run.name)
@@ -398,7 +452,29 @@ class Driver:
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             return failure_from(error)
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked
-        return None
+        if state.reason is not None:
+            return None
+        failure = self._environments.reason(state.spec) or session.quarantine.reason(state)
+        state.is_in_quarantine = failure is not None
+        return failure
+
+    def _has_bandwidth(self, session: RunningSession, state: TaskState) -> bool:
+        """Return True if a task may start; else it stands in line for the bandwidth of its disk."""
+        key = (session.reference, state.name)
+        if state.reason is not None or self._budget.start(session.device, key, state.spec.io_charge):
+            self._in_line.pop(key, None)
+            return True
+        self._in_line[key] = (session, state)
+        return False
+
+    def _start_those_in_line(self) -> None:
+        """Start the tasks in line for whose disk there is bandwidth now."""
+        for key, (session, state) in list(self._in_line.items()):
+            if session.outcome.finished:
+                del self._in_line[key]
+            elif self._budget.start(session.device, key, state.spec.io_charge):
+                del self._in_line[key]
+                self._guard(session, partial(self._advance, session, [state]))
 
     def _take_steps(
         self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[StepKey, Step]
@@ -429,6 +505,10 @@ class Driver:
         if state.reason is not None:
             state.failures = (state.reason,)
         state.phase = "over"
+        given_up = self._environments.note(state.spec, state.failures)
+        if given_up is not None:
+            self.emit(events.RunPaused(f"{state.spec.executable} in {state.spec.env}", given_up, time.time()))
+        self._budget.end((session.reference, state.name))
         outcome.tasks[state.name] = state.status
         if state.status in (Status.WAITING, Status.HELD) and state.reason is not None:
             outcome.reasons[state.name] = state.reason
@@ -444,6 +524,10 @@ class Driver:
 
     def _finish(self, session: RunningSession, report: StepRecord) -> None:
         session.end(report)
+        try:
+            session.quarantine.conclude(session.states.values(), self.run.name)
+        except (OSError, IblDaskError) as error:  # the next run tries once more than necessary
+            _log.warning("%s: the quarantine could not be written: %s", session.reference, error)
         self._emit_end(session.outcome, None)
         self._release(session)
 
@@ -472,10 +556,15 @@ class Driver:
         """Let go of a session that ended: of its lock, and of the records and tasks in memory."""
         if session.held is not None:
             session.held.close()
+        for name in session.states:
+            self._budget.end((session.reference, name))
+            self._in_line.pop((session.reference, name), None)
         if self._active.get(session.reference) is session:
             del self._active[session.reference]
 
     def _emit_end(self, outcome: SessionOutcome, failure: Failure | None) -> None:
+        self._n_ended += 1
+        self._n_failed += not outcome.is_success
         report = "" if outcome.report is None else str(outcome.report)
         ended = (str(outcome.path), outcome.is_success, outcome.qc, report, failure, time.time())
         self._emit_of(outcome, events.SessionFinished(*ended))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,8 @@ class Pipeline:
     """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
     """Devices that are left out since their entries lead out of the session, so that a run is no success."""
+    time_outs_s: Mapping[str, float] = field(default_factory=dict)
+    """Task -> time after which a step of it is ended, s; none for a task that is not listed."""
 
     def _repr_html_(self) -> str:
         return pipeline_html(self.session.reference, self.specs, self.notes)

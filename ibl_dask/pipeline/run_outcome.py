@@ -158,6 +158,8 @@ class Run:
     """It was stopped by Ctrl-C or SIGTERM."""
     journal_failure: IblDaskError | None = None
     """Error because of which the journal lacks events; None where it has all."""
+    stopped: Failure | None = None
+    """Reason for which sessions were not begun; None where all were."""
     performance: Path | None = None
     """Dask's performance report, HTML; None where there is none."""
     performance_failure: str = ""

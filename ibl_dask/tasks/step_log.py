@@ -190,7 +190,7 @@ def _last_state(line: str) -> str:
     return line.rpartition("\r")[2]
 
 
-def label(name: str, chunk: int, *, is_split: bool) -> str:
+def label(name: str, chunk: int, *, is_split: bool = False) -> str:
     """Return the name of a step in a line; that of a chunk has its number behind it."""
     return f"{name}/{chunk}" if is_split or chunk else name
 
