@@ -22,6 +22,7 @@ from ibl_dask.pipeline.visibility import Unseen, first_missing
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, sharing
 from ibl_dask.tasks.run_step import in_order
+from ibl_dask.tasks.step_log import with_trial
 
 MOST_CHUNKS = 1_000_000
 """More than any camera has."""
@@ -81,9 +82,8 @@ def delayed_step(
 
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
-    if step.task_log is not None:
-        log = replace(step.task_log, trial=trial.number)
-        step, trial = replace(step, task_log=log), replace(trial, log=log)
+    step = with_trial(step, trial.number)
+    trial = replace(trial, log=step.task_log)
     # As bytes: an error while a worker imports the step's module is one of this step alone.
     run = partial(_run, dumps(step), step.key, root, trial, group)
     annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}

@@ -226,6 +226,13 @@ def with_log(steps: Iterable[Step], log: TaskLog | None) -> list[Step]:
     return [step if log is None or step.task_log is not None else replace(step, task_log=log) for step in steps]
 
 
+def with_trial(step: Step, number: int) -> Step:
+    """Return a step whose lines bear the number of its trial within the attempt at the task."""
+    if step.task_log is None or number == step.task_log.trial:
+        return step
+    return replace(step, task_log=replace(step.task_log, trial=number))
+
+
 def log_error(log: TaskLog | None, step: str, error: BaseException, text: str) -> None:
     """Write an error with its traceback, outside of a running step."""
     if log is not None:

@@ -23,6 +23,7 @@ from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import StepKey
 from ibl_dask.model.task_log import TaskLog
+from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.isolation import Death, run_in_own_process
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.task_log_reader import find_attempts, last_words, read_attempt
@@ -353,3 +354,20 @@ def test_steps_on_workers_leave_their_lines_and_the_driver_the_end(session_folde
     assert len(set(of_worker)) == 1
     assert of_driver not in of_worker
     assert texts_of(logs)[-1][1] == "ended: Complete; steps: 1 done"
+
+
+def test_each_trial_at_a_step_is_told_apart(tmp_path, monkeypatch):
+    def fails_first(upstream):
+        print("at work")
+        if not any("failed" in record for record in records_of(tmp_path)):
+            raise ConnectionResetError(0, "a server that is gone")
+        return {}
+
+    monkeypatch.setattr("ibl_dask.store.disk.RETRY_PAUSES_S", ())
+    monkeypatch.setattr("ibl_dask.pipeline.attempts.PAUSES_S", (0.01,))
+    executor = InProcess()
+    executor.submit([step_of(fails_first, log_in(tmp_path))], tmp_path, {}, 0)
+    (record,) = executor.completed()
+    assert record.status == "done", record.failure
+    trials = [each.split(" ")[0] for each in "".join(records_of(tmp_path)).split("#")[1:]]
+    assert trials == ["1", "1", "1", "1", "1.2", "1.2", "1.2"]
