@@ -135,6 +135,22 @@ def qc(sessions: Sessions, output_root: OutputRoot = None) -> None:
 
 
 @app.command()
+def logs(
+    session: Annotated[str, typer.Argument(help="Session folder, or the folder of its results.")],
+    task: Annotated[str | None, typer.Argument(help="Task, or its class; without it, all that have logs.")] = None,
+    output_root: OutputRoot = None,
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Number of the attempt [the latest].")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed, or has no end.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as the log grows, until Ctrl-C.")] = False,
+    n_lines: Annotated[int | None, typer.Option("--lines", min=1, help="Only the last lines.")] = None,
+) -> None:
+    """Show the log of a task, or which tasks have one."""
+    from ibl_dask.cli.logs import show_logs
+
+    raise typer.Exit(show_logs(session, task, output_root, attempt, failed, follow, n_lines))
+
+
+@app.command()
 def report(
     sessions: Sessions,
     output_root: OutputRoot = None,

@@ -450,7 +450,7 @@ class Driver:
             if state.answer is not None or not self._has_bandwidth(session, state):
                 return
         records = {key: session.records[key] for key in state.keys}
-        function = partial(call_task, state.task, state.next_call, records, state.reason)
+        function = partial(call_task, state.task, state.next_call, records, state.reason, state.name, self.run.name)
         step = remote_call(state.name, session.reference, function) if self._uses_workers else None
         if step is None:
             state.answer = _answer_here(state.name, function)

@@ -12,6 +12,7 @@ from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline.ready_queue import QueuedStep
 from ibl_dask.pipeline.retries import Retries
 from ibl_dask.tasks.run_step import in_order, run_step
+from ibl_dask.tasks.step_log import with_trial
 
 LOOK_S = 1.0
 """Longest interval between two looks at steps that wait for their next attempt, s."""
@@ -71,7 +72,7 @@ class InProcess:
             if ready is None:
                 time.sleep(min(LOOK_S, self.retries.wait_s))
                 continue
-            record = run_step(ready.step, ready.records, ready.root)
+            record = run_step(with_trial(ready.step, len(ready.failures) + 1), ready.records, ready.root)
             if record.status == "failed" and record.failure is not None:
                 final = self.retries.judge(ready, record.failure)
                 if final is None:
