@@ -19,12 +19,12 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
-from ibl_dask.pipeline.circuit_breakers import EnvironmentHealth, IoBudget
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
 from ibl_dask.pipeline.quarantine import Quarantine
 from ibl_dask.pipeline.retries import Notice, Paused, Retried
+from ibl_dask.pipeline.run_guard import RunGuard
 from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
 from ibl_dask.pipeline.running_session import RunningSession
 from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
@@ -118,10 +118,7 @@ class Driver:
         self._task_calls: dict[StepKey, _TaskCall] = {}
         self._session_calls: dict[StepKey, _SessionCall] = {}
         self._outputs = OutputPlaces()
-        self._environments = EnvironmentHealth()
-        self._budget = IoBudget(limits.io_limit)
-        self._in_line: dict[tuple[str, str], tuple[RunningSession, TaskState]] = {}
-        self._n_failed = self._n_ended = 0
+        self._guard = RunGuard(limits, self._emit_pause)
 
     def _announce(self, notice: Notice) -> None:
         """Emit the event of an announcement by the executor."""
@@ -132,7 +129,7 @@ class Driver:
                 event = events.StepRetried(path, notice.key, notice.attempt, notice.failure, notice.pause_s, now_s)
                 self._emit_of(session.outcome, event)
         elif isinstance(notice, Paused):
-            self.emit(events.RunPaused(notice.place, notice.failure, time.time()))
+            self._emit_pause(notice.place, notice.failure)
         else:
             self.emit(events.RunResumed(notice.place, time.time()))
 
@@ -149,6 +146,9 @@ class Driver:
                 name = getattr(listen, "__qualname__", type(listen).__name__)
                 self.run.failed_listeners += (f"{name}: {error!r}",)
                 _log.warning("a listener failed and receives no more events", exc_info=error)
+
+    def _emit_pause(self, place: str, failure: Failure) -> None:
+        self.emit(events.RunPaused(place, failure, time.time()))
 
     def _emit_of(self, outcome: SessionOutcome, event: events.Event) -> None:
         """Emit an event of a session, and note where in the journal it is."""
@@ -178,7 +178,8 @@ class Driver:
                     time.sleep(IDLE_S)
                 for record in self.executor.completed():
                     self._take(record, waiting)
-                    self._start_those_in_line()
+                    while (first := self._guard.first_in_line()) is not None:
+                        self._guarded(first.session, partial(self._advance, first.session, [first.state]))
                     self._give_up_lost_sessions()
                     if waiting and self._has_room():
                         break
@@ -201,26 +202,13 @@ class Driver:
         """Return True if workers make the calls that look at files."""
         return not isinstance(self.executor, InProcess) and self.executor.slots > task_calls.MOST_SLOTS_SERVED
 
-    def _has_too_many_failures(self) -> bool:
-        """Return True if so many sessions failed that no other one is to be begun; say so the first time."""
-        if self.run.stopped is None and self.limits.max_failures.is_exceeded(self._n_failed, self._n_ended):
-            self.run.stopped = Failure(
-                "TooManyFailures",
-                "usage",
-                "too many sessions failed: no further one is begun.",
-                expected=f"--max-failures {self.limits.max_failures}",
-                got=f"{self._n_failed:,} of {self._n_ended:,} sessions",
-                do="look at the failures, mend their common cause, and run again: finished sessions are kept",
-            )
-            self.emit(events.RunPaused("", self.run.stopped, time.time()))
-        return self.run.stopped is not None
-
     def _has_room(self) -> bool:
         is_ahead = len(self._session_calls) >= MOST_PLANNED_AHEAD
         return not is_ahead and self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
 
     def _admit_some(self, waiting: Admission, planner: Planner) -> None:
-        if waiting and self._has_too_many_failures():
+        if self._guard.stopped is not None:
+            self.run.stopped = self._guard.stopped
             waiting.clear()
         while self._has_room() and (candidate := waiting.next(is_idle=not self._is_busy)) is not None:
             self._admit(candidate, planner(candidate.path), waiting)
@@ -283,7 +271,7 @@ class Driver:
             return
         self._active[session.reference] = session
         outcome.add_failures([Failure("OutsideSession", "input", text) for text in pipeline.refused])
-        self._guard(session, lambda: self._advance(session, startable(session.states)))
+        self._guarded(session, lambda: self._advance(session, startable(session.states)))
 
     def _is_done_elsewhere(self, session: RunningSession) -> bool:
         """Return True for a session that another driver with the same request ended since this run began."""
@@ -393,7 +381,7 @@ class Driver:
                 state.answer = _answer_here(state.name, call.function)
             except Exception as error:  # noqa: BLE001  # whatever an object of a lab raises while it is unpickled
                 state.answer = failure_from(error)
-        self._guard(session, lambda: self._advance(session, [state]))
+        self._guarded(session, lambda: self._advance(session, [state]))
 
     def _take_record(self, record: StepRecord) -> None:
         session = self._owner.pop(record.key)
@@ -405,11 +393,11 @@ class Driver:
         if session.outcome.finished:  # it was given up; this step was running
             return
         if session.phase == "report":
-            self._guard(session, lambda: self._finish(session, record))
+            self._guarded(session, lambda: self._finish(session, record))
         else:
-            self._guard(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
+            self._guarded(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
 
-    def _guard(self, session: RunningSession, call: Callable[[], None]) -> None:
+    def _guarded(self, session: RunningSession, call: Callable[[], None]) -> None:
         """Call something for a session; an error gives up that session and no other."""
         try:
             call()
@@ -447,7 +435,9 @@ class Driver:
         """Make the next call of a task: here, which leaves its answer, or on a worker."""
         if state.phase == "held":
             state.answer = self._check_start(session, state)
-            if state.answer is not None or not self._has_bandwidth(session, state):
+            if state.answer is not None:
+                return
+            if state.reason is None and not self._guard.has_bandwidth(session, state):
                 return
         records = {key: session.records[key] for key in state.keys}
         function = partial(call_task, state.task, state.next_call, records, state.reason, state.name, self.run.name)
@@ -477,27 +467,7 @@ class Driver:
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked
         if state.reason is not None:
             return None
-        failure = self._environments.reason(state.spec) or session.quarantine.reason(state)
-        state.is_in_quarantine = failure is not None
-        return failure
-
-    def _has_bandwidth(self, session: RunningSession, state: TaskState) -> bool:
-        """Return True if a task may start; else it stands in line for the bandwidth of its disk."""
-        key = (session.reference, state.name)
-        if state.reason is not None or self._budget.start(session.device, key, state.spec.io_charge):
-            self._in_line.pop(key, None)
-            return True
-        self._in_line[key] = (session, state)
-        return False
-
-    def _start_those_in_line(self) -> None:
-        """Start the tasks in line for whose disk there is bandwidth now."""
-        for key, (session, state) in list(self._in_line.items()):
-            if session.outcome.finished:
-                del self._in_line[key]
-            elif self._budget.start(session.device, key, state.spec.io_charge):
-                del self._in_line[key]
-                self._guard(session, partial(self._advance, session, [state]))
+        return self._guard.reason_not_to_start(session, state)
 
     def _take_steps(
         self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[StepKey, Step]
@@ -528,10 +498,7 @@ class Driver:
         if state.reason is not None:
             state.failures = (state.reason,)
         state.phase = "over"
-        given_up = self._environments.note(state.spec, state.failures)
-        if given_up is not None:
-            self.emit(events.RunPaused(f"{state.spec.executable} in {state.spec.env}", given_up, time.time()))
-        self._budget.end((session.reference, state.name))
+        self._guard.end_task(session, state)
         outcome.tasks[state.name] = state.status
         if state.status in (Status.WAITING, Status.HELD) and state.reason is not None:
             outcome.reasons[state.name] = state.reason
@@ -580,15 +547,12 @@ class Driver:
         """Let go of a session that ended: of its lock, and of the records and tasks in memory."""
         if session.held is not None:
             session.held.close()
-        for name in session.states:
-            self._budget.end((session.reference, name))
-            self._in_line.pop((session.reference, name), None)
+        self._guard.release(session)
         if self._active.get(session.reference) is session:
             del self._active[session.reference]
 
     def _emit_end(self, outcome: SessionOutcome, failure: Failure | None) -> None:
-        self._n_ended += 1
-        self._n_failed += not outcome.is_success
+        self._guard.note_end(outcome)
         report = "" if outcome.report is None else str(outcome.report)
         ended = (str(outcome.path), outcome.is_success, outcome.qc, report, failure, time.time())
         self._emit_of(outcome, events.SessionFinished(*ended))
