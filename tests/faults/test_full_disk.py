@@ -162,7 +162,7 @@ def test_wherever_it_fills_up_nothing_half_written_is_left_and_a_second_run_comp
         text = " ".join(what["texts"])
         says(text, "the disk is full" if method == "tmpfs" else "a limit of this process", "Expected: room for")
         says(text, "--work-dir", "--output-root", "finished chunks are kept", tmp_path / "disk" / place)
-        assert set(what["categories"]) <= {"output"}, (place, what["texts"])
+        assert set(what["categories"]) <= {"disk"}, (place, what["texts"])
         assert what["left"] == []
         assert_same(results(tmp_path / "out" / place / session.relative_to(tmp_path)), undisturbed)
     assert said["the merge"]["kept"] == said["the merge"]["done"] > 3
