@@ -149,6 +149,26 @@ def jobscript(
     raise typer.Exit(show_job_scripts(profile, pool))
 
 
+@app.command()
+def purge_rig_data(
+    local_root: Annotated[Path, typer.Argument(help="Folder of sessions on the acquisition computer.")],
+    remote_root: Annotated[Path, typer.Argument(help="Folder of the server that they were copied to.")],
+    file_pattern: Annotated[
+        list[str] | None,
+        typer.Option("--file-pattern", help="Names or paths within the session, such as '*.avi'; may be repeated [*]."),
+    ] = None,
+    lab: Annotated[str | None, typer.Option("--lab", help="Lab of the sessions, where no folder names it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the files, instead of showing them.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="A line for every file, however many there are.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Remove raw files whose copies at the destination are proven equal. A dry run, unless --yes is given."""
+    from ibl_dask.cli.purge import purge
+
+    patterns = file_pattern or []
+    raise typer.Exit(purge(local_root, remote_root, patterns, lab, yes=yes, every_file=files, as_json=as_json))
+
+
 def _set_up_logging() -> None:
     """Show warnings of libraries only: the commands print failures of steps and workers once and in full."""
     handler = logging.StreamHandler()

@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ibl_dask.errors import IblDaskError
-from ibl_dask.model.session import Session
-from ibl_dask.store.compression_record import RECORD_VERSION, CompressionRecord, read_record
-from ibl_dask.store.workspace import Workspace
 from ibl_dask.transfer.still_files import FileState, are_one_folder, look, open_folder, read_sha256
-from ibl_dask.transfer.verdict import FileVerdict, Reason, format_size
-
-_RAW_VIDEO = re.compile(r"_iblrig_(?P<camera>\w+)Camera\.raw\.avi")
+from ibl_dask.transfer.verdict import FileVerdict, Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +52,7 @@ class _Side:
         return look(self.folder, self.name) == self.state
 
 
-def compare(pair: Pair, *, removes: bool, may_be_compressed: bool = False) -> FileVerdict:
+def compare(pair: Pair, *, removes: bool) -> FileVerdict:
     """Return the verdict on a file; remove it if its copy is proven and that is wanted.
 
     Right before the removal both files are looked at once more: unless both are in the state in which they were read,
@@ -71,9 +64,6 @@ def compare(pair: Pair, *, removes: bool, may_be_compressed: bool = False) -> Fi
         The file and the place of its copy.
     removes : bool
         Remove the file if it may go.
-    may_be_compressed : bool
-        Accept a compressed copy of a raw video: the one of a compression record of this package, to the byte, that was
-        made of this very video, to the byte, with as many frames and without a remark.
     """
     try:
         with open_folder(pair.local_root, pair.path.parent) as folder:
@@ -82,33 +72,23 @@ def compare(pair: Pair, *, removes: bool, may_be_compressed: bool = False) -> Fi
                 return pair.verdict("changing", "it is gone meanwhile")
             if not state.is_plain:
                 return pair.verdict("link", "a link" if state.is_link else "no file")
-            return _compare(pair, _Side(folder, pair.path.name, state), removes, may_be_compressed)
+            return _compare(pair, _Side(folder, pair.path.name, state), removes)
     except NotADirectoryError:
         return pair.verdict("link", "a folder above it is a link")
-    except (OSError, IblDaskError) as error:
+    except OSError as error:
         return pair.verdict("not readable", str(error))
 
 
-def _compare(pair: Pair, here: _Side, removes: bool, may_be_compressed: bool) -> FileVerdict:
+def _compare(pair: Pair, here: _Side, removes: bool) -> FileVerdict:
     n_bytes, copy = here.state.n_bytes, pair.copy
     try:
         with open_folder(pair.remote_root, copy.parent) as folder:
             found = look(folder, copy.name)
-            if found is not None:
-                there = _Side(folder, copy.name, found)
-                verdict = _compare_copy(pair, here, there)
-            else:
-                record = _record_of(pair) if may_be_compressed else None
-                name = copy.with_suffix(".mp4").name
-                found = None if record is None else look(folder, name)
-                if record is None or found is None:
-                    return pair.verdict("no such file at the destination", str(copy), n_bytes)
-                copy, there = copy.with_name(name), _Side(folder, name, found)
-                verdict = _compare_compressed(pair, here, there, record)
-            if not verdict.may_go:
-                return verdict
-            verdict = replace(verdict, copy=copy)
-            return _remove(verdict, here, there) if removes else verdict
+            if found is None:
+                return pair.verdict("no such file at the destination", str(copy), n_bytes)
+            there = _Side(folder, copy.name, found)
+            verdict = _compare_contents(pair, here, there)
+            return _remove(verdict, here, there) if removes and verdict.may_go else verdict
     except FileNotFoundError:
         return pair.verdict("no such file at the destination", str(copy), n_bytes)
     except NotADirectoryError:
@@ -117,56 +97,22 @@ def _compare(pair: Pair, here: _Side, removes: bool, may_be_compressed: bool) ->
         return pair.verdict("not readable", str(error), n_bytes)
 
 
-def _obstacle(pair: Pair, here: _Side, there: _Side) -> FileVerdict | None:
-    """Return the reason for which two files need not be read; None without one."""
-    n_bytes = here.state.n_bytes
+def _compare_contents(pair: Pair, here: _Side, there: _Side) -> FileVerdict:
+    n_bytes, n_there = here.state.n_bytes, there.state.n_bytes
     if not there.state.is_plain:
-        return pair.verdict("link", f"{there.name} at the destination is a link, or no file", n_bytes)
+        return pair.verdict("link", "at the destination it is a link, or no file", n_bytes)
     if there.state.is_same_file(here.state):
         return pair.verdict("same file", "at the destination it is this very file", n_bytes)
-    if not (here.state.is_settled and there.state.is_settled):
-        return pair.verdict("changing", "it was written to just now, here or there", n_bytes)
-    return None
-
-
-def _compare_copy(pair: Pair, here: _Side, there: _Side) -> FileVerdict:
-    n_bytes, n_there = here.state.n_bytes, there.state.n_bytes
-    obstacle = _obstacle(pair, here, there)
-    if obstacle is not None:
-        return obstacle
     if n_bytes != n_there:
         return pair.verdict("other size", f"{n_bytes:,} bytes here, {n_there:,} there", n_bytes)
+    if not (here.state.is_settled and there.state.is_settled):
+        return pair.verdict("changing", "it was written to just now, here or there", n_bytes)
     ours, theirs = here.sha256(), there.sha256()
     if ours is None or theirs is None:
         return pair.verdict("changing", "it changed while it was read, here or there", n_bytes)
     if ours != theirs:
         return pair.verdict("other content", f"SHA-256 {ours} here, {theirs} there", n_bytes, ours)
-    return pair.verdict("arrived", "", n_bytes, ours)
-
-
-def _record_of(pair: Pair) -> CompressionRecord | None:
-    """Return the record of the compression of a raw video at the destination; None if that holds none."""
-    match = _RAW_VIDEO.fullmatch(pair.path.name)
-    if match is None:
-        return None
-    session = Session(pair.remote_session)
-    return read_record(Workspace(session, session.path), match["camera"])
-
-
-def _compare_compressed(pair: Pair, here: _Side, there: _Side, record: CompressionRecord) -> FileVerdict:
-    n_bytes = here.state.n_bytes
-    obstacle = _obstacle(pair, here, there)
-    if obstacle is not None:
-        return obstacle
-    if record.version != RECORD_VERSION or record.notes or record.source.frames != record.result.frames:
-        return pair.verdict("other content", f"the record of {there.name} proves too little", n_bytes)
-    ours, theirs = here.sha256(), there.sha256()
-    if ours is None or theirs is None:
-        return pair.verdict("changing", "it changed while it was read, here or there", n_bytes)
-    if (ours, theirs) != (record.source.index.get("sha256"), record.sha256):
-        return pair.verdict("other content", f"{there.name} was made of another video, or changed", n_bytes, ours)
-    detail = f"as {there.name}, {format_size(there.state.n_bytes)}"
-    return pair.verdict("compressed copy arrived", detail, n_bytes, ours)
+    return replace(pair.verdict("arrived", "", n_bytes, ours), copy=pair.copy)
 
 
 def _remove(proven: FileVerdict, here: _Side, there: _Side) -> FileVerdict:

@@ -25,7 +25,6 @@ def purge_rig_data(
     *,
     lab: str | None = None,
     dry: bool = True,
-    accept_compressed: bool = False,
     on_file: Callable[[FileVerdict], None] | None = None,
 ) -> Purge:
     """Remove raw files of an acquisition computer that are proven to be at their destination.
@@ -48,8 +47,6 @@ def purge_rig_data(
         Lab of the local sessions, where their folders do not name it.
     dry : bool
         Remove nothing, and return what would be removed.
-    accept_compressed : bool
-        Let a raw video go as well if the destination holds a compressed copy whose record proves it; see `compare`.
     on_file : callable, optional
         Called with every verdict, as soon as there is one.
 
@@ -78,7 +75,7 @@ def purge_rig_data(
     folders: list[Path] = []
     for session in find_rig_sessions(here):
         verdicts: list[FileVerdict] = []
-        for verdict in _judge(session, here, there, file_patterns, lab, dry, accept_compressed):
+        for verdict in _judge(session, here, there, file_patterns, lab, dry):
             verdicts.append(verdict)
             if on_file is not None:
                 on_file(verdict)
@@ -144,7 +141,6 @@ def _judge(
     patterns: Sequence[str],
     lab: str | None,
     dry: bool,
-    accept_compressed: bool,
 ) -> Iterator[FileVerdict]:
     """Yield a verdict on each raw file of a session, after its removal where that is wanted."""
     paths = list(raw_files(session, patterns))
@@ -163,7 +159,7 @@ def _judge(
                 if mark is not None:
                     yield _unread(pair.path, session, "transfer not finished", mark)
                 else:
-                    yield compare(pair, removes=not dry, may_be_compressed=accept_compressed)
+                    yield compare(pair, removes=not dry)
     except SessionLocked as error:
         yield from (pair.verdict("session in use", error.got, _size(pair.path)) for pair in pairs)
     except IblDaskError as error:  # the session cannot be locked

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibl_dask.errors import AlreadyThere, DiskFull, NotASession, TransferIncomplete, UnusableFile, UsageError
-from ibl_dask.model.session import Session, is_session_path
+from ibl_dask.model.session import OWN_FOLDER, Session, is_session_path
 from ibl_dask.store.atomic import make_folder, sweep_temporaries, sync_folder, temporary_name
 from ibl_dask.store.disk import explain_os_error, nearest_folder
 from ibl_dask.store.identity import sha256_of
@@ -68,6 +68,8 @@ def list_folder(folder: Path) -> Listing:
                     do="remove it",
                 )
             found[within] = Entry(state, str(path.readlink()) if state.is_link else "")
+    if not any(within.startswith(f"{OWN_FOLDER}/") for within in found):
+        found.pop(OWN_FOLDER, None)  # it holds the lock alone
     return found
 
 

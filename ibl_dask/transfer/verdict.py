@@ -10,7 +10,6 @@ from typing import Literal
 
 Reason = Literal[
     "arrived",
-    "compressed copy arrived",
     "no session at the destination",
     "several sessions at the destination",
     "transfer not finished",
@@ -24,8 +23,7 @@ Reason = Literal[
     "not readable",
     "not removable",
 ]
-"""Reason for which a file may go (the first two) or stays."""
-ARRIVED: tuple[Reason, ...] = ("arrived", "compressed copy arrived")
+"""Reason for which a file may go (the first) or stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ class FileVerdict:
     @property
     def may_go(self) -> bool:
         """Return whether its copy is proven."""
-        return self.reason in ARRIVED
+        return self.reason == "arrived"
 
     @property
     def verdict(self) -> Literal["removed", "to be removed", "kept"]:
