@@ -23,6 +23,7 @@ from ibl_dask.transfer.session_copies import (
     check_transfer,
     copy_session,
     find_changes,
+    find_differences,
     list_folder,
     make_copy,
     raise_changed,
@@ -67,20 +68,18 @@ def move_session(session_path: str | Path, new_session_path: str | Path) -> Path
     src, dst = source_of(session_path), target_of(session_path, new_session_path)
     with held(src) as lock:
         make_folder(dst.parent)
-        if src.stat().st_dev == dst.parent.stat().st_dev:
-            require_free(dst)
-            try:
-                src.rename(dst)
-            except OSError as error:
-                if error.errno in _TAKEN:
-                    require_free(dst)
-                if error.errno != errno.EXDEV:  # two mounts of one disk
-                    raise explain_os_error(error, dst) or error from error
-            else:
-                lock.path = lock_of(dst)
-                for folder in (dst.parent, src.parent):
-                    sync_folder(folder)
-                return dst
+        try:
+            src.rename(dst)  # refused by the system where there is a file, a link or a folder that is not empty
+        except OSError as error:
+            if error.errno in _TAKEN:
+                require_free(dst)
+            if error.errno != errno.EXDEV:
+                raise explain_os_error(error, dst) or error from error
+        else:
+            lock.path = lock_of(dst)
+            for folder in (dst.parent, src.parent):
+                sync_folder(folder)
+            return dst
         _move_to_other_disk(src, dst, lock)
     return dst
 
@@ -92,8 +91,7 @@ def _move_to_other_disk(src: Path, dst: Path, lock: Held) -> None:
     else:
         copied = list_folder(src)
         check_transfer(src, dst)
-    raise_changed(src, find_changes(copied, list_folder(src)))
-    _remove(src, copied, lock)
+    _remove(src, dst, copied, lock)
 
 
 def _is_copied(src: Path, dst: Path) -> bool:
@@ -106,16 +104,21 @@ def _is_copied(src: Path, dst: Path) -> bool:
     return False
 
 
-def _remove(src: Path, copied: Listing, lock: Held) -> None:
-    """Remove a session whose copy is proven: its name goes at once, its files after they were looked at again."""
+def _remove(src: Path, dst: Path, copied: Listing, lock: Held) -> None:
+    """Remove a session whose copy is proven: its name goes at once, its files after both were looked at again."""
+    raise_changed(src, find_changes(copied, list_folder(src)))
     aside = temporary_name(src)
     src.rename(aside)
     lock.path = lock_of(aside)
-    changed = find_changes(copied, list_folder(aside))
-    if changed:
+    try:
+        raise_changed(src, find_changes(copied, list_folder(aside)))
+        # Of one folder under two mounts, this was the only name.
+        missing = find_differences(copied, list_folder(dst)) if dst.is_dir() else [f"{dst}: gone with the original"]
+        raise_changed(src, missing)
+    except BaseException:
         aside.rename(src)
         lock.path = lock_of(src)
-        raise_changed(src, changed)
+        raise
     try:
         shutil.rmtree(aside)
     except OSError as error:

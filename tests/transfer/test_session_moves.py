@@ -145,6 +145,20 @@ def test_a_session_that_changes_while_it_is_moved_to_another_disk_stays(
     assert siblings(session) == (["001"] if moment.startswith("while") else ["001", "002"])
 
 
+def test_a_session_under_a_second_mount_of_its_own_folder_is_not_taken_for_its_copy(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a server whose own export is mounted: equal to the byte, of another disk, and gone with the original."""
+    target, before = session.parent / "002", content(session)
+    target.symlink_to(session)
+    apart(monkeypatch)
+    with monkeypatch.context() as patch, pytest.raises(TransferIncomplete, match="gone with the original"):
+        patch.setattr(Path, "is_symlink", lambda path: False)
+        patch.setattr(session_moves, "target_of", lambda _, path: path)
+        move_session(session, target)
+    assert content(session) == before
+
+
 def test_a_copy_that_is_not_what_was_read_gets_no_name(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apart(monkeypatch)
     monkeypatch.setattr(session_copies, "sha256_of", lambda path: "0" * 64)
