@@ -86,12 +86,15 @@ def run(
     profile: ProfileFile = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start a run that may not fit on its disks; do not ask about a large one.")
+    ] = False,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, **options))
+    raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, yes, **options))
 
 
 @app.command()

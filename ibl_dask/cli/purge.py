@@ -10,8 +10,9 @@ from rich.table import Column, Table
 
 from ibl_dask.cli.console import err, out, print_table, print_whole
 from ibl_dask.cli.guard import printable
+from ibl_dask.model.sizes import format_size
 from ibl_dask.transfer.purge import purge_rig_data
-from ibl_dask.transfer.verdict import FileVerdict, Purge, by_session, format_size
+from ibl_dask.transfer.verdict import FileVerdict, Purge, by_session
 
 _MOST_SINGLE = 40
 """Files up to which each has a line of its own."""

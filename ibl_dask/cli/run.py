@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.cli.before_run import approve
 from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
@@ -34,6 +35,7 @@ def run_sessions(
     profile: Path | None,
     workers: int | None,
     overwrite: bool = False,
+    yes: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and print the outcome; return the exit code.
@@ -52,6 +54,8 @@ def run_sessions(
         Worker processes; 0 runs the steps in this process.
     overwrite : bool
         Whether existing results are replaced.
+    yes : bool
+        Start even a run that is not expected to fit on its disks, and do not ask about a large one.
     options
         Options of tasks, by name.
     """
@@ -62,6 +66,10 @@ def run_sessions(
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
     folder = work_dir or site.scratch
+    request = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, "skip_absent": True, **options}
+    if not approve(paths, site, workers, yes=yes, work_dir=folder, **request):
+        out.print("nothing was started")
+        return 1
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -115,20 +115,6 @@ class Purge:
         }
 
 
-def format_size(n_bytes: int) -> str:
-    """Return a size as text.
-
-    >>> format_size(1_234_567)
-    '1.23 MB'
-    """
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}"
-
-
 def by_session(files: Sequence[FileVerdict]) -> dict[tuple[Path, str, str], list[FileVerdict]]:
     """Group files by session, verdict and reason."""
     groups: dict[tuple[Path, str, str], list[FileVerdict]] = {}

@@ -239,7 +239,7 @@ def test_the_user_of_the_command_line_is_told(disk, session, tmp_path, undisturb
     hinder = 'head -c 8300000 /dev/zero > "$DISK/filler"; ' if method == "tmpfs" else "ulimit -S -f 2; "
     out = tmp_path / "out"
     out.mkdir()
-    command = [*PROGRAM, "run", session, "--workers", "0", "--output-root", tmp_path / "disk"]
+    command = [*PROGRAM, "run", session, "--workers", "0", "--output-root", tmp_path / "disk", "--yes"]
     subprocess.run(
         [*prefix, "bash", "-c", hinder + script, "bash", *command],
         env=environment(DISK=str(tmp_path / "disk"), OUT=str(out)),
@@ -270,7 +270,7 @@ def test_a_session_on_another_disk_goes_on_and_so_does_the_run_without_its_journ
     second = session.parents[1] / "2023-05-02" / "001"
     second.parent.mkdir()
     session.rename(second)
-    command = [*PROGRAM, "run", there, second, "--workers", "0", "--work-dir", disk / "work"]
+    command = [*PROGRAM, "run", there, second, "--workers", "0", "--work-dir", disk / "work", "--yes"]
     subprocess.run(
         [*may_mount, str(disk), "bash", "-c", script, "bash", *command, "--tasks", "VideoRegisterRaw"],
         env=environment(DISK=str(disk), OUT=str(out), SESSION=str(second)),
