@@ -10,7 +10,7 @@ from pathlib import Path
 from ibl_dask.errors import AlreadyThere, UnusableFile, UsageError
 from ibl_dask.store.atomic import make_folder, move
 from ibl_dask.store.disk import explain_os_error
-from ibl_dask.transfer.session_copies import source_of
+from ibl_dask.transfer.session_copies import SessionPath, source_of
 from ibl_dask.transfer.session_lock import held
 
 _RUN = re.compile(r".*(?P<run>_g\d+_t\d+)")
@@ -43,12 +43,12 @@ def get_new_filename(filename: str) -> str:
     return ".".join([f"_spikeglx_ephysData{match['run']}", *rest])
 
 
-def rename_ephys_files(session_folder: str | Path) -> None:
+def rename_ephys_files(session_folder: SessionPath) -> None:
     """Rename all files of probes and NI-DAQs below a session to the field's convention.
 
     Parameters
     ----------
-    session_folder : path
+    session_folder : path or Session
         Session folder.
 
     Raises
@@ -67,12 +67,12 @@ def rename_ephys_files(session_folder: str | Path) -> None:
         _move_all({path: path.with_name(get_new_filename(path.name)) for path in paths if "wiring" not in path.name})
 
 
-def move_ephys_files(session_folder: str | Path, dry: bool = False) -> set[Path] | None:
+def move_ephys_files(session_folder: SessionPath, dry: bool = False) -> set[Path] | None:
     """Move renamed SpikeGLX files to `raw_ephys_data`: those of a probe to the folder of that probe.
 
     Parameters
     ----------
-    session_folder : path
+    session_folder : path or Session
         Session folder.
     dry : bool
         Move nothing, and return the folders of the probes.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ibl_dask.errors import IblDaskError, MissingFile, SessionLocked, UsageError
+from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.transfer.arrival import Pair, compare
 from ibl_dask.transfer.rig_sessions import find_copies, find_rig_sessions, key_of, pending_mark, raw_files
 from ibl_dask.transfer.session_lock import held, is_locked
@@ -154,6 +155,8 @@ def _judge(
         return
     try:
         with contextlib.nullcontext() if dry or not pairs else held(session):
+            if not dry:
+                sweep_temporaries(session)
             for pair in pairs:
                 mark = _pending(pair.session, pair.remote_session)
                 if mark is not None:

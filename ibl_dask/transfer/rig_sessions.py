@@ -63,6 +63,8 @@ def find_rig_sessions(root: Path) -> Iterator[Path]:
 def raw_files(session: Path, patterns: Sequence[str]) -> Iterator[Path]:
     """Yield files and links in the `raw_*` folders of a session that match one of some patterns, in order.
 
+    Hidden files, which no rig records, are left out.
+
     Parameters
     ----------
     session : Path
@@ -77,7 +79,9 @@ def raw_files(session: Path, patterns: Sequence[str]) -> Iterator[Path]:
         for name in [*links, *sorted(files if here != session else ())]:
             path = here / name
             within = path.relative_to(session).as_posix()
-            if any(fnmatchcase(name, each) or fnmatchcase(within, each) for each in patterns):
+            if not name.startswith(".") and any(
+                fnmatchcase(name, each) or fnmatchcase(within, each) for each in patterns
+            ):
                 yield path
 
 

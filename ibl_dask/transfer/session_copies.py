@@ -38,6 +38,8 @@ class Entry:
         return stat.S_ISDIR(self.state.mode)
 
 
+SessionPath = str | Path | Session
+"""A session, or a path of one."""
 Listing = Mapping[str, Entry]
 """Path within a folder -> entry, without the locks of a session; folders before their content."""
 
@@ -73,7 +75,7 @@ def list_folder(folder: Path) -> Listing:
     return found
 
 
-def check_transfer(src_session_path: str | Path, dst_session_path: str | Path) -> None:
+def check_transfer(src_session_path: SessionPath, dst_session_path: SessionPath) -> None:
     """Require that a copy of a folder holds what its original holds, and nothing else.
 
     Names with their folders, sizes, targets of links and the SHA-256 of every file are compared; the reference compares
@@ -81,9 +83,9 @@ def check_transfer(src_session_path: str | Path, dst_session_path: str | Path) -
 
     Parameters
     ----------
-    src_session_path : path
+    src_session_path : path or Session
         Original: a session, or a folder of one.
-    dst_session_path : path
+    dst_session_path : path or Session
         Copy.
 
     Raises
@@ -93,7 +95,7 @@ def check_transfer(src_session_path: str | Path, dst_session_path: str | Path) -
     NotASession
         If one of the folders does not exist.
     """
-    src, dst = Path(src_session_path).expanduser(), Path(dst_session_path).expanduser()
+    src, dst = absolute(src_session_path), absolute(dst_session_path)
     for folder in (src, dst):
         if not folder.is_dir():
             raise _no_folder(folder)
@@ -125,14 +127,14 @@ def _only(original: Listing, copy: Listing) -> list[tuple[str, str]]:
     return missing + [(within, "copy") for within in copy.keys() - original.keys()]
 
 
-def copy_session(session_path: str | Path, new_session_path: str | Path) -> Path:
+def copy_session(session_path: SessionPath, new_session_path: SessionPath) -> Path:
     """Copy a session; the copy gets its name when it is complete, on disk and compared with the original.
 
     Parameters
     ----------
-    session_path : path
+    session_path : path or Session
         Session folder.
-    new_session_path : path
+    new_session_path : path or Session
         Folder of the copy, ending in `subject/YYYY-MM-DD/NNN`. It must not exist.
 
     Returns
@@ -227,7 +229,12 @@ def _copy_file(path: Path, target: Path) -> str:
     return digest.hexdigest()
 
 
-def source_of(session_path: str | Path) -> Path:
+def absolute(path: SessionPath) -> Path:
+    """Return the absolute path of a session or a folder; links are kept."""
+    return path.path if isinstance(path, Session) else Path(path).expanduser().absolute()
+
+
+def source_of(session_path: SessionPath) -> Path:
     """Return the folder of an existing session, which is no link.
 
     Raises
@@ -235,7 +242,7 @@ def source_of(session_path: str | Path) -> Path:
     NotASession
         If it is none.
     """
-    given = Path(session_path).expanduser().absolute()
+    given = absolute(session_path)
     if given.is_symlink():
         raise NotASession(
             "this session folder is a link",
@@ -249,7 +256,7 @@ def source_of(session_path: str | Path) -> Path:
     return session.path
 
 
-def target_of(session_path: str | Path, new_session_path: str | Path) -> Path:
+def target_of(session_path: SessionPath, new_session_path: SessionPath) -> Path:
     """Return the absolute path that a session is to be copied or moved to.
 
     Raises
@@ -259,7 +266,7 @@ def target_of(session_path: str | Path, new_session_path: str | Path) -> Path:
     UsageError
         If it is within the session, or the session itself.
     """
-    src, dst = Path(session_path).expanduser().absolute(), Path(os.path.abspath(Path(new_session_path).expanduser()))  # noqa: PTH100  # links stay
+    src, dst = absolute(session_path), Path(os.path.abspath(absolute(new_session_path)))  # noqa: PTH100  # links stay
     if not is_session_path(dst):
         raise NotASession(
             "this is no name for a session folder",

@@ -20,6 +20,8 @@ from ibl_dask.store.disk import explain_os_error
 from ibl_dask.store.lock import Held
 from ibl_dask.transfer.session_copies import (
     Listing,
+    SessionPath,
+    absolute,
     check_transfer,
     copy_session,
     find_changes,
@@ -38,7 +40,7 @@ BACKUP_FOLDER = "Subjects_backup_renamed_sessions"
 """Folder of backups, beside that of the subjects; the name is the reference's."""
 
 
-def move_session(session_path: str | Path, new_session_path: str | Path) -> Path:
+def move_session(session_path: SessionPath, new_session_path: SessionPath) -> Path:
     """Move a session to another path, on the same or another disk.
 
     To another disk it is copied first; the original is removed once the copy was read back and the original has not
@@ -46,9 +48,9 @@ def move_session(session_path: str | Path, new_session_path: str | Path) -> Path
 
     Parameters
     ----------
-    session_path : path
+    session_path : path or Session
         Session folder.
-    new_session_path : path
+    new_session_path : path or Session
         Its new path, ending in `subject/YYYY-MM-DD/NNN`. There must be nothing there.
 
     Returns
@@ -126,7 +128,7 @@ def _remove(src: Path, dst: Path, copied: Listing, lock: Held) -> None:
 
 
 def rename_session(
-    session_path: str | Path,
+    session_path: SessionPath,
     new_subject: str | None = None,
     new_date: str | None = None,
     new_number: str | int | None = None,
@@ -136,7 +138,7 @@ def rename_session(
 
     Parameters
     ----------
-    session_path : path
+    session_path : path or Session
         Session folder, or a path within one.
     new_subject, new_date, new_number : str, optional
         New nickname, date (YYYY-MM-DD) and number, which is filled up to three digits; unchanged where not given.
@@ -161,7 +163,7 @@ def rename_session(
     -----
     Folders are renamed, and nothing else: entries of a database, and names inside files, stay as they are.
     """
-    src = source_of(_session_above(Path(session_path).expanduser().absolute()))
+    src = source_of(_session_above(absolute(session_path)))
     subject, date, number = src.parts[-3:]
     if ask:
         new_subject = input(f"Please insert subject NAME [current value: {subject}]> ")
@@ -174,12 +176,12 @@ def rename_session(
     return src if dst == src else move_session(src, dst)
 
 
-def backup_session(session_path: str | Path) -> bool:
+def backup_session(session_path: SessionPath) -> bool:
     """Copy a session to `Subjects_backup_renamed_sessions`, beside the folder of the subjects; return True.
 
     Parameters
     ----------
-    session_path : path
+    session_path : path or Session
         Session folder.
 
     Raises

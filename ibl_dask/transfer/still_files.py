@@ -15,7 +15,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from secrets import token_hex
+
+from ibl_dask.store.atomic import temporary_name
 
 SETTLED_S = 2.0
 """Age of the last change below which a further change may leave size and times as they are, s."""
@@ -140,7 +141,7 @@ def are_one_folder(folder: int, other: int) -> bool:
     other : int
         Descriptor of the other one.
     """
-    name = f".ibl_dask-{token_hex(8)}.tmp"
+    name = temporary_name(Path("seen")).name
     os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, dir_fd=folder))
     try:
         return look(other, name) is not None

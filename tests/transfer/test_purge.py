@@ -314,7 +314,7 @@ def test_a_disk_that_is_mounted_twice_under_other_numbers_is_noticed_before_anyt
     plain = os.stat
 
     def looked(path: object, **more: object) -> os.stat_result:
-        if isinstance(path, str) and path.startswith(".ibl_dask-"):
+        if isinstance(path, str) and path.startswith(".seen."):
             return plain(here.parent)  # what is made in one is seen in the other
         return plain(path, **more)  # type: ignore[call-overload, no-any-return]
 
@@ -378,6 +378,10 @@ def test_killed_at_any_moment_every_file_is_here_or_there(tmp_path: Path) -> Non
         assert {path.relative_to(server): path.read_bytes() for path in server.rglob("*") if path.is_file()} == contents
         left = {path.relative_to(rig): path.read_bytes() for path in rig.rglob("raw_*/**/*.*") if path.suffix != ".tmp"}
         assert left.items() <= contents.items()
+    n_left = sum(path.suffix in (".avi", ".bin") for path in rig.rglob("*"))
+    done = subprocess.run([*command[:-1], "0"], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == n_left > 0
+    assert [path for path in rig.rglob("*") if path.is_file() and "lock" not in path.name] == []
 
 
 def test_the_command_shows_removes_and_tells_what_stays_and_why(tmp_path: Path) -> None:

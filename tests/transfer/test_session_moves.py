@@ -83,9 +83,9 @@ def test_a_session_is_moved_with_all_that_it_holds(session: Path, disks: str) ->
 
 def test_a_session_is_copied_with_all_that_it_holds_and_stays(session: Path, tmp_path: Path) -> None:
     before, target = content(session), tmp_path / "other" / "SW_001" / "2023-05-01" / "001"
-    assert copy_session(session, target) == target
+    assert copy_session(ibd.Session(session), target) == target
     assert content(target) == content(session) == before
-    check_transfer(session, target)
+    check_transfer(ibd.Session(session), ibd.Session(target))
     with pytest.raises(AlreadyThere, match="something at the new path"):
         copy_session(session, target)
 
