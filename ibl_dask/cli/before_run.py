@@ -53,9 +53,7 @@ def approve(
     DiskFull
         If a disk has too little room, unless `yes`.
     """
-    n_cpu, n_gpu = (_n_workers(site, kind) for kind in ("CPU", "GPU"))
-    if workers == 0:
-        n_cpu = n_gpu = 1
+    n_cpu, n_gpu = (1, 0) if workers == 0 else (_n_workers(site, "CPU"), _n_workers(site, "GPU"))
     found = forecast_run(paths, 0 if workers == 0 else site.most_workers, **request)
     on_disks = demands(found.needs, measure_spaces(need.folder for need in found.needs))
     short = [demand for demand in on_disks if demand.is_short]
@@ -95,8 +93,9 @@ def expected_line(found: RunForecast, n_cpu: int, n_gpu: int, site: str) -> str:
     sample = (
         f" (from {found.n_sampled:,} of {found.n_sessions:,} sessions)" if found.n_sampled < found.n_sessions else ""
     )
+    n_workers = n_cpu + n_gpu
     return (
-        f"expected: {', '.join(parts)}; {wall_s / 3600:,.2f} h on {n_cpu + n_gpu:,} workers ({site}); "
+        f"estimate: {', '.join(parts)}; {wall_s / 3600:,.2f} h on {n_workers:,} worker{'s' * (n_workers != 1)} ({site}); "
         f"{format_size(found.n_bytes)} to write{sample}"
     )
 

@@ -27,7 +27,7 @@ def device_of(folder: Path) -> int:
 
 
 def measure_spaces(folders: Iterable[Path]) -> dict[Path, DiskSpace]:
-    """Return free space and quota of the disks of some folders; folders that cannot be looked at are left out."""
+    """Return free space and quota of the disks of some folders; those of which they are not known are left out."""
     devices: dict[Path, int] = {}
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -37,7 +37,8 @@ def measure_spaces(folders: Iterable[Path]) -> dict[Path, DiskSpace]:
     for folder, device in devices.items():
         with contextlib.suppress(OSError):
             there = os.statvfs(nearest_folder(folder))
-            found[folder] = DiskSpace(device, there.f_bavail * there.f_frsize, quotas.get(device))
+            if there.f_blocks:  # some servers, and disks that are none, do not tell
+                found[folder] = DiskSpace(device, there.f_bavail * there.f_frsize, quotas.get(device))
     return found
 
 

@@ -72,7 +72,7 @@ def test_a_person_at_a_terminal_is_asked_about_a_large_run(
             break
     os.close(mine)
     assert process.wait() == (0 if starts else 1)
-    says(text, "expected: ", "core-hours", "start it? [y/N]")
+    says(text, "estimate: ", "core-hours", "start it? [y/N]")
     assert ("nothing was started" in text) != starts
     assert (tmp_path / "out").exists() == starts
 
@@ -86,5 +86,5 @@ def test_a_script_is_never_asked_and_the_line_is_in_its_log(small: Path, tmp_pat
         env=environment(),
         check=True,
     )
-    says(done.stdout, "expected: ", "workers (laptop)", "to write")
+    says(done.stdout, "estimate: ", "on 1 worker (laptop)", "to write")
     assert "start it?" not in done.stdout

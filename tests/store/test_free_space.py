@@ -32,6 +32,10 @@ def test_a_folder_that_is_not_there_yet_has_the_space_of_the_one_above(tmp_path:
     assert other[folder].device != other[Path("/dev/shm/new")].device
 
 
+def test_a_disk_that_does_not_tell_its_size_is_left_out(tmp_path: Path) -> None:
+    assert list(measure_spaces([Path("/proc/new"), tmp_path])) == [tmp_path]
+
+
 @pytest.mark.skipif(os.stat("/").st_dev != Path(__file__).stat().st_dev, reason="tests are on another disk than /")  # noqa: PTH116
 def test_the_rest_of_a_quota_counts_on_its_own_disk_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here, elsewhere = Path("/new/folder"), Path("/dev/shm/new")
