@@ -93,9 +93,9 @@ def expected_line(found: RunForecast, n_cpu: int, n_gpu: int, site: str) -> str:
     sample = (
         f" (from {found.n_sampled:,} of {found.n_sessions:,} sessions)" if found.n_sampled < found.n_sessions else ""
     )
-    n_workers = n_cpu + n_gpu
+    n = n_cpu + n_gpu
     return (
-        f"estimate: {', '.join(parts)}; {wall_s / 3600:,.2f} h on {n_workers:,} worker{'s' * (n_workers != 1)} ({site}); "
+        f"estimate: {', '.join(parts)}; {wall_s / 3600:,.2f} h on {n:,} worker{'s' * (n != 1)} ({site}); "
         f"{format_size(found.n_bytes)} to write{sample}"
     )
 
