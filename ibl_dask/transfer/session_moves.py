@@ -18,15 +18,12 @@ from ibl_dask.model.session import is_session_path
 from ibl_dask.store.atomic import make_folder, sweep_temporaries, sync_folder, temporary_name
 from ibl_dask.store.disk import explain_os_error
 from ibl_dask.store.lock import Held
+from ibl_dask.transfer.folder_listing import Listing, find_changes, find_differences, list_folder
 from ibl_dask.transfer.session_copies import (
-    Listing,
     SessionPath,
     absolute,
     check_transfer,
     copy_session,
-    find_changes,
-    find_differences,
-    list_folder,
     make_copy,
     raise_changed,
     require_free,
