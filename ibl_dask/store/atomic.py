@@ -74,13 +74,20 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
-def sweep_temporaries(folder: Path) -> int:
+def sweep_temporaries(folder: Path, pattern: str = "**/.*.tmp") -> int:
     """Remove temporary files of killed writers below a folder; return their number. For the holder of the session.
 
     Files of a process that is not visible from here, of another host or container, are removed after a day.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    pattern : str
+        Pattern of their paths below it; all by default.
     """
     n_removed = 0
-    for path in folder.rglob(".*.tmp"):
+    for path in folder.glob(pattern):
         match = _TEMPORARY.fullmatch(path.name)
         if match is None or not is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S):
             continue
