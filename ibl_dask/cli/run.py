@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +16,7 @@ from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.failure import Failure
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run, rows
@@ -62,13 +65,14 @@ def run_sessions(
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
     folder = work_dir or site.scratch
+    hooks = Hooks(site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
     wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        result = _run(wanted, site, workers, stop)
+        result = _run(partial(wanted, hooks=hooks), site, workers, stop)
     except KeyboardInterrupt:  # before the first step or after the last
         out.print(_INTERRUPTED)
         return stop.exit_code
@@ -76,6 +80,8 @@ def run_sessions(
         for number, handler in before.items():
             signal.signal(number, handler)
     print_outcome(result)
+    for warning in hooks.finish(result):
+        out.print(f"warning: {warning}", style="bold", markup=False)
     return stop.exit_code if result.interrupted else result.exit_code
 
 

@@ -19,6 +19,7 @@ from ibl_dask.errors import InputError
 from ibl_dask.model import events
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.driver import Driver, Listener
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
@@ -41,6 +42,7 @@ def run(
     work_dir: str | Path | None = None,
     overwrite: bool = False,
     listeners: Sequence[Listener] = (),
+    hooks: Hooks | None = None,
     **options: Any,  # options of tasks, by name
 ) -> Run:
     """Run the tasks of some sessions.
@@ -57,6 +59,8 @@ def run(
         See `make_pipeline`.
     listeners : sequence of callables
         Called with every event.
+    hooks : Hooks, optional
+        Commands of the site. Here `on_pause` is run; the caller calls `Hooks.finish` with the result.
 
     Returns
     -------
@@ -96,7 +100,8 @@ def run(
     clock = time.perf_counter()
     with Journal(folder, name) as journal:
         result = Run(name, journal.path, outcomes, n_workers)
-        driver = Driver(executor, journal, result, listeners)
+        watching = [] if hooks is None else [hooks.watch(result)]
+        driver = Driver(executor, journal, result, [*listeners, *watching])
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time(), this_process().mark))
