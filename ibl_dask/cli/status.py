@@ -29,7 +29,7 @@ def show_status(work_dir: Path | None, failed_only: bool) -> int:
     failed_only : bool
         Whether to leave out sessions that did not fail.
     """
-    folder = work_dir or _nearest()
+    folder = work_dir or nearest_work_folder()
     journals = find_journals(folder)
     if not journals:
         raise MissingFile(
@@ -168,7 +168,7 @@ def _name(path: str) -> str:
     return "/".join(path.rstrip("/").split("/")[-3:])
 
 
-def _nearest() -> Path:
+def nearest_work_folder() -> Path:
     """Return the scratch folder of the environment, else the nearest work folder at or above this one."""
     scratch = os.environ.get(SCRATCH_VARIABLE)
     if scratch:

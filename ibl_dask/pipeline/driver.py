@@ -208,6 +208,7 @@ class Driver:
                 candidate.attempt = Attempt(pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job())
                 session.held = candidate.attempt.take()
             session.held.require_own()
+            pipeline.workspace.open_scratch()  # `clean` may have removed it before the lock was taken
             session.sweep()
             pipeline.workspace.rename_older()
             if pipeline.workspace.overwrite:

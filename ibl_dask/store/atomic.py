@@ -80,16 +80,31 @@ def sweep_temporaries(folder: Path) -> int:
     Files of a process that is not visible from here, of another host or container, are removed after a day.
     """
     n_removed = 0
-    for path in folder.rglob(".*.tmp"):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match is None or not is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S):
+    for path, is_left in find_temporaries(folder):
+        if not is_left:
             continue
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
         n_removed += 1
     return n_removed
+
+
+def find_temporaries(folder: Path, *, below: bool = True) -> Iterator[tuple[Path, bool]]:
+    """Yield temporary files and folders, each with whether its writer is gone; see `sweep_temporaries`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to search.
+    below : bool
+        Search the folders in it as well.
+    """
+    for path in folder.rglob(".*.tmp") if below else folder.glob(".*.tmp"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is not None:
+            yield path, is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S)
 
 
 def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:
