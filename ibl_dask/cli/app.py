@@ -159,6 +159,18 @@ def clean(
 
 
 @app.command()
+def why(
+    file: Annotated[Path, typer.Argument(help="A result, log or record of a session, or a file of its scratch.")],
+    profile: ProfileFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which task made a file, from what, whether it is stale, and what a run would compute anew."""
+    from ibl_dask.cli.why import show_why
+
+    raise typer.Exit(show_why(file, profile, as_json))
+
+
+@app.command()
 def jobscript(
     profile: Annotated[Path, typer.Option("--profile", help="Site profile, a copy of one in `cluster/`.")],
     pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ibl_dask.deploy.batch_systems.registry import ask_job
-from ibl_dask.errors import IblDaskError, InputError
+from ibl_dask.errors import IblDaskError
 from ibl_dask.model.places import below
-from ibl_dask.model.session import Session
 from ibl_dask.store.journal import read_journal
 from ibl_dask.store.leftovers import (
     Leftover,
@@ -32,6 +31,7 @@ from ibl_dask.store.leftovers import (
 from ibl_dask.store.lock import LOCK_NAME, look_at_lock
 from ibl_dask.store.old_runs import RUNS_FOLDER, OldRun, find_runs, old_run_files
 from ibl_dask.store.workspace import SCRATCH_FOLDER, Workspace, scratch_name
+from ibl_dask.tasks.file_places import workspace_of
 from ibl_dask.tasks.provenance import read_provenance
 from ibl_dask.tasks.video_mp4.trash import find_trashed
 
@@ -204,7 +204,7 @@ def sessions_of_work_folder(work_dir: Path) -> tuple[list[Workspace], list[Lefto
         if owner is None:
             listed = _listed_sessions(work_dir) if listed is None else listed
             owner = (listed[scratch.name],) * 2 if scratch.name in listed else None
-        workspace = None if owner is None else _workspace(*owner, work_dir)
+        workspace = None if owner is None else workspace_of(*owner, work_dir)
         if workspace is not None and workspace.scratch == scratch:
             found.append(workspace)
         elif re.fullmatch(r".+_\d{4}-\d{2}-\d{2}_\d{1,3}-[0-9a-f]{8}", scratch.name):
@@ -224,17 +224,6 @@ def _listed_sessions(work_dir: Path) -> dict[str, Path]:
                 paths = [Path(str(path)) for path in started.get("sessions") or ()]
                 found |= {scratch_name(path, path): path for path in paths}
     return found
-
-
-def _workspace(path: Path, outputs: Path, work_dir: Path) -> Workspace | None:
-    """Return the workspace of a session; None where its folders do not fit together."""
-    try:
-        relative = Session(path).relative
-        root = None if outputs == path else Path(*outputs.parts[: -len(relative.parts)])
-        session = Session(path, root)
-    except (InputError, OSError, TypeError):
-        return None
-    return Workspace(session, work_dir) if session.outputs == outputs else None
 
 
 def mark_held(workspace: Workspace, found: Sequence[Leftover]) -> list[Leftover]:

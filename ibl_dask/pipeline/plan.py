@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Pipeline:
     """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
     """Devices that are left out since their entries lead out of the session, so that a run is no success."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options that were given and that JSON holds, for the provenance."""
 
     def _repr_html_(self) -> str:
         return pipeline_html(self.session.reference, self.specs, self.notes)
@@ -166,7 +168,20 @@ def make_pipeline(
     workspace = Workspace(session, folder, overwrite)
     described = () if specs is not None else session.description.problems
     refused = tuple(str(problem) for problem in described if problem.is_refusal)
-    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused)
+    told = plain_options({**options, "pose": pose})
+    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused, told)
+
+
+def plain_options(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that JSON holds; places of environments are of the machine, and left out."""
+    found = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    found = {name: list(value) if isinstance(value, list | tuple) else value for name, value in found.items()}
+    return {name: value for name, value in found.items() if _is_plain(value) and name != "environments"}
+
+
+def _is_plain(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, str | int | float) for item in items)  # None stands for the default
 
 
 class OutputPlaces:
