@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.table import Column, Table
 
 from ibl_dask.cli.console import out, print_table, print_whole
-from ibl_dask.cli.guard import printable
+from ibl_dask.cli.guard import Sessions, printable
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.cli.status import nearest_work_folder
 from ibl_dask.errors import UsageError
@@ -44,7 +44,7 @@ def clean(
     is_meant: bool,
     as_json: bool,
 ) -> int:
-    """Print what may be removed, and remove it if that is meant; return 1 if something could not be removed.
+    """Print what may be removed, and remove it if that is meant; return 1 if something of it failed.
 
     Parameters
     ----------
@@ -76,12 +76,14 @@ def clean(
             got="no session",
             do="name the sessions, or the folder that holds them",
         )
+    loop = Sessions()
     spaces: list[Workspace] = []
     of_work_folder: list[Leftover] = []
     if sessions:
         for path in find_sessions(sessions):
-            session = Session(path, output_root)
-            spaces.append(Workspace(session, work_dir.absolute() if work_dir else default_work_dir(session)))
+            with loop.one():
+                session = Session(path, output_root)
+                spaces.append(Workspace(session, work_dir.absolute() if work_dir else default_work_dir(session)))
     else:
         folder = (work_dir or nearest_work_folder()).absolute()
         spaces, of_work_folder = sessions_of_work_folder(folder)
@@ -98,7 +100,7 @@ def clean(
         print_whole(json.dumps({"removed": is_meant, "found": [_plain(each) for each in found]}, indent=1))
     else:
         _show(found, gone)
-    return int(is_meant and any(each.keep.startswith("it cannot be removed") for each in found))
+    return max(loop.code, int(is_meant and any(each.keep.startswith("it cannot be removed") for each in found)))
 
 
 def parse_age_s(text: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -80,7 +81,9 @@ class Workspace:
         """Create the scratch folder, with a note of its session, by which it can be removed once nobody needs it."""
         make_folder(self.scratch)
         note = self.scratch / SCRATCH_NOTE
-        if not note.exists():
+        if note.exists():
+            return
+        with contextlib.suppress(OSError):  # a full disk is met, and waited for, by the steps
             write_text(note, json.dumps({"session": str(self.session.path), "outputs": str(self.session.outputs)}))
 
     def _own(self, name: str) -> Path:

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 import yaml
+from described import described
 from program import on_disk
 from typer.testing import CliRunner
 
@@ -15,6 +17,7 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.why import explain
+from ibl_dask.store.task_record import TaskRecord, identities, write_task_record
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.field_outputs import usual_makers
 
@@ -87,28 +90,30 @@ def test_a_result_is_told_with_task_step_run_host_inputs_parameters_and_versions
     assert on_disk(ran) == before
 
 
-@pytest.mark.parametrize(
-    ("name", "task", "step"),
-    [
-        (f"{STORE}/zarr.json", TASK, "frames-left"),
-        ("ibl_dask/leftCamera-timing.npz", TASK, "wheel-left"),
-        ("ibl_dask/qc.json", TASK, "publish"),
-        ("ibl_dask/registration.json", "VideoRegisterRaw", "registration"),
-        ("alf/lab.rate.npy", "LickRate", "LickRate"),
-    ],
-)
-@pytest.mark.parametrize("is_older", [False, True])
-def test_files_of_every_kind_have_their_maker_also_in_records_of_older_versions(session, name, task, step, is_older):
-    if is_older:
-        if task == "LickRate":
-            pytest.skip("an older version did not note it")
-        provenance(session, lambda content: [content.pop(key) for key in ("files", "requests", "places")])
-    found = explain(session / name)
-    assert (found.maker.origin, found.maker.task, found.maker.step) == ("made", task, step)
-    assert found.maker.run
-    assert found.stale == ()
-    if is_older and found.maker.camera:
-        assert {state for _, state in found.inputs} == {"same"}
+KINDS = {
+    f"{STORE}/zarr.json": (TASK, "frames-left"),
+    "ibl_dask/leftCamera-timing.npz": (TASK, "wheel-left"),
+    "ibl_dask/qc.json": (TASK, "publish"),
+    "ibl_dask/registration.json": ("VideoRegisterRaw", "registration"),
+}
+
+
+def test_files_of_every_kind_have_their_maker(ran):
+    for name, expected in {**KINDS, "alf/lab.rate.npy": ("LickRate", "LickRate")}.items():
+        found = explain(ran / name)
+        assert (found.maker.origin, found.maker.task, found.maker.step) == ("made", *expected)
+        assert found.maker.run
+        assert found.stale == ()
+
+
+def test_records_of_older_versions_tell_the_maker_as_well(session):
+    provenance(session, lambda content: [content.pop(key) for key in ("files", "requests", "places")])
+    for name, expected in KINDS.items():
+        found = explain(session / name)
+        assert (found.maker.origin, found.maker.task, found.maker.step) == ("made", *expected)
+        assert found.maker.run
+        assert found.stale == ()
+    assert {state for _, state in explain(session / TIMES).inputs} == {"same"}
 
 
 def test_without_any_provenance_the_markers_tell(session):
@@ -170,6 +175,26 @@ def test_a_result_under_an_output_root_belongs_to_the_recorded_session(session, 
     assert found.session == session
     assert found.stale == ()
     assert {state for _, state in found.inputs} == {"same"}
+
+
+def test_a_task_of_another_package_is_told_from_its_completion_record(tmp_path):
+    folder = described(tmp_path)
+    space = Workspace(Session(folder), tmp_path / "work")
+    read, made = folder / "raw_ephys_data" / "x.bin", folder / "alf" / "_ibl_trials.table.pqt"
+    for path in (read, made):
+        path.parent.mkdir()
+        path.write_text("x")
+    record = TaskRecord("f", identities([read]), identities([made]), {"outputs": [str(made)]}, ("x.bin",))
+    write_task_record(space.task_file("Trials_00"), record, time.time_ns() + 10**9)
+    found = explain(made)
+    assert (found.maker.origin, found.maker.task) == ("made", "Trials_00")
+    assert [(row["path"], state) for row, state in found.inputs] == [(str(read), "same")]
+    assert found.stale == ()
+    read.write_text("other")
+    assert any("inputs changed since" in reason for reason in explain(made).stale)
+    read.write_text("x")
+    made.write_text("mine")
+    assert any("the file was changed since" in reason for reason in explain(made).stale)
 
 
 # -- files of others -------------------------------------------------------------------------------------------------
