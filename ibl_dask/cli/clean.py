@@ -13,7 +13,6 @@ from rich.table import Column, Table
 from ibl_dask.cli.console import out, print_table, print_whole
 from ibl_dask.cli.guard import Sessions, printable
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.cli.status import nearest_work_folder
 from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.cleanable import (
@@ -25,6 +24,7 @@ from ibl_dask.pipeline.cleanable import (
 )
 from ibl_dask.pipeline.cleaning import remove_in_sessions, remove_in_work_folder
 from ibl_dask.store.leftovers import Leftover
+from ibl_dask.store.work_folder import nearest_work_folder
 from ibl_dask.store.workspace import Workspace, default_work_dir
 
 MOST_ROWS = 40

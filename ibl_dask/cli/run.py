@@ -17,6 +17,7 @@ from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.failure import Failure
 from ibl_dask.pipeline.hooks import Hooks
+from ibl_dask.pipeline.limits import Limits, MaxFailures, check_retry
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run, rows
@@ -37,6 +38,8 @@ def run_sessions(
     profile: Path | None,
     workers: int | None,
     overwrite: bool = False,
+    retry: str | None = None,
+    max_failures: str | None = None,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and print the outcome; return the exit code.
@@ -55,6 +58,10 @@ def run_sessions(
         Worker processes; 0 runs the steps in this process.
     overwrite : bool
         Whether existing results are replaced.
+    retry : str or None
+        What is tried again although nothing changed: `quarantined`.
+    max_failures : str or None
+        Failed sessions after which none is begun; by default those of the profile.
     options
         Options of tasks, by name.
     """
@@ -64,15 +71,22 @@ def run_sessions(
     site = read_profile(profile, workers or None)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
-    folder = work_dir or site.scratch
+    limits = Limits(
+        site.time_outs_s,
+        site.longest_pause_s,
+        MaxFailures.parse(max_failures or site.max_failures) if max_failures or site.max_failures else MaxFailures(),
+        site.io_limit,
+        check_retry(frozenset((retry or "").split(",")) - {""}),
+    )
     hooks = Hooks(site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
-    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
+    given = {"tasks": tasks, "output_root": output_root, "work_dir": work_dir or site.scratch, **options}
+    wanted = partial(run, paths, overwrite=overwrite, limits=limits, hooks=hooks, **given)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        result = _run(partial(wanted, hooks=hooks), site, workers, stop)
+        result = _run(wanted, site, workers, stop)
     except KeyboardInterrupt:  # before the first step or after the last
         out.print(_INTERRUPTED)
         return stop.exit_code
@@ -128,7 +142,7 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             with make_view() as view, stop.now():
                 result = wanted(client=client, listeners=[view])
             if not result.interrupted:
-                path = result.journal.with_name(f"dask-{result.name}.html")
+                path = result.journal / f"dask-{result.name}.html"
                 result.performance, result.performance_failure = write(path)
         print_excluded_nodes(client)
         return result

@@ -17,7 +17,6 @@ from pathlib import Path
 from ibl_dask.deploy.batch_systems.registry import ask_job
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.places import below
-from ibl_dask.store.journal import read_journal
 from ibl_dask.store.leftovers import (
     Leftover,
     Measured,
@@ -29,7 +28,8 @@ from ibl_dask.store.leftovers import (
     scratch_owner,
 )
 from ibl_dask.store.lock import LOCK_NAME, look_at_lock
-from ibl_dask.store.old_runs import RUNS_FOLDER, OldRun, find_runs, old_run_files
+from ibl_dask.store.old_runs import OldRun, find_runs, old_run_files
+from ibl_dask.store.run_folder import RUNS_FOLDER
 from ibl_dask.store.workspace import SCRATCH_FOLDER, Workspace, scratch_name
 from ibl_dask.tasks.file_places import workspace_of
 from ibl_dask.tasks.provenance import read_provenance
@@ -165,7 +165,7 @@ def find_in_work_folder(work_dir: Path, wanted: Wanted) -> list[Leftover]:
     found = [*abandoned_temporaries(work_dir, below=False), *abandoned_temporaries(work_dir / RUNS_FOLDER)]
     found += abandoned_temporaries(work_dir / SCRATCH_FOLDER, below=False)
     if wanted.journals:
-        found += old_run_files(work_dir, wanted.older_s)
+        found += old_run_files(work_dir, wanted.older_s, ask_job)
     if wanted.logs:
         busy_s = _busy_since_s(find_runs(work_dir), wanted.older_s)
         for log in old_logs(work_dir / "jobs", wanted.older_s, "job log"):
@@ -180,7 +180,7 @@ def _busy_since_s(runs: Iterable[OldRun], older_s: float) -> float:
     starts = [
         float(calendar.timegm(time.strptime(run.name[:15], "%Y%m%dT%H%M%S")))
         for run in runs
-        if (state := run.driver) == "alive" or (state == "unknown" and time.time() - run.newest_s < older_s)
+        if (state := run.driver(ask_job)) == "at work" or (state == "unknown" and time.time() - run.newest_s < older_s)
     ]
     return min(starts, default=float("inf"))
 
@@ -218,11 +218,7 @@ def _listed_sessions(work_dir: Path) -> dict[str, Path]:
     """Return the sessions of the runs in a work folder by the names of their scratch, for folders without a note."""
     found: dict[str, Path] = {}
     for run in find_runs(work_dir):
-        for journal in run.journals[:1]:
-            with contextlib.suppress(OSError):
-                started = next((e for e in read_journal(journal) if e.get("event") == "RunStarted"), {})
-                paths = [Path(str(path)) for path in started.get("sessions") or ()]
-                found |= {scratch_name(path, path): path for path in paths}
+        found |= {scratch_name(path, path): path for path in run.sessions}
     return found
 
 

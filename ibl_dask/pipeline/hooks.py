@@ -112,9 +112,8 @@ class Hooks:
 
 
 def output_file(run: Run, occasion: str) -> Path:
-    """Return the file for the output of a command: beside the journal of the run."""
-    is_own_folder = run.journal.parent.name == run.name
-    return run.journal.with_name(f"{occasion}.log" if is_own_folder else f"{occasion}-{run.name}.log")
+    """Return the file for the output of a command, in the folder of the run."""
+    return run.journal / f"{occasion}.log"
 
 
 def run_command(command: Sequence[str], text: str, log: Path, time_out_s: float) -> str:

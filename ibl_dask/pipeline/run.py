@@ -10,22 +10,30 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.deploy.batch_systems.registry import own_job
 from ibl_dask.errors import InputError
 from ibl_dask.model import events
+from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.driver import Driver, Listener
 from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.in_process import InProcess
+from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
+from ibl_dask.pipeline.rates import read_rates
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
-from ibl_dask.store.journal import Journal
+from ibl_dask.pipeline.time_outs import choose_time_outs
 from ibl_dask.store.processes import this_process
-from ibl_dask.store.workspace import WORK_FOLDER, default_work_dir
+from ibl_dask.store.run_record import RunRecord
+from ibl_dask.store.task_record import parameters_fingerprint
+from ibl_dask.store.work_folder import WORK_FOLDER
+from ibl_dask.store.workspace import default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
 
 if TYPE_CHECKING:
@@ -43,6 +51,7 @@ def run(
     overwrite: bool = False,
     listeners: Sequence[Listener] = (),
     hooks: Hooks | None = None,
+    limits: Limits = NO_LIMITS,
     **options: Any,  # options of tasks, by name
 ) -> Run:
     """Run the tasks of some sessions.
@@ -61,6 +70,8 @@ def run(
         Called with every event.
     hooks : Hooks, optional
         Commands of the site. Here `on_pause` is run; the caller calls `Hooks.finish` with the result.
+    limits : Limits
+        Time-outs, longest pause, failed sessions, load on disks, and what is tried again.
 
     Returns
     -------
@@ -82,12 +93,16 @@ def run(
     n_workers = 0 if isinstance(executor, InProcess) else executor.slots
     options["environments"] = _with_variables(as_environments(options.get("environments")), os.environ)
 
+    rates = read_rates(folder)
+
     def planner(path: Path) -> Callable[[], Pipeline]:
         # A copy of the caller's object: the description that it reads and keeps must go with the session.
         session = copy.copy(given[path]) if path in given else path
         return partial(
-            make_pipeline,
+            _plan,
             session,
+            rates,
+            limits.time_outs_s,
             tasks=tasks,
             output_root=output_root,
             work_dir=work_dir,
@@ -98,13 +113,16 @@ def run(
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()
-    with Journal(folder, name) as journal:
-        result = Run(name, journal.path, outcomes, n_workers)
+    wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
+    request = parameters_fingerprint(sorted((key, repr(value)) for key, value in wanted.items()))
+    with RunRecord(folder, name, partial(_pool_figures, client)) as record:
+        result = Run(name, record.run.journal, outcomes, n_workers)
         watching = [] if hooks is None else [hooks.watch(result)]
-        driver = Driver(executor, journal, result, [*listeners, *watching])
+        driver = Driver(executor, record, result, [*listeners, *watching], limits, request)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
-        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time(), this_process().mark))
+        about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))
+        driver.emit(events.RunStarted(name, paths, *about))
         try:
             driver.drive(planner)
         except KeyboardInterrupt:
@@ -117,8 +135,19 @@ def run(
             n = Counter(outcome.state for outcome in outcomes)
             ends = (n["done"], n["failed"], result.seconds, time.time())
             driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))
-    result.journal_failure = journal.failure
+    result.journal_failure = record.failure
     return result
+
+
+def _plan(
+    session: Session | Path,
+    rates: Rates,
+    time_outs_s: Mapping[str, float],
+    **arguments: Any,  # of `make_pipeline`
+) -> Pipeline:
+    """Plan a session, with the time-outs of its tasks."""
+    pipeline = make_pipeline(session, **arguments)
+    return replace(pipeline, time_outs_s=choose_time_outs(pipeline, rates, time_outs_s))
 
 
 def _with_variables(environments: Environments, variables: Mapping[str, str]) -> Environments:
@@ -129,6 +158,26 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
     return Environments({**places, **environments.places})
+
+
+def _as_text(options: Mapping[str, object]) -> dict[str, str]:
+    """Return the options that differ from their defaults, as text."""
+    given = {name: value for name, value in options.items() if name not in ("environments", "specs")}
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in given.items()
+        if value is not None and value is not False
+    }
+
+
+def _pool_figures(client: Any) -> dict[str, object]:  # distributed has no types
+    """Return the number of workers, and the jobs in the queue of each pool by state and reason."""
+    cluster = getattr(client, "cluster", None)
+    if cluster is None or not hasattr(cluster, "pools"):
+        return {}
+    pools = cluster.pools()
+    queues = {state.pool.name: dict(Counter(text for text in state.queue.values() if text)) for state in pools}
+    return {"n_workers": sum(state.n_workers for state in pools), "queues": queues}
 
 
 def _on_cluster(client: Any) -> Executor:  # distributed has no types

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Literal
 
 from ibl_dask.store.atomic import find_temporaries
@@ -59,7 +60,7 @@ class Measured:
     n_bytes: int
     """Size of all files, bytes."""
     newest_s: float
-    """Unix time of the last change of content."""
+    """Unix time of the last change of a file; of a folder without any, that of the folders."""
     n_chunks: int
     """Files of results of chunks."""
     n_frames: int
@@ -74,14 +75,17 @@ class Measured:
 def measure(path: Path) -> Measured:
     """Measure a file or folder; what vanishes meanwhile counts as nothing."""
     n_bytes = n_chunks = n_frames = 0
-    newest_s = 0.0
+    newest_s = folders_s = 0.0
     for each, stat in _entries(path):
+        if S_ISDIR(stat.st_mode):  # its time changes with each look at a heartbeat in it
+            folders_s = max(folders_s, stat.st_mtime)
+            continue
         newest_s = max(newest_s, stat.st_mtime)
-        n_bytes += 0 if each.is_dir() else stat.st_size
+        n_bytes += stat.st_size
         if (chunk := _CHUNK.fullmatch(each.name)) is not None:
             n_chunks += 1
             n_frames += int(chunk[2]) - int(chunk[1])
-    return Measured(n_bytes, newest_s, n_chunks, n_frames)
+    return Measured(n_bytes, newest_s or folders_s, n_chunks, n_frames)
 
 
 def _entries(path: Path) -> Iterator[tuple[Path, os.stat_result]]:

@@ -16,6 +16,7 @@ from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
 from ibl_dask.store.atomic import make_folder, readable_folder, require_writable, write_text
+from ibl_dask.store.work_folder import SCRATCH_VARIABLE, WORK_FOLDER
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 SCRATCH_NOTE = "session.json"
 """Note in a scratch folder of the session that it belongs to."""
-SCRATCH_VARIABLE = "IBL_DASK_SCRATCH"
-WORK_FOLDER = ".ibl_dask"
 SCRATCH_FOLDER = "scratch"
+LOGS = "logs"
+"""Name of the folder of the logs of tasks."""
 _SHARD_FRAMES = 1_000_000
 _NAMES = r"(compression\.json|pulse_times\.npz|timing\.npz|frames\.zarr|fronts\.npz)"
 _OLDER = re.compile(rf"(.+Camera|sync)\.{_NAMES}")
@@ -166,9 +167,9 @@ class Workspace:
         """Return the path of the completion record of a single-step task."""
         return below(self.session.own / "done", f"task-{task}.json")
 
-    def log_file(self, task: str) -> Path:
-        """Return the path of the log of a single-step task, without dots, which would make it an ALF dataset."""
-        return below(self.session.own / "logs", f"{task.replace('.', '-')}.log")
+    def log_folder(self, task: str) -> Path:
+        """Return the folder of the logs of a task."""
+        return below(self.session.own / LOGS, task.replace(".", "-"))
 
     @property
     def fronts_file(self) -> Path:
@@ -203,7 +204,7 @@ class Workspace:
         NotWritable
             If a folder is not writable, or is a link; see `require_own`.
         """
-        own = (self.session.own, self.session.own / "done", self.session.own / "logs")
+        own = (self.session.own, self.session.own / "done", self.session.own / LOGS)
         for folder in (self.session.outputs, self.session.outputs / "alf", *own):
             self.require_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):

@@ -29,7 +29,7 @@ _OWN: tuple[tuple[str, str, Origin], ...] = (
     (r"qc\.json", "publish", "made"),
     (r"registration\.json", "registration", "made"),
     (r"(?:report\.html|provenance\.json)", "report", "record"),
-    (r"lock.*\.json", "", "record"),
+    (r"(?:lock|last_run|quarantine).*\.json", "", "record"),
     (r"done/task-(?P<task>.+)\.json", "", "record"),
     (r"done/content-(?P<camera>.+)-\w+\.json", "index", "record"),
     (r"done/(?P<step>[^/]+)\.json", "", "record"),

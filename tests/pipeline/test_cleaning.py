@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 from ibl_dask.cli.app import app
 from ibl_dask.cli.clean import clean, parse_age_s
 from ibl_dask.errors import UsageError
+from ibl_dask.model import events
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.cleanable import Wanted, find_in_session, find_in_work_folder, sessions_of_work_folder
 from ibl_dask.store import holder
@@ -86,13 +87,15 @@ def write_lock(space, process, age_s=0.0):
     put(space.session.own / "lock.json", json.dumps({**process.to_json(), "since": 0}), age_s)
 
 
-def old_run(work_dir, name, process, *, ended=False, age_s=40 * DAY_S, in_folder=False, sessions=()):
-    started = {"v": 1, "event": "RunStarted", "sessions": [str(path) for path in sessions], "process": process.mark}
-    lines = [started, *([{"v": 1, "event": "RunFinished"}] if ended else [])]
-    path = work_dir / "runs" / name / "events-000.jsonl" if in_folder else work_dir / f"events-{name}.jsonl"
-    put(path, "".join(json.dumps(line) + "\n" for line in lines), age_s)
-    if in_folder:
-        os.utime(path.parent, (time.time() - age_s,) * 2)
+def old_run(work_dir, name, process, *, ended=False, age_s=40 * DAY_S, in_folder=False, beats=False, sessions=()):
+    paths = tuple(map(str, sessions))
+    written = [events.RunStarted(name, paths, process.host, process.pid, 0, "0.1", 0.0, process.mark)]
+    written += [events.RunFinished(name, 0, 0, 1.0, 0.0)] if ended else []
+    lines = "".join(json.dumps({"v": 1, **events.to_json(event)}) + "\n" for event in written)
+    path = work_dir / "runs" / name / "events-00000.jsonl" if in_folder else work_dir / f"events-{name}.jsonl"
+    put(path, lines, age_s)
+    if beats:
+        put(path.parent / "beat.json", "{}", age_s)
     return path
 
 
@@ -276,8 +279,10 @@ def test_journals_of_old_runs_go_in_both_layouts_and_those_that_matter_stay(tmp_
     work = tmp_path / "work"
     dead = old_run(work, "20250101T000000-aaaaaa", GONE)
     ended = old_run(work, "20250102T000000-bbbbbb", ELSEWHERE, ended=True, in_folder=True)
+    silent = old_run(work, "20250102T000001-bbbbbb", ELSEWHERE, in_folder=True, beats=True)
     kept = [
         old_run(work, "20250103T000000-cccccc", ELSEWHERE),
+        old_run(work, "20250103T000001-cccccc", ELSEWHERE, in_folder=True),
         old_run(work, "20250104T000000-dddddd", this_process(), in_folder=True),
         old_run(work, "20250105T000000-eeeeee", GONE, ended=True, age_s=DAY_S),
         old_run(work, "20250106T000000-ffffff", GONE, ended=True, age_s=0),
@@ -287,7 +292,7 @@ def test_journals_of_old_runs_go_in_both_layouts_and_those_that_matter_stay(tmp_
     page = put(work / "dask-20250101T000000-aaaaaa.html", age_s=40 * DAY_S)
     code, text = clean_here("--work-dir", work, "--journals", "--yes")
     assert code == 0, text
-    assert not any(path.exists() for path in (dead, page, ended.parent))
+    assert not any(path.exists() for path in (dead, page, ended.parent, silent.parent))
     assert all(path.exists() for path in kept)
     says(text, "its driver cannot be seen from here", "its run is under way")
 

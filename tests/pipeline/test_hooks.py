@@ -43,7 +43,9 @@ def done(number):
 
 
 def run_of(folder, *outcomes):
-    return Run("20260101T000000-abcdef", folder / "events-20260101T000000-abcdef.jsonl", list(outcomes), 0, seconds=12)
+    journal = folder / "runs" / "20260101T000000-abcdef"
+    journal.mkdir(parents=True)
+    return Run(journal.name, journal, list(outcomes), 0, seconds=12)
 
 
 def test_the_end_of_a_run_is_told_with_states_failures_and_places(tmp_path):
@@ -73,9 +75,10 @@ def test_a_run_without_failures_tells_its_end_alone(tmp_path):
     assert not told["on_failure"].exists()
 
 
-def test_the_output_of_a_command_is_kept_beside_the_journal(tmp_path):
-    Hooks({"on_finish": keeping(tmp_path / "x")}).finish(run_of(tmp_path, done(1)))
-    assert (tmp_path / "on_finish-20260101T000000-abcdef.log").read_text() == "told\n"
+def test_the_output_of_a_command_is_kept_in_the_folder_of_the_run(tmp_path):
+    run = run_of(tmp_path, done(1))
+    Hooks({"on_finish": keeping(tmp_path / "x")}).finish(run)
+    assert (run.journal / "on_finish.log").read_text() == "told\n"
 
 
 def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path):
