@@ -22,6 +22,7 @@ from ibl_dask.tasks.field_outputs import usual_makers
 from ibl_dask.tasks.file_makers import Maker, find_maker
 from ibl_dask.tasks.file_places import Place, locate
 from ibl_dask.tasks.provenance import made_with, read_provenance
+from ibl_dask.video.decoder import decoder_build
 
 InputState = Literal["same", "changed", "gone", "unknown"]
 
@@ -233,4 +234,6 @@ def _changed_versions(then: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     if not then:
         return {}
     now = {name: str(text) for name, text in made_with().items()}
+    if "decoder" in then:
+        now["decoder"] = decoder_build()
     return {name: (text, now.get(name, "none")) for name, text in then.items() if now.get(name) != text}

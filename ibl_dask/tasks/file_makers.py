@@ -143,7 +143,7 @@ def find_maker(place: Place, classes: Mapping[str, str] | None = None) -> Maker:
         seconds=_seconds(known, request, step),
         parameters={**(request.get("arguments") or {}), **(request.get("options") or {})},
         inputs=_inputs(known, request, camera, record) if compression is None else [compression.source.file],
-        versions={name: str(text) for name, text in (summary.get("made") or {}).items() if name != "time"},
+        versions=_versions(known, summary, camera),
         fingerprint=str(row.get("fingerprint") or ""),
         identity=row.get("identity") or {},
         digest=digest,
@@ -221,6 +221,15 @@ def _task_of_log(log: str, known: JsonObject, classes: Mapping[str, str]) -> str
     names = {*(known.get("requests") or {}), *((known.get("ran") or {}).get("tasks") or {}), *classes}
     fitting = [name for name in names if log.startswith(name.replace(".", "-"))]
     return max(fitting, key=len, default="")
+
+
+def _versions(known: JsonObject, summary: JsonObject, camera: str) -> dict[str, str]:
+    """Return the versions that a run computed with, and the build of the decoder, FFmpeg's libraries included."""
+    found = {name: str(text) for name, text in (summary.get("made") or {}).items() if name != "time"}
+    videos = (known.get("ran") or {}).get("videos") or {}
+    of_camera = [videos[camera]] if camera in videos else [] if camera else list(videos.values())
+    builds = [build for video in of_camera if (build := (video.get("identity") or {}).get("decoder"))]
+    return {**found, **({"decoder": str(builds[0])} if builds else {})}
 
 
 def _seconds(known: JsonObject, request: JsonObject, step: str) -> float | None:

@@ -21,7 +21,6 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.dataset_lookup import find_files
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import camera_file_paths, video_paths
-from ibl_dask.video.decoder import decoder_build
 
 PROVENANCE_VERSION = 2
 """Version of the layout. Version 1 held the latest run alone."""
@@ -37,7 +36,7 @@ _OF_A_RUN = ("run", "host", "n_workers", "started_s", "seconds", "tasks")
 def made_with() -> dict[str, str]:
     """Return the versions of this package and of the libraries that it computes with, and the time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"time": now, **{name: version(name) for name in _MADE_WITH}, "decoder": decoder_build()}
+    return {"time": now, **{name: version(name) for name in _MADE_WITH}}
 
 
 def read_provenance(workspace: Workspace) -> JsonObject:
