@@ -180,6 +180,38 @@ def doctor(
 
 
 @app.command()
+def clean(
+    sessions: Annotated[list[str] | None, typer.Argument(help="Sessions; without any, the work folder alone.")] = None,
+    work_dir: WorkDir = None,
+    output_root: OutputRoot = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Also old scratch of unfinished sessions.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Also old logs.")] = False,
+    trash: Annotated[bool, typer.Option("--trash", help="Also old videos in the trash, RAW VIDEOS included.")] = False,
+    journals: Annotated[bool, typer.Option("--journals", help="Also journals of old runs.")] = False,
+    older_than: Annotated[str, typer.Option(help="Least age: 12h, 30d.")] = "30d",
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show, or remove, scratch and temporaries that nobody needs. Never a result, never raw data outside the trash."""
+    from ibl_dask.cli.clean import clean as clean_up
+
+    choices = (scratch, logs, trash, journals)
+    raise typer.Exit(clean_up(sessions or [], work_dir, output_root, older_than, *choices, yes, as_json))
+
+
+@app.command()
+def why(
+    file: Annotated[Path, typer.Argument(help="A result, log or record of a session, or a file of its scratch.")],
+    profile: ProfileFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which task made a file, from what, whether it is stale, and what a run would compute anew."""
+    from ibl_dask.cli.why import show_why
+
+    raise typer.Exit(show_why(file, profile, as_json))
+
+
+@app.command()
 def jobscript(
     profile: Annotated[Path, typer.Option("--profile", help="Site profile, a copy of one in `cluster/`.")],
     pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,

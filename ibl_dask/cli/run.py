@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,7 @@ from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.failure import Failure
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.limits import Limits, MaxFailures, check_retry
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import run
@@ -89,7 +92,8 @@ def run_sessions(
     if not approve(paths, site, workers, yes=yes, skip_absent=True, **given):
         out.print("nothing was started")
         return 1
-    wanted = partial(run, paths, limits=limits, **given)
+    hooks = Hooks(site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
+    wanted = partial(run, paths, limits=limits, hooks=hooks, **given)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
@@ -103,6 +107,8 @@ def run_sessions(
         for number, handler in before.items():
             signal.signal(number, handler)
     print_outcome(result)
+    for warning in hooks.finish(result):
+        out.print(f"warning: {warning}", style="bold", markup=False)
     return stop.exit_code if result.interrupted else result.exit_code
 
 

@@ -264,6 +264,7 @@ class Driver:
             session.held.require_own()
             if self._is_done_elsewhere(session):
                 return
+            pipeline.workspace.open_scratch()  # `clean` may have removed it before the lock was taken
             session.sweep()
             session.quarantine.read()
             pipeline.workspace.rename_older()

@@ -43,6 +43,8 @@ class Pipeline:
     """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
     """Devices that are left out since their entries lead out of the session, so that a run is no success."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options that were given and that JSON holds, for the provenance."""
     time_outs_s: Mapping[str, float] = field(default_factory=dict)
     """Task -> time after which a step of it is ended, s; none for a task that is not listed."""
 
@@ -173,7 +175,20 @@ def make_pipeline(
     workspace = Workspace(session, folder, overwrite)
     described = () if specs is not None else session.description.problems
     refused = tuple(str(problem) for problem in described if problem.is_refusal)
-    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused)
+    told = plain_options({**options, "pose": pose})
+    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused, options=told)
+
+
+def plain_options(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that JSON holds; places of environments are of the machine, and left out."""
+    found = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    found = {name: list(value) if isinstance(value, list | tuple) else value for name, value in found.items()}
+    return {name: value for name, value in found.items() if _is_plain(value) and name != "environments"}
+
+
+def _is_plain(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, str | int | float) for item in items)  # None stands for the default
 
 
 class OutputPlaces:

@@ -22,6 +22,7 @@ from ibl_dask.model import events
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.driver import Driver, Listener
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
@@ -49,6 +50,7 @@ def run(
     work_dir: str | Path | None = None,
     overwrite: bool = False,
     listeners: Sequence[Listener] = (),
+    hooks: Hooks | None = None,
     limits: Limits = NO_LIMITS,
     **options: Any,  # options of tasks, by name
 ) -> Run:
@@ -66,6 +68,8 @@ def run(
         See `make_pipeline`.
     listeners : sequence of callables
         Called with every event.
+    hooks : Hooks, optional
+        Commands of the site. Here `on_pause` is run; the caller calls `Hooks.finish` with the result.
     limits : Limits
         Time-outs, longest pause, failed sessions, load on disks, and what is tried again.
 
@@ -113,7 +117,8 @@ def run(
     request = _mark(wanted)
     with RunRecord(folder, name, partial(_pool_figures, client)) as record:
         result = Run(name, record.run.journal, outcomes, n_workers)
-        driver = Driver(executor, record, result, listeners, limits, request, _mark(options))
+        watching = [] if hooks is None else [hooks.watch(result)]
+        driver = Driver(executor, record, result, [*listeners, *watching], limits, request, _mark(options))
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))

@@ -25,7 +25,7 @@ from ibl_dask.errors import SessionLocked
 from ibl_dask.store import holder
 from ibl_dask.store.atomic import make_folder, temporary_name
 from ibl_dask.store.disk import explain_os_error
-from ibl_dask.store.holder import AskJob, Watch, name_holder, read_lock, read_owner
+from ibl_dask.store.holder import AskJob, LockVerdict, Watch, name_holder, read_lock, read_owner
 from ibl_dask.store.processes import this_process
 
 LOCK_NAME = "lock.json"
@@ -310,6 +310,29 @@ def taken_over(path: Path) -> SessionLocked:
         do="wait for the other run, then run again: finished chunks are kept. A run that was suspended, or whose disk "
         f"was away, for {holder.STALE_S / 60:g} min loses its sessions to others that want them",
     )
+
+
+def look_at_lock(path: Path, ask_job: AskJob | None = None) -> tuple[LockVerdict, str]:
+    """Return whether a lock, or a share of it, is held, and by whom; nothing is written or waited for.
+
+    Parameters
+    ----------
+    path : Path
+        The lock.
+    ask_job : callable, optional
+        See `Attempt`.
+
+    Returns
+    -------
+    LockVerdict, str
+        open: abandoned, unless it is renewed while it is watched. The holder is empty for a free lock.
+    """
+    for each in (path, *_shares(path)):
+        watch = Watch(each, ask_job)
+        verdict = watch.look()
+        if verdict != "free":
+            return verdict, watch.refusal().got
+    return "free", ""
 
 
 @contextlib.contextmanager

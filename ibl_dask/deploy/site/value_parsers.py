@@ -91,3 +91,21 @@ def parse_command(value: object) -> str:
     if not isinstance(value, str) or "\0" in value or not shlex.split(value):
         raise ValueError("no command")
     return value.strip()
+
+
+def parse_words(value: object) -> tuple[str, ...]:
+    """Return a program and its arguments, given as a list of words or as one line that is split as a shell does.
+
+    >>> parse_words("mail -s 'a run' me@lab.org")
+    ('mail', '-s', 'a run', 'me@lab.org')
+    """
+    words = shlex.split(value) if isinstance(value, str) else value
+    if (
+        not isinstance(words, list)
+        or not words
+        or not all(isinstance(word, str) and "\0" not in word for word in words)
+    ):
+        raise ValueError("no command")
+    if not words[0].strip():
+        raise ValueError("no command")
+    return (str(Path(words[0]).expanduser()) if words[0].startswith("~") else words[0], *words[1:])
