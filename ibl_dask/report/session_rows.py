@@ -13,6 +13,8 @@ class SessionRow(TypedDict, total=False):
 
     session: str
     """subject/date/number."""
+    path: str
+    """Session folder."""
     state: str
     """waiting, put off, running, done, failed, interrupted or not started."""
     planned: int
@@ -31,6 +33,8 @@ class SessionRow(TypedDict, total=False):
     """Camera -> worst outcome of its checks."""
     failures: Sequence[Failure]
     """Errors of the session."""
+    task_failures: Mapping[str, Sequence[Failure]]
+    """Task that ended with errors -> these."""
     delays: Sequence[Failure]
     """Reasons for which the session or a task of it had to wait."""
     waiting: Mapping[str, Failure]
