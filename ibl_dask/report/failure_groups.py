@@ -41,6 +41,8 @@ _LONGEST = 2000
 class FailureGroup:
     """Failures with one cause."""
 
+    cause: str
+    """Class, category and problem without what varies; the same in every list of groups."""
     first: Failure
     """The first of them; its five parts stand for all."""
     is_wait: bool
@@ -112,19 +114,19 @@ def group_failures(rows: Iterable[SessionRow]) -> list[FailureGroup]:
     rows : iterable of SessionRow
         Sessions of a run.
     """
-    found: dict[tuple[object, ...], _Growing] = {}
+    found: dict[tuple[str, bool], _Growing] = {}
     for row in rows:
         subject = row["session"].split("/")[0] if row["session"].count("/") == 2 else ""
         for failure, is_wait, tasks in _failures_of(row):
-            key = (is_wait, failure.category, failure.kind, _cause(failure, subject))
-            group = found.setdefault(key, _Growing(failure))
+            cause = " ".join((failure.category, failure.kind, _cause(failure, subject)))
+            group = found.setdefault((cause, is_wait), _Growing(failure))
             group.n += 1
             group.sessions.setdefault(row.get("path") or row["session"], row["session"])
             group.cameras.update(dict.fromkeys(cameras_of(failure)))
             group.tasks.update(dict.fromkeys(tasks))
     groups = [
-        FailureGroup(g.first, bool(key[0]), g.n, tuple(g.sessions.values()), tuple(g.cameras), tuple(g.tasks))
-        for key, g in found.items()
+        FailureGroup(cause, g.first, is_wait, g.n, tuple(g.sessions.values()), tuple(g.cameras), tuple(g.tasks))
+        for (cause, is_wait), g in found.items()
     ]
     return sorted(groups, key=_rank)
 
