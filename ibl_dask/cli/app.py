@@ -44,6 +44,8 @@ Tasks = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Compute everything anew, and replace existing and published results.")
 ]
+Failed = Annotated[bool, typer.Option("--failed", help="Only sessions that fail.")]
+Details = Annotated[bool, typer.Option("--details", help="Print each session in full, as where one is named.")]
 
 
 @app.command()
@@ -68,12 +70,15 @@ def plan(
     profile: ProfileFile = None,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    failed: Failed = False,
+    details: Details = False,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Show the forecast of `run`: tasks, reasons, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
-    raise typer.Exit(show_plan(sessions, tasks, output_root, work_dir, profile, overwrite, as_json, **options))
+    request = (sessions, tasks, output_root, work_dir, profile, overwrite)
+    raise typer.Exit(show_plan(*request, as_json, failed, details, **options))
 
 
 @app.command()

@@ -153,6 +153,11 @@ def print_lines(lines: Iterable[Line], console: Console | None = None) -> None:
             target.print(part, style=line.style, markup=False, soft_wrap=True)
 
 
+def table_width() -> int:
+    """Return the width of tables: that of the terminal, or one that is enough for a file or a pipe, characters."""
+    return out.width if out.is_terminal or "COLUMNS" in os.environ else _FILE_WIDTH
+
+
 def print_table(table: Table) -> None:
     """Print a table; in a file or a pipe, without a terminal's width, nothing of it is folded or cut."""
     if out.is_terminal or "COLUMNS" in os.environ:

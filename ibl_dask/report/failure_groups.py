@@ -170,11 +170,12 @@ def _cause(failure: Failure, subject: str) -> str:
     part = _TOLD_APART_BY.get(failure.kind)
     apart = getattr(failure, part).partition(_LOG)[0] if part else ""
     text = f"{failure.what} {apart}"
-    return _masked(text.replace(subject, "<subject>") if len(subject) > 2 else text)
+    return mask(text.replace(subject, "<subject>") if len(subject) > 2 else text)
 
 
 @lru_cache(4096)
-def _masked(text: str) -> str:
+def mask(text: str) -> str:
+    """Return a text without what varies between sessions: folders, dates, cameras, numbers."""
     text = " ".join(text[:_LONGEST].split())
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)

@@ -10,10 +10,15 @@ from ibl_dask.report.session_rows import SessionRow, bad_tasks, needs_someone
 
 _BRIEF_LINES = 2
 _WHAT_TO_DO = "What to do"
-_ELSEWHERE = "ibl-dask status"
 
 
-def failure_lines(groups: Sequence[FailureGroup], width: int, most_lines: int, n_sessions: int) -> list[Line]:
+def failure_lines(
+    groups: Sequence[FailureGroup],
+    width: int,
+    most_lines: int,
+    n_sessions: int,
+    elsewhere: str = "ibl-dask status --json",
+) -> list[Line]:
     """Return the groups of failures of a run, numbered, in at most some lines of a terminal.
 
     Each group has its problem and its sessions. Where there is room the next step follows, the worst group first, then
@@ -29,6 +34,8 @@ def failure_lines(groups: Sequence[FailureGroup], width: int, most_lines: int, n
         Room, in lines of that width.
     n_sessions : int
         Sessions of the run.
+    elsewhere : str
+        Where the groups are that have no room.
     """
     # What waits needs no more than the next step, unless there is but one session to tell of.
     levels = [
@@ -50,7 +57,7 @@ def failure_lines(groups: Sequence[FailureGroup], width: int, most_lines: int, n
                     chosen[i], used = level, used + more
     lines = [line for i in range(n) for line in levels[i][chosen[i]]]
     if n < len(groups):
-        lines.append(Line(f"and {count(len(groups) - n, 'more kind')} of failure or wait: {_ELSEWHERE}", "bold"))
+        lines.append(Line(f"and {count(len(groups) - n, 'more kind')} of failure or wait: {elsewhere}", "bold"))
     return lines
 
 
