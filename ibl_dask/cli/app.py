@@ -111,11 +111,17 @@ def status(
 
 
 @app.command()
-def qc(sessions: Sessions, output_root: OutputRoot = None) -> None:
-    """Show the outcome of every check, failing ones first."""
+def qc(
+    sessions: Sessions,
+    output_root: OutputRoot = None,
+    failed: Failed = False,
+    details: Details = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Show the outcome of the checks: of one session all of them, failing ones first; of several, by camera."""
     from ibl_dask.cli.qc import show_qc
 
-    raise typer.Exit(show_qc(sessions, output_root))
+    raise typer.Exit(show_qc(sessions, output_root, failed, details, as_json))
 
 
 @app.command()
