@@ -160,12 +160,13 @@ def jobscript(
     raise typer.Exit(show_job_scripts(profile, pool))
 
 
-def _set_up_logging() -> None:
+def _set_up_logging() -> logging.Handler:
     """Show warnings of libraries only: the commands print failures of steps and workers once and in full."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.name.split(".")[0] not in ("ibl_dask", "distributed"))
     # Handlers that are there already belong to the process around the program, and stay as they are.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
+    return handler
 
 
 def main() -> None:
@@ -173,7 +174,7 @@ def main() -> None:
     from ibl_dask.cli.console import finish_output, prepare_output, show_error
 
     prepare_output()
-    _set_up_logging()
+    handler = _set_up_logging()
     try:
         app()
     except Exception as error:  # noqa: BLE001  # printed below
@@ -182,4 +183,5 @@ def main() -> None:
         show_error(known_error(error))
         sys.exit(2)
     finally:
+        logging.getLogger().removeHandler(handler)
         finish_output()

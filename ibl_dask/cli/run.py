@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.cli.console import out, print_lines, print_table
 from ibl_dask.cli.progress import make_view
+from ibl_dask.cli.run_log import RunLog
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
 from ibl_dask.pipeline.plan import check_request
-from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run import journal_folder, run
 from ibl_dask.pipeline.run_outcome import Run, rows
 from ibl_dask.report.failure_groups import group_failures
 from ibl_dask.report.failure_lines import failure_lines, session_lines
@@ -77,15 +78,16 @@ def run_sessions(
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        result = _run(wanted, site, workers, stop)
-    except KeyboardInterrupt:  # before the first step or after the last
-        out.print(_INTERRUPTED)
-        return stop.exit_code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    print_outcome(result)
+    with RunLog(journal_folder(paths, output_root, folder)) as log:
+        try:
+            result = _run(wanted, site, workers, stop, log)
+        except KeyboardInterrupt:  # before the first step or after the last
+            out.print(_INTERRUPTED)
+            return stop.exit_code
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        print_outcome(result, log.line())
     return stop.exit_code if result.interrupted else result.exit_code
 
 
@@ -117,22 +119,23 @@ class _Stop:
             self._waits = True
 
 
-def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop) -> Run:
+def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop, log: RunLog) -> Run:
     from ibl_dask.deploy.cluster.connect import connect, permissions, tunnel_line
 
     if workers == 0:
         with permissions(site), make_view() as view, stop.now():
-            return wanted(listeners=[view])
+            return wanted(listeners=[view, log])
     from ibl_dask.deploy.cluster.performance import recorded
 
     with connect(site) as client:
+        log.take_over()  # Dask has set up its own handlers
         if client.dashboard_link:
             out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
         with recorded(client) as write:
-            with make_view() as view, stop.now():
-                result = wanted(client=client, listeners=[view])
+            with make_view(getattr(client.cluster, "pools", None)) as view, stop.now():
+                result = wanted(client=client, listeners=[view, log])
             if not result.interrupted:
-                path = result.journal.with_name(f"dask-{result.name}.html")
+                path = _beside_journal(result, f"dask-{result.name}.html")
                 result.performance, result.performance_failure = write(path)
         print_excluded_nodes(client)
         return result
@@ -150,7 +153,7 @@ def write_page(result: Run) -> Line | None:
     """Write the page on a run of several sessions beside its journal; return the line about it."""
     if len(result.sessions) < 2:
         return None
-    path = result.journal.with_name(f"report-{result.name}.html")
+    path = _beside_journal(result, f"report-{result.name}.html")
     try:
         result.report(path)
     except (IblDaskError, OSError) as error:  # it costs no result
@@ -158,13 +161,24 @@ def write_page(result: Run) -> Line | None:
     return Line(f"report: {path}")
 
 
-def print_outcome(result: Run) -> None:
+def _beside_journal(result: Run, name: str) -> Path:
+    return (result.journal if result.journal.is_dir() else result.journal.parent) / name
+
+
+def print_outcome(result: Run, log: Line | None = None) -> None:
     """Print how a run ended: failures by cause, the sessions that need someone, and where to read on.
 
     Whatever the number of sessions it fits on two screens.
+
+    Parameters
+    ----------
+    result : Run
+        The run.
+    log : Line, optional
+        Line about its log.
     """
     table = rows(result)
-    ending = _ending(result, table)
+    ending = [*_ending(result, table), *([] if log is None else [log])]
     groups = group_failures(table)
     if len(table) > FEW:
         head = [Line(f"{count(len(table), 'session')}, {summarise_ends(table)}", "bold", indent=0)]
