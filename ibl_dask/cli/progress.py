@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ibl_dask.cli.console import out
 from ibl_dask.cli.queue_watch import PoolLook, QueueWatch
@@ -145,7 +147,7 @@ class _Remarks:
 
     def text(self, now_s: float) -> str:
         """Return the progress as one line."""
-        return "; ".join(part for part in (self.pace.text(now_s), self._queue.short) if part)
+        return "; ".join(part for part in (self.pace.text(now_s), self._queue.short, self.pace.details) if part)
 
     def _limited(self, head: str, reason: str) -> Iterable[str]:
         """Yield a line unless enough with its reason were printed."""
@@ -165,12 +167,23 @@ def _session(path: str) -> str:
     return "/".join(path.rstrip("/").split("/")[-3:])
 
 
+class _Progress(Progress):
+    """Bars below a line of text."""
+
+    status = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.status:
+            yield Text(self.status, style="dim", no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
+
+
 class _Bars:
     """A bar for the run. Of few sessions each has one for its steps, and one for each camera whose video is decoded."""
 
     def __init__(self, pools: Callable[[], Iterable[PoolLook]] | None = None) -> None:
         self._remarks = _Remarks(pools)
-        self._progress = Progress(
+        self._progress = _Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
             MofNCompleteColumn(),
@@ -211,8 +224,7 @@ class _Bars:
         for line in self._remarks.of_queue(now_s):
             self._progress.console.print(line, markup=False)
         if self._run is not None:
-            text = self._remarks.text(now_s).partition(" ended, ")[2]
-            self._progress.update(self._run, description=f"sessions: {text}"[: max(30, out.width - 45)])
+            self._progress.status = self._remarks.text(now_s)
 
     def _plan(self, event: events.SessionPlanned) -> None:
         if event.session not in self._rows and not self._remarks.is_few and len(self._rows) >= _MOST_BARS:

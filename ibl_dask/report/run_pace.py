@@ -105,17 +105,21 @@ class RunPace:
         return (1 - share) * (now_s - then_s) / (share - before)
 
     def text(self, now_s: float) -> str:
-        """Return the counts as one line."""
+        """Return what matters most as one line: sessions that ended and failed, and the time left."""
         parts = [f"{self.n_done + self.n_failed:,} of {count(self.n_sessions, 'session')} ended"]
         if self.n_failed:
             parts.append(f"{self.n_failed:,} failed")
-        parts.append(f"{self.n_active:,} under way")
-        parts.append(count(self.n_steps, "step"))
-        if self.n_retried:
-            parts.append(f"{self.n_retried:,} tried again")
         left_s = self.left_s(now_s)
         if left_s is not None:
             parts.append(f"about {format_duration(left_s)} left")
+        return ", ".join(parts)
+
+    @property
+    def details(self) -> str:
+        """Return the other counts as one line."""
+        parts = [f"{self.n_active:,} under way", count(self.n_steps, "step")]
+        if self.n_retried:
+            parts.append(f"{self.n_retried:,} tried again")
         return ", ".join(parts)
 
 
