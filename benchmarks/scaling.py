@@ -234,7 +234,7 @@ class Empty(Step):
 
 def drive_empty_steps(root: Path) -> dict[str, float]:
     """Return the driver's cost of a step: wall time and time of all threads, s; memory of a waiting step, kB."""
-    with connect(this_machine(2, dashboard_port=0)) as client, Journal(root, "empty") as journal:
+    with connect(this_machine(2, dashboard_port=0)) as client, Journal(root / "empty") as journal:
         executor = OnCluster(client)
         # More places than workers, so that no worker waits for the driver, as with many workers.
         executor._count_workers = lambda: [{"CPU": 1.0, "MEMORY_GB": 2.0}] * 64  # type: ignore[method-assign]

@@ -244,5 +244,5 @@ def run(
         write = stack.enter_context(recorded(mine))
         made = driver.run(many, client=mine, **options)
         if not made.interrupted:
-            made.performance, made.performance_failure = write(made.journal.with_name(f"dask-{made.name}.html"))
+            made.performance, made.performance_failure = write(made.journal / f"dask-{made.name}.html")
     return made

@@ -103,11 +103,13 @@ def run(
 def status(
     work_dir: WorkDir = None,
     failed: Annotated[bool, typer.Option("--failed", help="Only sessions that did not succeed.")] = False,
+    run: Annotated[str | None, typer.Option("--run", help="Name of the run, or its beginning [the latest].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Show the outcome or the progress of the latest run, from its journal."""
+    """Show the outcome or the progress of a run."""
     from ibl_dask.cli.status import show_status
 
-    raise typer.Exit(show_status(work_dir, failed))
+    raise typer.Exit(show_status(work_dir, failed, run, as_json))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ibl_dask.cli.console import err, out, print_whole
 from ibl_dask.report.terminal import doctor_table
-from ibl_dask.store.workspace import SCRATCH_VARIABLE, WORK_FOLDER
+from ibl_dask.store.work_folder import SCRATCH_VARIABLE, WORK_FOLDER
 
 
 def examine_site(profile: Path | None, work_dir: Path | None, wait_s: float | None, as_json: bool) -> int:

@@ -135,7 +135,7 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             with make_view(getattr(client.cluster, "pools", None)) as view, stop.now():
                 result = wanted(client=client, listeners=[view, log])
             if not result.interrupted:
-                path = _beside_journal(result, f"dask-{result.name}.html")
+                path = result.journal / f"dask-{result.name}.html"
                 result.performance, result.performance_failure = write(path)
         print_excluded_nodes(client)
         return result
@@ -153,16 +153,12 @@ def write_page(result: Run) -> Line | None:
     """Write the page on a run of several sessions beside its journal; return the line about it."""
     if len(result.sessions) < 2:
         return None
-    path = _beside_journal(result, f"report-{result.name}.html")
+    path = result.journal / f"report-{result.name}.html"
     try:
         result.report(path)
     except (IblDaskError, OSError) as error:  # it costs no result
         return Line(f"the page on all sessions could not be written: {failure_from(error).message}", "bold")
     return Line(f"report: {path}")
-
-
-def _beside_journal(result: Run, name: str) -> Path:
-    return (result.journal if result.journal.is_dir() else result.journal.parent) / name
 
 
 def print_outcome(result: Run, log: Line | None = None) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from ibl_dask.model import events
 from ibl_dask.report.lines import Line, count, some
 from ibl_dask.store.output_log import announce, open_log
+from ibl_dask.store.run_folder import RunFolder
 
 
 class RunLog(logging.Handler):
@@ -82,8 +83,7 @@ class RunLog(logging.Handler):
     def __call__(self, event: events.Event) -> None:
         """Name the file by the run."""
         if isinstance(event, events.RunStarted) and self._file is not None:
-            own = self._folder / "runs" / event.run
-            path = (own if own.is_dir() else self._folder) / f"log-{event.run}.txt"
+            path = RunFolder.of(self._folder, event.run).path / f"log-{event.run}.txt"
             with contextlib.suppress(OSError):
                 self.path.rename(path)
                 self.path = path

@@ -30,6 +30,10 @@ class RunStarted:
     """Unix time."""
     process: str = ""
     """Identity of that process, as `ibl_dask.store.processes.Process.mark`; empty where an older version wrote this."""
+    job: str = ""
+    """Number of the batch job that the driver runs in; empty outside of one."""
+    request: Mapping[str, str] = field(default_factory=dict)
+    """Tasks and options that were asked for, as text; those left at their defaults are missing."""
 
 
 @dataclass(frozen=True, slots=True)

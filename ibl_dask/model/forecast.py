@@ -41,7 +41,7 @@ class Rates:
     tasks: Mapping[str, float] = field(default_factory=dict)
     """Name of a task of a single step -> mean duration, s per session."""
     source: str = "constants"
-    """Origin of the rates of video: `constants`, or the number of journals."""
+    """Origin of the rates of video: `constants`, or the number of runs."""
 
     def core_s(self, cost: PixelCost, n_pixels: int) -> float:
         """Return the expected time of some work on one core, s: by earlier runs, else by the constant.

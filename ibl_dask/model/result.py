@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -14,8 +15,6 @@ Disposition = Literal["complete", "empty", "waiting", "incomplete"]
 output is there, and not all that it should hold."""
 WorkKind = Literal["decode", "encode"]
 """Kinds of measured work: decoding and measuring frames, or compressing them."""
-WORK_OF_EARLIER_STEPS: Mapping[str, WorkKind] = {"framepass": "decode", "encode": "encode"}
-"""Kind of step -> kind of work, for records of versions that did not note the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +70,7 @@ class Result:
         if self.log is not None:
             content["log"] = str(self.log)
         if self.work is not None:
-            content["work"] = asdict(self.work)
+            content["work"] = {"kind": self.work.kind, "frames": self.work.frames, "pixels": self.work.pixels}
         if self.disposition != "complete":
             content[self.disposition] = True if self.disposition == "empty" else _reason_json(self.reason)
         return content
@@ -162,6 +161,7 @@ class CamerasJudged(Result):
     """Label -> name of the outcome."""
 
 
+@cache
 def _own_fields(cls: type[Result]) -> list[str]:
     shared = {known.name for known in fields(Result)}
     return [known.name for known in fields(cls) if known.name not in shared]

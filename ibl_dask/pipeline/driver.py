@@ -28,8 +28,8 @@ from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
-from ibl_dask.store.journal import Journal
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
+from ibl_dask.store.run_record import RunRecord
 
 if TYPE_CHECKING:
     from ibl_dask.pipeline.executors import Executor
@@ -77,17 +77,17 @@ class Driver:
     ----------
     executor : Executor
         Where steps run.
-    journal : Journal
+    record : RunRecord
         Receives every event.
     run : Run
         Result of the run, filled while it goes on.
     listeners : sequence of callables
-        Receive every event after the journal.
+        Receive every event after the record.
     """
 
-    def __init__(self, executor: Executor, journal: Journal, run: Run, listeners: Sequence[Listener]) -> None:
+    def __init__(self, executor: Executor, record: RunRecord, run: Run, listeners: Sequence[Listener]) -> None:
         self.executor = executor
-        self.journal = journal
+        self.record = record
         self.run = run
         self._listeners = list(listeners)
         self._active: dict[str, RunningSession] = {}
@@ -98,7 +98,7 @@ class Driver:
 
     def emit(self, event: events.Event) -> None:
         """Write an event to the journal and hand it to the listeners; a listener that raises is dropped."""
-        self.journal.append(events.to_json(event))
+        self.record.append(events.to_json(event))
         for listen in list(self._listeners):
             try:
                 listen(event)
@@ -112,13 +112,13 @@ class Driver:
 
     def _emit_of(self, outcome: SessionOutcome, event: events.Event) -> None:
         """Emit an event of a session, and note where in the journal it is."""
-        start = self.journal.n_bytes
+        start = self.record.place
         if outcome.journal is None:
-            outcome.journal = JournalPart(self.journal.path, start, start)
+            outcome.journal = JournalPart(self.run.journal, start, start)
         try:
             self.emit(event)
         finally:
-            outcome.journal.stop = self.journal.n_bytes
+            outcome.journal.stop = self.record.place
 
     # -- admission --------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.deploy.batch_systems.registry import own_job
 from ibl_dask.errors import InputError
 from ibl_dask.model import events
 from ibl_dask.model.session import Session, real_path
@@ -22,9 +23,10 @@ from ibl_dask.pipeline.driver import Driver, Listener
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
-from ibl_dask.store.journal import Journal
 from ibl_dask.store.processes import this_process
-from ibl_dask.store.workspace import WORK_FOLDER, default_work_dir
+from ibl_dask.store.run_record import RunRecord
+from ibl_dask.store.work_folder import WORK_FOLDER
+from ibl_dask.store.workspace import default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
 
 if TYPE_CHECKING:
@@ -94,12 +96,14 @@ def run(
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()
-    with Journal(folder, name) as journal:
-        result = Run(name, journal.path, outcomes, n_workers)
-        driver = Driver(executor, journal, result, listeners)
+    request = _as_text({"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options})
+    with RunRecord(folder, name, partial(_pool_figures, client)) as record:
+        result = Run(name, record.run.journal, outcomes, n_workers)
+        driver = Driver(executor, record, result, listeners)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
-        driver.emit(events.RunStarted(name, paths, host, pid, n_workers, made_by, time.time(), this_process().mark))
+        about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), request)
+        driver.emit(events.RunStarted(name, paths, *about))
         try:
             driver.drive(planner)
         except KeyboardInterrupt:
@@ -112,7 +116,7 @@ def run(
             n = Counter(outcome.state for outcome in outcomes)
             ends = (n["done"], n["failed"], result.seconds, time.time())
             driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))
-    result.journal_failure = journal.failure
+    result.journal_failure = record.failure
     return result
 
 
@@ -124,6 +128,26 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
     return Environments({**places, **environments.places})
+
+
+def _as_text(options: Mapping[str, object]) -> dict[str, str]:
+    """Return the options that differ from their defaults, as text."""
+    given = {name: value for name, value in options.items() if name not in ("environments", "specs")}
+    return {
+        name: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for name, value in given.items()
+        if value is not None and value is not False
+    }
+
+
+def _pool_figures(client: Any) -> dict[str, object]:  # distributed has no types
+    """Return the number of workers, and the jobs in the queue of each pool by state and reason."""
+    cluster = getattr(client, "cluster", None)
+    if cluster is None or not hasattr(cluster, "pools"):
+        return {}
+    pools = cluster.pools()
+    queues = {state.pool.name: dict(Counter(text for text in state.queue.values() if text)) for state in pools}
+    return {"n_workers": sum(state.n_workers for state in pools), "queues": queues}
 
 
 def _on_cluster(client: Any) -> Executor:  # distributed has no types

@@ -18,7 +18,7 @@ from ibl_dask.model.step import StepKey, StepRecord, StepStatus
 from ibl_dask.report.notebook import run_html, run_page
 from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import write_text
-from ibl_dask.store.journal import read_journal
+from ibl_dask.store.journal import Place, read_journal
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
 """failed: something is left to do or to mend; interrupted: begun, and not driven to its end."""
@@ -33,10 +33,10 @@ class JournalPart:
 
     path: Path
     """The journal."""
-    start: int
-    """First byte."""
-    stop: int
-    """One past the last byte."""
+    start: Place
+    """Start of the first line."""
+    stop: Place
+    """End of the last line."""
 
     def read_records(self, session: Path) -> dict[StepKey, StepRecord]:
         """Return the records of a session's steps by key, in the order in which they ended."""
@@ -153,7 +153,7 @@ class Run:
     name: str
     """Name of the run."""
     journal: Path
-    """Its journal."""
+    """Folder of its journal, see `ibl_dask.store.journal.read_journal`."""
     sessions: list[SessionOutcome]
     """Sessions in the order given."""
     n_workers: int

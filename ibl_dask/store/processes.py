@@ -125,6 +125,15 @@ def find_start(pid: int) -> int | None:
     return None if state in "ZX" and n_threads <= 1 else started
 
 
+def is_suspended(pid: int) -> bool:
+    """Return whether a process of this namespace is stopped by a signal (SIGSTOP, Ctrl-Z) or a debugger."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return False
+    return state in "Tt"
+
+
 def _boot() -> str:
     try:
         text = Path("/proc/sys/kernel/random/boot_id").read_text()

@@ -14,14 +14,13 @@ from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
 from ibl_dask.store.atomic import make_folder, readable_folder, require_writable
+from ibl_dask.store.work_folder import SCRATCH_VARIABLE, WORK_FOLDER
 
 if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.model.description import Camera
     from ibl_dask.model.session import Session
 
-SCRATCH_VARIABLE = "IBL_DASK_SCRATCH"
-WORK_FOLDER = ".ibl_dask"
 _SHARD_FRAMES = 1_000_000
 _NAMES = r"(compression\.json|pulse_times\.npz|timing\.npz|frames\.zarr|fronts\.npz)"
 _OLDER = re.compile(rf"(.+Camera|sync)\.{_NAMES}")

@@ -178,7 +178,7 @@ def test_no_command_shows_a_bare_traceback(command, tmp_path, monkeypatch, verb)
         "plan.find_sessions",
         "qc.find_sessions",
         "report.find_sessions",
-        "status.find_journals",
+        "status.find_runs",
         "doctor.doctor_table",
         "demo.run_sessions",
     ):

@@ -19,7 +19,7 @@ from ibl_dask.model import events
 from ibl_dask.model.step import Resources, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.plan import make_pipeline
-from ibl_dask.store.journal import Journal
+from ibl_dask.store.run_record import RunRecord
 
 HOUR = 3600.0
 CPU = Pool("cpu", "slurm", max_jobs=4, memory_gb=4.0, walltime_s=3600)
@@ -104,8 +104,8 @@ def test_plan_refuses_a_task_that_earlier_runs_show_to_be_longer_than_its_jobs(t
     says(text, "Sorting takes longer than its jobs last", "02:30:00 (declared)", "00:30:00", "site.yaml, line 7")
     assert "Quick takes longer" not in text
     record = StepRecord(("Sorting", "s", "f", 0), "done", seconds=4000.0)
-    with Journal(tmp_path / "work", "20230101T000000-abcdef") as journal:
-        journal.append(events.to_json(events.StepFinished(str(session), record)))
+    with RunRecord(tmp_path / "work", "20230101T000000-abcdef") as made:
+        made.append(events.to_json(events.StepFinished(str(session), record)))
     code, text = planned()
     assert code == 1
     says(text, "01:06:40 (recorded)", "00:30:00")

@@ -13,12 +13,12 @@ import ibl_dask
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.performance import recorded
 from ibl_dask.deploy.site.profile import this_machine
+from ibl_dask.store.run_summary import find_runs
 
 
 def insist_on_record(journal):
     """Check the record of a run beside its journal, and return what it says."""
-    run = journal.stem.removeprefix("events-")
-    text = (journal.parent / f"dask-{run}.html").read_text()
+    text = (journal / f"dask-{journal.name}.html").read_text()
     assert text.lstrip().lower().startswith("<!doctype html>")
     assert "Dask Performance Report" in text
     for step in ("index-left", "framepass-left", "framepass-body", "frames-right", "qc", "publish"):
@@ -41,9 +41,9 @@ def test_the_program_leaves_it_beside_the_journal_and_says_where(session_folder,
     work = tmp_path / "work"
     code, text = call("run", session_folder, "--profile", profile, "--work-dir", work)
     assert code == 0, text
-    (journal,) = work.glob("events-*.jsonl")
+    (journal,) = (run.journal for run in find_runs(work))
     record = insist_on_record(journal)
-    assert f"what the workers did: {journal.with_name(f'dask-{journal.stem[7:]}.html')}" in text
+    assert f"what the workers did: {journal / f'dask-{journal.name}.html'}" in text
     insist_on_no_secrets(record, session_folder, tmp_path, work)
 
 
@@ -51,7 +51,7 @@ def test_a_run_from_python_leaves_it_beside_the_journal_and_names_it(session_fol
     secret = "what the caller's code says"  # which Dask would show
     result = ibl_dask.run([session_folder], client=client, work_dir=tmp_path / "work")
     assert result.exit_code == 0
-    assert result.performance == result.journal.with_name(f"dask-{result.name}.html")
+    assert result.performance == result.journal / f"dask-{result.name}.html"
     record = insist_on_record(result.journal)
     insist_on_no_secrets(record, session_folder, tmp_path)
     assert secret not in record
@@ -63,6 +63,7 @@ from pathlib import Path
 import ibl_dask
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import this_machine
+from ibl_dask.store.run_summary import find_runs
 from ibl_dask.model.events import RunFinished
 
 session, work, how = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]

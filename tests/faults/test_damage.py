@@ -10,7 +10,8 @@ from published import assert_same, results
 
 from ibl_dask.model.events import SessionPlanned, StepFinished
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.journal import find_journals
+from ibl_dask.store.journal import segment_file
+from ibl_dask.store.run_summary import find_runs
 
 
 def flip(path):
@@ -143,12 +144,14 @@ GARBAGE = [
 def test_a_journal_with_damage_anywhere_is_read_around_it(session, tmp_path):
     work = tmp_path / "work"
     assert run([session], work_dir=work).exit_code == 0
-    (path,) = find_journals(work)
+    (found,) = find_runs(work)
+    found.summary_file.unlink()
+    path = segment_file(found.journal, 0)
     lines = path.read_bytes().splitlines()
     path.write_bytes(b"\n".join([*lines[:4], *GARBAGE, *lines[4:], GARBAGE[0]]))
     code, text = call("status", "--work-dir", work)
     assert code == 0, text
-    says(text, "SW_001/2023-05-01/001", "ended after", f"of {len(lines) + len(GARBAGE) + 1} lines of {path}")
+    says(text, "SW_001/2023-05-01/001", "ended after", f"of {len(lines) + len(GARBAGE) + 1} lines of {found.journal}")
     assert "elsewhere" not in text
     assert run([session], work_dir=work).exit_code == 0
 
@@ -157,7 +160,9 @@ def test_a_journal_with_damage_anywhere_is_read_around_it(session, tmp_path):
 def test_a_journal_that_cannot_be_read_at_all_is_no_success(tmp_path, session, kind):
     work = tmp_path / "work"
     assert run([session], work_dir=work, tasks=["VideoRegisterRaw"]).exit_code == 0
-    (path,) = find_journals(work)
+    (found,) = find_runs(work)
+    found.summary_file.unlink()
+    path = segment_file(found.journal, 0)
     lines = path.read_bytes()
     path.write_bytes(
         {"of another version": lines.replace(b'{"v":1', b'{"v":9'), "torn at once": lines[:20]}.get(kind, b"")
@@ -165,7 +170,7 @@ def test_a_journal_that_cannot_be_read_at_all_is_no_success(tmp_path, session, k
     code, text = call("status", "--work-dir", work)
     assert code == 1
     if kind != "empty":
-        says(text, "could not be read", "another version", path)
+        says(text, "could not be read", "another version", found.journal)
 
 
 def test_events_are_in_order_although_the_clock_of_the_driver_goes_back(session, tmp_path, monkeypatch):
@@ -183,4 +188,4 @@ def test_events_are_in_order_although_the_clock_of_the_driver_goes_back(session,
     monkeypatch.undo()
     code, text = call("status", "--work-dir", work)
     assert code == 0, text
-    assert SessionPlanned.__name__ in find_journals(work)[0].read_text()
+    assert SessionPlanned.__name__ in segment_file(find_runs(work)[0].journal, 0).read_text()

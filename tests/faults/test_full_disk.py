@@ -17,7 +17,7 @@ from program import PROGRAM, environment, says
 from published import assert_same, results
 
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.journal import find_journals, read_journal
+from ibl_dask.store.journal import read_journal, segment_file
 
 MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size=8m none "$0" && exec "$@"'
 
@@ -291,9 +291,9 @@ def test_a_journal_that_meets_a_full_disk_is_whole_once_there_is_room(tmp_path, 
     from ibl_dask.store.journal import Journal
 
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with Journal(tmp_path, "r") as journal:
+    with Journal(tmp_path) as journal:
         journal.append({"n": 0})
-        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.path.stat().st_size + 5, unlimited[1]))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (segment_file(tmp_path, 0).stat().st_size + 5, unlimited[1]))
         try:
             for n in range(n_full):
                 journal.append({"n": n + 1})
@@ -302,4 +302,4 @@ def test_a_journal_that_meets_a_full_disk_is_whole_once_there_is_room(tmp_path, 
         assert "What to do: free some room" in str(journal.failure)
         journal.append({"n": n_full + 1})
         assert journal.failure is None
-    assert [event["n"] for event in read_journal(find_journals(tmp_path)[0])] == list(range(n_full + 2))
+    assert [event["n"] for event in read_journal(tmp_path)] == list(range(n_full + 2))

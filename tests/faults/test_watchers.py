@@ -19,7 +19,8 @@ import ibl_dask as ibd
 from ibl_dask.model.events import RunFinished
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.journal import find_journals, read_journal
+from ibl_dask.store.journal import read_journal
+from ibl_dask.store.run_summary import find_runs
 
 SPECS = [TaskSpec("x", "turn_tasks.Noting", {"label": "x"})]
 QUICK = ("--workers", "0", "--tasks", "VideoRegisterRaw")
@@ -78,7 +79,7 @@ def test_a_notebook_that_cannot_show_the_dashboard_stops_nothing(monkeypatch):
 
 
 def events_of(session):
-    return [event["event"] for event in read_journal(find_journals(session.parents[2] / ".ibl_dask")[0])]
+    return [event["event"] for event in read_journal(find_runs(session.parents[2] / ".ibl_dask")[0].journal)]
 
 
 @pytest.mark.parametrize("how", ["a reader that is gone", "a full disk", "closed", "all closed"])

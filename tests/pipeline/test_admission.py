@@ -16,13 +16,13 @@ import pytest
 from simple_steps import Calling
 
 import ibl_dask as ibd
-from ibl_dask.cli.status import summarise
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model.events import SessionFinished, SessionPutOff, StepFinished
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.journal import read_journal
+from ibl_dask.store.journal import Journal, read_journal
 from ibl_dask.store.lock import holding
+from ibl_dask.store.run_summary import RunFolder, read_summary
 
 HOLDER = """
 import sys
@@ -424,8 +424,9 @@ def test_interrupted_not_started_and_failed_are_three_things(sessions, when):
     counts = {key: end[key] for key in ("n_success", "n_failed", "n_interrupted", "n_not_started")}
     expected = {"n_success": 0, "n_failed": 1, "n_interrupted": 1, "n_not_started": 2}
     assert counts == (expected if first == "interrupted" else expected | {"n_success": 1, "n_interrupted": 0})
-    told, _ = summarise(read_journal(result.journal))
-    assert [row["state"] for row in told] == states(result)
+    summary = read_summary(RunFolder(result.name, result.journal))
+    assert [row.state for row in summary.rows] == states(result)
+    assert summary.state.word == "interrupted"
 
 
 def test_steps_that_wait_for_workers_go_with_a_session_that_was_lost(sessions, client, monkeypatch):
@@ -452,8 +453,11 @@ def test_status_says_whether_a_run_that_has_not_ended_was_killed(tmp_path, end):
         mark = this_process().mark if end == "under way" else replace(this_process(), pid=process.pid, started=1).mark
         process.kill()
     told = to_json(RunStarted("r", ("/a/b/c",), "h", 1, 0, "1", 0.0, mark))
-    assert summarise([told])[1]["text"] == end
-    assert summarise([{**told, "process": ""}])[1]["text"] == "under way, or killed"
+    for name, event, text in (("r", told, end), ("older", {**told, "process": ""}, "under way, or killed")):
+        run_folder = RunFolder.of(tmp_path, name)
+        with Journal(run_folder.journal) as journal:
+            journal.append(event)
+        assert read_summary(run_folder).state.text == text
 
 
 def test_ctrl_c_while_a_session_is_begun_leaves_no_lock(sessions, monkeypatch):

@@ -17,7 +17,7 @@ from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.rates import read_rates
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.journal import Journal
+from ibl_dask.store.run_record import RunRecord
 from ibl_dask.tasks.video_mp4.forecast import ENCODING
 from ibl_dask.tasks.video_sync.forecast import DECODING
 from ibl_dask.video.container.index import index_video
@@ -196,19 +196,22 @@ def test_rates_come_from_what_runs_took(tmp_path: Path) -> None:
 
     def step(kind: str, seconds: float, **value: object) -> dict[str, object]:
         record = {"key": [kind, "S/2023-05-01/001", "f", 0], "status": "done", "value": value, "seconds": seconds}
-        return {"event": "StepFinished", "record": record}
+        return {"event": "StepFinished", "session": "/S/2023-05-01/001", "record": record}
 
-    with Journal(tmp_path, "one") as journal:
-        journal.append(step("index-left", 0.1, width=1000, height=1000, frames=400))
-        journal.append(step("framepass-left", 3.0, frames=300))
-        journal.append(step("framepass-left", 1.0, frames=100))
-        journal.append(step("framepass-left", 0.1, frames=100, kept=True))
-        journal.append(step("DLC", 7200.0))
+    def decoded(frames: int) -> dict[str, object]:
+        return {"kind": "decode", "frames": frames, "pixels": 1_000_000 * frames}
+
+    for name, frames, seconds in (("one", 300, 3.0), ("two", 100, 1.0)):
+        with RunRecord(tmp_path, name) as record:
+            record.append(step("framepass-left", seconds, work=decoded(frames)))
+            record.append(step("framepass-left", 0.1, work=decoded(frames), kept=True))
+            record.append(step("DLC", 7200.0))
+    (tmp_path / "events-older.jsonl").write_text("of an earlier version\n")
     found = read_rates(tmp_path)
     assert found.core_s(DECODING, 1) == pytest.approx(4.0 / 400e6)
     assert found.core_s(ENCODING, 1) == Rates().core_s(ENCODING, 1)
     assert found.tasks["DLC"] == 7200
-    assert found.source == "1 journal"
+    assert found.source == "2 runs"
 
 
 def test_a_forecast_is_json(session_folder: Path) -> None:

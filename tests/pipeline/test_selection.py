@@ -11,7 +11,7 @@ from ibl_dask.model.choices import nearest
 from ibl_dask.pipeline.plan import make_pipeline
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.selection import as_names
-from ibl_dask.store.journal import find_journals
+from ibl_dask.store.run_summary import find_runs
 from ibl_dask.tasks.options import check_options, check_value, keywords
 from ibl_dask.tasks.registry import known_options
 
@@ -124,7 +124,7 @@ def test_a_session_that_cannot_be_planned_does_not_hide_a_misspelt_task_nor_stop
     assert ["VideoRegisterRaw" in outcome.tasks for outcome in result.sessions] == [False, True, True]
     alone = run(cohort[:1], tasks=["VideoRegisterRwa"])
     assert "not valid YAML" in alone.sessions[0].failures[0].message, "what is wrong with the only session is told"
-    assert find_journals(alone.journal.parent)
+    assert find_runs(alone.journal.parents[1])
 
 
 @pytest.mark.parametrize(

@@ -118,7 +118,7 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     assert "1 session, all well" in printed
     assert "Trials waits: " in printed
     assert "export IBL_DASK_PYTHON_IBLLIB=" in printed
-    assert show_status(result.journal.parent, failed_only=False) == 0
+    assert show_status(result.journal.parents[1], failed_only=False) == 0
     assert "export IBL_DASK_PYTHON_IBLLIB=" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ from ibl_dask.deploy.cluster.script_guard import require_guard
 from ibl_dask.deploy.cluster.tls import certificates
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.deploy.site.schema import read_profile
-from ibl_dask.store.workspace import WORK_FOLDER
+from ibl_dask.store.work_folder import WORK_FOLDER
 
 if TYPE_CHECKING:
     from distributed import Client
