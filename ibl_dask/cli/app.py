@@ -101,15 +101,30 @@ def run(
 
 @app.command()
 def status(
+    sessions: Annotated[
+        list[str] | None, typer.Argument(help="Sessions to show, or folders or lists of them [all of the run].")
+    ] = None,
     work_dir: WorkDir = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only sessions that did not succeed.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Print the paths of failed sessions alone, as a list for `run`.")
+    ] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run, or its beginning [the latest].")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only sessions in these states: failed,running,...")
+    ] = None,
+    category: Annotated[str | None, typer.Option("--category", help="Only with failures of these categories.")] = None,
+    camera: Annotated[str | None, typer.Option("--camera", help="Only where something is wrong with a camera.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only where a task is not complete.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again until the run ends.")] = False,
+    details: Details = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Show the outcome or the progress of a run."""
+    """Show the outcome or the progress of a run: sessions, and failures by cause."""
     from ibl_dask.cli.status import show_status
+    from ibl_dask.report.row_filter import RowFilter
 
-    raise typer.Exit(show_status(work_dir, failed, run, as_json))
+    wanted = RowFilter.of_options(state, category, camera, task)
+    raise typer.Exit(show_status(work_dir, failed, run, as_json, sessions or (), wanted, watch, details))
 
 
 @app.command()

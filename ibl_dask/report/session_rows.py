@@ -51,7 +51,7 @@ class SessionRow(TypedDict, total=False):
 ENDS = ("failed", "interrupted", "not started", "done")
 """States in which a session can end, the worst first."""
 _SUCCESSES = ("Complete", "Empty")
-_UNSTARTED = ("Waiting", "Held")
+_UNSTARTED: tuple[str, ...] = ("Waiting", "Held")
 
 
 def end_of(row: SessionRow) -> str:
@@ -72,8 +72,10 @@ def not_required(row: SessionRow) -> list[str]:
     """Return the tasks without which a session is done: they wait for an environment or a database."""
     if "not_required" in row:
         return list(row["not_required"])
-    tasks = row.get("tasks") or {}
-    return [name for name, status in tasks.items() if row.get("state") == "done" and str(status) in _UNSTARTED]
+    # A journal does not say which tasks were asked for: a session that failed for nothing else lacks those that wait.
+    lacks = row.get("state") == "failed" and not row.get("failures")
+    optional = _UNSTARTED if row.get("state") == "done" else _UNSTARTED[:0] if lacks else _UNSTARTED[:1]
+    return [name for name, status in (row.get("tasks") or {}).items() if str(status) in optional]
 
 
 def bad_tasks(row: SessionRow) -> dict[str, str]:

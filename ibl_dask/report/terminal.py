@@ -16,7 +16,7 @@ from ibl_dask.report.lines import count
 from ibl_dask.report.palette import look_of
 from ibl_dask.report.session_rows import ENDS, SessionRow, bad_tasks, end_of, not_required, summarise_ends
 
-_STATE_STYLES = {
+STATE_STYLES = {
     "done": "green",
     "failed": "bold red",
     "interrupted": "yellow",
@@ -87,7 +87,7 @@ def status_table(rows: Iterable[SessionRow]) -> Table:
         planned, done, kept = row.get("planned") or 0, row.get("done") or 0, row.get("kept") or 0
         table.add_row(
             Text(str(row.get("session", ""))),
-            Text(state, style=_STATE_STYLES.get(state, "")),
+            Text(state, style=STATE_STYLES.get(state, "")),
             f"{done:,} of {planned:,}" if planned else "",
             f"{kept:,}" if kept else "",
             _tasks(row),
@@ -157,9 +157,9 @@ def _tasks(row: SessionRow, state: str = "") -> Text:
     n_asked = len(tasks) - len(waiting)
     lines = [Text(f"{n_asked - len(bad)} of {n_asked} complete")] if tasks else []
     if waiting:
-        lines.append(Text(f"{len(waiting)} for other environments", style=_STATE_STYLES["waiting"]))
+        lines.append(Text(f"{len(waiting)} for other environments", style=STATE_STYLES["waiting"]))
     if not tasks and state in ("interrupted", "not started"):
-        lines.append(Text(state, style=_STATE_STYLES[state]))
+        lines.append(Text(state, style=STATE_STYLES[state]))
     lines += [Text(f"{name} ") + Text(str(status), style=look_of(status).style) for name, status in bad.items()]
     return Text("\n").join(lines)
 
