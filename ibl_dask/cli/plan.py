@@ -217,11 +217,7 @@ def _show_matrix(planned: Sequence[PlannedSession], groups: Sequence[FailureGrou
     if not planned:
         out.print("no session is known to fail")
         return
-    hours = []
-    for session in planned:
-        running = [task for task in session.tasks if task.runs]
-        hours.append((sum(t.core_s or 0.0 for t in running) / 3600, sum(t.gpu_s or 0.0 for t in running) / 3600))
-    table, lines = plan_matrix(planned, groups, table_width(), hours)
+    table, lines = plan_matrix(planned, groups, table_width())
     print_table(table)
     print_lines(lines)
 

@@ -66,6 +66,7 @@ def run_sessions(
     options
         Options of tasks, by name.
     """
+    from ibl_dask.deploy.cluster.connect import permissions
     from ibl_dask.deploy.site.schema import read_profile
 
     paths = find_sessions(sessions)
@@ -78,7 +79,7 @@ def run_sessions(
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with RunLog(journal_folder(paths, output_root, folder)) as log:
+    with permissions(site), RunLog(journal_folder(paths, output_root, folder)) as log:
         try:
             result = _run(wanted, site, workers, stop, log)
         except KeyboardInterrupt:  # before the first step or after the last
@@ -120,10 +121,10 @@ class _Stop:
 
 
 def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop, log: RunLog) -> Run:
-    from ibl_dask.deploy.cluster.connect import connect, permissions, tunnel_line
+    from ibl_dask.deploy.cluster.connect import connect, tunnel_line
 
     if workers == 0:
-        with permissions(site), make_view() as view, stop.now():
+        with make_view() as view, stop.now():
             return wanted(listeners=[view, log])
     from ibl_dask.deploy.cluster.performance import recorded
 

@@ -15,7 +15,6 @@ from ibl_dask.store.holder import JobState
 from ibl_dask.store.run_folder import RunFolder
 from ibl_dask.store.run_summary import RunSummary, find_runs, read_summary
 from ibl_dask.store.work_folder import SCRATCH_VARIABLE, nearest_work_folder
-from ibl_dask.store.workspace import default_work_dir
 
 _MOST_LOOKED_AT = 50
 """Runs that are looked at for sessions, the newest first."""
@@ -101,6 +100,8 @@ def choose_run(work_dir: Path | None, name: str | None, sessions: Sequence[str] 
 def _work_folder(paths: Sequence[Path]) -> Path:
     """Return the work folder of the first session that has one, unless the environment names one."""
     if paths and not os.environ.get(SCRATCH_VARIABLE):
+        from ibl_dask.store.workspace import default_work_dir  # loads NumPy, which the rest does without
+
         for path in paths:
             try:
                 folder = default_work_dir(Session(path))

@@ -108,19 +108,18 @@ class RunLog(logging.Handler):
         n = sum(self._errors.values())
         if not n or self._file is None:
             return None
-        return Line(
-            f"{count(n, 'error')} of {some(sorted(self._errors))}, and no failure of a step, in the log: {self.path}"
-        )
+        return Line(f"{count(n, 'error')} of libraries ({some(sorted(self._errors))}) in the log: {self.path}")
 
 
 def _prints(handler: logging.Handler) -> bool:
     """Return whether a handler writes to the output of this process, unlike those of tests and notebooks."""
     if type(handler) is not logging.StreamHandler:
         return False
-    if handler.stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+    stream = handler.stream
+    if stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__) or getattr(stream, "closed", False):
         return True
     try:
-        return handler.stream.fileno() in (1, 2)
+        return stream.fileno() in (1, 2)
     except (OSError, ValueError, AttributeError):
         return False
 

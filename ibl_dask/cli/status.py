@@ -19,7 +19,7 @@ from ibl_dask.report.failure_lines import failure_lines
 from ibl_dask.report.lines import Line, some
 from ibl_dask.report.row_filter import RowFilter
 from ibl_dask.report.session_rows import SessionRow
-from ibl_dask.report.status_view import RowsInSight, session_row, status_view
+from ibl_dask.report.status_view import RowsInSight, count_states, session_row, status_view
 from ibl_dask.store.run_progress import SessionProgress
 from ibl_dask.store.run_summary import RunSummary
 
@@ -27,7 +27,7 @@ WATCHED_EVERY_S = 3.0
 """Interval of `--watch` on a terminal, s."""
 TOLD_EVERY_S = 30.0
 """Interval of the lines of `--watch` elsewhere, s."""
-_REASON_LINES = 40
+_REASON_LINES = 46
 _MOST_DETAILS = 1000
 
 
@@ -152,8 +152,7 @@ def _watch(choose: Callable[[], ChosenRun], wanted: RowFilter) -> int:
 
 
 def _summary_text(summary: RunSummary) -> str:
-    states = ", ".join(f"{n:,} {state}" for state, n in summary.states.items())
-    return f"run {summary.header.run}, {summary.state.text}: {states}"
+    return f"run {summary.header.run}, {summary.state.text}: {count_states(summary.states)}"
 
 
 def _screen(chosen: ChosenRun, wanted: RowFilter) -> Group:

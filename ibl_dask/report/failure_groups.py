@@ -26,8 +26,12 @@ _MASKS = (
 
 _CAMERA = re.compile(rf"(?<=_)({_LABEL})(?=Camera)|\b({_LABEL}) camera\b|^({_LABEL})\b")
 _TOLD_APART_BY = {
-    "TaskFailed": "got",
+    "DescriptionError": "got",
+    "IblDaskError": "got",
     "MissingEnvironment": "got",
+    "NotASession": "got",
+    "TaskFailed": "got",
+    "UnreadableVideo": "got",
     "MissingFile": "expected",
     "MissingOutput": "expected",
 }

@@ -57,7 +57,9 @@ def failure_lines(
                     chosen[i], used = level, used + more
     lines = [line for i in range(n) for line in levels[i][chosen[i]]]
     if n < len(groups):
-        lines.append(Line(f"and {count(len(groups) - n, 'more kind')} of failure or wait: {elsewhere}", "bold"))
+        lines.append(
+            Line(f"and {count(len(groups) - n, 'more kind')} of failure or wait: {elsewhere}", "bold", is_cut=True)
+        )
     return lines
 
 

@@ -16,7 +16,7 @@ from ibl_dask.report.lines import Line, count
 from ibl_dask.report.matrix import DONE, FAILS, RUNS, WAITS, Mark, MatrixRow, choose_rows, count_words, matrix
 from ibl_dask.report.session_rows import SessionRow
 
-_REASON_LINES = 30
+_REASON_LINES = 46
 _MOST_NOTES = 3
 _OF_MANY = {FAILS: "fail", RUNS: "run", DONE: "have nothing to do"}
 
@@ -48,6 +48,21 @@ class PlannedSession:
         """Return the session as a whole."""
         return FAILS if self.fails else RUNS if any(task.runs for task in self.tasks) else DONE
 
+    @property
+    def core_hours(self) -> float:
+        """Return the time of its tasks on one core, as far as it is known, h."""
+        return sum(task.core_s or 0.0 for task in self.tasks if task.runs) / 3600
+
+    @property
+    def gpu_hours(self) -> float:
+        """Return the time of its tasks on one GPU, as far as it is known, h."""
+        return sum(task.gpu_s or 0.0 for task in self.tasks if task.runs) / 3600
+
+    @property
+    def has_unknown_length(self) -> bool:
+        """Return whether a task runs of which nothing is known."""
+        return any(task.runs and task.core_s is None for task in self.tasks)
+
     def row(self) -> SessionRow:
         """Return its known failures and unmet requirements, as after a run."""
         failures = {task.task: _failures(task) for task in self.tasks if task.fails}
@@ -68,7 +83,7 @@ def plan_groups(planned: Sequence[PlannedSession]) -> list[FailureGroup]:
 
 
 def plan_matrix(
-    planned: Sequence[PlannedSession], groups: Sequence[FailureGroup], width: int, hours: Sequence[tuple[float, float]]
+    planned: Sequence[PlannedSession], groups: Sequence[FailureGroup], width: int
 ) -> tuple[Table, list[Line]]:
     """Return a table of sessions and tasks, and the lines below it: legend, sessions without a row, reasons, notes.
 
@@ -82,22 +97,21 @@ def plan_matrix(
         Their failures, as `plan_groups` returns them.
     width : int
         Width of the terminal, characters.
-    hours : sequence of (float, float)
-        Core-hours and GPU-hours of each session.
     """
-    pairs = list(zip(planned, hours, strict=True))
-    shown, hidden = choose_rows(pairs, lambda pair: (FAILS, RUNS, DONE).index(pair[0].mark))
+    shown, hidden = choose_rows(planned, lambda session: (FAILS, RUNS, DONE).index(session.mark))
     names = dict.fromkeys(t.task for session in planned for t in session.tasks if not t.waits or session.is_asked)
-    numbers = group_numbers([session.row() for session, _ in shown], groups)
-    with_gpu = any(gpu for _, gpu in hours)
+    numbers = group_numbers([session.row() for session in shown], groups)
+    with_gpu = any(session.gpu_hours for session in shown)
     rows = []
-    for (session, (core, gpu)), number in zip(shown, numbers, strict=True):
-        cells = (f"{core:.2f}", *([f"{gpu:.2f}"] if with_gpu else []), number)
+    for session, number in zip(shown, numbers, strict=True):
+        more = "+" if session.has_unknown_length else ""
+        core = "" if session.failure is not None else f"{session.core_hours:.2f}{more}"
+        cells = (core, *([f"{session.gpu_hours:.2f}"] if with_gpu else []), number)
         rows.append(MatrixRow(session.session, {t.task: _mark(t) for t in session.tasks}, (), cells))
     heads = ("core h", *(["GPU h"] if with_gpu else []), "reason" if any(numbers) else "")
     table, lines = matrix(rows, list(names), width, after=heads)
     if hidden:
-        counts = count_words(_OF_MANY[session.mark] for session, _ in hidden)
+        counts = count_words(_OF_MANY[session.mark] for session in hidden)
         lines.append(Line(f"and {count(len(hidden), 'more session')}: {counts} (--json and --details print all)"))
     lines += failure_lines(groups, width, _REASON_LINES, len(planned), "--json prints all")
     return table, [*lines, *_note_lines(planned)]

@@ -20,7 +20,7 @@ from ibl_dask.report.terminal import QcContent
 _BAD = ("CRITICAL", "FAIL")
 _TOLD = (*_BAD, "WARNING")
 _MOST_CHECKS = 20
-_REASON_LINES = 20
+_REASON_LINES = 46
 
 
 @dataclass(frozen=True, slots=True)

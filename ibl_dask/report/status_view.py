@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from rich.table import Table
@@ -110,12 +110,22 @@ def status_view(sight: RowsInSight, width: int, most_lines: int, details: bool =
         table, lines = status_table(sight.shown), list[Line]()
     else:
         table, lines = _matrix(sight, width)
-        lines.insert(0, Line(", ".join(f"{k:,} {state}" for state, k in sight.states.items()), "bold"))
+        lines.insert(0, Line(count_states(sight.states), "bold"))
     if sight.hidden:
-        states = ", ".join(f"{k:,} {state}" for state, k in sight.hidden.items())
-        text = f"and {count(sight.hidden.total(), 'more session')} ({states}); --state, --category, --json show them"
+        text = f"and {count(sight.hidden.total(), 'more session')} ({count_states(sight.hidden)})"
+        text += "; --state, --category, --json show them"
         lines.append(Line(text))
     return table, [*lines, *failure_lines(sight.groups, width, most_lines, n)]
+
+
+def count_states(states: Mapping[str, int]) -> str:
+    """Return the number of sessions in each state, the worst first.
+
+    >>> count_states({"done": 1000, "failed": 2})
+    '2 failed, 1,000 done'
+    """
+    known = sorted(states, key=lambda state: _URGENCY.index(state) if state in _URGENCY else len(_URGENCY))
+    return ", ".join(f"{states[state]:,} {state}" for state in known)
 
 
 def _matrix(sight: RowsInSight, width: int) -> tuple[Table, list[Line]]:
