@@ -31,6 +31,7 @@ from ibl_dask.model.events import Event, SessionFinished
 from ibl_dask.model.result import CamerasJudged, Result, Work
 from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.retries import Retries
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.workspace import Workspace
 
@@ -91,8 +92,10 @@ class AnsweringExecutor:
     """Executor that hands back a record for each step without running it, and keeps nothing."""
 
     slots = 1
+    most_memory_gb = 0.0
 
     def __init__(self) -> None:
+        self.retries = Retries()
         self._keys: deque[StepKey] = deque()
 
     @property

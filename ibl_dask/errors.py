@@ -10,6 +10,7 @@
     |   |-- MissingFile (FileNotFoundError)  a file of the session is missing
     |   |   `-- MissingOutput              a task ended without an output that it promises
     |   |-- NotReadable (PermissionError)  a file or folder that may not be read
+    |   |   `-- ReadFailed                 the disk, or the server that it is on, failed
     |   |-- UnreadableVideo                the container cannot be indexed, or frames have no times
     |   |-- DecodeFailed                   frames of the index do not come out of the decoder
     |   |-- TruncatedFile                  a binary file ends inside a record
@@ -195,6 +196,10 @@ class NotReadable(InputError, PermissionError):
     category: ClassVar[Category] = "disk"
 
     __str__ = IblDaskError.__str__
+
+
+class ReadFailed(NotReadable):
+    """The disk, or the server that it is on, failed while it was read."""
 
 
 class UnreadableVideo(InputError):

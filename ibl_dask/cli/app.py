@@ -91,12 +91,31 @@ def run(
     profile: ProfileFile = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
+    retry: Annotated[
+        str | None, typer.Option("--retry", help="`quarantined`: try tasks that failed before and have not changed.")
+    ] = None,
+    max_failures: Annotated[
+        str | None, typer.Option("--max-failures", help="Failed sessions (20, or 5%) after which none is begun.")
+    ] = None,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, **options))
+    raise typer.Exit(
+        run_sessions(
+            sessions,
+            tasks,
+            output_root,
+            work_dir,
+            profile,
+            workers,
+            overwrite,
+            retry=retry,
+            max_failures=max_failures,
+            **options,
+        )
+    )
 
 
 @app.command()
@@ -139,6 +158,22 @@ def qc(
     from ibl_dask.cli.qc import show_qc
 
     raise typer.Exit(show_qc(sessions, output_root, failed, details, as_json))
+
+
+@app.command()
+def logs(
+    session: Annotated[str, typer.Argument(help="Session folder, or the folder of its results.")],
+    task: Annotated[str | None, typer.Argument(help="Task, or its class; without it, all that have logs.")] = None,
+    output_root: OutputRoot = None,
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Number of the attempt [the latest].")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed, or has no end.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as the log grows, until Ctrl-C.")] = False,
+    n_lines: Annotated[int | None, typer.Option("--lines", min=1, help="Only the last lines.")] = None,
+) -> None:
+    """Show the log of a task, or which tasks have one."""
+    from ibl_dask.cli.logs import show_logs
+
+    raise typer.Exit(show_logs(session, task, output_root, attempt, failed, follow, n_lines))
 
 
 @app.command()

@@ -15,6 +15,7 @@ from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.run_log import RunLog
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
+from ibl_dask.pipeline.limits import Limits, MaxFailures, check_retry
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import journal_folder, run
 from ibl_dask.pipeline.run_outcome import Run, rows
@@ -45,6 +46,8 @@ def run_sessions(
     profile: Path | None,
     workers: int | None,
     overwrite: bool = False,
+    retry: str | None = None,
+    max_failures: str | None = None,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and print the outcome; return the exit code.
@@ -63,6 +66,10 @@ def run_sessions(
         Worker processes; 0 runs the steps in this process.
     overwrite : bool
         Whether existing results are replaced.
+    retry : str or None
+        What is tried again although nothing changed: `quarantined`.
+    max_failures : str or None
+        Failed sessions after which none is begun; by default those of the profile.
     options
         Options of tasks, by name.
     """
@@ -73,8 +80,16 @@ def run_sessions(
     site = read_profile(profile, workers or None)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
+    limits = Limits(
+        site.time_outs_s,
+        site.longest_pause_s,
+        MaxFailures.parse(max_failures or site.max_failures) if max_failures or site.max_failures else MaxFailures(),
+        site.io_limit,
+        check_retry(frozenset((retry or "").split(",")) - {""}),
+    )
     folder = work_dir or site.scratch
-    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
+    given = {"tasks": tasks, "output_root": output_root, "work_dir": folder, **options}
+    wanted = partial(run, paths, overwrite=overwrite, limits=limits, **given)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.

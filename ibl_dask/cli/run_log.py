@@ -36,7 +36,7 @@ class RunLog(logging.Handler):
         self.path = folder / f"log-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{os.getpid()}.txt"
         """The file; named by time and process until the name of the run is known."""
         self._file: int | None = None
-        self._replaced: list[tuple[logging.Logger, logging.Handler]] = []
+        self._replaced: list[tuple[logging.Logger, int, logging.Handler]] = []
         self._errors: Counter[str] = Counter()
         self._captured_warnings = False
 
@@ -52,10 +52,10 @@ class RunLog(logging.Handler):
         return self
 
     def __exit__(self, *error: object) -> None:
-        for logger, handler in self._replaced:
+        while self._replaced:
+            logger, place, handler = self._replaced.pop()
             logger.removeHandler(self)
-            logger.addHandler(handler)
-        self._replaced.clear()
+            logger.handlers.insert(place, handler)
         logging.getLogger().removeHandler(self)
         if self._captured_warnings:
             logging.captureWarnings(False)
@@ -73,8 +73,8 @@ class RunLog(logging.Handler):
         loggers = [root, *(each for each in root.manager.loggerDict.values() if isinstance(each, logging.Logger))]
         for logger in loggers:
             for handler in [each for each in logger.handlers if _prints(each)]:
+                self._replaced.append((logger, logger.handlers.index(handler), handler))
                 logger.removeHandler(handler)
-                self._replaced.append((logger, handler))
                 if self not in logger.handlers:
                     logger.addHandler(self)
         if self not in root.handlers:

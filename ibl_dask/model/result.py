@@ -100,12 +100,12 @@ class Result:
 
     def _typed_json(self) -> dict[str, object]:
         """Return the fields that a subclass adds, as JSON."""
-        return {name: _plain(getattr(self, name)) for name in _own_fields(type(self))}
+        return {name: _plain(getattr(self, name)) for name in _own_fields(type(self))}  # type: ignore[arg-type]  # of mypy: hashable
 
     @classmethod
     def _typed_from_json(cls, rest: dict[str, object]) -> dict[str, object]:
         """Take the fields that a subclass adds out of a mapping."""
-        return {name: rest.pop(name) for name in _own_fields(cls) if name in rest}
+        return {name: rest.pop(name) for name in _own_fields(cls) if name in rest}  # type: ignore[arg-type]
 
 
 def _reason_json(reason: str | Failure) -> object:

@@ -82,6 +82,11 @@ class Admission:
             self._last.append(candidate)
         return None
 
+    def clear(self) -> None:
+        """Hand out no further session."""
+        self._n_seen = len(self._paths)
+        self._last.clear()
+
     def put_last(self, candidate: Candidate) -> None:
         """Take a session back, to be tried again after the others."""
         self._last.append(candidate)

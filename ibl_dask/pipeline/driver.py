@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import SessionLocked
+from ibl_dask.errors import IblDaskError, SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
@@ -20,7 +20,11 @@ from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
 from ibl_dask.pipeline.in_process import InProcess
+from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
+from ibl_dask.pipeline.quarantine import Quarantine
+from ibl_dask.pipeline.retries import Notice, Paused, Retried
+from ibl_dask.pipeline.run_guard import RunGuard
 from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
 from ibl_dask.pipeline.running_session import RunningSession
 from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
@@ -28,6 +32,7 @@ from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
+from ibl_dask.store.last_run import read_last_run, write_last_run
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.run_record import RunRecord
 
@@ -83,10 +88,28 @@ class Driver:
         Result of the run, filled while it goes on.
     listeners : sequence of callables
         Receive every event after the record.
+    limits : Limits
+        Limits of the run.
+    request : str
+        Fingerprint of what is asked for; another driver with the same one shares the list of sessions. Empty where
+        nothing is to be shared.
     """
 
-    def __init__(self, executor: Executor, record: RunRecord, run: Run, listeners: Sequence[Listener]) -> None:
+    def __init__(
+        self,
+        executor: Executor,
+        record: RunRecord,
+        run: Run,
+        listeners: Sequence[Listener],
+        limits: Limits = NO_LIMITS,
+        request: str = "",
+    ) -> None:
+        self.request = request
+        self._started_s = time.time()
         self.executor = executor
+        self.limits = limits
+        executor.retries.longest_pause_s = limits.longest_pause_s
+        executor.retries.listen = self._announce
         self.record = record
         self.run = run
         self._listeners = list(listeners)
@@ -95,6 +118,20 @@ class Driver:
         self._task_calls: dict[StepKey, _TaskCall] = {}
         self._session_calls: dict[StepKey, _SessionCall] = {}
         self._outputs = OutputPlaces()
+        self._guard = RunGuard(limits, self._emit_pause)
+
+    def _announce(self, notice: Notice) -> None:
+        """Emit the event of an announcement by the executor."""
+        if isinstance(notice, Retried):
+            session = self._owner.get(notice.key)
+            if session is not None:
+                path, now_s = str(session.outcome.path), time.time()
+                event = events.StepRetried(path, notice.key, notice.attempt, notice.failure, notice.pause_s, now_s)
+                self._emit_of(session.outcome, event)
+        elif isinstance(notice, Paused):
+            self._emit_pause(notice.place, notice.failure)
+        else:
+            self.emit(events.RunResumed(notice.place, time.time()))
 
     def emit(self, event: events.Event) -> None:
         """Write an event to the journal and hand it to the listeners; a listener that raises is dropped."""
@@ -109,6 +146,9 @@ class Driver:
                 name = getattr(listen, "__qualname__", type(listen).__name__)
                 self.run.failed_listeners += (f"{name}: {error!r}",)
                 _log.warning("a listener failed and receives no more events", exc_info=error)
+
+    def _emit_pause(self, place: str, failure: Failure) -> None:
+        self.emit(events.RunPaused(place, failure, time.time()))
 
     def _emit_of(self, outcome: SessionOutcome, event: events.Event) -> None:
         """Emit an event of a session, and note where in the journal it is."""
@@ -138,6 +178,8 @@ class Driver:
                     time.sleep(IDLE_S)
                 for record in self.executor.completed():
                     self._take(record, waiting)
+                    while (first := self._guard.first_in_line()) is not None:
+                        self._guarded(first.session, partial(self._advance, first.session, [first.state]))
                     self._give_up_lost_sessions()
                     if waiting and self._has_room():
                         break
@@ -165,6 +207,9 @@ class Driver:
         return not is_ahead and self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
 
     def _admit_some(self, waiting: Admission, planner: Planner) -> None:
+        if self._guard.stopped is not None:
+            self.run.stopped = self._guard.stopped
+            waiting.clear()
         while self._has_room() and (candidate := waiting.next(is_idle=not self._is_busy)) is not None:
             self._admit(candidate, planner(candidate.path), waiting)
 
@@ -190,6 +235,9 @@ class Driver:
         """Begin a session that was planned."""
         outcome = self.run.sessions[candidate.order]
         session = RunningSession(candidate.order, outcome, pipeline, held)
+        is_lifted = "quarantined" in self.limits.retry or pipeline.workspace.overwrite
+        settings = {"timeout": dict(self.limits.time_outs_s), "memory": self.executor.most_memory_gb}
+        session.quarantine = Quarantine(pipeline.session, settings, is_lifted)
         try:
             if pipeline.is_asked and not pipeline.specs:
                 self._release(session)
@@ -205,10 +253,15 @@ class Driver:
             self._outputs.claim(pipeline.session)
             pipeline.workspace.check_writable()
             if session.held is None:
-                candidate.attempt = Attempt(pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job())
+                candidate.attempt = Attempt(
+                    pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job(), request=self.request
+                )
                 session.held = candidate.attempt.take()
             session.held.require_own()
+            if self._is_done_elsewhere(session):
+                return
             session.sweep()
+            session.quarantine.read()
             pipeline.workspace.rename_older()
             if pipeline.workspace.overwrite:
                 for task in pipeline.tasks.values():
@@ -218,7 +271,18 @@ class Driver:
             return
         self._active[session.reference] = session
         outcome.add_failures([Failure("OutsideSession", "input", text) for text in pipeline.refused])
-        self._guard(session, lambda: self._advance(session, startable(session.states)))
+        self._guarded(session, lambda: self._advance(session, startable(session.states)))
+
+    def _is_done_elsewhere(self, session: RunningSession) -> bool:
+        """Return True for a session that another driver with the same request ended since this run began."""
+        known = read_last_run(session.pipeline.session.own) if self.request else None
+        if known is None or known.request != self.request or known.finished_s < self._started_s:
+            return False
+        outcome = session.outcome
+        outcome.take_from(known)
+        self._release(session)
+        self._emit_end(outcome, outcome.failures[0] if outcome.failures else None)
+        return True
 
     def _refuse(self, candidate: Candidate, waiting: Admission, held: Held | None, error: BaseException) -> None:
         """Put a session that could not begin last, or give it up."""
@@ -235,7 +299,8 @@ class Driver:
     def _reason_to_wait(self, candidate: Candidate, error: Exception) -> str:
         """Return why a session that could not begin is to be tried again; empty where it is not."""
         if isinstance(error, SessionLocked) and candidate.attempt is not None:
-            is_last_try = candidate.is_taken and not self._is_busy
+            # A driver of the same list ends the session, or its lock becomes free.
+            is_last_try = candidate.is_taken and not self._is_busy and not candidate.attempt.is_shared
             candidate.is_taken = not candidate.attempt.is_open
             candidate.wait()
             return "" if is_last_try and candidate.is_taken else f"{error.what}: {error.got}"
@@ -269,7 +334,7 @@ class Driver:
     def _hand_out(self, session: RunningSession, steps: Sequence[Step], priority: int) -> None:
         own, workspace = session.pipeline.session, session.pipeline.workspace
         token = "" if session.held is None else session.held.token
-        leased = [replace(step, lease=token) for step in steps]
+        leased = [replace(step, lease=token, time_out_s=session.time_out_s(step.key)) for step in steps]
         # The lock and the scratch are of this run: a folder of the same name elsewhere does not hold them.
         places = (own.path, own.own / LOCK_NAME, workspace.scratch)
         self.executor.submit(leased, own.outputs, session.records, priority, places)
@@ -316,7 +381,7 @@ class Driver:
                 state.answer = _answer_here(state.name, call.function)
             except Exception as error:  # noqa: BLE001  # whatever an object of a lab raises while it is unpickled
                 state.answer = failure_from(error)
-        self._guard(session, lambda: self._advance(session, [state]))
+        self._guarded(session, lambda: self._advance(session, [state]))
 
     def _take_record(self, record: StepRecord) -> None:
         session = self._owner.pop(record.key)
@@ -328,11 +393,11 @@ class Driver:
         if session.outcome.finished:  # it was given up; this step was running
             return
         if session.phase == "report":
-            self._guard(session, lambda: self._finish(session, record))
+            self._guarded(session, lambda: self._finish(session, record))
         else:
-            self._guard(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
+            self._guarded(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
 
-    def _guard(self, session: RunningSession, call: Callable[[], None]) -> None:
+    def _guarded(self, session: RunningSession, call: Callable[[], None]) -> None:
         """Call something for a session; an error gives up that session and no other."""
         try:
             call()
@@ -372,8 +437,10 @@ class Driver:
             state.answer = self._check_start(session, state)
             if state.answer is not None:
                 return
+            if state.reason is None and not self._guard.has_bandwidth(session, state):
+                return
         records = {key: session.records[key] for key in state.keys}
-        function = partial(call_task, state.task, state.next_call, records, state.reason)
+        function = partial(call_task, state.task, state.next_call, records, state.reason, state.name, self.run.name)
         step = remote_call(state.name, session.reference, function) if self._uses_workers else None
         if step is None:
             state.answer = _answer_here(state.name, function)
@@ -398,7 +465,9 @@ class Driver:
         except Exception as error:  # noqa: BLE001  # one task must not stop the others
             return failure_from(error)
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked
-        return None
+        if state.reason is not None:
+            return None
+        return self._guard.reason_not_to_start(session, state)
 
     def _take_steps(
         self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[StepKey, Step]
@@ -429,6 +498,7 @@ class Driver:
         if state.reason is not None:
             state.failures = (state.reason,)
         state.phase = "over"
+        self._guard.end_task(session, state)
         outcome.tasks[state.name] = state.status
         if state.status in (Status.WAITING, Status.HELD) and state.reason is not None:
             outcome.reasons[state.name] = state.reason
@@ -444,6 +514,11 @@ class Driver:
 
     def _finish(self, session: RunningSession, report: StepRecord) -> None:
         session.end(report)
+        try:
+            session.quarantine.conclude(session.states.values(), self.run.name)
+            write_last_run(session.pipeline.session.own, session.outcome.to_last_run(self.run.name, self.request))
+        except (OSError, IblDaskError) as error:  # another run then does more than necessary
+            _log.warning("%s: the record of this run could not be written: %s", session.reference, error)
         self._emit_end(session.outcome, None)
         self._release(session)
 
@@ -472,10 +547,12 @@ class Driver:
         """Let go of a session that ended: of its lock, and of the records and tasks in memory."""
         if session.held is not None:
             session.held.close()
+        self._guard.release(session)
         if self._active.get(session.reference) is session:
             del self._active[session.reference]
 
     def _emit_end(self, outcome: SessionOutcome, failure: Failure | None) -> None:
+        self._guard.note_end(outcome)
         report = "" if outcome.report is None else str(outcome.report)
         ended = (str(outcome.path), outcome.is_success, outcome.qc, report, failure, time.time())
         self._emit_of(outcome, events.SessionFinished(*ended))

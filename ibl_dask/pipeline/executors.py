@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import math
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Protocol
@@ -17,11 +18,22 @@ from typing import Any, Protocol
 from ibl_dask.deploy.cluster.walltime_ends import Cut
 from ibl_dask.deploy.cluster.worker_setup import leave
 from ibl_dask.errors import RunError, joined
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
+from ibl_dask.pipeline.circuit_breakers import NodeHealth
 from ibl_dask.pipeline.delayed import Trial, delayed_step
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep, ReadyQueue
-from ibl_dask.pipeline.step_losses import Future, how_lost, killed_itself, lost, sees_nothing
+from ibl_dask.pipeline.retries import Paused, Retries
+from ibl_dask.pipeline.step_losses import (
+    Future,
+    fails_everything,
+    how_lost,
+    killed_itself,
+    lost,
+    sees_nothing,
+    took_too_long,
+)
 from ibl_dask.pipeline.visibility import Unseen, visible
 from ibl_dask.store.failures import failure_from
 
@@ -46,6 +58,9 @@ NO_WORKER_S = 20.0
 class Executor(Protocol):
     """Takes steps and hands their records back as they end."""
 
+    retries: Retries
+    """Steps that failed and are tried again."""
+
     @property
     def outstanding(self) -> int:
         """Return the number of steps that were taken and not handed back."""
@@ -53,6 +68,10 @@ class Executor(Protocol):
     @property
     def slots(self) -> int:
         """Return the number of steps that can run at once."""
+
+    @property
+    def most_memory_gb(self) -> float:
+        """Return the memory of the largest worker, GB; 0 if unknown."""
 
     def submit(
         self,
@@ -137,9 +156,12 @@ class OnCluster:
     ----------
     client : distributed.Client
         Client of the cluster.
+    retries : Retries, optional
+        Keeps the steps that are tried again.
     """
 
-    def __init__(self, client: Any) -> None:  # distributed has no types
+    def __init__(self, client: Any, retries: Retries | None = None) -> None:  # distributed has no types
+        self.retries = Retries() if retries is None else retries
         self._client = client
         cluster = getattr(client, "cluster", None)
         self._elastic: Elastic | None = cluster if hasattr(cluster, "unschedulable_reason") else None
@@ -153,6 +175,9 @@ class OnCluster:
         self._turned_away: dict[str, RunError] = {}
         self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
+        self._hosts: set[str] = set()
+        self._most_seen_gb = 0.0
+        self._nodes = NodeHealth()
         self._counted_s = -math.inf
         self._require_one_death()
 
@@ -167,12 +192,22 @@ class OnCluster:
 
     @property
     def outstanding(self) -> int:
-        return len(self._waiting) + len(self._running) + len(self._doubtful) + len(self._over)
+        return len(self._waiting) + len(self._running) + len(self._doubtful) + len(self._over) + len(self.retries)
 
     @property
     def slots(self) -> int:
         most = 0 if self._elastic is None else self._elastic.most_workers
         return max(1, most, len(self._count_workers()))
+
+    @property
+    def most_memory_gb(self) -> float:
+        self._most_seen_gb = max(self._most_seen_gb, self._most_memory_gb())
+        return self._most_seen_gb
+
+    def _most_memory_gb(self, kind: str = "") -> float:
+        """Return the memory of the largest worker that offers a kind of resource, GB."""
+        offers = self._count_workers() if self._elastic is None else self._elastic.worker_resources
+        return max((offered.get("MEMORY_GB", 0.0) for offered in offers if not kind or kind in offered), default=0.0)
 
     def submit(
         self,
@@ -187,6 +222,7 @@ class OnCluster:
 
     def completed(self) -> Iterator[StepRecord]:
         while self.outstanding:
+            self._wake()
             if not self._running and self._doubtful and not self._waiting.kinds():
                 self._try_alone()
             if not self._over:
@@ -203,7 +239,7 @@ class OnCluster:
     def _look(self) -> None:
         """Wait a moment for a step to end; where none does, fail those that no worker will ever run."""
         try:
-            ended = self._ended.get(timeout=COUNTED_EVERY_S)
+            ended = self._ended.get(timeout=min(COUNTED_EVERY_S, self.retries.wait_s))
         except Empty:
             self._fail_unschedulable()
             return
@@ -211,11 +247,19 @@ class OnCluster:
         if record is not None:
             self._over.append(record)
 
+    def _wake(self) -> None:
+        """Take steps back whose next attempt is due, and fail those that waited too long for a disk."""
+        for queued in self.retries.due():
+            self._waiting.again(queued)
+        for queued, failure in self.retries.given_up():
+            self._end(queued, failure)
+
     def _count_workers(self) -> list[Mapping[str, float]]:
         """Return the resources of each worker; workers come and go."""
         if time.monotonic() - self._counted_s > COUNTED_EVERY_S:
             info = self._client.scheduler_info(n_workers=-1)["workers"]
             self._workers = [worker["resources"] for worker in info.values()]
+            self._hosts = {worker["host"] for worker in info.values()}
             self._counted_s = time.monotonic()
         return self._workers
 
@@ -223,7 +267,7 @@ class OnCluster:
         """Give the cluster the steps that it can start, and a few to follow while this process is busy."""
         if self._elastic is not None:
             self._elastic.request_workers(self._demand())
-        if any(running.is_alone for running in self._running.values()):
+        if self.retries.is_paused or any(running.is_alone for running in self._running.values()):
             return
         for kind in self._waiting.kinds():
             # A worker runs one step at a time, however many cores it offers to it.
@@ -236,7 +280,7 @@ class OnCluster:
                     break
                 queued = self._waiting.next(kind)
                 if queued.verdict:
-                    self._fail(queued, queued.verdict)
+                    self._fail(queued, failure_from(queued.verdict))
                 else:
                     batch.append(queued)
             self._start(batch)
@@ -244,9 +288,12 @@ class OnCluster:
     def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
         """Return the number of steps that run or could run now, by the resources that they ask for."""
         demand: Counter[frozenset[tuple[str, float]]] = Counter()
-        for resources, n in self._waiting.ready().items():
-            demand[frozenset(self._asks(resources).items())] += n
-        for queued in (*(running.queued for running in self._running.values()), *self._doubtful):
+        queue = [running.queued for running in self._running.values()]
+        if not self.retries.is_paused:  # a pause may last, and workers cost
+            queue += [*self._doubtful, *self.retries.all()]
+            for resources, n in self._waiting.ready().items():
+                demand[frozenset(self._asks(resources).items())] += n
+        for queued in queue:
             demand[frozenset(self._asks(queued.step.resources).items())] += 1
         return demand
 
@@ -277,7 +324,7 @@ class OnCluster:
                 self._given[running.queued.step.resources.kind] -= 1
                 lost.append(running.queued)
         for queued in lost:
-            self._fail(queued, why[queued.step.resources])
+            self._fail(queued, failure_from(why[queued.step.resources]))
 
     def _hopeless(self, resources: Resources) -> RunError | None:
         asked = self._asks(resources)
@@ -309,7 +356,7 @@ class OnCluster:
         nodes = []
         for queued in batch:
             # A place that this process does not see either is no fault of a worker.
-            trial = Trial(len(queued.keys) + 1, queued.n_lost > 0, visible(queued.places))
+            trial = Trial(len(queued.keys) + 1, queued.n_lost > 0, visible(queued.places), queued.time_out_s)
             asked = self._asks(queued.step.resources)
             nodes.append(delayed_step(queued.step, queued.records, queued.root, queued.priority, trial, asked))
         # Optimising would rename or fuse tasks and lose their annotations.
@@ -339,22 +386,56 @@ class OnCluster:
         queued = running.queued
         self._let_go(running)
         if isinstance(result, StepRecord):
+            self._note_node(result)
+            if result.status == "failed" and result.failure is not None:
+                failure = self._judge(queued, result.failure)
+                if failure is None:
+                    return None
+                result = replace(result, failure=failure)
             self._forget(queued)
             return result
         if isinstance(result, Unseen):
             self._send_elsewhere(queued, result)
         elif isinstance(result, Death):
-            if result.is_lack_of_memory and not running.is_alone and self._has_others():
+            if result.time_out_s:
+                failure = failure_from(took_too_long(queued, result))
+                self._fail(queued, replace(failure, traceback=result.stack))
+            elif result.is_lack_of_memory and not running.is_alone and self._has_others():
                 self._doubtful.append(queued)
             else:
-                self._fail(queued, killed_itself(queued, result))
+                self._fail(queued, failure_from(killed_itself(queued, result)))
         else:
             queued.n_lost += 1
             if queued.n_lost >= (MOST_LOST_WITH_JOBS if self._elastic is not None else MOST_LOST):
-                self._fail(queued, lost(queued, *how_lost(future)))
+                self._fail(queued, failure_from(lost(queued, *how_lost(future))))
             else:
                 self._waiting.again(queued)
         return None
+
+    def _judge(self, queued: QueuedStep, failure: Failure) -> Failure | None:
+        """Take a step whose attempt failed; return its failure if there is no other attempt."""
+        resources = queued.step.resources
+        most = self._most_memory_gb(resources.kind)
+        return self.retries.judge(
+            queued,
+            failure,
+            has_more_memory=most > resources.memory_gb,
+            has_other_nodes=len(self._hosts) > 1 or self._elastic is not None,
+        )
+
+    def _note_node(self, record: StepRecord) -> None:
+        """Turn a node away on which every step fails."""
+        node = record.worker.rpartition(":")[0]
+        failure = self._nodes.note(node, record.key.session, record.failure if record.status == "failed" else None)
+        if failure is None:
+            return
+        error = fails_everything(node, failure)
+        _log.warning("%s", error)
+        self.retries.listen(Paused(node, failure_from(error)))
+        with contextlib.suppress(Exception):  # it may be gone already
+            hosts = self._client.run(socket.gethostname, on_error="ignore")
+            there = [address for address, host in hosts.items() if host == node]
+            self._client.run(leave, str(error), f"every step fails there: {failure.what}", workers=there)
 
     def _let_go(self, running: _Running) -> None:
         del self._running[running.future.key]
@@ -366,10 +447,16 @@ class OnCluster:
         """Return True if another step runs or may run."""
         return bool(self._running or self._waiting.kinds())
 
-    def _fail(self, queued: QueuedStep, error: RunError) -> None:
-        """Queue the record of a step that failed."""
+    def _fail(self, queued: QueuedStep, failure: Failure) -> None:
+        """Take a step that did not end by itself: for another attempt, or as failed."""
+        final = self._judge(queued, failure)
+        if final is not None:
+            self._end(queued, final)
+
+    def _end(self, queued: QueuedStep, failure: Failure) -> None:
+        """Queue the record of a step that has failed for good."""
         self._forget(queued)
-        self._over.append(StepRecord(queued.step.key, "failed", failure=failure_from(error)))
+        self._over.append(StepRecord(queued.step.key, "failed", failure=failure))
 
     def _forget(self, queued: QueuedStep) -> None:
         for key in queued.keys:
@@ -390,7 +477,7 @@ class OnCluster:
             with contextlib.suppress(Exception):  # it may be gone already
                 self._client.run(leave, str(error), problem, workers=[unseen.worker], on_error="ignore")
         if len(queued.unseen) >= MOST_UNSEEN:
-            self._fail(queued, error)
+            self._fail(queued, failure_from(error))
         else:
             self._waiting.again(queued)
 
@@ -407,7 +494,7 @@ class OnCluster:
             if running is not None:
                 self._client.cancel([running.future])
                 self._let_go(running)
-                self._fail(queued, cut.error)
+                self._fail(queued, failure_from(cut.error))
             else:
                 queued.verdict = cut.error
 
@@ -417,7 +504,11 @@ class OnCluster:
         known = self._attempts.items()
         for key in [key for key, queued in known if queued.step.session == session and key not in self._running]:
             del self._attempts[key]
-        return [*self._waiting.drop(session), *(queued.step.key for queued in doubtful)]
+        return [
+            *self._waiting.drop(session),
+            *self.retries.drop(session),
+            *(queued.step.key for queued in doubtful),
+        ]
 
     def cancel(self) -> None:
         if self._running:
@@ -428,6 +519,7 @@ class OnCluster:
         self._given.clear()
         self._doubtful.clear()
         self._waiting.clear()
+        self.retries.clear()
         if self._elastic is not None:
             self._elastic.request_workers({})
 

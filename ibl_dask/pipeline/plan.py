@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments, as_environments
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.session_report import WriteReport
+from ibl_dask.tasks.step_log import with_log
 from ibl_dask.tasks.task import Task
 
 
@@ -42,6 +43,8 @@ class Pipeline:
     """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
     """Devices that are left out since their entries lead out of the session, so that a run is no success."""
+    time_outs_s: Mapping[str, float] = field(default_factory=dict)
+    """Task -> time after which a step of it is ended, s; none for a task that is not listed."""
 
     def _repr_html_(self) -> str:
         return pipeline_html(self.session.reference, self.specs, self.notes)
@@ -56,11 +59,13 @@ class Pipeline:
 
     def first_steps(self, level: int) -> list[Step]:
         """Return the steps that must run before the others of a level can be planned."""
-        return [step for task in self._tasks_of(level).values() for step in task.first_steps()]
+        tasks = self._tasks_of(level).values()
+        return [step for task in tasks for step in with_log(task.first_steps(), task.task_log)]
 
     def steps(self, level: int, records: Mapping[StepKey, StepRecord]) -> dict[str, list[Step]]:
         """Return the other steps of each task of a level, in the order of the tasks."""
-        return {name: task.steps(records) for name, task in self._tasks_of(level).items()}
+        tasks = self._tasks_of(level).items()
+        return {name: with_log(task.steps(records), task.task_log) for name, task in tasks}
 
     def _tasks_of(self, level: int) -> dict[str, Task]:
         """Return the tasks of a level that can run here."""
@@ -96,6 +101,8 @@ class Pipeline:
             for level in range(self.n_levels):
                 if not all(task.is_finished() for name, task in self.tasks.items() if name in steps):
                     break
+                for name, task in self._tasks_of(level).items():
+                    task.start_log(name)
                 records |= walk(self.first_steps(level), root)
                 steps |= self.steps(level, records)
         return delayed_tasks(steps, root, records)

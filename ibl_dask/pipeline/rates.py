@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import islice
 from pathlib import Path
 
 from ibl_dask.model.forecast import Rates
-from ibl_dask.store.run_summary import find_runs, read_progress
+from ibl_dask.store.run_summary import find_runs, read_totals
 
 NEWEST = 5
 """Runs that are read; older ones may be of another machine."""
@@ -17,13 +18,13 @@ ENOUGH_PIXELS = 1e8
 def read_rates(work_dir: Path) -> Rates:
     """Return durations from the newest runs of a work folder; empty for work that these do not hold.
 
-    Journals of earlier versions, which have no summary, are not read.
+    Journals are not read, so runs of earlier versions, which have no summary, do not count.
     """
     work: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     single: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    runs = [run for run in find_runs(work_dir) if not run.is_of_earlier_version][:NEWEST]
-    for run in runs:
-        totals = read_progress(run).progress.totals
+    known = (totals for run in find_runs(work_dir) if (totals := read_totals(run)) is not None)
+    runs = [*islice(known, NEWEST)]
+    for totals in runs:
         for sums, more in ((work, totals.work), (single, totals.single)):
             for kind, pair in more.items():
                 sums[kind] = [a + b for a, b in zip(sums[kind], pair, strict=True)]

@@ -10,7 +10,9 @@ from itertools import count
 from pathlib import Path
 
 from ibl_dask.errors import RunError
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
+from ibl_dask.pipeline.attempts import MORE
 from ibl_dask.pipeline.visibility import Unseen
 from ibl_dask.tasks.run_step import in_order
 
@@ -37,8 +39,17 @@ class QueuedStep:
     """Answers of workers that do not see the data."""
     n_cut: int = 0
     """Number of attempts that the end of a job ended."""
+    failures: list[Failure] = field(default_factory=list)
+    """Errors of its attempts so far."""
+    time_factor: float = 1.0
+    """Factor on its time-out in the next attempt."""
     verdict: RunError | None = None
     """Reason not to try it again; None where it may be."""
+
+    @property
+    def time_out_s(self) -> float:
+        """Return the time after which the next attempt is ended, s; 0 for none. It grows once a worker was lost."""
+        return self.step.time_out_s * max(self.time_factor, MORE if self.n_lost else 1.0)
 
     @property
     def records(self) -> list[StepRecord]:

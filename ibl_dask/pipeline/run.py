@@ -10,6 +10,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -18,13 +19,18 @@ from typing import TYPE_CHECKING, Any
 from ibl_dask.deploy.batch_systems.registry import own_job
 from ibl_dask.errors import InputError
 from ibl_dask.model import events
+from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.driver import Driver, Listener
 from ibl_dask.pipeline.in_process import InProcess
+from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
+from ibl_dask.pipeline.rates import read_rates
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
+from ibl_dask.pipeline.time_outs import choose_time_outs
 from ibl_dask.store.processes import this_process
 from ibl_dask.store.run_record import RunRecord
+from ibl_dask.store.task_record import parameters_fingerprint
 from ibl_dask.store.work_folder import WORK_FOLDER
 from ibl_dask.store.workspace import default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
@@ -43,6 +49,7 @@ def run(
     work_dir: str | Path | None = None,
     overwrite: bool = False,
     listeners: Sequence[Listener] = (),
+    limits: Limits = NO_LIMITS,
     **options: Any,  # options of tasks, by name
 ) -> Run:
     """Run the tasks of some sessions.
@@ -59,6 +66,8 @@ def run(
         See `make_pipeline`.
     listeners : sequence of callables
         Called with every event.
+    limits : Limits
+        Time-outs, longest pause, failed sessions, load on disks, and what is tried again.
 
     Returns
     -------
@@ -80,12 +89,16 @@ def run(
     n_workers = 0 if isinstance(executor, InProcess) else executor.slots
     options["environments"] = _with_variables(as_environments(options.get("environments")), os.environ)
 
+    rates = read_rates(folder)
+
     def planner(path: Path) -> Callable[[], Pipeline]:
         # A copy of the caller's object: the description that it reads and keeps must go with the session.
         session = copy.copy(given[path]) if path in given else path
         return partial(
-            make_pipeline,
+            _plan,
             session,
+            rates,
+            limits.time_outs_s,
             tasks=tasks,
             output_root=output_root,
             work_dir=work_dir,
@@ -96,13 +109,14 @@ def run(
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()
-    request = _as_text({"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options})
+    wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
+    request = parameters_fingerprint(sorted((key, repr(value)) for key, value in wanted.items()))
     with RunRecord(folder, name, partial(_pool_figures, client)) as record:
         result = Run(name, record.run.journal, outcomes, n_workers)
-        driver = Driver(executor, record, result, listeners)
+        driver = Driver(executor, record, result, listeners, limits, request)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
-        about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), request)
+        about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))
         driver.emit(events.RunStarted(name, paths, *about))
         try:
             driver.drive(planner)
@@ -118,6 +132,17 @@ def run(
             driver.emit(events.RunFinished(name, *ends, result.interrupted, n["interrupted"], n["not started"]))
     result.journal_failure = record.failure
     return result
+
+
+def _plan(
+    session: Session | Path,
+    rates: Rates,
+    time_outs_s: Mapping[str, float],
+    **arguments: Any,  # of `make_pipeline`
+) -> Pipeline:
+    """Plan a session, with the time-outs of its tasks."""
+    pipeline = make_pipeline(session, **arguments)
+    return replace(pipeline, time_outs_s=choose_time_outs(pipeline, rates, time_outs_s))
 
 
 def _with_variables(environments: Environments, variables: Mapping[str, str]) -> Environments:

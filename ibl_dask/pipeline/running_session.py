@@ -13,6 +13,7 @@ from ibl_dask.model.places import below
 from ibl_dask.model.result import CamerasJudged, VideoIndexed
 from ibl_dask.model.step import StepKey, StepRecord
 from ibl_dask.pipeline.plan import Pipeline
+from ibl_dask.pipeline.quarantine import Quarantine
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.task_states import TaskState, make_states
 from ibl_dask.store.atomic import sweep_temporaries
@@ -68,8 +69,11 @@ class RunningSession:
         """Keys of all steps that ended."""
         self.waiting: dict[StepKey, list[TaskState]] = {}
         """Tasks that wait for a step or a call, by its key."""
+        self.quarantine = Quarantine(pipeline.session)
+        """Tasks that are not tried again."""
         self.phase: Literal["tasks", "report"] = "tasks"
         self.started_s = time.time()
+        self._device: int | None = None
         self._clock = time.perf_counter()
         self._totals: dict[str, _StepTotals] = {}
         self._videos: dict[str, dict[str, object]] = {}
@@ -79,6 +83,21 @@ class RunningSession:
     def reference(self) -> str:
         """Return the reference of the session."""
         return self.pipeline.session.reference
+
+    @property
+    def device(self) -> int:
+        """Return the number of the file system of the session; 0 where that cannot be asked."""
+        if self._device is None:
+            try:
+                self._device = self.pipeline.session.path.stat().st_dev
+            except OSError:
+                self._device = 0
+        return self._device
+
+    def time_out_s(self, key: StepKey) -> float:
+        """Return the time after which a step is ended: the longest of the tasks that wait for it, s; 0 for none."""
+        limits = [self.pipeline.time_outs_s.get(state.name, 0.0) for state in self.waiting.get(key, ())]
+        return 0.0 if 0.0 in limits else max(limits, default=0.0)
 
     def note(self, record: StepRecord) -> None:
         """Take the record of a step that ended."""

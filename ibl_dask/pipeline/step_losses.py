@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from ibl_dask.deploy.batch_systems.registry import exclusion_example
-from ibl_dask.errors import NodeFailed, OutOfMemory, StepKilled, WorkerLost
+from ibl_dask.errors import NodeFailed, OutOfMemory, StepKilled, TaskTimedOut, WorkerLost
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import StepKey
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep
@@ -30,15 +31,29 @@ class Future(Protocol):
         """Let the scheduler forget the task."""
 
 
+def took_too_long(queued: QueuedStep, death: Death) -> TaskTimedOut:
+    """Return the error of a step that was ended at its time-out."""
+    return TaskTimedOut(
+        "this step took longer than allowed, and was ended",
+        where=f"{_name(queued)}, in a process of its own on worker {death.worker}",
+        expected=f"an end within {death.time_out_s:,.0f} s",
+        got=f"a process that still ran, {death.peak_gb:.2f} GB of memory at most",
+        do="see below where it was; where it does work, give its task more time (`time_outs` of the profile, "
+        "`time_out_secs` of a lab's task), then run again: finished chunks are kept",
+    )
+
+
 def killed_itself(queued: QueuedStep, death: Death) -> StepKilled:
     """Return the error of a step that killed its own process."""
+    log = queued.step.task_log
+    where_more = "" if log is None else f"; its log: {log.command}"
     kind = OutOfMemory if death.is_lack_of_memory or death.limit_gb is not None else StepKilled
     return kind(
         "this step kills the process that it runs in",
         where=f"{_name(queued)}, in a process of its own on worker {death.worker}",
         expected="a step that ends by itself",
         got=f"{death}, after a worker that had it was lost",
-        do=f"{death.advice}; then run again: finished chunks are kept",
+        do=f"{death.advice}{where_more}; then run again: finished chunks are kept",
     )
 
 
@@ -72,6 +87,18 @@ def sees_nothing(queued: QueuedStep, unseen: Unseen) -> NodeFailed:
         got=unseen.problem,
         do="mount there what holds sessions, results and work folder, or use nodes that have it (`queue`, or "
         f"`directives`{exclusion_example()}); then run again: finished chunks are kept",
+    )
+
+
+def fails_everything(node: str, failure: Failure) -> NodeFailed:
+    """Return the error of a node on which every step fails."""
+    return NodeFailed(
+        "every step fails on this node, and not on others",
+        where=node,
+        expected="steps that end as they do on other nodes",
+        got=failure.message,
+        do=f"report this node; it gets no more steps of this run. Leave it out of the next one (`directives`"
+        f"{exclusion_example()})",
     )
 
 

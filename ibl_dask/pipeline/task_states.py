@@ -43,6 +43,8 @@ class TaskState:
     """Reason for which it did not start or could not be planned."""
     failures: tuple[Failure, ...] = ()
     """Errors, each once."""
+    is_in_quarantine: bool = False
+    """It failed in an earlier run, and was not tried again."""
     is_not_required: bool = False
     """Nothing is amiss although it did not run: it has nothing to read, or was not asked for by name."""
 
@@ -55,6 +57,11 @@ class TaskState:
     def is_over(self) -> bool:
         """Return True if it ended."""
         return self.phase == "over"
+
+    @property
+    def has_failed(self) -> bool:
+        """Return True if it ended with an error."""
+        return self.is_over and self.status is Status.ERRORED
 
     @property
     def next_call(self) -> Call:

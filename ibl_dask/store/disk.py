@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from ibl_dask.errors import (
     IblDaskError,
     NotReadable,
     NotWritable,
+    ReadFailed,
     ReadOnlyDisk,
     WriteFailed,
 )
@@ -84,7 +87,7 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             "do": "run again once it works: finished chunks are kept; if it happens again, report it to the "
             "administrator of this disk",
         }
-        return NotReadable(**wanted) if written is None else WriteFailed(**wanted)
+        return ReadFailed(**wanted) if written is None else WriteFailed(**wanted)
     if error.errno in _CONNECTION or isinstance(error, ConnectionError):
         return ConnectionBroke(
             "a connection broke",
@@ -145,6 +148,46 @@ def retry_transient(call: Callable[[], _Result]) -> _Result:
         if is_transient(error):
             error.add_note(f"It was tried {1 + len(RETRY_PAUSES_S)} times within {sum(RETRY_PAUSES_S):g} s.")
         raise
+
+
+def mount_of(path: Path) -> Path:
+    """Return the folder at which the file system of a path is mounted, by the folders above it."""
+    place = nearest_folder(path.absolute())
+    with contextlib.suppress(OSError):
+        device = place.stat().st_dev
+        while place != place.parent and place.parent.stat().st_dev == device:
+            place = place.parent
+    return place
+
+
+ROOM = 0.02
+"""Share of a disk that must be free before work on it goes on."""
+MOST_ROOM_BYTES = 2 * 10**9
+"""Room that is enough on any disk, bytes."""
+PROBE_BYTES = 1 << 20
+"""Size of the file that is written to find out whether a disk takes one, bytes."""
+
+
+def takes_files(path: Path) -> bool:
+    """Return True if a disk has some room, by its own account and for a file that is written there and removed.
+
+    Parameters
+    ----------
+    path : Path
+        A file or folder on the disk, which need not exist.
+    """
+    folder = next((each for each in (path, *path.parents) if each.is_dir()), path)
+    try:
+        usage = shutil.disk_usage(folder)
+        if usage.free < min(ROOM * usage.total, MOST_ROOM_BYTES):
+            return False
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True
 
 
 def nearest_folder(path: Path) -> Path:

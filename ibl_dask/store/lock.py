@@ -50,6 +50,8 @@ class Attempt:
         Returns other locks that must be free as well.
     own_job : str
         Number of the batch job that this process runs in; empty outside of one.
+    request : str
+        Fingerprint of what the holder wants to do, for drivers that share a list of sessions; empty for none.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class Attempt:
         ask_job: AskJob | None = None,
         beside: Callable[[], Iterable[Path]] | None = None,
         own_job: str = "",
+        request: str = "",
     ) -> None:
         self.path = path
+        self._request = request
         self.is_open = False
         """It was refused only because the holder's lock is still being watched."""
         self._ask_job = ask_job
@@ -76,7 +80,7 @@ class Attempt:
             If another process holds it, or may hold it; see `is_open`.
         """
         make_folder(self.path.parent)
-        while (held := _make(self.path, self._own_job)) is None:
+        while (held := _make(self.path, self._own_job, self._request)) is None:
             self._require_free(self.path)
         try:
             for path in self._beside():
@@ -85,6 +89,12 @@ class Attempt:
             held.close()
             raise
         return held
+
+    @property
+    def is_shared(self) -> bool:
+        """Return True if the holder works on the same request, so that its result will do."""
+        found = read_lock(self.path) if self._request else None
+        return found is not None and found.owner.get("request") == self._request
 
     def _require_free(self, path: Path) -> None:
         """Remove an abandoned lock; raise if it is held."""
@@ -96,10 +106,12 @@ class Attempt:
         watch.remove()
 
 
-def _make(path: Path, job: str) -> Held | None:
+def _make(path: Path, job: str, request: str = "") -> Held | None:
     """Make a lock of this process, complete from the start; None where there is one."""
     token = token_hex(8)
     owner = {"v": LOCK_VERSION, **this_process().to_json(), "job": job, "since": time.time(), "token": token}
+    if request:
+        owner["request"] = request
     temporary = temporary_name(path)
     try:
         _write(temporary, owner)

@@ -37,7 +37,8 @@ class RowFailure:
 
     def to_json(self) -> dict[str, object]:
         """Return a mapping that `from_json` reads back."""
-        return {"failure": self.failure.to_json(), "task": self.task, "camera": self.camera}
+        parts = {name: value for name, value in self.failure.to_json().items() if name not in ("message", "traceback")}
+        return {"failure": parts, "task": self.task, "camera": self.camera}
 
     @classmethod
     def from_json(cls, content: Event) -> RowFailure:

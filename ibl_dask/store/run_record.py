@@ -56,7 +56,7 @@ class RunRecord:
         self._is_whole = True
         self._is_told = False
         self._counted = (time.monotonic(), 0)
-        self._heartbeat = Heartbeat(self.run.beat_file, self._live_figures, self._after_beat)
+        self._heartbeat: Heartbeat | None = None
 
     @property
     def place(self) -> Place:
@@ -77,6 +77,8 @@ class RunRecord:
                 self._fold(event)
             if time.monotonic() >= self._next_s:
                 self._write_summary()
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self.run.beat_file, self._live_figures, self._after_beat)
 
     def _fold(self, event: Mapping[str, Any]) -> None:
         """Add an event to the summary. One that lacks events is not written again: readers turn to the journal."""
@@ -125,7 +127,8 @@ class RunRecord:
 
     def close(self) -> None:
         """Close the record; what is not on disk is tried again, for a while if the error may be transient."""
-        self._heartbeat.close()
+        if self._heartbeat is not None:
+            self._heartbeat.close()
         with self._lock:
             self._journal.close()
             if self._journal.failure is None:

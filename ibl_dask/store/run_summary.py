@@ -26,7 +26,16 @@ from ibl_dask.store.journal import START, Place, parse_event, read_lines
 from ibl_dask.store.run_folder import RunFolder, find_runs
 from ibl_dask.store.run_progress import RunProgress, RunTotals, SessionProgress, SessionState
 
-__all__ = ["RunFolder", "RunHeader", "RunSummary", "SummaryWriter", "find_runs", "read_progress", "read_summary"]
+__all__ = [
+    "RunFolder",
+    "RunHeader",
+    "RunSummary",
+    "SummaryWriter",
+    "find_runs",
+    "read_progress",
+    "read_summary",
+    "read_totals",
+]
 
 SUMMARY_VERSION = 1
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -237,6 +246,18 @@ def read_progress(run: RunFolder) -> FoundProgress:
             if before == _stamp(run.summary_file):
                 break
     return _read_events(run, FoundProgress(RunHeader(run.name), RunProgress(_RowsRead(run.rows_file, 0))), START)
+
+
+def read_totals(run: RunFolder) -> RunTotals | None:
+    """Return the sums of a run as its summary last had them; None where that is missing or damaged.
+
+    Neither rows nor journal are read, so this is quick for any run.
+    """
+    try:
+        content = json.loads(run.summary_file.read_bytes())
+        return RunTotals.from_json(content["progress"]["totals"]) if content["v"] == SUMMARY_VERSION else None
+    except _DAMAGE:
+        return None
 
 
 def _read_summary_file(run: RunFolder) -> FoundProgress:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ibl_dask.model.description import Camera
     from ibl_dask.model.session import Session
 
+LOGS = "logs"
+"""Name of the folder of the logs of tasks."""
 _SHARD_FRAMES = 1_000_000
 _NAMES = r"(compression\.json|pulse_times\.npz|timing\.npz|frames\.zarr|fronts\.npz)"
 _OLDER = re.compile(rf"(.+Camera|sync)\.{_NAMES}")
@@ -140,9 +142,9 @@ class Workspace:
         """Return the path of the completion record of a single-step task."""
         return below(self.session.own / "done", f"task-{task}.json")
 
-    def log_file(self, task: str) -> Path:
-        """Return the path of the log of a single-step task, without dots, which would make it an ALF dataset."""
-        return below(self.session.own / "logs", f"{task.replace('.', '-')}.log")
+    def log_folder(self, task: str) -> Path:
+        """Return the folder of the logs of a task."""
+        return below(self.session.own / LOGS, task.replace(".", "-"))
 
     @property
     def fronts_file(self) -> Path:
@@ -177,7 +179,7 @@ class Workspace:
         NotWritable
             If a folder is not writable, or is a link; see `require_own`.
         """
-        own = (self.session.own, self.session.own / "done", self.session.own / "logs")
+        own = (self.session.own, self.session.own / "done", self.session.own / LOGS)
         for folder in (self.session.outputs, self.session.outputs / "alf", *own):
             self.require_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):

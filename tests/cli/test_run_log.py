@@ -101,7 +101,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(tmp_path, library, capsys):
     (tmp_path / "work").write_text("a file in the place of a folder")
     with RunLog(tmp_path / "work") as log:
         log(STARTED)
-        library.error("unheard %d", "odd")
+        library.error("unheard")
         assert log.line() is None
     assert capsys.readouterr().err == ""
 

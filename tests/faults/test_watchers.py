@@ -147,7 +147,7 @@ def test_a_reader_that_stops_reading_does_not_stop_the_run(session):
     os.close(writer)
     deadline = time.monotonic() + 60
     work = session.parents[2] / ".ibl_dask"
-    while not (list(work.glob("events-*")) and events_of(session)[-1:] == ["RunFinished"]):
+    while not (find_runs(work) and events_of(session)[-1:] == ["RunFinished"]):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)

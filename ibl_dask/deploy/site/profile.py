@@ -116,6 +116,14 @@ class Profile:
     """Group of the files of workers; None for the user's own."""
     environments: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Interpreters of other environments by label, for tasks of other modalities."""
+    time_outs_s: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Name or class of a task -> time after which a step of it is ended, s."""
+    longest_pause_s: float = 86_400.0
+    """Duration for which a full disk is waited for, s; 0 for none."""
+    max_failures: str = ""
+    """Failed sessions, a number or a share (`5%`), from which on no further session is begun; empty for any."""
+    io_limit: float | None = None
+    """Sum of `io_charge` of the tasks that may run at once on one file system, %; None for any."""
     source: Path | None = None
     """File that it was read from."""
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)

@@ -18,7 +18,9 @@ from ibl_dask.deploy.site.validation import MOST_LOCAL, MOST_WORKERS, check_prof
 from ibl_dask.deploy.site.value_parsers import (
     parse_command,
     parse_folder,
+    parse_max_failures,
     parse_memory_gb,
+    parse_pause_s,
     parse_scheduler,
     parse_umask,
     parse_walltime_s,
@@ -176,6 +178,23 @@ class _SiteSchema(BaseModel):
         examples=["{ephys: /shared/envs/ephys/bin/python}"],
     )
 
+    time_outs: dict[_Word, _Walltime] = Field(
+        default_factory=dict,
+        description="a time for each name or class of a task, hh:mm:ss or d-hh:mm:ss",
+        examples=["{VideoCompress: 06:00:00}"],
+    )
+    longest_pause: Annotated[int, BeforeValidator(parse_pause_s)] = Field(
+        86_400,
+        description="how long a full disk is waited for, hh:mm:ss or d-hh:mm:ss, 0 for not at all",
+        examples=["12:00:00"],
+    )
+    max_failures: Annotated[str, BeforeValidator(parse_max_failures)] = Field(
+        "", description="a number of sessions, or a share of them with %", examples=["5%"]
+    )
+    io_limit: float | None = Field(
+        None, gt=0, le=1e6, description="a sum of io_charge, %, more than 0", examples=["100"]
+    )
+
     def to_profile(self, path: Path, lines: Mapping[str, int]) -> Profile:
         """Return the profile; `check_profile` checks its values against each other."""
         if self.pools is None:
@@ -197,6 +216,10 @@ class _SiteSchema(BaseModel):
             umask=self.umask,
             group=self.group,
             environments=self.environments,
+            time_outs_s={name: float(seconds) for name, seconds in self.time_outs.items()},
+            longest_pause_s=float(self.longest_pause),
+            max_failures=self.max_failures,
+            io_limit=self.io_limit,
             source=path,
             lines=lines,
         )
