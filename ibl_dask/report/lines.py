@@ -21,7 +21,10 @@ class Line:
     """Whether a narrow terminal cuts it instead, since all of it is found elsewhere."""
 
     def folded(self, width: int) -> list[str]:
-        """Return the text in lines of at most `width` characters."""
+        """Return the text in lines of at most `width` characters.
+
+        A longer word, such as a path, has a line of its own and stays whole, so that it can be copied.
+        """
         if self.is_cut:
             return [cut(" ".join(self.text.splitlines()), width)]
         rest = " " * min(self.indent, width // 2)
@@ -32,6 +35,7 @@ class Line:
                 initial_indent=rest if number else "",
                 subsequent_indent=rest,
                 break_on_hyphens=False,
+                break_long_words=False,
                 drop_whitespace=True,
                 replace_whitespace=False,
             )
@@ -41,7 +45,7 @@ class Line:
 
 def height(lines: Iterable[Line], width: int) -> int:
     """Return the number of lines of a terminal of some width."""
-    return sum(len(line.folded(width)) for line in lines)
+    return sum(max(1, -(-len(part) // width)) for line in lines for part in line.folded(width))
 
 
 def cut(text: str, width: int) -> str:
