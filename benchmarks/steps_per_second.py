@@ -66,8 +66,8 @@ def cluster(n_workers: int) -> Iterator[Client]:
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert scheduler.stderr is not None
-    address = next(found[0] for line in scheduler.stderr if (found := re.search(r"tcp://[\d.:]+", line)))
+    lines = scheduler.stderr or ()
+    address = next(found[0] for line in lines if (found := re.search(r"tcp://[\d.:]+", line)))
     program = "from distributed.cli.dask_worker import main; main()"
     options = ["--nthreads", "1", "--no-dashboard", "--resources", "CPU=1 MEMORY_GB=4", "--no-nanny"]
     workers = [
@@ -133,8 +133,8 @@ def format_table(bare: list[float], driven: list[float], arguments: argparse.Nam
     ratio = statistics.median(driven) / statistics.median(bare)
     return (
         "# Steps per second\n\n"
-        f"`python benchmarks/steps_per_second.py`: {arguments.sessions} sessions of {arguments.steps} steps that do nothing, "
-        f"{arguments.workers} workers, scheduler in its own process, {arguments.rounds} rounds in turn.\n\n"
+        f"`python benchmarks/steps_per_second.py`: {arguments.sessions} sessions of {arguments.steps} steps that do "
+        f"nothing, {arguments.workers} workers, scheduler in its own process, {arguments.rounds} rounds in turn.\n\n"
         "| | steps/s, median | all rounds |\n| --- | ---: | --- |\n"
         f"| bare loop of `client.submit` | {statistics.median(bare):,.0f} | {', '.join(f'{r:,.0f}' for r in bare)} |\n"
         f"| driver | {statistics.median(driven):,.0f} | {', '.join(f'{r:,.0f}' for r in driven)} |\n\n"
