@@ -116,7 +116,8 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     print_outcome(result)
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 session, all well" in printed
-    assert "Trials waits: " in printed
+    assert "waits: no environment" in printed
+    assert "task: Trials" in printed
     assert "export IBL_DASK_PYTHON_IBLLIB=" in printed
     assert show_status(result.journal.parents[1], failed_only=False) == 0
     assert "export IBL_DASK_PYTHON_IBLLIB=" in capsys.readouterr().out
