@@ -31,6 +31,7 @@ from ibl_dask.model.events import Event, SessionFinished
 from ibl_dask.model.result import CamerasJudged, Result, Work
 from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.retries import Retries
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.workspace import Workspace
 
@@ -94,6 +95,8 @@ class AnsweringExecutor:
 
     def __init__(self) -> None:
         self._keys: deque[StepKey] = deque()
+        self.retries = Retries()
+        self.most_memory_gb = 1e9
 
     @property
     def outstanding(self) -> int:
