@@ -19,7 +19,7 @@ from ibl_dask.cli.run_log import RunLog
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
 from ibl_dask.pipeline.hooks import Hooks
-from ibl_dask.pipeline.limits import Limits, MaxFailures, check_retry
+from ibl_dask.pipeline.limits import limits_of
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import journal_folder, run
 from ibl_dask.pipeline.run_outcome import Run, rows
@@ -87,13 +87,7 @@ def run_sessions(
     site = read_profile(profile, workers or None)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
-    limits = Limits(
-        site.time_outs_s,
-        site.longest_pause_s,
-        MaxFailures.parse(max_failures or site.max_failures) if max_failures or site.max_failures else MaxFailures(),
-        site.io_limit,
-        check_retry(frozenset((retry or "").split(",")) - {""}),
-    )
+    limits = limits_of(site, retry, max_failures)
     given = {
         "tasks": tasks,
         "output_root": output_root,

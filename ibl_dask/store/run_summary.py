@@ -27,6 +27,7 @@ from ibl_dask.store.run_folder import RunFolder, find_runs
 from ibl_dask.store.run_progress import RunProgress, RunTotals, SessionProgress, SessionState
 
 __all__ = [
+    "FoundProgress",
     "RunFolder",
     "RunHeader",
     "RunSummary",

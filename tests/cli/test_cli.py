@@ -17,6 +17,7 @@ from ibl_dask.cli.app import main
 from ibl_dask.cli.run import print_excluded_nodes
 from ibl_dask.deploy.cluster.jobs import PoolState
 from ibl_dask.deploy.site.profile import Pool
+from ibl_dask.store.run_summary import find_runs
 
 PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
 
@@ -121,6 +122,28 @@ def test_status_reads_the_journal(session_folder):
     assert "ended after" in text
     code, text = call("status", cwd=session_folder.parents[3])
     assert code == 0, text
+
+
+def test_status_shows_the_run_that_is_named_and_names_others(session_folder):
+    work = session_folder.parents[2] / ".ibl_dask"
+    for tasks in ("VideoRegisterRaw", "VideoSyncQcNidq"):
+        assert run(session_folder, "--tasks", tasks)[0] == 0
+    newest, oldest = (found.name for found in find_runs(work))
+    code, text = call("status", "--run", oldest, "--work-dir", work, "--json")
+    assert code == 0
+    content = json.loads(text)
+    assert content["run"]["run"] == oldest
+    assert content["run"]["request"] == {"tasks": "VideoRegisterRaw"}
+    assert content["state"]["word"] == "finished"
+    assert content["states"] == {"done": 1}
+    (row,) = content["sessions"]
+    assert row["tasks"] == {"VideoRegisterRaw": "Complete"}
+    assert row["report"].endswith("ibl_dask/report.html")
+    assert newest in call("status", "--work-dir", work)[1]
+    code, text = call("status", "--run", "2001", "--work-dir", work)
+    assert code == 2
+    assert "no run of this name" in text
+    assert f"{newest}, {oldest}" in text
 
 
 def test_status_of_a_failed_run_is_not_zero(session_folder):
