@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import IblDaskError, SessionLocked
+from ibl_dask.errors import SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
@@ -93,6 +93,8 @@ class Driver:
     request : str
         Fingerprint of what is asked for; another driver with the same one shares the list of sessions. Empty where
         nothing is to be shared.
+    options : str
+        Fingerprint of the options of tasks.
     """
 
     def __init__(
@@ -103,7 +105,9 @@ class Driver:
         listeners: Sequence[Listener],
         limits: Limits = NO_LIMITS,
         request: str = "",
+        options: str = "",
     ) -> None:
+        self.options = options
         self.request = request
         self._started_s = time.time()
         self.executor = executor
@@ -237,7 +241,7 @@ class Driver:
         session = RunningSession(candidate.order, outcome, pipeline, held)
         is_lifted = "quarantined" in self.limits.retry or pipeline.workspace.overwrite
         settings = {"timeout": dict(self.limits.time_outs_s), "memory": self.executor.most_memory_gb}
-        session.quarantine = Quarantine(pipeline.session, settings, is_lifted)
+        session.quarantine = Quarantine(pipeline.session, self.options, settings, is_lifted)
         try:
             if pipeline.is_asked and not pipeline.specs:
                 self._release(session)
@@ -518,7 +522,7 @@ class Driver:
         try:
             session.quarantine.conclude(session.states.values(), self.run.name)
             write_last_run(session.pipeline.session.own, session.outcome.to_last_run(self.run.name, self.request))
-        except (OSError, IblDaskError) as error:  # another run then does more than necessary
+        except Exception as error:  # noqa: BLE001  # another run then does more than necessary
             _log.warning("%s: the record of this run could not be written: %s", session.reference, error)
         self._emit_end(session.outcome, None)
         self._release(session)

@@ -52,7 +52,7 @@ class InProcess:
     ) -> None:
         for step in in_order(steps):
             found = {need: known[need] for need in step.needs if need in known}
-            queued = QueuedStep(step, root, priority, found)
+            queued = QueuedStep(step, root, priority, found, tuple(places))
             for need in set(step.needs) - found.keys():
                 self._children[need].append(queued)
             self._put(queued)
@@ -81,11 +81,13 @@ class InProcess:
             yield self._end(record)
 
     def _next(self) -> QueuedStep | None:
-        """Take the first step whose needs have ended; None in a pause, or where all wait for other attempts."""
-        for place, (*_, queued) in enumerate([] if self.retries.is_paused else self._queue):
+        """Take the first step whose needs have ended; None where all wait for a disk or for other attempts."""
+        for entry in list(self._queue):
+            queued = entry[2]
             if queued.is_ready:
-                del self._queue[place]
-                return queued
+                self._queue.remove(entry)
+                if not self.retries.holds(queued):
+                    return queued
         return None
 
     def _end(self, record: StepRecord) -> StepRecord:

@@ -114,11 +114,12 @@ def run(
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()
     wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
-    request = parameters_fingerprint(sorted((key, repr(value)) for key, value in wanted.items()))
+    request = _mark(wanted)
     with RunRecord(folder, name, partial(_pool_figures, client)) as record:
         result = Run(name, record.run.journal, outcomes, n_workers)
         watching = [] if hooks is None else [hooks.watch(result)]
-        driver = Driver(executor, record, result, [*listeners, *watching], limits, request)
+        listening = [*listeners, *watching]
+        driver = Driver(executor, record, result, listening, limits, request, _mark(options))
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))
@@ -158,6 +159,11 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
     return Environments({**places, **environments.places})
+
+
+def _mark(values: Mapping[str, object]) -> str:
+    """Return a fingerprint of options."""
+    return parameters_fingerprint(sorted((name, repr(value)) for name, value in values.items()))
 
 
 def _as_text(options: Mapping[str, object]) -> dict[str, str]:

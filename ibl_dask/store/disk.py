@@ -70,7 +70,8 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
     where = str(written or error.filename or "")
     reason = error.strerror or str(error)
     if error.errno in _NO_ROOM:
-        return DiskFull(
+        kind = NotWritable if error.errno == errno.EFBIG else DiskFull
+        return kind(
             _NO_ROOM[error.errno],
             where=where,
             expected=f"room for {_size(n_bytes)}" if n_bytes else "room for the result",
@@ -98,8 +99,8 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             "administrator of the network",
         )
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
-        kind = ReadOnlyDisk if error.errno == errno.EROFS else NotWritable
-        return kind(
+        refused = ReadOnlyDisk if error.errno == errno.EROFS else NotWritable
+        return refused(
             "this result cannot be written",
             where=where,
             expected="a folder that may be written to",

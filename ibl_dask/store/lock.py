@@ -92,9 +92,11 @@ class Attempt:
 
     @property
     def is_shared(self) -> bool:
-        """Return True if the holder works on the same request, so that its result will do."""
-        found = read_lock(self.path) if self._request else None
-        return found is not None and found.owner.get("request") == self._request
+        """Return True if the holder works on the same request, so that its result will do, or has just let go."""
+        if not self._request:
+            return False
+        found = read_lock(self.path)
+        return found is None or found.owner.get("request") == self._request
 
     def _require_free(self, path: Path) -> None:
         """Remove an abandoned lock; raise if it is held."""

@@ -74,7 +74,7 @@ def failing(folder, name, times, kind):
 def run_all(executor, steps, folder):
     notices = []
     executor.retries.listen = notices.append
-    executor.submit(steps, folder, {}, 0)
+    executor.submit(steps, folder, {}, 0, (folder / "lock.json",))
     return {record.key.name: record for record in executor.completed()}, notices
 
 
