@@ -39,6 +39,10 @@ from ibl_dask.tasks.video_register.task import VideoRegisterRaw
 from ibl_dask.tasks.video_sync.clocks import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.tasks.video_sync.pulse_times import load_times
 from ibl_dask.tasks.video_task import VideoTask
+from ibl_dask.transfer.ephys_names import get_new_filename, move_ephys_files, rename_ephys_files
+from ibl_dask.transfer.purge import purge_local_data, purge_rig_data
+from ibl_dask.transfer.session_copies import check_transfer, copy_session
+from ibl_dask.transfer.session_moves import backup_session, move_session, rename_session
 from ibl_dask.video.container.index import FrameIndex, index_video
 
 if TYPE_CHECKING:
@@ -68,8 +72,18 @@ __all__ = [
     "VideoTask",
     "WidefieldTask",
     "assign_task",
+    "backup_session",
+    "check_transfer",
     "connect",
+    "copy_session",
+    "get_new_filename",
     "make_pipeline",
+    "move_ephys_files",
+    "move_session",
+    "purge_local_data",
+    "purge_rig_data",
+    "rename_ephys_files",
+    "rename_session",
     "run",
 ]
 

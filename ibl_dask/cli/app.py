@@ -92,6 +92,9 @@ def run(
     max_failures: Annotated[
         str | None, typer.Option("--max-failures", help="Failed sessions (20, or 5%) after which none is begun.")
     ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start a run that may not fit on its disks; do not ask about a large one.")
+    ] = False,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
@@ -108,6 +111,7 @@ def run(
             overwrite,
             retry=retry,
             max_failures=max_failures,
+            yes=yes,
             **options,
         )
     )
@@ -216,6 +220,26 @@ def jobscript(
     from ibl_dask.cli.jobscript import show_job_scripts
 
     raise typer.Exit(show_job_scripts(profile, pool))
+
+
+@app.command()
+def purge_rig_data(
+    local_root: Annotated[Path, typer.Argument(help="Folder of sessions on the acquisition computer.")],
+    remote_root: Annotated[Path, typer.Argument(help="Folder of the server that they were copied to.")],
+    file_pattern: Annotated[
+        list[str] | None,
+        typer.Option("--file-pattern", help="Names or paths within the session, such as '*.avi'; may be repeated [*]."),
+    ] = None,
+    lab: Annotated[str | None, typer.Option("--lab", help="Lab of the sessions, where no folder names it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the files, instead of showing them.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="A line for every file, however many there are.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Remove raw files whose copies at the destination are proven equal. A dry run, unless --yes is given."""
+    from ibl_dask.cli.purge import purge
+
+    patterns = file_pattern or []
+    raise typer.Exit(purge(local_root, remote_root, patterns, lab, yes=yes, every_file=files, as_json=as_json))
 
 
 def _set_up_logging() -> None:

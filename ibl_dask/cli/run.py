@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.cli.before_run import approve
 from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
@@ -40,6 +41,7 @@ def run_sessions(
     overwrite: bool = False,
     retry: str | None = None,
     max_failures: str | None = None,
+    yes: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and print the outcome; return the exit code.
@@ -62,6 +64,8 @@ def run_sessions(
         What is tried again although nothing changed: `quarantined`.
     max_failures : str or None
         Failed sessions after which none is begun; by default those of the profile.
+    yes : bool
+        Start even a run that is not expected to fit on its disks, and do not ask about a large one.
     options
         Options of tasks, by name.
     """
@@ -78,9 +82,18 @@ def run_sessions(
         site.io_limit,
         check_retry(frozenset((retry or "").split(",")) - {""}),
     )
+    given = {
+        "tasks": tasks,
+        "output_root": output_root,
+        "work_dir": work_dir or site.scratch,
+        "overwrite": overwrite,
+        **options,
+    }
+    if not approve(paths, site, workers, yes=yes, skip_absent=True, **given):
+        out.print("nothing was started")
+        return 1
     hooks = Hooks(site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
-    given = {"tasks": tasks, "output_root": output_root, "work_dir": work_dir or site.scratch, **options}
-    wanted = partial(run, paths, overwrite=overwrite, limits=limits, hooks=hooks, **given)
+    wanted = partial(run, paths, limits=limits, hooks=hooks, **given)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
 """Name of a temporary file; the mark of older versions consists of host and process number alone."""
+_ALL_TEMPORARIES = "**/.*.tmp"
 _ABANDONED_S = 86_400.0
 """Age from which a temporary file without a known writer is abandoned, s."""
 
@@ -74,13 +75,20 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
-def sweep_temporaries(folder: Path) -> int:
+def sweep_temporaries(folder: Path, pattern: str = _ALL_TEMPORARIES) -> int:
     """Remove temporary files of killed writers below a folder; return their number. For the holder of the session.
 
     Files of a process that is not visible from here, of another host or container, are removed after a day.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    pattern : str
+        Pattern of their paths below it; all by default.
     """
     n_removed = 0
-    for path, is_left in find_temporaries(folder):
+    for path, is_left in find_temporaries(folder, pattern):
         if not is_left:
             continue
         if path.is_dir() and not path.is_symlink():
@@ -91,17 +99,9 @@ def sweep_temporaries(folder: Path) -> int:
     return n_removed
 
 
-def find_temporaries(folder: Path, *, below: bool = True) -> Iterator[tuple[Path, bool]]:
-    """Yield temporary files and folders, each with whether its writer is gone; see `sweep_temporaries`.
-
-    Parameters
-    ----------
-    folder : Path
-        Folder to search.
-    below : bool
-        Search the folders in it as well.
-    """
-    for path in folder.rglob(".*.tmp") if below else folder.glob(".*.tmp"):
+def find_temporaries(folder: Path, pattern: str = _ALL_TEMPORARIES) -> Iterator[tuple[Path, bool]]:
+    """Yield temporary files and folders, each with whether its writer is gone; see `sweep_temporaries`."""
+    for path in folder.glob(pattern):
         match = _TEMPORARY.fullmatch(path.name)
         if match is not None:
             yield path, is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S)

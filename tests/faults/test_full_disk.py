@@ -234,7 +234,7 @@ def at_once(folder):
     """Return options with which a run does not wait for a full disk."""
     profile = folder / "site.yaml"
     profile.write_text("longest_pause: 0\n")
-    return ["--profile", profile]
+    return ["--profile", profile, "--yes"]
 
 
 def test_the_user_of_the_command_line_is_told(disk, session, tmp_path, undisturbed):
