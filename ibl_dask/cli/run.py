@@ -114,7 +114,8 @@ def run_sessions(
             for number, handler in before.items():
                 signal.signal(number, handler)
         print_outcome(result, log.line())
-        for warning in hooks.finish(result):
+        page = page_of(result)
+        for warning in hooks.finish(result, page if page.exists() else None):
             out.print(f"warning: {warning}", style="bold", markup=False)
     return stop.exit_code if result.interrupted else result.exit_code
 
@@ -177,11 +178,16 @@ def print_excluded_nodes(client: Any) -> None:  # distributed has no types
             out.print(f"{text}; tell those who look after it", markup=False)
 
 
+def page_of(result: Run) -> Path:
+    """Return the path of the page on a run of several sessions."""
+    return result.journal / f"report-{result.name}.html"
+
+
 def write_page(result: Run) -> Line | None:
     """Write the page on a run of several sessions beside its journal; return the line about it."""
     if len(result.sessions) < 2:
         return None
-    path = result.journal / f"report-{result.name}.html"
+    path = page_of(result)
     try:
         result.report(path)
     except (IblDaskError, OSError) as error:  # it costs no result
@@ -229,6 +235,12 @@ def _ending(result: Run, table: Sequence[SessionRow]) -> list[Line]:
         lines.append(Line(f"{count(kept, 'chunk')} kept from an earlier run, {done:,} computed now"))
     page = write_page(result)
     lines += [page] if page is not None else [Line(f"report: {row['report']}") for row in table if row["report"]]
+    if result.stopped is not None:
+        lines.append(Line(f"stopped: {result.stopped.what} Got: {result.stopped.got}.", "bold"))
+    elsewhere = {outcome.done_by for outcome in result.sessions if outcome.done_by}
+    if elsewhere:
+        n = sum(bool(outcome.done_by) for outcome in result.sessions)
+        lines.append(Line(f"{count(n, 'session')} ended by other runs on this list: {some(sorted(elsewhere))}"))
     if result.interrupted:
         lines.append(Line(_INTERRUPTED))
     lines += [Line(f"left out of the run from then on: {listener}") for listener in result.failed_listeners]
