@@ -155,3 +155,25 @@ def test_two_tasks_that_need_one_step_share_it(session):
     result = run([session], specs=specs)
     assert states(result) == {"one": "Complete", "two": "Complete"}
     assert len([key for key in result.sessions[0].records if key[0] == "note-same"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "child"),
+    [
+        ("outputs", "Complete", "Complete"),
+        ("empty list", "Complete", "Complete"),
+        ("nothing", "Empty", "Held"),
+        ("error", "Errored", "Held"),
+        ("-1", "Errored", "Held"),
+        ("-2", "Waiting", "Held"),
+        ("-3", "Incomplete", "Complete"),
+    ],
+)
+def test_states_and_released_children_are_those_of_the_field(session, how, status, child):
+    """As in `run_alyx_task` of the reference; a child that is held names the parent that blocks it."""
+    specs = [TaskSpec("parent", "turn_tasks.Ends", {"how": how}), task("child", "parent")]
+    result = run([session], specs=specs)
+    assert states(result) == {"parent": status, "child": child}
+    if child == "Held":
+        reason = result.sessions[0].reasons["child"]
+        assert (reason.kind, reason.got) == ("Held", f"parent ({status})")
