@@ -64,6 +64,7 @@ class Attempt:
     ) -> None:
         self.path = path
         self._request = request
+        self._refused_by = path
         self.is_open = False
         """It was refused only because the holder's lock is still being watched."""
         self._ask_job = ask_job
@@ -95,7 +96,7 @@ class Attempt:
         """Return True if the holder works on the same request, so that its result will do, or has just let go."""
         if not self._request:
             return False
-        found = read_lock(self.path)
+        found = read_lock(self._refused_by)
         return found is None or found.owner.get("request") == self._request
 
     def _require_free(self, path: Path) -> None:
@@ -104,6 +105,7 @@ class Attempt:
         verdict = watch.look()
         self.is_open = verdict == "open"
         if verdict != "free":
+            self._refused_by = path
             raise watch.refusal()
         watch.remove()
 
