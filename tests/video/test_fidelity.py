@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from zoo import ffmpeg
 
-from ibl_dask.errors import RunError
+from ibl_dask.errors import CorruptOutput
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.encoding import x264
@@ -109,7 +109,7 @@ def complaint_of(raw, monkeypatch, change):
     """Return what is found to be wrong with a chunk whose packets are changed, and how its frames compare if at all."""
     try:
         fidelity = compress_with(raw, monkeypatch, change).fidelity
-    except RunError as error:
+    except CorruptOutput as error:
         return error.what, None
     return fidelity.complaint(0, PROFILES["ibl"].psnr_floor_db), fidelity.psnr_db
 
