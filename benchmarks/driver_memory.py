@@ -92,11 +92,11 @@ class AnsweringExecutor:
     """Executor that hands back a record for each step without running it, and keeps nothing."""
 
     slots = 1
+    most_memory_gb = 0.0
 
     def __init__(self) -> None:
-        self._keys: deque[StepKey] = deque()
         self.retries = Retries()
-        self.most_memory_gb = 1e9
+        self._keys: deque[StepKey] = deque()
 
     @property
     def outstanding(self) -> int:

@@ -20,6 +20,7 @@ from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline import run as driver
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
@@ -38,6 +39,10 @@ from ibl_dask.tasks.video_register.task import VideoRegisterRaw
 from ibl_dask.tasks.video_sync.clocks import VideoSyncQcBpod, VideoSyncQcCamlog, VideoSyncQcNidq
 from ibl_dask.tasks.video_sync.pulse_times import load_times
 from ibl_dask.tasks.video_task import VideoTask
+from ibl_dask.transfer.ephys_names import get_new_filename, move_ephys_files, rename_ephys_files
+from ibl_dask.transfer.purge import purge_local_data, purge_rig_data
+from ibl_dask.transfer.session_copies import check_transfer, copy_session
+from ibl_dask.transfer.session_moves import backup_session, move_session, rename_session
 from ibl_dask.video.container.index import FrameIndex, index_video
 
 if TYPE_CHECKING:
@@ -67,8 +72,18 @@ __all__ = [
     "VideoTask",
     "WidefieldTask",
     "assign_task",
+    "backup_session",
+    "check_transfer",
     "connect",
+    "copy_session",
+    "get_new_filename",
     "make_pipeline",
+    "move_ephys_files",
+    "move_session",
+    "purge_local_data",
+    "purge_rig_data",
+    "rename_ephys_files",
+    "rename_session",
     "run",
 ]
 
@@ -219,7 +234,7 @@ def run(
         Sessions to run, in order.
     client : distributed.Client, optional
         Client of the workers. By default, workers are started on this machine for the duration of the run. With a
-        client of `connect`, work folder and environments are by default those of its profile.
+        client of `connect`, work folder, environments and hooks are by default those of its profile.
     options
         See `ibl_dask.pipeline.run.run`.
 
@@ -240,9 +255,17 @@ def run(
         mine = stack.enter_context(connect()) if client is None else client
         site = deploy.site_of(mine)
         if site is not None:
-            options = {"environments": site.environments, "work_dir": site.scratch, **options}
+            options = {
+                "environments": site.environments,
+                "work_dir": site.scratch,
+                "hooks": Hooks(site.hooks),
+                **options,
+            }
         write = stack.enter_context(recorded(mine))
         made = driver.run(many, client=mine, **options)
         if not made.interrupted:
             made.performance, made.performance_failure = write(made.journal / f"dask-{made.name}.html")
+    hooks = options.get("hooks")
+    if hooks is not None:
+        hooks.finish(made)
     return made

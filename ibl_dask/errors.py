@@ -18,12 +18,14 @@
     |   |-- UnusableFile                   a file has content that makes no sense
     |   |-- NoPulses                       the sync holds no pulse of this camera
     |   |-- ClocksDisagree                 camera clock, nominal rate and pulses show different rates
-    |   `-- PulseCountMismatch             too many frames have no pulse
+    |   |-- PulseCountMismatch             too many frames have no pulse
+    |   `-- TransferIncomplete (AssertionError)  a copy lacks files, or they differ
     |-- OutputError (OSError)              a result cannot be written, or the target does not belong to this package
     |   |-- NotWritable                    a folder that may not be written to
     |   |   |-- DiskFull                   no room, or no quota, on the disk
     |   |   |-- ReadOnlyDisk               the disk takes no writes
     |   |   `-- WriteFailed                the disk, or the server that it is on, failed
+    |   |-- AlreadyThere (FileExistsError)  something else has the name of a result
     |   |-- FormatTooNew                   written by a version with another layout
     |   `-- CorruptOutput                  an output of this package does not pass its own check
     |-- RunError (RuntimeError)            the run itself went wrong
@@ -222,6 +224,10 @@ class PulseCountMismatch(InputError):
     """Too many frames have no pulse."""
 
 
+class TransferIncomplete(InputError, AssertionError):
+    """A copy lacks files of its original, or they differ."""
+
+
 class OutputError(IblDaskError, OSError):
     """A result cannot be written, or the target does not belong to this package."""
 
@@ -243,6 +249,13 @@ class ReadOnlyDisk(NotWritable):
 
 class WriteFailed(NotWritable):
     """The disk, or the server that it is on, failed while it was written to."""
+
+
+class AlreadyThere(OutputError, FileExistsError):
+    """Something else has the name that a file or folder was to get."""
+
+    category: ClassVar[Category] = "usage"
+    __str__ = IblDaskError.__str__
 
 
 class FormatTooNew(OutputError):

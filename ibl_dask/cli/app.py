@@ -86,12 +86,35 @@ def run(
     profile: ProfileFile = None,
     workers: Workers = None,
     overwrite: Overwrite = False,
+    retry: Annotated[
+        str | None, typer.Option("--retry", help="`quarantined`: try tasks that failed before and have not changed.")
+    ] = None,
+    max_failures: Annotated[
+        str | None, typer.Option("--max-failures", help="Failed sessions (20, or 5%) after which none is begun.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Start a run that may not fit on its disks; do not ask about a large one.")
+    ] = False,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
     from ibl_dask.cli.run import run_sessions
 
-    raise typer.Exit(run_sessions(sessions, tasks, output_root, work_dir, profile, workers, overwrite, **options))
+    raise typer.Exit(
+        run_sessions(
+            sessions,
+            tasks,
+            output_root,
+            work_dir,
+            profile,
+            workers,
+            overwrite,
+            retry=retry,
+            max_failures=max_failures,
+            yes=yes,
+            **options,
+        )
+    )
 
 
 @app.command()
@@ -113,6 +136,22 @@ def qc(sessions: Sessions, output_root: OutputRoot = None) -> None:
     from ibl_dask.cli.qc import show_qc
 
     raise typer.Exit(show_qc(sessions, output_root))
+
+
+@app.command()
+def logs(
+    session: Annotated[str, typer.Argument(help="Session folder, or the folder of its results.")],
+    task: Annotated[str | None, typer.Argument(help="Task, or its class; without it, all that have logs.")] = None,
+    output_root: OutputRoot = None,
+    attempt: Annotated[int | None, typer.Option("--attempt", min=1, help="Number of the attempt [the latest].")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Only what failed, or has no end.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on as the log grows, until Ctrl-C.")] = False,
+    n_lines: Annotated[int | None, typer.Option("--lines", min=1, help="Only the last lines.")] = None,
+) -> None:
+    """Show the log of a task, or which tasks have one."""
+    from ibl_dask.cli.logs import show_logs
+
+    raise typer.Exit(show_logs(session, task, output_root, attempt, failed, follow, n_lines))
 
 
 @app.command()
@@ -141,6 +180,38 @@ def doctor(
 
 
 @app.command()
+def clean(
+    sessions: Annotated[list[str] | None, typer.Argument(help="Sessions; without any, the work folder alone.")] = None,
+    work_dir: WorkDir = None,
+    output_root: OutputRoot = None,
+    scratch: Annotated[bool, typer.Option("--scratch", help="Also old scratch of unfinished sessions.")] = False,
+    logs: Annotated[bool, typer.Option("--logs", help="Also old logs.")] = False,
+    trash: Annotated[bool, typer.Option("--trash", help="Also old videos in the trash, RAW VIDEOS included.")] = False,
+    journals: Annotated[bool, typer.Option("--journals", help="Also journals of old runs.")] = False,
+    older_than: Annotated[str, typer.Option(help="Least age: 12h, 30d.")] = "30d",
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show, or remove, scratch and temporaries that nobody needs. Never a result, never raw data outside the trash."""
+    from ibl_dask.cli.clean import clean as clean_up
+
+    choices = (scratch, logs, trash, journals)
+    raise typer.Exit(clean_up(sessions or [], work_dir, output_root, older_than, *choices, yes, as_json))
+
+
+@app.command()
+def why(
+    file: Annotated[Path, typer.Argument(help="A result, log or record of a session, or a file of its scratch.")],
+    profile: ProfileFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show which task made a file, from what, whether it is stale, and what a run would compute anew."""
+    from ibl_dask.cli.why import show_why
+
+    raise typer.Exit(show_why(file, profile, as_json))
+
+
+@app.command()
 def jobscript(
     profile: Annotated[Path, typer.Option("--profile", help="Site profile, a copy of one in `cluster/`.")],
     pool: Annotated[str | None, typer.Option("--pool", help="Name of one pool; all of them by default.")] = None,
@@ -149,6 +220,26 @@ def jobscript(
     from ibl_dask.cli.jobscript import show_job_scripts
 
     raise typer.Exit(show_job_scripts(profile, pool))
+
+
+@app.command()
+def purge_rig_data(
+    local_root: Annotated[Path, typer.Argument(help="Folder of sessions on the acquisition computer.")],
+    remote_root: Annotated[Path, typer.Argument(help="Folder of the server that they were copied to.")],
+    file_pattern: Annotated[
+        list[str] | None,
+        typer.Option("--file-pattern", help="Names or paths within the session, such as '*.avi'; may be repeated [*]."),
+    ] = None,
+    lab: Annotated[str | None, typer.Option("--lab", help="Lab of the sessions, where no folder names it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the files, instead of showing them.")] = False,
+    files: Annotated[bool, typer.Option("--files", help="A line for every file, however many there are.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Remove raw files whose copies at the destination are proven equal. A dry run, unless --yes is given."""
+    from ibl_dask.cli.purge import purge
+
+    patterns = file_pattern or []
+    raise typer.Exit(purge(local_root, remote_root, patterns, lab, yes=yes, every_file=files, as_json=as_json))
 
 
 def _set_up_logging() -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from ibl_dask.cli.before_run import approve
 from ibl_dask.cli.console import out, print_table, show_failure
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.failure import Failure
+from ibl_dask.pipeline.hooks import Hooks
+from ibl_dask.pipeline.limits import Limits, MaxFailures, check_retry
 from ibl_dask.pipeline.plan import check_request
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run, rows
@@ -34,6 +39,9 @@ def run_sessions(
     profile: Path | None,
     workers: int | None,
     overwrite: bool = False,
+    retry: str | None = None,
+    max_failures: str | None = None,
+    yes: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and print the outcome; return the exit code.
@@ -52,6 +60,12 @@ def run_sessions(
         Worker processes; 0 runs the steps in this process.
     overwrite : bool
         Whether existing results are replaced.
+    retry : str or None
+        What is tried again although nothing changed: `quarantined`.
+    max_failures : str or None
+        Failed sessions after which none is begun; by default those of the profile.
+    yes : bool
+        Start even a run that is not expected to fit on its disks, and do not ask about a large one.
     options
         Options of tasks, by name.
     """
@@ -61,8 +75,25 @@ def run_sessions(
     site = read_profile(profile, workers or None)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
-    folder = work_dir or site.scratch
-    wanted = partial(run, paths, tasks=tasks, output_root=output_root, work_dir=folder, overwrite=overwrite, **options)
+    limits = Limits(
+        site.time_outs_s,
+        site.longest_pause_s,
+        MaxFailures.parse(max_failures or site.max_failures) if max_failures or site.max_failures else MaxFailures(),
+        site.io_limit,
+        check_retry(frozenset((retry or "").split(",")) - {""}),
+    )
+    given = {
+        "tasks": tasks,
+        "output_root": output_root,
+        "work_dir": work_dir or site.scratch,
+        "overwrite": overwrite,
+        **options,
+    }
+    if not approve(paths, site, workers, yes=yes, skip_absent=True, **given):
+        out.print("nothing was started")
+        return 1
+    hooks = Hooks(site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
+    wanted = partial(run, paths, limits=limits, hooks=hooks, **given)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
@@ -76,6 +107,8 @@ def run_sessions(
         for number, handler in before.items():
             signal.signal(number, handler)
     print_outcome(result)
+    for warning in hooks.finish(result):
+        out.print(f"warning: {warning}", style="bold", markup=False)
     return stop.exit_code if result.interrupted else result.exit_code
 
 

@@ -89,6 +89,8 @@ class CameraForecast:
     """Video to read, bytes."""
     written_bytes: int = 0
     """Estimate of the output, bytes."""
+    scratch_bytes: int = 0
+    """Estimate of intermediate results, which are removed with the last step of the session, bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,16 @@ class TaskForecast:
             # The default is that of every task: only another value is an estimate of this one.
             step_s, source = (None, "") if time_out_s == TIME_OUT_S else (float(time_out_s), "declared")
         return cls(spec.name, review.why, review.detail, (), core_s, gpu_s, step_s, source)
+
+    @property
+    def written_bytes(self) -> int:
+        """Return the estimate of the output of its cameras, bytes; that of other packages is unknown."""
+        return sum(camera.written_bytes for camera in self.cameras)
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Return the estimate of intermediate results, bytes."""
+        return sum(camera.scratch_bytes for camera in self.cameras)
 
     @property
     def runs(self) -> bool:

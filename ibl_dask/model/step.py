@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import EMPTY, Result, WorkKind
+from ibl_dask.model.task_log import TaskLog
 
 
 class StepKey(NamedTuple):
@@ -235,6 +236,8 @@ class Step(ABC):
     session. Empty for steps without a driver."""
     time_out_s: float = 0.0
     """Time after which it is ended, s; 0 for none."""
+    task_log: TaskLog | None = None
+    """Log of the task that brought the step; None where nobody keeps one."""
     fingerprint: str = field(init=False)
     """16 hexadecimal digits that change with `identity`; see `fingerprint`."""
 

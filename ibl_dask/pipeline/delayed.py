@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -16,11 +16,13 @@ from ibl_dask.deploy.batch_systems.registry import ask_job, node_name, own_job
 from ibl_dask.errors import SessionLocked
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Step, StepKey, StepRecord
+from ibl_dask.model.task_log import TaskLog
 from ibl_dask.pipeline.isolation import Death, ended_after, load_and_run_step, run_in_own_process
 from ibl_dask.pipeline.visibility import Unseen, first_missing
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, sharing
 from ibl_dask.tasks.run_step import in_order
+from ibl_dask.tasks.step_log import with_trial
 
 MOST_CHUNKS = 1_000_000
 """More than any camera has."""
@@ -40,6 +42,8 @@ class Trial:
     """Files and folders that the driver sees: a worker that misses one returns `Unseen`, and does not begin."""
     time_out_s: float = 0.0
     """Time after which the step's process is ended, s; 0 for none."""
+    log: TaskLog | None = None
+    """Log of the step, which is not read to know it."""
 
 
 def delayed_step(
@@ -78,6 +82,8 @@ def delayed_step(
 
     order = priority - step.chunk / MOST_CHUNKS
     resources = step.resources.for_dask() if asked is None else dict(asked)
+    step = with_trial(step, trial.number)
+    trial = replace(trial, log=step.task_log)
     # As bytes: an error while a worker imports the step's module is one of this step alone.
     run = partial(_run, dumps(step), step.key, root, trial, group)
     annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}
@@ -126,13 +132,13 @@ def _run(
         worker = get_worker()
         limit = getattr(worker.memory_manager, "memory_limit", None)
         record: StepRecord | Death = run_in_own_process(
-            step, key, root, records, limit, str(worker.name), trial.time_out_s
+            step, key, root, records, limit, str(worker.name), trial.time_out_s, trial.log
         )
     elif group:
-        record = _run_sharing(step, key, root, group, records)
+        record = _run_sharing(step, key, root, trial.log, group, records)
     else:
         with ended_after(trial.time_out_s):
-            record = load_and_run_step(step, key, root, records)
+            record = load_and_run_step(step, key, root, records, trial.log)
     if isinstance(record, StepRecord) and record.status == "failed":
         missing = first_missing(trial.places)
         if missing is not None:  # lost meanwhile
@@ -140,11 +146,13 @@ def _run(
     return record
 
 
-def _run_sharing(step: bytes, key: StepKey, root: Path, group: str, records: Sequence[StepRecord]) -> StepRecord:
+def _run_sharing(
+    step: bytes, key: StepKey, root: Path, log: TaskLog | None, group: str, records: Sequence[StepRecord]
+) -> StepRecord:
     """Run a step of a graph that no driver runs, and hold the session meanwhile."""
     try:
         with sharing(root / OWN_FOLDER / LOCK_NAME, group, ask_job, own_job()):
-            return load_and_run_step(step, key, root, records)
+            return load_and_run_step(step, key, root, records, log)
     except SessionLocked as error:
         return StepRecord(key, "failed", failure=failure_from(error), started_s=time.time())
 

@@ -12,19 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import IblDaskError, SessionLocked
+from ibl_dask.errors import SessionLocked
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate
-from ibl_dask.pipeline.circuit_breakers import EnvironmentHealth, IoBudget
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
 from ibl_dask.pipeline.quarantine import Quarantine
 from ibl_dask.pipeline.retries import Notice, Paused, Retried
+from ibl_dask.pipeline.run_guard import RunGuard
 from ibl_dask.pipeline.run_outcome import JournalPart, Run, SessionOutcome
 from ibl_dask.pipeline.running_session import RunningSession
 from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
@@ -32,6 +32,7 @@ from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
+from ibl_dask.store.last_run import read_last_run, write_last_run
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.run_record import RunRecord
 
@@ -89,6 +90,11 @@ class Driver:
         Receive every event after the record.
     limits : Limits
         Limits of the run.
+    request : str
+        Fingerprint of what is asked for; another driver with the same one shares the list of sessions. Empty where
+        nothing is to be shared.
+    options : str
+        Fingerprint of the options of tasks.
     """
 
     def __init__(
@@ -98,7 +104,12 @@ class Driver:
         run: Run,
         listeners: Sequence[Listener],
         limits: Limits = NO_LIMITS,
+        request: str = "",
+        options: str = "",
     ) -> None:
+        self.options = options
+        self.request = request
+        self._started_s = time.time()
         self.executor = executor
         self.limits = limits
         executor.retries.longest_pause_s = limits.longest_pause_s
@@ -111,10 +122,7 @@ class Driver:
         self._task_calls: dict[StepKey, _TaskCall] = {}
         self._session_calls: dict[StepKey, _SessionCall] = {}
         self._outputs = OutputPlaces()
-        self._environments = EnvironmentHealth()
-        self._budget = IoBudget(limits.io_limit)
-        self._in_line: dict[tuple[str, str], tuple[RunningSession, TaskState]] = {}
-        self._n_failed = self._n_ended = 0
+        self._guard = RunGuard(limits, self._emit_pause)
 
     def _announce(self, notice: Notice) -> None:
         """Emit the event of an announcement by the executor."""
@@ -125,7 +133,7 @@ class Driver:
                 event = events.StepRetried(path, notice.key, notice.attempt, notice.failure, notice.pause_s, now_s)
                 self._emit_of(session.outcome, event)
         elif isinstance(notice, Paused):
-            self.emit(events.RunPaused(notice.place, notice.failure, time.time()))
+            self._emit_pause(notice.place, notice.failure)
         else:
             self.emit(events.RunResumed(notice.place, time.time()))
 
@@ -142,6 +150,9 @@ class Driver:
                 name = getattr(listen, "__qualname__", type(listen).__name__)
                 self.run.failed_listeners += (f"{name}: {error!r}",)
                 _log.warning("a listener failed and receives no more events", exc_info=error)
+
+    def _emit_pause(self, place: str, failure: Failure) -> None:
+        self.emit(events.RunPaused(place, failure, time.time()))
 
     def _emit_of(self, outcome: SessionOutcome, event: events.Event) -> None:
         """Emit an event of a session, and note where in the journal it is."""
@@ -171,7 +182,8 @@ class Driver:
                     time.sleep(IDLE_S)
                 for record in self.executor.completed():
                     self._take(record, waiting)
-                    self._start_those_in_line()
+                    while (first := self._guard.first_in_line()) is not None:
+                        self._guarded(first.session, partial(self._advance, first.session, [first.state]))
                     self._give_up_lost_sessions()
                     if waiting and self._has_room():
                         break
@@ -194,26 +206,13 @@ class Driver:
         """Return True if workers make the calls that look at files."""
         return not isinstance(self.executor, InProcess) and self.executor.slots > task_calls.MOST_SLOTS_SERVED
 
-    def _has_too_many_failures(self) -> bool:
-        """Return True if so many sessions failed that no other one is to be begun; say so the first time."""
-        if self.run.stopped is None and self.limits.max_failures.is_exceeded(self._n_failed, self._n_ended):
-            self.run.stopped = Failure(
-                "TooManyFailures",
-                "usage",
-                "too many sessions failed: no further one is begun.",
-                expected=f"--max-failures {self.limits.max_failures}",
-                got=f"{self._n_failed:,} of {self._n_ended:,} sessions",
-                do="look at the failures, mend their common cause, and run again: finished sessions are kept",
-            )
-            self.emit(events.RunPaused("", self.run.stopped, time.time()))
-        return self.run.stopped is not None
-
     def _has_room(self) -> bool:
         is_ahead = len(self._session_calls) >= MOST_PLANNED_AHEAD
         return not is_ahead and self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
 
     def _admit_some(self, waiting: Admission, planner: Planner) -> None:
-        if waiting and self._has_too_many_failures():
+        if self._guard.stopped is not None:
+            self.run.stopped = self._guard.stopped
             waiting.clear()
         while self._has_room() and (candidate := waiting.next(is_idle=not self._is_busy)) is not None:
             self._admit(candidate, planner(candidate.path), waiting)
@@ -242,7 +241,7 @@ class Driver:
         session = RunningSession(candidate.order, outcome, pipeline, held)
         is_lifted = "quarantined" in self.limits.retry or pipeline.workspace.overwrite
         settings = {"timeout": dict(self.limits.time_outs_s), "memory": self.executor.most_memory_gb}
-        session.quarantine = Quarantine(pipeline.session, settings, is_lifted)
+        session.quarantine = Quarantine(pipeline.session, self.options, settings, is_lifted)
         try:
             if pipeline.is_asked and not pipeline.specs:
                 self._release(session)
@@ -258,9 +257,14 @@ class Driver:
             self._outputs.claim(pipeline.session)
             pipeline.workspace.check_writable()
             if session.held is None:
-                candidate.attempt = Attempt(pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job())
+                candidate.attempt = Attempt(
+                    pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job(), request=self.request
+                )
                 session.held = candidate.attempt.take()
             session.held.require_own()
+            if self._is_done_elsewhere(session):
+                return
+            pipeline.workspace.open_scratch()  # `clean` may have removed it before the lock was taken
             session.sweep()
             session.quarantine.read()
             pipeline.workspace.rename_older()
@@ -272,7 +276,18 @@ class Driver:
             return
         self._active[session.reference] = session
         outcome.add_failures([Failure("OutsideSession", "input", text) for text in pipeline.refused])
-        self._guard(session, lambda: self._advance(session, startable(session.states)))
+        self._guarded(session, lambda: self._advance(session, startable(session.states)))
+
+    def _is_done_elsewhere(self, session: RunningSession) -> bool:
+        """Return True for a session that another driver with the same request ended since this run began."""
+        known = read_last_run(session.pipeline.session.own) if self.request else None
+        if known is None or known.request != self.request or known.finished_s < self._started_s:
+            return False
+        outcome = session.outcome
+        outcome.take_from(known)
+        self._release(session)
+        self._emit_end(outcome, outcome.failures[0] if outcome.failures else None)
+        return True
 
     def _refuse(self, candidate: Candidate, waiting: Admission, held: Held | None, error: BaseException) -> None:
         """Put a session that could not begin last, or give it up."""
@@ -289,7 +304,8 @@ class Driver:
     def _reason_to_wait(self, candidate: Candidate, error: Exception) -> str:
         """Return why a session that could not begin is to be tried again; empty where it is not."""
         if isinstance(error, SessionLocked) and candidate.attempt is not None:
-            is_last_try = candidate.is_taken and not self._is_busy
+            # A driver of the same list ends the session, or its lock becomes free.
+            is_last_try = candidate.is_taken and not self._is_busy and not candidate.attempt.is_shared
             candidate.is_taken = not candidate.attempt.is_open
             candidate.wait()
             return "" if is_last_try and candidate.is_taken else f"{error.what}: {error.got}"
@@ -370,7 +386,7 @@ class Driver:
                 state.answer = _answer_here(state.name, call.function)
             except Exception as error:  # noqa: BLE001  # whatever an object of a lab raises while it is unpickled
                 state.answer = failure_from(error)
-        self._guard(session, lambda: self._advance(session, [state]))
+        self._guarded(session, lambda: self._advance(session, [state]))
 
     def _take_record(self, record: StepRecord) -> None:
         session = self._owner.pop(record.key)
@@ -382,11 +398,11 @@ class Driver:
         if session.outcome.finished:  # it was given up; this step was running
             return
         if session.phase == "report":
-            self._guard(session, lambda: self._finish(session, record))
+            self._guarded(session, lambda: self._finish(session, record))
         else:
-            self._guard(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
+            self._guarded(session, lambda: self._advance(session, [state for state in states if not state.waiting]))
 
-    def _guard(self, session: RunningSession, call: Callable[[], None]) -> None:
+    def _guarded(self, session: RunningSession, call: Callable[[], None]) -> None:
         """Call something for a session; an error gives up that session and no other."""
         try:
             call()
@@ -424,10 +440,12 @@ class Driver:
         """Make the next call of a task: here, which leaves its answer, or on a worker."""
         if state.phase == "held":
             state.answer = self._check_start(session, state)
-            if state.answer is not None or not self._has_bandwidth(session, state):
+            if state.answer is not None:
+                return
+            if state.reason is None and not self._guard.has_bandwidth(session, state):
                 return
         records = {key: session.records[key] for key in state.keys}
-        function = partial(call_task, state.task, state.next_call, records, state.reason)
+        function = partial(call_task, state.task, state.next_call, records, state.reason, state.name, self.run.name)
         step = remote_call(state.name, session.reference, function) if self._uses_workers else None
         if step is None:
             state.answer = _answer_here(state.name, function)
@@ -454,27 +472,7 @@ class Driver:
         state.is_not_required = state.reason is not None and not session.pipeline.is_asked
         if state.reason is not None:
             return None
-        failure = self._environments.reason(state.spec) or session.quarantine.reason(state)
-        state.is_in_quarantine = failure is not None
-        return failure
-
-    def _has_bandwidth(self, session: RunningSession, state: TaskState) -> bool:
-        """Return True if a task may start; else it stands in line for the bandwidth of its disk."""
-        key = (session.reference, state.name)
-        if state.reason is not None or self._budget.start(session.device, key, state.spec.io_charge):
-            self._in_line.pop(key, None)
-            return True
-        self._in_line[key] = (session, state)
-        return False
-
-    def _start_those_in_line(self) -> None:
-        """Start the tasks in line for whose disk there is bandwidth now."""
-        for key, (session, state) in list(self._in_line.items()):
-            if session.outcome.finished:
-                del self._in_line[key]
-            elif self._budget.start(session.device, key, state.spec.io_charge):
-                del self._in_line[key]
-                self._guard(session, partial(self._advance, session, [state]))
+        return self._guard.reason_not_to_start(session, state)
 
     def _take_steps(
         self, session: RunningSession, state: TaskState, answer: TaskAnswer, fresh: dict[StepKey, Step]
@@ -505,10 +503,7 @@ class Driver:
         if state.reason is not None:
             state.failures = (state.reason,)
         state.phase = "over"
-        given_up = self._environments.note(state.spec, state.failures)
-        if given_up is not None:
-            self.emit(events.RunPaused(f"{state.spec.executable} in {state.spec.env}", given_up, time.time()))
-        self._budget.end((session.reference, state.name))
+        self._guard.end_task(session, state)
         outcome.tasks[state.name] = state.status
         if state.status in (Status.WAITING, Status.HELD) and state.reason is not None:
             outcome.reasons[state.name] = state.reason
@@ -526,8 +521,9 @@ class Driver:
         session.end(report)
         try:
             session.quarantine.conclude(session.states.values(), self.run.name)
-        except (OSError, IblDaskError) as error:  # the next run tries once more than necessary
-            _log.warning("%s: the quarantine could not be written: %s", session.reference, error)
+            write_last_run(session.pipeline.session.own, session.outcome.to_last_run(self.run.name, self.request))
+        except Exception as error:  # noqa: BLE001  # another run then does more than necessary
+            _log.warning("%s: the record of this run could not be written: %s", session.reference, error)
         self._emit_end(session.outcome, None)
         self._release(session)
 
@@ -556,15 +552,12 @@ class Driver:
         """Let go of a session that ended: of its lock, and of the records and tasks in memory."""
         if session.held is not None:
             session.held.close()
-        for name in session.states:
-            self._budget.end((session.reference, name))
-            self._in_line.pop((session.reference, name), None)
+        self._guard.release(session)
         if self._active.get(session.reference) is session:
             del self._active[session.reference]
 
     def _emit_end(self, outcome: SessionOutcome, failure: Failure | None) -> None:
-        self._n_ended += 1
-        self._n_failed += not outcome.is_success
+        self._guard.note_end(outcome)
         report = "" if outcome.report is None else str(outcome.report)
         ended = (str(outcome.path), outcome.is_success, outcome.qc, report, failure, time.time())
         self._emit_of(outcome, events.SessionFinished(*ended))

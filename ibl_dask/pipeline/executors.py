@@ -267,7 +267,7 @@ class OnCluster:
         """Give the cluster the steps that it can start, and a few to follow while this process is busy."""
         if self._elastic is not None:
             self._elastic.request_workers(self._demand())
-        if self.retries.is_paused or any(running.is_alone for running in self._running.values()):
+        if any(running.is_alone for running in self._running.values()):
             return
         for kind in self._waiting.kinds():
             # A worker runs one step at a time, however many cores it offers to it.
@@ -279,6 +279,8 @@ class OnCluster:
                 if self._given[kind] + len(batch) >= most:
                     break
                 queued = self._waiting.next(kind)
+                if self.retries.holds(queued):
+                    continue
                 if queued.verdict:
                     self._fail(queued, failure_from(queued.verdict))
                 else:
@@ -288,12 +290,10 @@ class OnCluster:
     def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
         """Return the number of steps that run or could run now, by the resources that they ask for."""
         demand: Counter[frozenset[tuple[str, float]]] = Counter()
-        queue = [running.queued for running in self._running.values()]
-        if not self.retries.is_paused:  # a pause may last, and workers cost
-            queue += [*self._doubtful, *self.retries.all()]
-            for resources, n in self._waiting.ready().items():
-                demand[frozenset(self._asks(resources).items())] += n
-        for queued in queue:
+        for resources, n in self._waiting.ready().items():
+            demand[frozenset(self._asks(resources).items())] += n
+        # Not those that wait for a disk: a pause may last, and workers cost.
+        for queued in (*(one.queued for one in self._running.values()), *self._doubtful, *self.retries.later()):
             demand[frozenset(self._asks(queued.step.resources).items())] += 1
         return demand
 

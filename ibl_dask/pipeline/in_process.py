@@ -12,6 +12,7 @@ from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline.ready_queue import QueuedStep
 from ibl_dask.pipeline.retries import Retries
 from ibl_dask.tasks.run_step import in_order, run_step
+from ibl_dask.tasks.step_log import with_trial
 
 LOOK_S = 1.0
 """Longest interval between two looks at steps that wait for their next attempt, s."""
@@ -51,7 +52,7 @@ class InProcess:
     ) -> None:
         for step in in_order(steps):
             found = {need: known[need] for need in step.needs if need in known}
-            queued = QueuedStep(step, root, priority, found)
+            queued = QueuedStep(step, root, priority, found, tuple(places))
             for need in set(step.needs) - found.keys():
                 self._children[need].append(queued)
             self._put(queued)
@@ -71,7 +72,7 @@ class InProcess:
             if ready is None:
                 time.sleep(min(LOOK_S, self.retries.wait_s))
                 continue
-            record = run_step(ready.step, ready.records, ready.root)
+            record = run_step(with_trial(ready.step, len(ready.failures) + 1), ready.records, ready.root)
             if record.status == "failed" and record.failure is not None:
                 final = self.retries.judge(ready, record.failure)
                 if final is None:
@@ -80,11 +81,13 @@ class InProcess:
             yield self._end(record)
 
     def _next(self) -> QueuedStep | None:
-        """Take the first step whose needs have ended; None in a pause, or where all wait for other attempts."""
-        for place, (*_, queued) in enumerate([] if self.retries.is_paused else self._queue):
+        """Take the first step whose needs have ended; None where all wait for a disk or for other attempts."""
+        for entry in list(self._queue):
+            queued = entry[2]
             if queued.is_ready:
-                del self._queue[place]
-                return queued
+                self._queue.remove(entry)
+                if not self.retries.holds(queued):
+                    return queued
         return None
 
     def _end(self, record: StepRecord) -> StepRecord:

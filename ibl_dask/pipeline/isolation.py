@@ -18,12 +18,16 @@ from pathlib import Path
 from typing import IO
 
 from ibl_dask.model.step import Step, StepKey, StepRecord
+from ibl_dask.model.task_log import TaskLog
 from ibl_dask.store.containment import contained
 from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.run_step import run_step
+from ibl_dask.tasks.step_log import StepLog, label, log_error
 
 LOOK_S = 0.1
 """Interval at which the process is watched, s."""
+PIPE_S = 5.0
+"""Longest wait for the rest of what it printed, once it ended, s: its pipe may be open elsewhere."""
 LAST_WORDS_S = 5.0
 """Time that the process gets at its time-out to print where it was, s."""
 _MOST_STACK_BYTES = 20_000
@@ -80,7 +84,9 @@ class Death:
         return "the code of the step, or of a library, ended the process (os._exit): look at what it printed"
 
 
-def load_and_run_step(step: bytes, key: StepKey, root: Path, records: Sequence[StepRecord]) -> StepRecord:
+def load_and_run_step(
+    step: bytes, key: StepKey, root: Path, records: Sequence[StepRecord], log: TaskLog | None = None
+) -> StepRecord:
     """Run a pickled step; one that cannot be unpickled here has failed.
 
     Parameters
@@ -93,11 +99,14 @@ def load_and_run_step(step: bytes, key: StepKey, root: Path, records: Sequence[S
         See `run_step`.
     records
         Records of the steps that it needs.
+    log : TaskLog, optional
+        Its log, for the error of one that cannot be unpickled.
     """
     try:
         with contained(f"{key[0]} of {key[1]}, while its module is imported"):
             found: Step = pickle.loads(step)
     except Exception as error:  # noqa: BLE001  # whatever importing it raises is an error of this step
+        log_error(log, label(key[0], key[3]), error, "its module cannot be imported")
         return StepRecord(key, "failed", failure=failure_from(error))
     return run_step(found, records, root)
 
@@ -132,8 +141,9 @@ def run_in_own_process(
     limit_bytes: int | None = None,
     worker: str = "",
     time_out_s: float = 0.0,
+    log: TaskLog | None = None,
 ) -> StepRecord | Death:
-    """Run a step in a process of its own.
+    """Run a step in a process of its own; all that it prints goes to its log, also what code in C prints.
 
     The system ends this process before others where memory is short; it also ends with the calling process.
 
@@ -147,15 +157,20 @@ def run_in_own_process(
         Name of the worker that calls.
     time_out_s : float
         Time after which it is ended, with all processes that it started, s; 0 for none.
+    log : TaskLog, optional
+        Its log; without one it prints where the worker does.
     """
-    with tempfile.TemporaryFile() as stack:
+    step_log = StepLog(log, label(key[0], key[3]))
+    with tempfile.TemporaryFile() as stack, contextlib.closing(step_log):
         process = subprocess.Popen(
             [sys.executable, "-c", _BEGIN],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=None if log is None else subprocess.PIPE,
             start_new_session=True,
             pass_fds=(stack.fileno(),),
         )
+        printed = None if process.stderr is None else step_log.read_from(process.stderr)
         given, answers = process.stdin, process.stdout
         if given is None or answers is None:
             raise AssertionError("pipes were asked for")
@@ -164,7 +179,7 @@ def run_in_own_process(
         reader.start()
         # The pipe stays open: its end means that this process is gone. A process that died already reads nothing.
         with contextlib.suppress(BrokenPipeError):
-            request = (step, key, root, list(records), time_out_s, stack.fileno())
+            request = (step, key, root, list(records), time_out_s, stack.fileno(), log)
             given.write(pickle.dumps(sys.path) + pickle.dumps(request))
             given.flush()
         try:
@@ -177,11 +192,18 @@ def run_in_own_process(
                 given.close()
         reader.join(LOOK_S)
         answers.close()
+        if printed is not None and process.stderr is not None:
+            printed.join(PIPE_S)
+            if not printed.is_alive():
+                process.stderr.close()
         try:
             record: StepRecord = pickle.loads(b"".join(received))
         except (EOFError, pickle.UnpicklingError):
             stack.seek(0)
-            return replace(death, stack=stack.read(_MOST_STACK_BYTES).decode(errors="replace"))
+            death = replace(death, stack=stack.read(_MOST_STACK_BYTES).decode(errors="replace"))
+            step_log.flush()
+            step_log.write("ERROR", f"its process ended: {death}\n{death.stack}")
+            return death
         return record
 
 
@@ -238,14 +260,15 @@ def main() -> None:
     given = sys.stdin.buffer
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of the step must not mix with the answer
+    faulthandler.enable(2)  # a crash of a library leaves its traceback in the log
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the driver
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
-    step, key, root, records, time_out_s, stack = pickle.load(given)
+    step, key, root, records, time_out_s, stack, log = pickle.load(given)
     if time_out_s:
         faulthandler.dump_traceback_later(time_out_s, exit=True, file=stack)
     threading.Thread(target=_end_with, args=(given,), daemon=True).start()
-    pickle.dump(load_and_run_step(step, key, root, records), answers)
+    pickle.dump(load_and_run_step(step, key, root, records, log), answers)
     answers.flush()
     os._exit(0)  # errors of the interpreter's shutdown do not concern the step
 

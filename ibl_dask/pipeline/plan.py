@@ -21,6 +21,7 @@ from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments, as_environments
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.session_report import WriteReport
+from ibl_dask.tasks.step_log import with_log
 from ibl_dask.tasks.task import Task
 
 
@@ -42,6 +43,8 @@ class Pipeline:
     """The tasks were asked for by name."""
     refused: tuple[str, ...] = ()
     """Devices that are left out since their entries lead out of the session, so that a run is no success."""
+    options: Mapping[str, object] = field(default_factory=dict)
+    """Options that were given and that JSON holds, for the provenance."""
     time_outs_s: Mapping[str, float] = field(default_factory=dict)
     """Task -> time after which a step of it is ended, s; none for a task that is not listed."""
 
@@ -58,11 +61,13 @@ class Pipeline:
 
     def first_steps(self, level: int) -> list[Step]:
         """Return the steps that must run before the others of a level can be planned."""
-        return [step for task in self._tasks_of(level).values() for step in task.first_steps()]
+        tasks = self._tasks_of(level).values()
+        return [step for task in tasks for step in with_log(task.first_steps(), task.task_log)]
 
     def steps(self, level: int, records: Mapping[StepKey, StepRecord]) -> dict[str, list[Step]]:
         """Return the other steps of each task of a level, in the order of the tasks."""
-        return {name: task.steps(records) for name, task in self._tasks_of(level).items()}
+        tasks = self._tasks_of(level).items()
+        return {name: with_log(task.steps(records), task.task_log) for name, task in tasks}
 
     def _tasks_of(self, level: int) -> dict[str, Task]:
         """Return the tasks of a level that can run here."""
@@ -98,6 +103,8 @@ class Pipeline:
             for level in range(self.n_levels):
                 if not all(task.is_finished() for name, task in self.tasks.items() if name in steps):
                     break
+                for name, task in self._tasks_of(level).items():
+                    task.start_log(name)
                 records |= walk(self.first_steps(level), root)
                 steps |= self.steps(level, records)
         return delayed_tasks(steps, root, records)
@@ -168,7 +175,20 @@ def make_pipeline(
     workspace = Workspace(session, folder, overwrite)
     described = () if specs is not None else session.description.problems
     refused = tuple(str(problem) for problem in described if problem.is_refusal)
-    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused)
+    told = plain_options({**options, "pose": pose})
+    return Pipeline(session, workspace, built, planned, (*notes, *remarks), wanted is not None, refused, options=told)
+
+
+def plain_options(options: Mapping[str, object]) -> dict[str, object]:
+    """Return the options that JSON holds; places of environments are of the machine, and left out."""
+    found = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    found = {name: list(value) if isinstance(value, list | tuple) else value for name, value in found.items()}
+    return {name: value for name, value in found.items() if _is_plain(value) and name != "environments"}
+
+
+def _is_plain(value: object) -> bool:
+    items = value if isinstance(value, list) else [value]
+    return all(isinstance(item, str | int | float) for item in items)  # None stands for the default
 
 
 class OutputPlaces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -13,8 +14,11 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.attempts import QUARANTINED
 from ibl_dask.pipeline.task_states import TaskState
+from ibl_dask.store.containment import contained
 from ibl_dask.store.dataset_lookup import find_files
 from ibl_dask.store.quarantine import QuarantinedTask, quarantine_fingerprint, read_quarantine, write_quarantine
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -23,6 +27,8 @@ class Quarantine:
 
     session: Session
     """The session."""
+    options: str = ""
+    """Fingerprint of the options of the run's tasks."""
     settings: Mapping[str, object] = field(default_factory=dict)
     """Category of a failure -> settings of the run on which it depends."""
     is_lifted: bool = False
@@ -54,15 +60,26 @@ class Quarantine:
             left.pop(state.name, None)
             failures = [failure for failure in (state.reason, *state.failures) if failure is not None]
             if state.has_failed and all(failure.category in QUARANTINED for failure in failures):
-                left[state.name] = QuarantinedTask(self._fingerprint(state, failures[0]), failures[0], run, time.time())
+                fingerprint = self._fingerprint(state, failures[0])
+                if fingerprint:
+                    left[state.name] = QuarantinedTask(fingerprint, failures[0], run, time.time())
         if left != self._known or self.is_lifted:
             write_quarantine(self.session.own, left)
 
     def _fingerprint(self, state: TaskState, failure: Failure) -> str:
+        """Return the fingerprint of what a task depends on; empty where its own code fails to name it."""
         task = state.task
-        inputs = [path for expected in task.input_files for path in find_files(self.session.roots, expected).files]
+        try:
+            with contained(state.name):
+                expected = task.input_files
+        except Exception as error:  # noqa: BLE001  # the task fails of itself, and is tried each time
+            _log.info("%s does not name its inputs: %s", state.name, error)
+            return ""
+        inputs = [path for each in expected for path in find_files(self.session.roots, each).files]
         code = (state.spec.executable, dict(state.spec.arguments), task.version, _source(type(task)))
-        return quarantine_fingerprint(self.session, inputs, code, state.spec.env, self.settings.get(failure.category))
+        return quarantine_fingerprint(
+            self.session, inputs, code, state.spec.env, self.options, self.settings.get(failure.category)
+        )
 
 
 def _source(cls: type) -> str:

@@ -24,6 +24,8 @@ PROBED_AT_LEAST_EVERY_S = 300.0
 """Largest interval, s."""
 SOON_S = 60.0
 """Time after the end of a pause within which another one follows it soon, s."""
+MOST_KNOWN_FOLDERS = 10_000
+"""Folders whose disks are remembered."""
 LONGEST_PAUSE_S = 24 * 3600.0
 """Duration after which a pause ends the steps that wait, s."""
 
@@ -63,8 +65,24 @@ class Resumed:
 Notice = Retried | Paused | Resumed
 
 
+@dataclass(slots=True)
+class _Pause:
+    """A disk on which no step is to start."""
+
+    place: str
+    """File or folder that could not be written."""
+    failure: Failure
+    since_s: float
+    probe_s: float
+    """Time of the next look at the disk."""
+    interval_s: float
+    """Interval between two looks, s."""
+
+
 class Retries:
-    """Keeps steps whose attempt failed until the next one is due.
+    """Keeps steps whose attempt failed until the next one is due, and steps on a disk that takes no files.
+
+    Times are those of `time.monotonic`.
 
     Parameters
     ----------
@@ -78,20 +96,14 @@ class Retries:
         """Called with every announcement."""
         self._later: list[tuple[float, int, QueuedStep]] = []
         self._number = count()
-        self._held: list[QueuedStep] = []
-        self._pause: tuple[str, Failure] | None = None
-        self._paused_s = 0.0
-        self._probe_s = 0.0
-        self._interval_s = PROBED_EVERY_S
-        self._resumed_s = -SOON_S
+        self._held: dict[Path, list[QueuedStep]] = {}
+        self._pauses: dict[Path, _Pause] = {}
+        self._resumed: dict[Path, tuple[float, float]] = {}
+        """Disk -> end of its last pause, and the interval between two looks then."""
+        self._disks: dict[Path, Path] = {}
 
     def __len__(self) -> int:
-        return len(self._later) + len(self._held)
-
-    @property
-    def is_paused(self) -> bool:
-        """Return True while no steps are to be given out."""
-        return self._pause is not None
+        return len(self._later) + sum(map(len, self._held.values()))
 
     def judge(
         self, queued: QueuedStep, failure: Failure, *, has_more_memory: bool = False, has_other_nodes: bool = False
@@ -113,83 +125,108 @@ class Retries:
         verdict = next_attempt(queued.failures, has_more_memory=has_more_memory, has_other_nodes=has_other_nodes)
         n = len(queued.failures)
         if isinstance(verdict, Pause) and self.longest_pause_s > 0:
-            self._hold(queued, verdict.place, failure)
+            self._held.setdefault(self._pause(verdict.place, failure), []).append(queued)
             return None
         if not isinstance(verdict, Again):
             return with_number(failure, n)
-        more = queued.step.resources.memory_gb * verdict.memory_factor
         if verdict.memory_factor > 1:
             # An estimate: a worker that has less is taken where no other has so much.
-            resources = replace(queued.step.resources, memory_gb=more, is_estimate=True)
+            more_gb = queued.step.resources.memory_gb * verdict.memory_factor
+            resources = replace(queued.step.resources, memory_gb=more_gb, is_estimate=True)
             queued.step = replace(queued.step, resources=resources)
         queued.time_factor *= verdict.time_factor
         heapq.heappush(self._later, (time.monotonic() + verdict.pause_s, next(self._number), queued))
         self.listen(Retried(queued.step.key, n, failure, verdict.pause_s))
         return None
 
-    def _hold(self, queued: QueuedStep, place: str, failure: Failure) -> None:
-        self._held.append(queued)
-        if self._pause is not None:
-            return
-        now_s = time.monotonic()
-        is_soon = now_s - self._resumed_s < SOON_S
-        self._interval_s = min(2 * self._interval_s, PROBED_AT_LEAST_EVERY_S) if is_soon else PROBED_EVERY_S
-        self._pause, self._paused_s, self._probe_s = (place, failure), now_s, now_s + self._interval_s
-        _log.warning("paused: %s", failure.message)
-        self.listen(Paused(_disk(place), failure))
+    def _pause(self, place: str, failure: Failure) -> Path:
+        """Pause a disk, and return where it is mounted."""
+        disk = mount_of(Path(place))
+        if disk not in self._pauses:
+            now_s = time.monotonic()
+            resumed_s, interval_s = self._resumed.get(disk, (-SOON_S, PROBED_EVERY_S))
+            is_soon = now_s - resumed_s < SOON_S
+            interval_s = min(2 * interval_s, PROBED_AT_LEAST_EVERY_S) if is_soon else PROBED_EVERY_S
+            self._pauses[disk] = _Pause(place, failure, now_s, now_s + interval_s, interval_s)
+            _log.warning("paused: %s", failure.message)
+            self.listen(Paused(str(disk), failure))
+        return disk
+
+    def holds(self, queued: QueuedStep) -> bool:
+        """Return True if a step is not to start now, since one of its places is on a disk that takes no files.
+
+        It is kept until the end of the pause.
+        """
+        for disk in self._pauses:
+            if any(self._disk_of(place) == disk for place in queued.places):
+                self._held.setdefault(disk, []).append(queued)
+                return True
+        return False
+
+    def _disk_of(self, place: Path) -> Path:
+        folder = place.parent
+        if folder not in self._disks:
+            if len(self._disks) > MOST_KNOWN_FOLDERS:
+                self._disks.clear()
+            self._disks[folder] = mount_of(folder)
+        return self._disks[folder]
 
     def due(self) -> list[QueuedStep]:
         """Hand out the steps that are to be tried again now."""
         ready = []
-        if self._pause is not None and time.monotonic() >= self._probe_s:
-            place = self._pause[0]
-            self._probe_s = time.monotonic() + self._interval_s
-            if takes_files(Path(place)):
-                self._pause, self._resumed_s = None, time.monotonic()
-                ready, self._held = self._held, []
-                self.listen(Resumed(_disk(place)))
         now_s = time.monotonic()
+        for disk, pause in list(self._pauses.items()):
+            if now_s < pause.probe_s:
+                continue
+            pause.probe_s = now_s + pause.interval_s
+            if takes_files(Path(pause.place)):
+                self._resumed[disk] = (now_s, pause.interval_s)
+                ready += self._end(disk)
         while self._later and self._later[0][0] <= now_s:
             ready.append(heapq.heappop(self._later)[2])
         return ready
 
     def given_up(self) -> list[tuple[QueuedStep, Failure]]:
-        """Hand out the steps of a pause that lasted too long, each with its failure."""
-        if self._pause is None or time.monotonic() - self._paused_s < self.longest_pause_s:
-            return []
-        place, failure = self._pause
-        note = f"The run waited {self.longest_pause_s / 3600:.1f} h for this disk."
-        held, self._held, self._pause = self._held, [], None
-        self.longest_pause_s = 0.0  # the disk had its chance: later failures of this kind are final at once
-        self.listen(Resumed(_disk(place)))
-        return [(queued, replace(queued.failures[-1], notes=(*failure.notes, note))) for queued in held]
+        """Hand out the steps of pauses that lasted too long, each with its failure."""
+        lost: list[tuple[QueuedStep, Failure]] = []
+        for disk, pause in list(self._pauses.items()):
+            if time.monotonic() - pause.since_s < self.longest_pause_s:
+                continue
+            note = f"The run waited {self.longest_pause_s / 3600:.1f} h for this disk."
+            failure = replace(pause.failure, notes=(*pause.failure.notes, note))
+            lost += [(queued, failure) for queued in self._end(disk)]
+        if lost:
+            self.longest_pause_s = 0.0  # it had its chance: later failures of this kind are final at once
+        return lost
+
+    def _end(self, disk: Path) -> list[QueuedStep]:
+        """End a pause, and hand out its steps."""
+        del self._pauses[disk]
+        self.listen(Resumed(str(disk)))
+        return self._held.pop(disk, [])
 
     @property
     def wait_s(self) -> float:
-        """Return the time until `due` may hand out a step, s; infinity where none waits."""
+        """Return the time until `due` or `given_up` may hand out a step, s; infinity where none waits."""
         times = [entry[0] for entry in self._later[:1]]
-        if self._pause is not None:
-            times.append(min(self._probe_s, self._paused_s + self.longest_pause_s))
+        times += [min(pause.probe_s, pause.since_s + self.longest_pause_s) for pause in self._pauses.values()]
         return max(0.0, min(times) - time.monotonic()) if times else float("inf")
 
-    def all(self) -> list[QueuedStep]:
-        """Return the steps that wait."""
-        return [*(entry[2] for entry in self._later), *self._held]
+    def later(self) -> list[QueuedStep]:
+        """Return the steps that wait for their next attempt, without those of a pause."""
+        return [entry[2] for entry in self._later]
 
     def drop(self, session: str) -> list[StepKey]:
         """Forget the steps of a session, and return their keys."""
-        dropped = [queued.step.key for queued in self.all() if queued.step.session == session]
+        everything = [*self.later(), *(queued for held in self._held.values() for queued in held)]
         self._later = [entry for entry in self._later if entry[2].step.session != session]
         heapq.heapify(self._later)
-        self._held = [queued for queued in self._held if queued.step.session != session]
-        return dropped
+        for disk, held in self._held.items():
+            self._held[disk] = [queued for queued in held if queued.step.session != session]
+        return [queued.step.key for queued in everything if queued.step.session == session]
 
     def clear(self) -> None:
         """Forget all steps."""
         self._later.clear()
         self._held.clear()
-        self._pause = None
-
-
-def _disk(place: str) -> str:
-    return str(mount_of(Path(place))) if place else ""
+        self._pauses.clear()

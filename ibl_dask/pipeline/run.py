@@ -22,6 +22,7 @@ from ibl_dask.model import events
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.driver import Driver, Listener
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
@@ -30,6 +31,7 @@ from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.time_outs import choose_time_outs
 from ibl_dask.store.processes import this_process
 from ibl_dask.store.run_record import RunRecord
+from ibl_dask.store.task_record import parameters_fingerprint
 from ibl_dask.store.work_folder import WORK_FOLDER
 from ibl_dask.store.workspace import default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
@@ -48,6 +50,7 @@ def run(
     work_dir: str | Path | None = None,
     overwrite: bool = False,
     listeners: Sequence[Listener] = (),
+    hooks: Hooks | None = None,
     limits: Limits = NO_LIMITS,
     **options: Any,  # options of tasks, by name
 ) -> Run:
@@ -65,6 +68,8 @@ def run(
         See `make_pipeline`.
     listeners : sequence of callables
         Called with every event.
+    hooks : Hooks, optional
+        Commands of the site. Here `on_pause` is run; the caller calls `Hooks.finish` with the result.
     limits : Limits
         Time-outs, longest pause, failed sessions, load on disks, and what is tried again.
 
@@ -108,13 +113,15 @@ def run(
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()
-    request = _as_text({"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options})
+    wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
+    request = _mark(wanted)
     with RunRecord(folder, name, partial(_pool_figures, client)) as record:
         result = Run(name, record.run.journal, outcomes, n_workers)
-        driver = Driver(executor, record, result, listeners, limits)
+        watching = [] if hooks is None else [hooks.watch(result)]
+        driver = Driver(executor, record, result, [*listeners, *watching], limits, request, _mark(options))
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
-        about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), request)
+        about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))
         driver.emit(events.RunStarted(name, paths, *about))
         try:
             driver.drive(planner)
@@ -151,6 +158,11 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
     return Environments({**places, **environments.places})
+
+
+def _mark(values: Mapping[str, object]) -> str:
+    """Return a fingerprint of options."""
+    return parameters_fingerprint(sorted((name, repr(value)) for name, value in values.items()))
 
 
 def _as_text(options: Mapping[str, object]) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from ibl_dask.report.notebook import run_html, run_page
 from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.journal import Place, read_journal
+from ibl_dask.store.last_run import LastRun
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
 """failed: something is left to do or to mend; interrupted: begun, and not driven to its end."""
@@ -79,6 +81,8 @@ class SessionOutcome:
     """Reason and remedy of each task that did not start."""
     not_required: set[str] = field(default_factory=set)
     """Tasks among these that were not asked for by name, and only wait for inputs that the session does not have."""
+    done_by: str = ""
+    """Another run with the same request that took it to its end meanwhile; empty where this one did."""
     is_passed_over: bool = False
     """It has none of the tasks that were asked for, so nothing was done."""
     n_more_failures: int = 0
@@ -104,9 +108,34 @@ class SessionOutcome:
         self.failures += fresh[:room]
         self.n_more_failures += len(fresh[room:])
 
+    def take_from(self, known: LastRun) -> None:
+        """Take the end of the session in another run."""
+        self.tasks = {name: Status(status) for name, status in known.tasks.items()}
+        self.qc = dict(known.qc)
+        self.report = Path(known.report) if known.report else None
+        self.finished, self.done_by = True, known.run
+        if not known.is_success:
+            do = "`ibl-dask status --run` with the name of that run shows them"
+            what = f"run {known.run}, which shares this list, ended this session with failures."
+            self.failures.append(Failure("FailedElsewhere", "usage", what, str(self.path), do=do))
+
+    def to_last_run(self, run: str, request: str) -> LastRun:
+        """Return the record for other drivers."""
+        return LastRun(
+            run,
+            request,
+            time.time(),
+            self.is_success,
+            {name: str(status) for name, status in self.tasks.items()},
+            dict(self.qc),
+            "" if self.report is None else str(self.report),
+        )
+
     @property
     def is_success(self) -> bool:
         """Return True if nothing is left to do or to mend."""
+        if self.done_by:
+            return not self.failures
         if self.is_passed_over:
             return not self.failures
         good = bool(self.tasks) and all(s.is_success or name in self.not_required for name, s in self.tasks.items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import socket
 import time
 from collections import Counter
@@ -17,6 +19,7 @@ from ibl_dask.pipeline.quarantine import Quarantine
 from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.task_states import TaskState, make_states
 from ibl_dask.store.atomic import sweep_temporaries
+from ibl_dask.store.containment import contained
 from ibl_dask.store.lock import Held
 
 
@@ -77,6 +80,7 @@ class RunningSession:
         self._clock = time.perf_counter()
         self._totals: dict[str, _StepTotals] = {}
         self._videos: dict[str, dict[str, object]] = {}
+        self._files: dict[str, dict[str, object]] = {}
         self._judged: CamerasJudged | None = None
 
     @property
@@ -107,10 +111,25 @@ class RunningSession:
         self.outcome.started = True
         self.outcome.count_step(record)
         self._totals.setdefault(record.key.name, _StepTotals()).add(record)
+        self._note_files(record)
         if isinstance(result, VideoIndexed) and not result.is_raw:
             self._videos[result.camera] = record.value
         if isinstance(result, CamerasJudged):  # the report comes last, and covers cameras that this run did not check
             self._judged = result
+
+    def _note_files(self, record: StepRecord) -> None:
+        """Note which step left which file of the session."""
+        root = self.pipeline.session.outputs
+        for path in record.result.outputs:
+            if path.is_relative_to(root):
+                self._files[path.relative_to(root).as_posix()] = {
+                    "step": record.key.name,
+                    "fingerprint": record.key.fingerprint,
+                    "status": record.status,
+                    "started_s": record.started_s,
+                    "seconds": round(record.seconds, 3),
+                    "worker": record.worker,
+                }
 
     def recall(self, keys: set[StepKey]) -> None:
         """Read records of ended tasks from the journal, for a task that shares steps with them."""
@@ -139,6 +158,9 @@ class RunningSession:
             "seconds": time.perf_counter() - self._clock,
             "steps": {name: totals.to_json() for name, totals in self._totals.items()},
             "tasks": {name: str(status) for name, status in self.outcome.tasks.items()},
+            "options": dict(self.pipeline.options),
+            "requests": {name: _request(state) for name, state in self.states.items()},
+            "files": self._files,
             "failures": [
                 {**failure.to_json(), "tasks": self._tasks_with(failure)} for failure in self.outcome.failures
             ],
@@ -168,3 +190,19 @@ class RunningSession:
         owned = [folder for folder in (workspace.session.own, *outputs) if workspace.is_own(folder)]
         for folder in (*owned, workspace.scratch):
             sweep_temporaries(folder)
+
+
+def _request(state: TaskState) -> dict[str, object]:
+    """Return a task as plain values: class, arguments, steps, and patterns of the files that it declares to read."""
+    reads: list[str] = []
+    arguments: object = dict(state.spec.arguments)
+    # A task of a lab may raise anything where it describes itself, and its results do not depend on that.
+    with contextlib.suppress(Exception), contained(state.name):
+        arguments = state.task.arguments()
+        reads = [leaf.pattern for expected in state.task.input_files for leaf in expected.leaves if not leaf.inverted]
+    return {
+        "executable": state.spec.executable,
+        "arguments": json.loads(json.dumps(arguments, default=str)),
+        "steps": sorted({key.name for key in state.keys}),
+        "reads": list(dict.fromkeys(reads)),
+    }

@@ -45,13 +45,15 @@ def took_too_long(queued: QueuedStep, death: Death) -> TaskTimedOut:
 
 def killed_itself(queued: QueuedStep, death: Death) -> StepKilled:
     """Return the error of a step that killed its own process."""
+    log = queued.step.task_log
+    where_more = "" if log is None else f"; its log: {log.command}"
     kind = OutOfMemory if death.is_lack_of_memory or death.limit_gb is not None else StepKilled
     return kind(
         "this step kills the process that it runs in",
         where=f"{_name(queued)}, in a process of its own on worker {death.worker}",
         expected="a step that ends by itself",
         got=f"{death}, after a worker that had it was lost",
-        do=f"{death.advice}; then run again: finished chunks are kept",
+        do=f"{death.advice}{where_more}; then run again: finished chunks are kept",
     )
 
 

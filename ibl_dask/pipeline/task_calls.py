@@ -18,6 +18,7 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import Result
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord, Upstream
+from ibl_dask.tasks.step_log import log_end, log_error, with_log
 from ibl_dask.tasks.task import Task
 
 Call = Literal["first_steps", "steps", "conclude"]
@@ -47,9 +48,14 @@ class TaskAnswer:
 
 
 def call_task(
-    task: Task, call: Call, records: Mapping[StepKey, StepRecord], unmet: Failure | None = None
+    task: Task,
+    call: Call,
+    records: Mapping[StepKey, StepRecord],
+    unmet: Failure | None = None,
+    name: str = "",
+    run: str = "",
 ) -> TaskAnswer:
-    """Plan the next steps of a task, or conclude it.
+    """Plan the next steps of a task, or conclude it; its log begins with the first call, and ends with the last.
 
     Parameters
     ----------
@@ -61,6 +67,10 @@ def call_task(
         Records of its steps so far.
     unmet : Failure, optional
         Requirement for lack of which it did not start.
+    name : str
+        Name of the task within the session.
+    run : str
+        Name of the run.
 
     Raises
     ------
@@ -68,12 +78,22 @@ def call_task(
         Any error of the task's own code.
     """
     if call == "first_steps":
-        return TaskAnswer(call, task, _each_once(task.first_steps()))
-    if call == "steps":
-        return TaskAnswer(call, task, _each_once(task.steps(records)))
+        task.start_log(name, run=run)
+    try:
+        return _answer(task, call, records, unmet)
+    except Exception as error:
+        log_error(task.task_log, call, error, "the task could not be planned")
+        raise
+
+
+def _answer(task: Task, call: Call, records: Mapping[StepKey, StepRecord], unmet: Failure | None) -> TaskAnswer:
+    if call != "conclude":
+        steps = task.first_steps() if call == "first_steps" else task.steps(records)
+        return TaskAnswer(call, task, _each_once(with_log(steps, task.task_log)))
     status = task.conclude(dict(records), unmet_requirement=unmet)
     outputs = tuple(str(path) for path in task.outputs or ())
     answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs)
+    log_end(task.task_log, status, records, answer.failures)
     task.records, task.log = {}, ""  # as large as all its records together
     return answer
 

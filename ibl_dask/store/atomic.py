@@ -74,22 +74,44 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
-def sweep_temporaries(folder: Path) -> int:
+def sweep_temporaries(folder: Path, pattern: str = "**/.*.tmp") -> int:
     """Remove temporary files of killed writers below a folder; return their number. For the holder of the session.
 
     Files of a process that is not visible from here, of another host or container, are removed after a day.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder.
+    pattern : str
+        Pattern of their paths below it; all by default.
     """
     n_removed = 0
-    for path in folder.rglob(".*.tmp"):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match is None or not is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S):
+    for path, is_left in find_temporaries(folder, pattern):
+        if not is_left:
             continue
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
         n_removed += 1
     return n_removed
+
+
+def find_temporaries(folder: Path, pattern: str = "**/.*.tmp") -> Iterator[tuple[Path, bool]]:
+    """Yield temporary files and folders, each with whether its writer is gone; see `sweep_temporaries`.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to search.
+    pattern : str
+        Pattern of their paths below it; all by default.
+    """
+    for path in folder.glob(pattern):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is not None:
+            yield path, is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S)
 
 
 def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:

@@ -23,6 +23,7 @@ from ibl_dask.errors import (
     ReadOnlyDisk,
     WriteFailed,
 )
+from ibl_dask.model.sizes import format_size
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
@@ -70,10 +71,11 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
     where = str(written or error.filename or "")
     reason = error.strerror or str(error)
     if error.errno in _NO_ROOM:
-        return DiskFull(
+        kind = NotWritable if error.errno == errno.EFBIG else DiskFull
+        return kind(
             _NO_ROOM[error.errno],
             where=where,
-            expected=f"room for {_size(n_bytes)}" if n_bytes else "room for the result",
+            expected=f"room for {format_size(n_bytes)}" if n_bytes else "room for the result",
             got=f"{reason}{_free(Path(where)) if where else ''}",
             do="free some room, or give --output-root (results) or --work-dir (scratch, journal) on another disk, and "
             "run again: finished chunks are kept",
@@ -98,8 +100,8 @@ def explain_os_error(error: OSError, written: Path | None = None, n_bytes: int =
             "administrator of the network",
         )
     if error.errno in _REFUSED and (written is not None or error.errno == errno.EROFS):
-        kind = ReadOnlyDisk if error.errno == errno.EROFS else NotWritable
-        return kind(
+        refused = ReadOnlyDisk if error.errno == errno.EROFS else NotWritable
+        return refused(
             "this result cannot be written",
             where=where,
             expected="a folder that may be written to",
@@ -197,15 +199,6 @@ def nearest_folder(path: Path) -> Path:
 
 def _free(path: Path) -> str:
     try:
-        return f", {_size(shutil.disk_usage(nearest_folder(path)).free)} free"
+        return f", {format_size(shutil.disk_usage(nearest_folder(path)).free)} free"
     except OSError:
         return ""
-
-
-def _size(n_bytes: int) -> str:
-    size, unit = float(n_bytes), "bytes"
-    for larger in ("kB", "MB", "GB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.3g} {unit}"

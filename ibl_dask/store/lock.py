@@ -25,7 +25,7 @@ from ibl_dask.errors import SessionLocked
 from ibl_dask.store import holder
 from ibl_dask.store.atomic import make_folder, temporary_name
 from ibl_dask.store.disk import explain_os_error
-from ibl_dask.store.holder import AskJob, Watch, name_holder, read_lock, read_owner
+from ibl_dask.store.holder import AskJob, LockVerdict, Watch, name_holder, read_lock, read_owner
 from ibl_dask.store.processes import this_process
 
 LOCK_NAME = "lock.json"
@@ -50,6 +50,8 @@ class Attempt:
         Returns other locks that must be free as well.
     own_job : str
         Number of the batch job that this process runs in; empty outside of one.
+    request : str
+        Fingerprint of what the holder wants to do, for drivers that share a list of sessions; empty for none.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class Attempt:
         ask_job: AskJob | None = None,
         beside: Callable[[], Iterable[Path]] | None = None,
         own_job: str = "",
+        request: str = "",
     ) -> None:
         self.path = path
+        self._request = request
         self.is_open = False
         """It was refused only because the holder's lock is still being watched."""
         self._ask_job = ask_job
@@ -76,7 +80,7 @@ class Attempt:
             If another process holds it, or may hold it; see `is_open`.
         """
         make_folder(self.path.parent)
-        while (held := _make(self.path, self._own_job)) is None:
+        while (held := _make(self.path, self._own_job, self._request)) is None:
             self._require_free(self.path)
         try:
             for path in self._beside():
@@ -85,6 +89,14 @@ class Attempt:
             held.close()
             raise
         return held
+
+    @property
+    def is_shared(self) -> bool:
+        """Return True if the holder works on the same request, so that its result will do, or has just let go."""
+        if not self._request:
+            return False
+        found = read_lock(self.path)
+        return found is None or found.owner.get("request") == self._request
 
     def _require_free(self, path: Path) -> None:
         """Remove an abandoned lock; raise if it is held."""
@@ -96,10 +108,12 @@ class Attempt:
         watch.remove()
 
 
-def _make(path: Path, job: str) -> Held | None:
+def _make(path: Path, job: str, request: str = "") -> Held | None:
     """Make a lock of this process, complete from the start; None where there is one."""
     token = token_hex(8)
     owner = {"v": LOCK_VERSION, **this_process().to_json(), "job": job, "since": time.time(), "token": token}
+    if request:
+        owner["request"] = request
     temporary = temporary_name(path)
     try:
         _write(temporary, owner)
@@ -296,6 +310,29 @@ def taken_over(path: Path) -> SessionLocked:
         do="wait for the other run, then run again: finished chunks are kept. A run that was suspended, or whose disk "
         f"was away, for {holder.STALE_S / 60:g} min loses its sessions to others that want them",
     )
+
+
+def look_at_lock(path: Path, ask_job: AskJob | None = None) -> tuple[LockVerdict, str]:
+    """Return whether a lock, or a share of it, is held, and by whom; nothing is written or waited for.
+
+    Parameters
+    ----------
+    path : Path
+        The lock.
+    ask_job : callable, optional
+        See `Attempt`.
+
+    Returns
+    -------
+    LockVerdict, str
+        open: abandoned, unless it is renewed while it is watched. The holder is empty for a free lock.
+    """
+    for each in (path, *_shares(path)):
+        watch = Watch(each, ask_job)
+        verdict = watch.look()
+        if verdict != "free":
+            return verdict, watch.refusal().got
+    return "free", ""
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def write_marker(path: Path, fingerprint: str, root: Path, outputs: Iterable[Pat
     value : mapping
         Its result; JSON.
     """
-    listed = {str(output.relative_to(root)): _digest(output) for output in outputs}
+    listed = {str(output.relative_to(root)): content_digest(output) for output in outputs}
     content = {"version": MARKER_VERSION, "fingerprint": fingerprint, "outputs": listed, "value": dict(value)}
     write_text(path, json.dumps({**content, "digest": _digest_of(content)}, indent=1, sort_keys=True))
 
@@ -61,7 +61,7 @@ def read_marker(path: Path, fingerprint: str, root: Path) -> dict[str, Any] | No
     if content.pop("digest", None) != _digest_of(content):
         return None
     for name, digest in content["outputs"].items():
-        if not recover_folder(root / name) or _digest(root / name) != digest:
+        if not recover_folder(root / name) or content_digest(root / name) != digest:
             return None
     value: dict[str, Any] = content["value"]
     return value
@@ -84,7 +84,7 @@ def _digest_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _digest(path: Path) -> str:
+def content_digest(path: Path) -> str:
     """Return a digest of every byte of a file, or of all files of a folder."""
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     parts = hashlib.sha256()

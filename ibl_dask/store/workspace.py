@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.store.alf import latest
-from ibl_dask.store.atomic import make_folder, readable_folder, require_writable
+from ibl_dask.store.atomic import make_folder, readable_folder, require_writable, write_text
 from ibl_dask.store.work_folder import SCRATCH_VARIABLE, WORK_FOLDER
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
     from ibl_dask.model.description import Camera
     from ibl_dask.model.session import Session
 
+SCRATCH_NOTE = "session.json"
+"""Note in a scratch folder of the session that it belongs to."""
+SCRATCH_FOLDER = "scratch"
+LOGS = "logs"
+"""Name of the folder of the logs of tasks."""
 _SHARD_FRAMES = 1_000_000
 _NAMES = r"(compression\.json|pulse_times\.npz|timing\.npz|frames\.zarr|fronts\.npz)"
 _OLDER = re.compile(rf"(.+Camera|sync)\.{_NAMES}")
@@ -43,6 +50,18 @@ def default_work_dir(session: Session) -> Path:
     return session.outputs.parents[2] / WORK_FOLDER
 
 
+def scratch_name(path: Path, outputs: Path) -> str:
+    """Return the name of the scratch folder of a session.
+
+    Parameters
+    ----------
+    path, outputs
+        The session folder, and that of its results.
+    """
+    digest = hashlib.sha256(f"{path}\n{outputs}".encode()).hexdigest()[:8]
+    return f"{'_'.join(path.parts[-3:])}-{digest}"
+
+
 @dataclass(frozen=True)
 class Workspace:
     """Paths of one session: results beside its data (or under the output root), scratch in the work folder."""
@@ -57,8 +76,16 @@ class Workspace:
     @property
     def scratch(self) -> Path:
         """Return the scratch folder of this session, which is removed when its results are complete."""
-        digest = hashlib.sha256(f"{self.session.path}\n{self.session.outputs}".encode()).hexdigest()[:8]
-        return self.work_dir / "scratch" / f"{self.session.reference.replace('/', '_')}-{digest}"
+        return self.work_dir / SCRATCH_FOLDER / scratch_name(self.session.path, self.session.outputs)
+
+    def open_scratch(self) -> None:
+        """Create the scratch folder, with a note of its session, by which it can be removed once nobody needs it."""
+        make_folder(self.scratch)
+        note = self.scratch / SCRATCH_NOTE
+        if note.exists():
+            return
+        with contextlib.suppress(OSError):  # a full disk is met, and waited for, by the steps
+            write_text(note, json.dumps({"session": str(self.session.path), "outputs": str(self.session.outputs)}))
 
     def _own(self, name: str) -> Path:
         """Return the path of one of the package's files: its older name if only that exists."""
@@ -140,9 +167,9 @@ class Workspace:
         """Return the path of the completion record of a single-step task."""
         return below(self.session.own / "done", f"task-{task}.json")
 
-    def log_file(self, task: str) -> Path:
-        """Return the path of the log of a single-step task, without dots, which would make it an ALF dataset."""
-        return below(self.session.own / "logs", f"{task.replace('.', '-')}.log")
+    def log_folder(self, task: str) -> Path:
+        """Return the folder of the logs of a task."""
+        return below(self.session.own / LOGS, task.replace(".", "-"))
 
     @property
     def fronts_file(self) -> Path:
@@ -177,7 +204,7 @@ class Workspace:
         NotWritable
             If a folder is not writable, or is a link; see `require_own`.
         """
-        own = (self.session.own, self.session.own / "done", self.session.own / "logs")
+        own = (self.session.own, self.session.own / "done", self.session.own / LOGS)
         for folder in (self.session.outputs, self.session.outputs / "alf", *own):
             self.require_own(folder)
         for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
@@ -229,8 +256,9 @@ class Workspace:
             If a folder is not writable or does not belong to the session, in which case none was created.
         """
         self.require_writable()
-        for folder in (self.session.own, self.session.outputs / "alf", self.scratch):
+        for folder in (self.session.own, self.session.outputs / "alf"):
             make_folder(folder)
+        self.open_scratch()
 
     def forget_compressed(self, camera: str) -> None:
         """Remove the intermediate results of a compression; the compressed video stays until it is replaced."""

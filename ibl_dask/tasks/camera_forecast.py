@@ -9,6 +9,16 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast
 from ibl_dask.video.container.summary import ContainerSummary, read_container_summary
 
+_MEASURED_BYTES_PER_FRAME = 40
+_MEASURED_BYTES = 1_100_000
+"""Size of a camera's frame pass in the scratch folder, of which thumbnails are the larger part
+(benchmarks/results/run_bytes.md)."""
+
+
+def measured_bytes(n_frames: int) -> int:
+    """Return the size of the frame pass of some frames of a camera in the scratch folder, bytes."""
+    return _MEASURED_BYTES + _MEASURED_BYTES_PER_FRAME * n_frames if n_frames else 0
+
 
 def outline_or_problem(path: Path) -> ContainerSummary | str:
     """Return frames, size and keyframes of a video; the message of the error if it cannot be read.

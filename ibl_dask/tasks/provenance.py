@@ -15,14 +15,20 @@ from typing import Any
 from ibl_dask.errors import FormatTooNew, IblDaskError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
+from ibl_dask.store.dataset_lookup import find_files
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.session_files import camera_file_paths, video_paths
 
 PROVENANCE_VERSION = 2
 """Version of the layout. Version 1 held the latest run alone."""
 _MADE_WITH = ("ibl_dask", "av", "numpy", "opencv-python-headless", "dask", "distributed", "zarr", "xarray")
+_MADE = ("Complete", "Incomplete", "Empty")
+"""Statuses of a task whose results are those of its present inputs."""
+_DETAILS = ("options", "requests", "files")
+"""Parts of the driver's record that are merged by task and by file, and not kept with the run."""
 _OF_A_RUN = ("run", "host", "n_workers", "started_s", "seconds", "tasks")
 """Fields that are kept of every run; steps and failures are kept of the latest run that has them."""
 
@@ -84,12 +90,21 @@ def write_provenance(workspace: Workspace, ran: JsonObject, made: JsonObject) ->
         Versions and time, see `made_with`.
     """
     known = read_provenance(workspace)
+    details = {name: ran.get(name) or {} for name in _DETAILS}
+    ran = {name: value for name, value in ran.items() if name not in _DETAILS}
     content = {
         "version": PROVENANCE_VERSION,
         "session": workspace.session.reference,
+        "places": {
+            "session": str(workspace.session.path),
+            "outputs": str(workspace.session.outputs),
+            "work_dir": str(workspace.work_dir),
+        },
         "made": dict(made),
         "inputs": _inputs(workspace, known.get("inputs") or {}),
         "steps": {**(known.get("steps") or {}), **_markers(workspace)},
+        "requests": {**(known.get("requests") or {}), **_requests(workspace, ran, details)},
+        "files": _files(workspace, known.get("files") or {}, ran, details["files"]),
         "ran": merge_runs(known.get("ran") or {}, ran),
         "runs": [*(known.get("runs") or ()), _summary(ran, made)],
     }
@@ -157,6 +172,44 @@ def _inputs(workspace: Workspace, known: JsonObject) -> dict[str, Any]:
 def _input_files(workspace: Workspace, camera: Camera) -> list[dict[str, Any]]:
     found = [video_paths(workspace, camera), *camera_file_paths(workspace, camera).values()]
     return [identity for paths in found for path in paths if (identity := alf.identity(path)) is not None]
+
+
+def _requests(workspace: Workspace, ran: JsonObject, details: JsonObject) -> dict[str, Any]:
+    """Return the tasks that this run did or found done: class, arguments, options, steps, and files that they read."""
+    found = {}
+    for name, request in details["requests"].items():
+        if (ran.get("tasks") or {}).get(name) in _MADE:
+            plain = {key: value for key, value in request.items() if key != "reads"}
+            inputs = _read_files(workspace, request.get("reads") or ())
+            found[name] = {**plain, "options": details["options"], "run": ran.get("run"), "inputs": inputs}
+    return found
+
+
+def _read_files(workspace: Workspace, patterns: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the files of some patterns, relative to the session, with the identity of each."""
+    found: dict[str, dict[str, Any]] = {}
+    for pattern in patterns:
+        folder, _, name = pattern.rpartition("/")
+        with contextlib.suppress(IblDaskError, OSError):
+            for path in find_files(workspace.session.roots, ExpectedDataset.input(name, folder)).files:
+                root = next(root for root in workspace.session.roots if path.is_relative_to(root))
+                if path.is_file():
+                    found[path.relative_to(root).as_posix()] = alf.identity(path) or {}
+    return [{"path": name, **known} for name, known in sorted(found.items())]
+
+
+def _files(workspace: Workspace, known: JsonObject, ran: JsonObject, fresh: JsonObject) -> dict[str, Any]:
+    """Return the maker of each file: the step that made it, or the first that found it made."""
+    found = dict(known)
+    for name, row in fresh.items():
+        if row.get("status") == "kept" and name in known:
+            continue
+        path = workspace.session.outputs / name
+        content = None
+        with contextlib.suppress(OSError):
+            content = alf.identity(path) if path.is_file() else None
+        found[name] = {**row, "run": ran.get("run"), "identity": content}
+    return found
 
 
 def _markers(workspace: Workspace) -> dict[str, Any]:

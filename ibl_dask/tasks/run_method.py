@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-import logging
 import sys
 import time
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -20,7 +16,6 @@ from ibl_dask.model.places import is_inside
 from ibl_dask.model.result import Disposition, Result
 from ibl_dask.model.review import Review
 from ibl_dask.model.step import Step, Upstream
-from ibl_dask.store.atomic import write_text
 from ibl_dask.store.dataset_lookup import find_files
 from ibl_dask.store.task_record import (
     Identities,
@@ -31,11 +26,9 @@ from ibl_dask.store.task_record import (
     write_task_record,
 )
 from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.log_capture import current_log, messages_of
 from ibl_dask.tasks.method_task import MethodTask
-
-_log = logging.getLogger(__name__)
-_FORM = "%(asctime)s %(levelname)-8s [%(filename)s:%(lineno)d] %(message)s"
-_capturing: ContextVar[object] = ContextVar("capturing", default=None)
+from ibl_dask.tasks.step_log import StepLog
 
 
 def has_method(cls: type) -> bool:
@@ -69,8 +62,7 @@ class RunMethod(Step):
         }
 
     def run(self, upstream: Upstream) -> Result:
-        log = self.task.workspace.log_file(f"{self.task.name}-{self.fingerprint}")
-        return run_method(self.task, self.given, log)
+        return run_method(self.task, self.given)
 
 
 def method_step(task: MethodTask) -> RunMethod:
@@ -136,8 +128,8 @@ def in_place_requirement(task: MethodTask) -> Failure | None:
     )
 
 
-def run_method(task: MethodTask, given: dict[str, object], log: Path) -> Result:
-    """Run a task's `_run`, or keep its results where nothing changed; its log is kept whether it fails or not.
+def run_method(task: MethodTask, given: dict[str, object]) -> Result:
+    """Run a task's `_run`, or keep its results where nothing changed.
 
     Parameters
     ----------
@@ -145,8 +137,6 @@ def run_method(task: MethodTask, given: dict[str, object], log: Path) -> Result:
         The task.
     given
         Arguments of `run`.
-    log
-        File for its log.
 
     Raises
     ------
@@ -159,7 +149,8 @@ def run_method(task: MethodTask, given: dict[str, object], log: Path) -> Result:
     if done is not None:
         return replace(Result.from_json(done), is_kept=True)
     fingerprint, started_ns = _fingerprint(task), time.time_ns()
-    with captured(log, type(task).__module__):
+    log = current_log()
+    with messages_of(type(task).__module__):
         made = _run(task, given)
         if made is not None:
             made = made_inside(task.workspace, made, task.name)
@@ -168,10 +159,10 @@ def run_method(task: MethodTask, given: dict[str, object], log: Path) -> Result:
             f"{task.name} says that it failed",
             where=str(task.session.path),
             expected="status 0",
-            got=f"status -1; the end of its log: {tail(read_log(log))}",
-            do=f"read {log}",
+            got=f"status -1; the end of its log: {log.tail}",
+            do=log.advice,
         )
-    result = Result(disposition="empty" if made is None else "complete", outputs=tuple(made or ()), log=log)
+    result = Result(disposition="empty" if made is None else "complete", outputs=tuple(made or ()), log=log.path)
     if task.status == 0 and fingerprint is not None and not task.lacking_outputs():
         left = [*result.outputs, *task.assert_expected_outputs()[1]]
         record = TaskRecord(fingerprint, _inputs(task), identities(left), result.to_json())
@@ -186,7 +177,7 @@ UNFINISHED: Mapping[int | None, tuple[Disposition, str]] = {
 """Status of a task that did not fail and is not done -> disposition, and the reason in words."""
 
 
-def unfinished(result: Result, status: int | None, task: str, log: Path) -> Result:
+def unfinished(result: Result, status: int | None, task: str, log: StepLog) -> Result:
     """Return a result with the disposition that the status of a task stands for.
 
     Parameters
@@ -198,12 +189,12 @@ def unfinished(result: Result, status: int | None, task: str, log: Path) -> Resu
     task
         Name of the task.
     log
-        Its log file.
+        Its log.
     """
     if status not in UNFINISHED:
         return result
     disposition, reason = UNFINISHED[status]
-    return replace(result, disposition=disposition, reason=f"{task} {reason}; its log is {log}")
+    return replace(result, disposition=disposition, reason=f"{task} {reason}; {log.advice}")
 
 
 def _run(task: MethodTask, given: dict[str, object]) -> list[Path] | None:
@@ -262,60 +253,3 @@ def made_inside(workspace: Workspace, made: Iterable[str | Path], task: str) -> 
                 do="see whether the task ran on another session; what it left there stays as it is",
             )
     return paths
-
-
-@contextlib.contextmanager
-def captured(path: Path, module: str) -> Iterator[None]:
-    """Write the log messages of a block to a file, and the error that ends it.
-
-    Other threads log as they did. Messages of level INFO of the package that the module belongs to are created for the
-    time of the block, unless a level was set for it.
-    """
-    lines: list[str] = []
-    token = _capturing.set(lines)
-    handler = _Lines(lines)
-    handler.setFormatter(logging.Formatter(_FORM))
-    package = logging.getLogger(module.split(".")[0])
-    was_unset = package.level == logging.NOTSET
-    logging.getLogger().addHandler(handler)
-    if was_unset:
-        package.setLevel(logging.INFO)
-    try:
-        yield
-    except BaseException:
-        lines.append(traceback.format_exc())
-        raise
-    finally:
-        if was_unset:
-            package.setLevel(logging.NOTSET)
-        logging.getLogger().removeHandler(handler)
-        _capturing.reset(token)
-        try:
-            write_text(path, "\n".join([*lines, ""]))
-        except OSError as error:  # the outputs of a task do not depend on its log
-            _log.warning("a log could not be written: %s", error)
-
-
-class _Lines(logging.Handler):
-    """Keeps the lines of one block."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__()
-        self._lines = lines
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if _capturing.get() is self._lines:
-            self._lines.append(self.format(record))
-
-
-def read_log(path: Path) -> str:
-    """Return the log of a task; empty without a file."""
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def tail(text: str, lines: int = 12) -> str:
-    """Return the last lines of a log on one."""
-    return " / ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip()) or "nothing"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import time
@@ -15,17 +14,20 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import EMPTY, Result
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Step, StepKey, StepRecord, StepStatus, Upstream
+from ibl_dask.model.task_log import TaskLog
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import retry_transient
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, lending, require_lease
 from ibl_dask.store.marker import read_marker, write_marker
-
-_log = logging.getLogger(__name__)
+from ibl_dask.tasks.log_capture import logging_to
+from ibl_dask.tasks.step_log import StepLog, format_traceback, label, with_log
 
 
 def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecord:
     """Run one step, or keep its result of an earlier run; never raise.
+
+    What it says goes to the log of its task, and so does how it ends.
 
     Parameters
     ----------
@@ -71,14 +73,36 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
         return result
 
     lock = root / OWN_FOLDER / LOCK_NAME
-    try:
-        with lending(lock) if step.lease else contextlib.nullcontext():
-            result = retry_transient(attempt)
-    except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
-        failure = failure_from(error)
-        _log.info("%s of %s failed: %s", step.name, step.session, failure.message)
-        return record("failed", failure=failure)
-    return record("kept" if result.is_kept else "done", result)
+    name = label(step.name, step.chunk, is_split=step.chunk_work is not None)
+    with logging_to(step.task_log, name, type(step).__module__) as log:
+        log.begin("started")
+        try:
+            with lending(lock) if step.lease else contextlib.nullcontext():
+                result = retry_transient(attempt)
+        except Exception as error:  # noqa: BLE001  # the record carries it; one camera must not stop the others
+            ended = record("failed", failure=_noted(failure_from(error), log))
+            log.flush()
+            log.write("ERROR", f"failed after {ended.seconds:.3f} s\n{format_traceback(error)}")
+            return ended
+        ended = record("kept" if result.is_kept else "done", result)
+        log.flush()
+        if ended.status == "done" or log.is_written:
+            log.write("INFO", _end(ended))
+        return ended
+
+
+def _noted(failure: Failure, log: StepLog) -> Failure:
+    """Return a failure that names the log, if it comes of a bug: there is more to be read."""
+    if log.log is None or failure.category != "bug" or log.log.command in failure.message:
+        return failure
+    return replace(failure, notes=(*failure.notes, f"Its log: {log.log.command}."))
+
+
+def _end(record: StepRecord) -> str:
+    result = record.result
+    reason = result.reason.message if isinstance(result.reason, Failure) else result.reason
+    how = "" if result.disposition == "complete" else f", {result.disposition}"
+    return f"{record.status} in {record.seconds:.3f} s{how}{f': {reason}' if reason else ''}"
 
 
 def walk(
@@ -86,6 +110,7 @@ def walk(
     root: Path,
     listen: Callable[[StepRecord], None] = lambda record: None,
     before: Mapping[StepKey, StepRecord] | None = None,
+    log: TaskLog | None = None,
 ) -> dict[StepKey, StepRecord]:
     """Run steps one after another, each after the steps upstream of it.
 
@@ -99,9 +124,11 @@ def walk(
         Called with each record.
     before
         Records of steps that ran already.
+    log
+        Log of steps that have none.
     """
     records: dict[StepKey, StepRecord] = dict(before or {})
-    for step in in_order(steps):
+    for step in in_order(with_log(steps, log)):
         records[step.key] = run_step(step, [records[need] for need in step.needs if need in records], root)
         listen(records[step.key])
     return records

@@ -25,13 +25,15 @@ from ibl_dask.model.signature import Described, ExpectedDataset, Signature, read
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.task_log import TaskLog
 from ibl_dask.store.dataset_lookup import DatasetFiles, find_files
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.options import check_keywords, check_value
-from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, read_log, review_method
+from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, review_method
 from ibl_dask.tasks.run_step import walk
+from ibl_dask.tasks.step_log import log_end, read_text_of, start_log
 
 RUN_ARGUMENTS = ("overwrite", "update")
 """Arguments that the field's callers pass to `run` of any task."""
@@ -151,6 +153,7 @@ class Task:
         self.log = ""
         self.time_elapsed_secs: float | None = None
         self.in_method = False
+        self.task_log: TaskLog | None = None
         self._unmet_requirement: Failure | None = None
         self._lacking: list[str] = []
 
@@ -268,13 +271,16 @@ class Task:
     def forget(self) -> None:
         """Let nothing that it made count as done, so that all is made anew: before any task of the session starts."""
 
+    @property
+    def _executable(self) -> str:
+        """Return the dotted path of its class."""
+        return f"{type(self).__module__}.{type(self).__qualname__}"
+
     def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         """Return this task as plain data."""
-        cls = type(self)
-        executable = f"{cls.__module__}.{cls.__qualname__}"
         return TaskSpec(
             name or self.name,
-            executable,
+            self._executable,
             self.arguments(),
             tuple(parents),
             self.resources,
@@ -330,20 +336,41 @@ class Task:
                 with self.holding():
                     if self.workspace.overwrite:
                         self.forget()
-                    records = walk(self.first_steps(), self.workspace.session.outputs, self._listen)
-                    walk(self.steps(records), self.workspace.session.outputs, self._listen, records)
+                    log = self.start_log(is_echoed=True)
+                    records = walk(self.first_steps(), self.workspace.session.outputs, self._listen, log=log)
+                    walk(self.steps(records), self.workspace.session.outputs, self._listen, records, log)
             except SessionLocked as error:
                 unmet_requirement = failure_from(error)
         self.time_elapsed_secs = time.perf_counter() - clock
         self.conclude(unmet_requirement=unmet_requirement)
+        log_end(self.task_log, self.state, self.records, self.failures)
+        if self.task_log is not None:
+            self.log = read_text_of(self.task_log) + self.log
         if self.on_error == "raise" and self.state is Status.ERRORED:
             raise TaskFailed(
                 f"{self.name} failed",
                 where=str(self.session.path),
                 got="; ".join(failure.message for failure in self.failures),
-                do="read the task's log",
+                do="read the task's log" if self.task_log is None else f"read its log: {self.task_log.command}",
             )
         return self.state.code
+
+    def start_log(self, name: str = "", *, run: str = "", is_echoed: bool = False) -> TaskLog | None:
+        """Begin a new attempt in the log of the task, and return it; None where its folder is not the session's.
+
+        Parameters
+        ----------
+        name : str
+            Name of the task within the session; its own by default.
+        run : str
+            Name of the run.
+        is_echoed : bool
+            See `TaskLog`.
+        """
+        self.task_log = start_log(
+            self.workspace, name or self.name, run=run, executable=self._executable, is_echoed=is_echoed
+        )
+        return self.task_log
 
     def _insist_on_known(self, given: Mapping[str, object]) -> None:
         """Refuse arguments of `run` that a task made of steps would not look at."""
@@ -396,8 +423,7 @@ class Task:
         else:
             self.state = Status.COMPLETE
         self.status = self.state.code
-        logs = [read_log(result.log) for result in results if result.log is not None]
-        self.log = "\n".join([*logs, *map(_line, self.records.values())])
+        self.log = "\n".join(map(_line, self.records.values()))
         return self.state
 
     @property

@@ -492,6 +492,29 @@ def parameters_of(function):
 
 
 @call
+def misc_names():
+    """The functions of its miscellany, with their parameters."""
+    import inspect
+
+    from ibllib.pipes import misc
+
+    functions = inspect.getmembers(misc, inspect.isfunction)
+    own = {name: value for name, value in functions if value.__module__ == misc.__name__}
+    return {"functions": {name: list(inspect.signature(value).parameters) for name, value in own.items()}}
+
+
+@call
+def ephys_names(session):
+    """What its renaming and moving of probe files leaves of a session: files and their content."""
+    from ibllib.pipes import misc
+
+    misc.rename_ephys_files(session)
+    misc.move_ephys_files(session)
+    session = Path(session)
+    return {"files": {str(p.relative_to(session)): p.read_text() for p in session.rglob("*") if p.is_file()}}
+
+
+@call
 def public_names(session):
     """Every public class of the video and base tasks: attributes, methods with their parameters, and what an instance
     has beside.

@@ -165,7 +165,7 @@ def test_a_lab_s_task_is_planned_run_on_a_cluster_and_its_failure_is_its_own(ses
     assert "lab_tasks/tasks.py" in told["traceback"][0]
     (worker,) = told["workers"]
     assert not worker.endswith(f":{told['driver']}")
-    logs = {path.name.split("-")[0]: path.read_text() for path in (session_folder / "ibl_dask" / "logs").iterdir()}
-    assert f"on nidq by {worker.rsplit(':', 1)[1]}" in logs["CountFrames"]
+    logs = {path.parent.name: path.read_text() for path in (session_folder / "ibl_dask" / "logs").glob("*/*.log")}
+    assert f"on nidq by {worker.rsplit(':', 1)[1]}" in logs["Frames"]
     assert "about to break" in logs["Breaks"]
     assert "do not add up" in logs["Breaks"]

@@ -211,8 +211,10 @@ def test_an_error_is_in_the_log_and_in_the_failure(session_folder, on_error):
     assert task.cleaned
     (failure,) = task.failures
     assert (failure.kind, failure.category) == ("ZeroDivisionError", "bug")
-    (log,) = (session_folder / "ibl_dask" / "logs").iterdir()
-    assert "one by nothing" in log.read_text()
+    (log,) = (session_folder / "ibl_dask" / "logs" / "Breaks").iterdir()
+    assert log.read_text() in task.log
+    assert "Traceback" in log.read_text()
+    assert "ZeroDivisionError: one by nothing" in log.read_text()
 
 
 @pytest.mark.parametrize(

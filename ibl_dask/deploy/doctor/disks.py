@@ -10,11 +10,12 @@ import secrets
 import shutil
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from ibl_dask.store.quota import print_quotas, read_quotas
 
 _BLOCK_BYTES = 4_000_000
 _N_SMALL = 10
@@ -142,16 +143,7 @@ def _name_of(look_up: Callable[[int], Sequence[object]], number: int) -> str:
 
 def read_quota() -> str:
     """Return the lines of `quota` about disks that are nearly full; empty without any, or without the command."""
-    command = shutil.which("quota")
-    if command is None:
-        return ""
-    try:
-        out = subprocess.run(
-            [command, "-w", "-p"], capture_output=True, text=True, timeout=_QUOTA_S, check=False
-        ).stdout
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return "; ".join(nearly_full(out))
+    return "; ".join(nearly_full(print_quotas(_QUOTA_S)))
 
 
 def nearly_full(text: str) -> list[str]:
@@ -162,18 +154,11 @@ def nearly_full(text: str) -> list[str]:
     ... nas:/home   95000  100000 110000 0   10    0    0     0''')
     ['nas:/home: 95,000 of 100,000 blocks']
     """
-    found = []
-    for line in text.splitlines():
-        words = line.split()
-        # Used, soft and hard limit, of blocks and of files; between them the time of grace. A star marks an excess.
-        numbers = [word.rstrip("*") for word in (*words[1:4], *words[5:8])]
-        if len(numbers) < 6 or not all(number.isdigit() for number in numbers):
-            continue
-        for unit, (used, *limits) in (("blocks", map(int, numbers[:3])), ("files", map(int, numbers[3:]))):
-            limit = min((limit for limit in limits if limit > 0), default=0)
-            if limit and used > 0.9 * limit:
-                found.append(f"{words[0]}: {used:,} of {limit:,} {unit}")
-    return found
+    return [
+        f"{quota.filesystem}: {quota.used:,} of {quota.limit:,} {quota.unit}"
+        for quota in read_quotas(text)
+        if quota.used > 0.9 * quota.limit
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypedDict, TypeVar
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.refusals import Refusal, refusals
 from ibl_dask.deploy.doctor.disks import SeenFile, look_for, write_token
-from ibl_dask.deploy.doctor.facts import ProcessFacts, gather, now_s, read_versions
+from ibl_dask.deploy.doctor.facts import ProcessFacts, find_programs, gather, now_s, read_versions
 from ibl_dask.deploy.doctor.finding import DRIVER, Importance, SiteFinding, place_of
-from ibl_dask.deploy.doctor.host_judgements import compare_versions
+from ibl_dask.deploy.doctor.host_judgements import compare_versions, judge_hooks
 from ibl_dask.deploy.doctor.judgements import judge_driver, judge_worker
 from ibl_dask.deploy.doctor.worker_judgements import judge_absence, judge_clock, judge_refusal, judge_shared
 from ibl_dask.deploy.site.profile import Pool, Profile
@@ -77,6 +77,7 @@ def examine(
     with _folder(work_folder):
         driver = gather(work_folder)
         findings = judge_driver(driver, profile)
+        findings += judge_hooks(find_programs(words[0] for words in profile.hooks.values() if words), profile)
         if any(finding.check.startswith("commands of") and finding.do for finding in findings):
             return findings
         site = _one_job_each(profile)

@@ -12,7 +12,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +91,11 @@ def gather(
         gpu=(check_gpu(device) if is_check_enabled(os.environ) else Gpu(device)) if has_gpu else None,
         commands={name: shutil.which(name) or "" for system in BATCH_SYSTEMS.values() for name in system.commands},
     )
+
+
+def find_programs(names: Iterable[str]) -> dict[str, str]:
+    """Return the path of each program that a shell of this process would find; empty for one that is missing."""
+    return {name: shutil.which(name) or "" for name in names}
 
 
 def read_versions() -> dict[str, str]:

@@ -169,5 +169,26 @@ def judge_commands(commands: Mapping[str, str], profile: Profile) -> list[SiteFi
     return findings
 
 
+def judge_hooks(programs: Mapping[str, str], profile: Profile) -> list[SiteFinding]:
+    """Judge whether the programs that tell people of a run exist where the driver runs.
+
+    Parameters
+    ----------
+    programs
+        Path of each program; empty for one that was not found.
+    profile
+        The site.
+    """
+    findings = []
+    for occasion, command in profile.hooks.items():
+        if command and programs.get(command[0]):
+            findings.append(SiteFinding(DRIVER, occasion, Importance.OK, programs[command[0]]))
+        elif command:
+            do = f"install {command[0]}, or mend `{occasion}` ({profile.line(occasion)})"
+            found = f"no program {command[0]} that may be executed"
+            findings.append(SiteFinding(DRIVER, occasion, Importance.PROBLEM, found, do))
+    return findings
+
+
 def _format_versions(versions: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version or 'none'}" for name, version in versions.items())

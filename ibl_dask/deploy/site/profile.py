@@ -116,6 +116,20 @@ class Profile:
     """Group of the files of workers; None for the user's own."""
     environments: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Interpreters of other environments by label, for tasks of other modalities."""
+    on_finish: tuple[str, ...] = ()
+    """Program and arguments that the driver runs at the end of a run; empty for none."""
+    on_failure: tuple[str, ...] = ()
+    """The same for the end of a run in which something failed."""
+    on_pause: tuple[str, ...] = ()
+    """The same for a run that pauses."""
+    time_outs_s: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Name or class of a task -> time after which a step of it is ended, s."""
+    longest_pause_s: float = 86_400.0
+    """Duration for which a full disk is waited for, s; 0 for none."""
+    max_failures: str = ""
+    """Failed sessions, a number or a share (`5%`), from which on no further session is begun; empty for any."""
+    io_limit: float | None = None
+    """Sum of `io_charge` of the tasks that may run at once on one file system, %; None for any."""
     source: Path | None = None
     """File that it was read from."""
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)
@@ -125,6 +139,11 @@ class Profile:
     def is_local(self) -> bool:
         """Return whether all workers run on this machine."""
         return all(pool.is_local for pool in self.pools)
+
+    @property
+    def hooks(self) -> dict[Literal["on_finish", "on_failure", "on_pause"], tuple[str, ...]]:
+        """Return the commands that tell people of a run, by occasion; see `docs/hooks.md`."""
+        return {"on_finish": self.on_finish, "on_failure": self.on_failure, "on_pause": self.on_pause}
 
     @property
     def most_workers(self) -> int:

@@ -18,10 +18,13 @@ from ibl_dask.deploy.site.validation import MOST_LOCAL, MOST_WORKERS, check_prof
 from ibl_dask.deploy.site.value_parsers import (
     parse_command,
     parse_folder,
+    parse_max_failures,
     parse_memory_gb,
+    parse_pause_s,
     parse_scheduler,
     parse_umask,
     parse_walltime_s,
+    parse_words,
 )
 from ibl_dask.deploy.site.yaml_lines import read_yaml
 from ibl_dask.errors import UsageError
@@ -89,6 +92,8 @@ _Walltime = Annotated[int, BeforeValidator(parse_walltime_s), Field(gt=0, le=MOS
 _Umask = Annotated[int, BeforeValidator(parse_umask)]
 _Folder = Annotated[Path, BeforeValidator(parse_folder)]
 _Command = Annotated[str, BeforeValidator(parse_command)]
+_Words = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
+_A_COMMAND = "a program and its arguments, as a list of words or as one line; no shell reads it"
 _PoolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,19}$")]
 
 
@@ -175,6 +180,26 @@ class _SiteSchema(BaseModel):
         description="a Python for each label",
         examples=["{ephys: /shared/envs/ephys/bin/python}"],
     )
+    on_finish: _Words = Field((), description=_A_COMMAND, examples=["[mail, -s, ibl_dask, me@lab.org]"])
+    on_failure: _Words = Field((), description=_A_COMMAND, examples=["[mail, -s, ibl_dask failed, me@lab.org]"])
+    on_pause: _Words = Field((), description=_A_COMMAND, examples=["[mail, -s, ibl_dask paused, me@lab.org]"])
+
+    time_outs: dict[_Word, _Walltime] = Field(
+        default_factory=dict,
+        description="a time for each name or class of a task, hh:mm:ss or d-hh:mm:ss",
+        examples=["{VideoCompress: 06:00:00}"],
+    )
+    longest_pause: Annotated[int, BeforeValidator(parse_pause_s)] = Field(
+        86_400,
+        description="how long a full disk is waited for, hh:mm:ss or d-hh:mm:ss, 0 for not at all",
+        examples=["12:00:00"],
+    )
+    max_failures: Annotated[str, BeforeValidator(parse_max_failures)] = Field(
+        "", description="a number of sessions, or a share of them with %", examples=["5%"]
+    )
+    io_limit: float | None = Field(
+        None, gt=0, le=1e6, description="a sum of io_charge, %, more than 0", examples=["100"]
+    )
 
     def to_profile(self, path: Path, lines: Mapping[str, int]) -> Profile:
         """Return the profile; `check_profile` checks its values against each other."""
@@ -197,6 +222,13 @@ class _SiteSchema(BaseModel):
             umask=self.umask,
             group=self.group,
             environments=self.environments,
+            on_finish=self.on_finish,
+            on_failure=self.on_failure,
+            on_pause=self.on_pause,
+            time_outs_s={name: float(seconds) for name, seconds in self.time_outs.items()},
+            longest_pause_s=float(self.longest_pause),
+            max_failures=self.max_failures,
+            io_limit=self.io_limit,
             source=path,
             lines=lines,
         )

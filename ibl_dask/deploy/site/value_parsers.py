@@ -51,6 +51,19 @@ def parse_walltime_s(value: object) -> int:
     return seconds
 
 
+def parse_pause_s(value: object) -> int:
+    """Return a duration, `hh:mm:ss` or `d-hh:mm:ss`, in s; 0 stands for none."""
+    return 0 if str(value).strip() == "0" else parse_walltime_s(value)
+
+
+def parse_max_failures(value: object) -> str:
+    """Return a number of sessions (`20`), or a share of them (`5%`)."""
+    found = re.fullmatch(r"(\d+)|(\d{1,3}(?:\.\d+)?)%", str(value).strip())
+    if found is None or float(found[2] or 0) > 100 or isinstance(value, bool):
+        raise ValueError("no number of sessions")
+    return found[0]
+
+
 def parse_umask(value: object) -> int:
     """Return permission bits, which are octal with or without a prefix, as for the command `umask`."""
     found = re.fullmatch(r"(?:0o)?([0-7]{1,4})", str(value).strip())
@@ -78,3 +91,21 @@ def parse_command(value: object) -> str:
     if not isinstance(value, str) or "\0" in value or not shlex.split(value):
         raise ValueError("no command")
     return value.strip()
+
+
+def parse_words(value: object) -> tuple[str, ...]:
+    """Return a program and its arguments, given as a list of words or as one line that is split as a shell does.
+
+    >>> parse_words("mail -s 'a run' me@lab.org")
+    ('mail', '-s', 'a run', 'me@lab.org')
+    """
+    words = shlex.split(value) if isinstance(value, str) else value
+    if (
+        not isinstance(words, list)
+        or not words
+        or not all(isinstance(word, str) and "\0" not in word for word in words)
+    ):
+        raise ValueError("no command")
+    if not words[0].strip():
+        raise ValueError("no command")
+    return (str(Path(words[0]).expanduser()) if words[0].startswith("~") else words[0], *words[1:])

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ibl_dask.errors import RunError, TaskTimedOut
-from ibl_dask.store.atomic import make_folder
+from ibl_dask.errors import SessionLocked, TaskTimedOut
+from ibl_dask.tasks.step_log import StepLog
 
 GRACE_S = 10.0
 """Between the request to end and the end, s."""
@@ -25,12 +25,12 @@ def run_child(
     command: Sequence[str],
     *,
     folder: Path,
-    log: Path,
+    log: StepLog,
     variables: Mapping[str, str],
     timeout_s: float,
     is_cancelled: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Run a program to its end; its output goes to a file as it comes.
+    """Run a program to its end; its output goes to a log as it comes.
 
     It gets the reading end of a pipe, which closes when this process ends; see `LIFELINE`.
 
@@ -40,8 +40,8 @@ def run_child(
         Program and arguments; no shell reads them.
     folder : Path
         Where it starts.
-    log : Path
-        File that its output goes to, errors as well.
+    log : StepLog
+        Log that its output goes to, errors as well.
     variables : mapping
         Its environment variables.
     timeout_s : float
@@ -58,42 +58,48 @@ def run_child(
     ------
     TaskTimedOut
         If it took too long.
-    RunError
+    SessionLocked
         If it was cancelled.
     """
-    make_folder(log.parent)
     clock = time.monotonic()
-    with log.open("ab") as file, _lifeline() as pipe:
+    with _lifeline() as pipe:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=file,
+            stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=folder,
             env={**variables, LIFELINE: str(pipe)},
             pass_fds=(pipe,),
             start_new_session=True,
         )
+        if process.stdout is None:
+            raise AssertionError("a pipe was asked for")
+        reader = log.read_from(process.stdout)
         try:
             while process.poll() is None:
                 if time.monotonic() - clock > timeout_s:
                     raise TaskTimedOut(
                         "a task in another environment took too long",
-                        where=str(log),
+                        where=command[0],
                         expected=f"an end within {timeout_s:,.0f} s",
-                        got="a process that still ran; it was ended",
-                        do="see in this file how far it came; give the task more time (time_out_secs)",
+                        got=f"a process that still ran; it was ended; the end of its log: {log.tail}",
+                        do=f"{log.advice}, for how far it came; give the task more time (time_out_secs)",
                     )
                 if is_cancelled():
-                    raise RunError(
+                    raise SessionLocked(
                         "a task in another environment was ended, because the run was",
-                        where=str(log),
+                        where=command[0],
                         do="run again",
                     )
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(LOOK_S)
         finally:
             _end(process)
+            # A program that left the group may keep the pipe open.
+            reader.join(GRACE_S)
+            if not reader.is_alive():
+                process.stdout.close()
     return process.returncode
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fnmatch
 import json
 import os
@@ -36,7 +35,9 @@ from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.external import child_main
 from ibl_dask.tasks.external.child_process import run_child
 from ibl_dask.tasks.external.environments import Environments, clean_environment
-from ibl_dask.tasks.run_method import UNFINISHED, made_inside, read_log, tail, unfinished
+from ibl_dask.tasks.log_capture import current_log
+from ibl_dask.tasks.run_method import UNFINISHED, made_inside, unfinished
+from ibl_dask.tasks.step_log import StepLog
 
 Fits = Callable[[str], object]
 """Something true where a name matches."""
@@ -106,7 +107,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
         If it failed.
     """
     python, version = request.environments.serving(request.environment, request.executable)
-    log = workspace.log_file(request.name)
+    log = current_log()
     fingerprint = _fingerprint(request, version)
     done = review_external(workspace, request, version).facts
     if done is not None:
@@ -116,7 +117,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     result = Result(
         disposition="empty" if answer["outputs"] is None else "complete",
         outputs=tuple(made_inside(workspace, answer["outputs"] or (), request.name)),
-        log=log,
+        log=log.path,
         facts={"version": answer["version"]},
     )
     if answer["status"] == 0:
@@ -128,10 +129,9 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     return unfinished(result, answer["status"], request.name, log)
 
 
-def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> JsonObject:
+def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> JsonObject:
     """Run the task in a folder of its own, which is its home as well: it writes settings there."""
     make_folder(workspace.scratch)
-    log.unlink(missing_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=workspace.scratch))
     program, asked, answered = (folder / name for name in ("run_task.py", "request.json", "answer.json"))
     # Run from where it is, its neighbours there would hide packages of the same names.
@@ -162,12 +162,13 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: Path) -> Jso
                 f"{request.name} ended without an answer",
                 where=request.executable,
                 expected="a process that says how its task went",
-                got=f"exit status {status}; the end of its log: {tail(read_log(log))}",
-                do=f"read {log}; a process that was killed may have needed more memory",
+                got=f"exit status {status}; the end of its log: {log.tail}",
+                do=f"{log.advice}; a process that was killed may have needed more memory",
             )
         answer: JsonObject = json.loads(answered.read_text())
-        with contextlib.suppress(OSError), log.open("a") as file:  # the outputs of a task do not depend on its log
-            file.write(answer["log"])
+        if answer["log"]:
+            log.flush()
+            log.write("INFO", answer["log"])
         return answer
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -194,18 +195,18 @@ def _is_over(workspace: Workspace, lease: str) -> bool:
         return False
 
 
-def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> None:
+def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: StepLog) -> None:
     if answer.get("missing_outputs"):
         raise MissingOutput(
             f"{request.name} did not leave its outputs",
             where=str(workspace.session.path),
             expected=", ".join(answer["missing_outputs"]),
             got="no such file, or an empty one",
-            do=f"read {log}",
+            do=log.advice,
         )
 
 
-def _error(workspace: Workspace, request: Request, answer: JsonObject, log: Path) -> IblDaskError:
+def _error(workspace: Workspace, request: Request, answer: JsonObject, log: StepLog) -> IblDaskError:
     """Return the error of a task that failed: who can mend it, and the end of its log."""
     error = answer["error"] or {"kind": "status -1", "kinds": [], "message": "the task says that it failed"}
     got = " ".join(f"{error['kind']}: {error['message']}".split())
@@ -218,7 +219,7 @@ def _error(workspace: Workspace, request: Request, answer: JsonObject, log: Path
             do="copy these files from the acquisition computer, or run the tasks that make them",
         )
     if "FileNotFoundError" in error["kinds"]:
-        do = f"copy this file from the acquisition computer, or run the task that makes it; {log} says who reads it"
+        do = f"copy this file from the acquisition computer, or run the task that makes it; {log.advice}"
         return MissingFile(f"{request.name} did not find a file", where=str(workspace.session.path), got=got, do=do)
     if "ImportError" in error["kinds"]:
         return MissingEnvironment(
@@ -232,8 +233,8 @@ def _error(workspace: Workspace, request: Request, answer: JsonObject, log: Path
         f"{request.name} failed",
         where=request.executable,
         expected="an end without an error",
-        got=f"{got}; the end of its log: {tail(read_log(log))}",
-        do=f"read {log}",
+        got=f"{got}; the end of its log: {log.tail}",
+        do=log.advice,
     )
 
 

@@ -66,6 +66,10 @@ class ForeignTask(Task):
         return self.plain.name
 
     @property
+    def _executable(self) -> str:
+        return self.plain.executable
+
+    @property
     def environment(self) -> str:
         """Return the label of the environment that it runs in."""
         return self.env or environment_of(self.plain.executable)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast, PixelCost, Rates, Why
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.camera_forecast import format_kept, outline_or_problem, share_of_bytes, without_video
+from ibl_dask.tasks.camera_forecast import (
+    format_kept,
+    measured_bytes,
+    outline_or_problem,
+    share_of_bytes,
+    without_video,
+)
 from ibl_dask.tasks.video_mp4.convert_steps import is_wanted
 from ibl_dask.tasks.video_mp4.raw_video import RawVideo, find_raw_video
 from ibl_dask.video.chunking import split_for_encoding
@@ -15,8 +22,12 @@ from ibl_dask.video.chunking import split_for_encoding
 ENCODING = PixelCost("encode", 9.7e-8)
 """Compressing with x264's preset slow, comparing and measuring the result: 127 ms for a frame of 1280x1024
 (benchmarks/results/compress.md)."""
-_COMPRESSED_BYTES_PER_PIXEL = 0.01
-"""Size of compressed videos: 0.006 of 1280x1024, 0.015 of 640x512 (benchmarks/results/compress.md)."""
+COMPRESSED_BYTES_PER_PIXEL: Mapping[str, float] = {"ibl": 0.015, "ibl_bpod": 0.0035, "short_gop": 0.02}
+"""Size of compressed videos by encoding: the largest of drawn and real clips; left, of 1280x1024, takes half of it
+(benchmarks/results/run_bytes.md, compress.md)."""
+_LARGEST_BYTES_PER_PIXEL = max(COMPRESSED_BYTES_PER_PIXEL.values())
+_INDEX_BYTES_PER_FRAME = 37
+"""Indices of a raw video and its copy in the scratch folder (benchmarks/results/run_bytes.md)."""
 
 
 def forecast_compression(
@@ -49,7 +60,11 @@ def forecast_compression(
     chunks = split_for_encoding(outline.keyframes, outline.n_frames, *size, encode_pixels)
     is_kept = {chunk: workspace.segment_file(camera.label, chunk).exists() for chunk in chunks}
     left = [chunk for chunk in chunks if workspace.overwrite or not is_kept[chunk]]
-    n_pixels = sum(len(chunk) for chunk in left) * outline.width * outline.height
+    n_frames_left = sum(len(chunk) for chunk in left)
+    n_pixels = n_frames_left * outline.width * outline.height
+    n_bytes = int(n_pixels * COMPRESSED_BYTES_PER_PIXEL.get(profile, _LARGEST_BYTES_PER_PIXEL))
+    # Each segment holds its frames compressed and measured; the measurements are copied out of it for the merge.
+    scratch = n_bytes + 2 * measured_bytes(n_frames_left) + _INDEX_BYTES_PER_FRAME * outline.n_frames
     return CameraForecast(
         camera.label,
         "missing output" if found.compressed is None else "forced",
@@ -60,7 +75,8 @@ def forecast_compression(
         len(left),
         rates.core_s(ENCODING, n_pixels),
         share_of_bytes(raw, len(left), len(chunks)),
-        int(n_pixels * _COMPRESSED_BYTES_PER_PIXEL),
+        n_bytes,
+        scratch,
     )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import fnmatch
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
 from ibl_dask.errors import UnusableFile
 from ibl_dask.store.atomic import move
-from ibl_dask.store.compression_record import CompressionRecord
-from ibl_dask.store.identity import sha256_of
+from ibl_dask.store.compression_record import CompressionRecord, read_record
+from ibl_dask.store.identity import looks_like, sha256_of
 from ibl_dask.store.workspace import Workspace
+
+_VIDEOS = ("_iblrig_{label}Camera.raw*.avi", "_iblrig_{label}Camera.raw*.mp4", "{label}_cam*.avi")
+"""Names of videos that are moved to the trash."""
 
 
 def to_trash(workspace: Workspace, video: Path) -> Path:
@@ -60,8 +65,89 @@ def set_aside(workspace: Workspace, video: Path, record: CompressionRecord | Non
         return
 
 
+@dataclass(frozen=True, slots=True)
+class Trashed:
+    """Video in the trash of a session."""
+
+    path: Path
+    """The file."""
+    n_bytes: int
+    """Size, bytes."""
+    since_s: float
+    """Unix time at which it was moved there: that of its last change of any kind, which may be later."""
+    camera: str
+    """Label of its camera."""
+    is_raw: bool
+    """True for the raw video that was compressed; False for a video that another one replaced."""
+    fault: str
+    """Reason for which it must stay; empty where the video in its place looks as it should."""
+
+
+def find_trashed(workspace: Workspace) -> list[Trashed]:
+    """Return the videos in the trash of a session; files of other names there are not ours, and left out.
+
+    Raises
+    ------
+    NotASession, DescriptionError
+        If there is no such session, or no description of it.
+    """
+    found = []
+    for camera in workspace.session.description.cameras:
+        video = workspace.video_file(camera)
+        folder = _trash_of(video)
+        if not folder.is_dir() or not workspace.is_own(folder):
+            continue
+        record = read_record(workspace, camera.label)
+        for path in sorted(folder.iterdir()):
+            is_video = any(fnmatch.fnmatchcase(path.name, name.format(label=camera.label)) for name in _VIDEOS)
+            if is_video and path.is_file() and not path.is_symlink():
+                stat = path.stat()
+                is_raw = record is not None and looks_like(path, record.source.file)
+                fault = _fault(path, video, record, is_raw)
+                found.append(Trashed(path, stat.st_size, stat.st_ctime, camera.label, is_raw, fault))
+    return found
+
+
+def _fault(path: Path, video: Path, record: CompressionRecord | None, is_raw: bool) -> str:
+    """Return the reason for which a video in the trash must stay."""
+    if record is None:
+        return f"no record proves {video.name}"
+    if not video.is_file():
+        return f"{video.name} is gone"
+    if video.stat().st_size != record.result.size:
+        return f"{video.name} is not the one that was recorded"
+    if path.suffix.lower() != ".mp4" and not is_raw:
+        return f"{video.name} was not made of it"
+    return ""
+
+
+def require_replaced(workspace: Workspace, trashed: Trashed) -> None:
+    """Require that the video in the place of one in the trash is the recorded one, by reading it whole.
+
+    Raises
+    ------
+    UnusableFile
+        If it is not; the one in the trash must stay.
+    """
+    video = workspace.video_file(workspace.session.description.camera(trashed.camera))
+    record = read_record(workspace, trashed.camera)
+    sha256 = sha256_of(video) if record is not None and video.is_file() else ""
+    if record is None or sha256 != record.sha256:
+        raise UnusableFile(
+            "a video stays in the trash, since the one in its place is not the recorded one",
+            where=str(trashed.path),
+            expected=f"{video} with SHA-256 {'' if record is None else record.sha256}".rstrip(),
+            got=sha256 or "no such file, or no record of it",
+            do="see which of them is wanted; the trash may hold the only good one",
+        )
+
+
+def _trash_of(video: Path) -> Path:
+    return video.parent.with_name(f"{video.parent.name}.trash")
+
+
 def _folder_beside(workspace: Workspace, video: Path) -> Path:
-    folder = video.parent.with_name(f"{video.parent.name}.trash")
+    folder = _trash_of(video)
     workspace.require_own(folder)
     folder.mkdir(exist_ok=True)
     return folder

@@ -18,7 +18,13 @@ from ibl_dask.store.frames import read_stored
 from ibl_dask.store.identity import noted_content
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.camera_forecast import format_kept, outline_or_problem, share_of_bytes, without_video
+from ibl_dask.tasks.camera_forecast import (
+    format_kept,
+    measured_bytes,
+    outline_or_problem,
+    share_of_bytes,
+    without_video,
+)
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
 from ibl_dask.video.chunking import split_video
@@ -30,7 +36,10 @@ DECODING = PixelCost("decode", 4.3e-9)
 """Decoding H.264 and all reducers: 5.7 ms for a frame of 1280x1024; 640x512 takes about half of that per pixel
 (benchmarks/results/frame_pass.md)."""
 _STORED_BYTES_PER_FRAME = 60
-"""Size of times and per-frame numbers, compressed."""
+_STORED_BYTES = 450_000
+"""Size of times and per-frame numbers, compressed, and of thumbnails (benchmarks/results/run_bytes.md)."""
+_INDEX_BYTES_PER_FRAME = 10
+"""Index of a video in the scratch folder (benchmarks/results/run_bytes.md)."""
 _STEPS = {
     "times": "times to make, since files of the camera or the clock changed",
     "wheel": "times to compare with the wheel, since that changed or what was made of it is gone",
@@ -108,7 +117,7 @@ def forecast_camera(
     outline = outline_or_problem(video)
     if isinstance(outline, str):
         return CameraForecast(label, "no input", outline, video.name)
-    n_bytes = _STORED_BYTES_PER_FRAME * outline.n_frames
+    n_bytes = _STORED_BYTES + _STORED_BYTES_PER_FRAME * outline.n_frames
     named = CameraForecast(label, "missing output", "", video.name, outline.n_frames, written_bytes=n_bytes)
     if is_measured_before:
         return replace(named, detail="to time; measured while it is compressed")
@@ -144,12 +153,14 @@ def _forecast_measuring(
     why: Why = "missing output" if stored is None else "changed parameters" if is_same else "changed input"
     if is_forced and stored is not None:
         why = "forced"
+    n_frames_left = sum(len(chunk) for chunk in left)
     return replace(
         named,
         why=why,
         detail=f"{names} to compute" + format_kept(len(chunks), len(left)),
         n_chunks_left=len(left),
-        core_s=rates.core_s(DECODING, sum(len(chunk) for chunk in left) * outline.width * outline.height),
+        core_s=rates.core_s(DECODING, n_frames_left * outline.width * outline.height),
+        scratch_bytes=measured_bytes(n_frames_left) + _INDEX_BYTES_PER_FRAME * outline.n_frames,
         read_bytes=share_of_bytes(video, len(left), len(chunks)),
     )
 

@@ -237,10 +237,11 @@ class VideoSyncQc(VideoTask):
                 made.unlink(missing_ok=True)
         outputs = self.session.outputs
         with self.holding():
-            first = walk(self.first_steps(), outputs, self._listen)
+            log = self.start_log(is_echoed=True)
+            first = walk(self.first_steps(), outputs, self._listen, log=log)
             plans = [plan for camera in self.described if (plan := self.camera_plan(camera, first)) is not None]
             wanted = [plan.without_pixels() for plan in plans]
-            walk([*(plan.times for plan in plans), *wanted], outputs, self._listen, first)
+            walk([*(plan.times for plan in plans), *wanted], outputs, self._listen, first, log)
         timed = [step.camera for step in wanted if self.records[step.key].is_ok]
         files = [path for label in timed if (path := self.workspace.published_times(label)) is not None]
         return [np.load(path) for path in files], files
