@@ -2,8 +2,8 @@
 
 >>> import ibl_dask as ibd
 >>> [name for name in ibd.__all__ if name[0].isupper()]  # doctest: +NORMALIZE_WHITESPACE
-['AudioTask', 'BehaviourTask', 'Camera', 'DynamicTask', 'Environments', 'EphysTask', 'ExpectedDataset', 'Outcome',
- 'Pipeline', 'RegisterRawDataTask', 'Run', 'Session', 'Status', 'Task', 'VideoCompress', 'VideoConvert',
+['AudioTask', 'BehaviourTask', 'Camera', 'DynamicTask', 'Environments', 'EphysTask', 'ExpectedDataset', 'Limits',
+ 'Outcome', 'Pipeline', 'RegisterRawDataTask', 'Run', 'Session', 'Status', 'Task', 'VideoCompress', 'VideoConvert',
  'VideoRegisterRaw', 'VideoSyncQcBpod', 'VideoSyncQcCamlog', 'VideoSyncQcNidq', 'VideoTask', 'WidefieldTask']
 """
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Environments,
         EphysTask,
         ExpectedDataset,
+        Limits,
         Outcome,
         Pipeline,
         RegisterRawDataTask,
@@ -61,6 +62,7 @@ __all__ = [
     "Environments",
     "EphysTask",
     "ExpectedDataset",
+    "Limits",
     "Outcome",
     "Pipeline",
     "RegisterRawDataTask",

@@ -21,6 +21,7 @@ from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline import run as driver
 from ibl_dask.pipeline.hooks import Hooks
+from ibl_dask.pipeline.limits import Limits, limits_of
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
@@ -56,6 +57,7 @@ __all__ = [
     "Environments",
     "EphysTask",
     "ExpectedDataset",
+    "Limits",
     "Outcome",
     "Pipeline",
     "RegisterRawDataTask",
@@ -234,7 +236,7 @@ def run(
         Sessions to run, in order.
     client : distributed.Client, optional
         Client of the workers. By default, workers are started on this machine for the duration of the run. With a
-        client of `connect`, work folder, environments and hooks are by default those of its profile.
+        client of `connect`, work folder, environments, hooks and limits are by default those of its profile.
     options
         See `ibl_dask.pipeline.run.run`.
 
@@ -259,6 +261,7 @@ def run(
                 "environments": site.environments,
                 "work_dir": site.scratch,
                 "hooks": Hooks(site.hooks),
+                "limits": limits_of(site),
                 **options,
             }
         write = stack.enter_context(recorded(mine))

@@ -98,6 +98,20 @@ def format_message(what: str, where: str = "", expected: str = "", got: str = ""
     return " ".join([what.rstrip(".") + ".", *(f"{heading}: {text}." for heading, text in parts if text)])
 
 
+def split_message(message: str) -> dict[str, str]:
+    """Return the parts of a paragraph of `format_message`: `what`, and those of `HEADINGS` that it has.
+
+    >>> split_message("no pulses. Where: left camera. What to do: check the cable.")
+    {'what': 'no pulses.', 'where': 'left camera', 'do': 'check the cable'}
+    """
+    parts: dict[str, str] = {}
+    for name, heading in reversed(HEADINGS.items()):
+        message, found, text = message.partition(f" {heading}: ")
+        if found:
+            parts[name] = text.removesuffix(".")
+    return {"what": message, **dict(reversed(parts.items()))}
+
+
 _Error = TypeVar("_Error", bound="IblDaskError")
 
 

@@ -44,6 +44,8 @@ Tasks = Annotated[
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Compute everything anew, and replace existing and published results.")
 ]
+Failed = Annotated[bool, typer.Option("--failed", help="Only sessions that fail.")]
+Details = Annotated[bool, typer.Option("--details", help="Print each session in full, as where one is named.")]
 
 
 @app.command()
@@ -68,12 +70,15 @@ def plan(
     profile: ProfileFile = None,
     overwrite: Overwrite = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the plan as JSON.")] = False,
+    failed: Failed = False,
+    details: Details = False,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Show the forecast of `run`: tasks, reasons, frames, chunks, core-hours. Nothing is written."""
     from ibl_dask.cli.plan import show_plan
 
-    raise typer.Exit(show_plan(sessions, tasks, output_root, work_dir, profile, overwrite, as_json, **options))
+    request = (sessions, tasks, output_root, work_dir, profile, overwrite)
+    raise typer.Exit(show_plan(*request, as_json, failed, details, **options))
 
 
 @app.command()
@@ -119,23 +124,44 @@ def run(
 
 @app.command()
 def status(
+    sessions: Annotated[
+        list[str] | None, typer.Argument(help="Sessions to show, or folders or lists of them [all of the run].")
+    ] = None,
     work_dir: WorkDir = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Only sessions that did not succeed.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Print the paths of failed sessions alone, as a list for `run`.")
+    ] = False,
     run: Annotated[str | None, typer.Option("--run", help="Name of the run, or its beginning [the latest].")] = None,
+    state: Annotated[
+        str | None, typer.Option("--state", help="Only sessions in these states: failed,running,...")
+    ] = None,
+    category: Annotated[str | None, typer.Option("--category", help="Only with failures of these categories.")] = None,
+    camera: Annotated[str | None, typer.Option("--camera", help="Only where something is wrong with a camera.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Only where a task is not complete.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Print again until the run ends.")] = False,
+    details: Details = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Show the outcome or the progress of a run."""
+    """Show the outcome or the progress of a run: sessions, and failures by cause."""
     from ibl_dask.cli.status import show_status
+    from ibl_dask.report.row_filter import RowFilter
 
-    raise typer.Exit(show_status(work_dir, failed, run, as_json))
+    wanted = RowFilter.of_options(state, category, camera, task)
+    raise typer.Exit(show_status(work_dir, failed, run, as_json, sessions or (), wanted, watch, details))
 
 
 @app.command()
-def qc(sessions: Sessions, output_root: OutputRoot = None) -> None:
-    """Show the outcome of every check, failing ones first."""
+def qc(
+    sessions: Sessions,
+    output_root: OutputRoot = None,
+    failed: Failed = False,
+    details: Details = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the checks as JSON.")] = False,
+) -> None:
+    """Show the outcome of the checks: of one session all of them, failing ones first; of several, by camera."""
     from ibl_dask.cli.qc import show_qc
 
-    raise typer.Exit(show_qc(sessions, output_root))
+    raise typer.Exit(show_qc(sessions, output_root, failed, details, as_json))
 
 
 @app.command()
@@ -242,12 +268,13 @@ def purge_rig_data(
     raise typer.Exit(purge(local_root, remote_root, patterns, lab, yes=yes, every_file=files, as_json=as_json))
 
 
-def _set_up_logging() -> None:
+def _set_up_logging() -> logging.Handler:
     """Show warnings of libraries only: the commands print failures of steps and workers once and in full."""
     handler = logging.StreamHandler()
     handler.addFilter(lambda record: record.name.split(".")[0] not in ("ibl_dask", "distributed"))
     # Handlers that are there already belong to the process around the program, and stay as they are.
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s", handlers=[handler])
+    return handler
 
 
 def main() -> None:
@@ -255,7 +282,7 @@ def main() -> None:
     from ibl_dask.cli.console import finish_output, prepare_output, show_error
 
     prepare_output()
-    _set_up_logging()
+    handler = _set_up_logging()
     try:
         app()
     except Exception as error:  # noqa: BLE001  # printed below
@@ -264,4 +291,5 @@ def main() -> None:
         show_error(known_error(error))
         sys.exit(2)
     finally:
+        logging.getLogger().removeHandler(handler)
         finish_output()

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO, cast
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.table import Table
 
 from ibl_dask.errors import HEADINGS, IblDaskError
 from ibl_dask.model.failure import Failure
+from ibl_dask.report.lines import Line
 
 _FILE_WIDTH = 160
 
@@ -133,6 +135,27 @@ def show_failure(subject: str, failure: Failure) -> None:
     out.print(f"{subject}: {failure.what}", style="bold", markup=False)
     for heading, text in failure.parts:
         out.print(f"  {heading.lower()}: {text}", markup=False)
+
+
+def print_lines(lines: Iterable[Line], console: Console | None = None) -> None:
+    """Print lines, folded at the width of a terminal; whole in a file or a pipe, where they are searched.
+
+    Parameters
+    ----------
+    lines : iterable of Line
+        What to print.
+    console : rich.console.Console, optional
+        Where to; standard output by default.
+    """
+    target = out if console is None else console
+    for line in lines:
+        for part in line.folded(target.width) if target.is_terminal else [line.text]:
+            target.print(part, style=line.style, markup=False, soft_wrap=True)
+
+
+def table_width() -> int:
+    """Return the width of tables: that of the terminal, or one that is enough for a file or a pipe, characters."""
+    return out.width if out.is_terminal or "COLUMNS" in os.environ else _FILE_WIDTH
 
 
 def print_table(table: Table) -> None:

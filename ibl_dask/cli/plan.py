@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 from rich.table import Column, Table
 
-from ibl_dask.cli.console import out, print_table, print_whole, show_failure
+from ibl_dask.cli.console import out, print_lines, print_table, print_whole, show_failure, table_width
 from ibl_dask.cli.guard import known_error, printable, printable_failure
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.model.forecast import CameraForecast, Rates, TaskForecast
@@ -18,6 +18,8 @@ from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.rates import read_rates
+from ibl_dask.report.failure_groups import FailureGroup
+from ibl_dask.report.plan_matrix import PlannedSession, plan_groups, plan_matrix
 from ibl_dask.store.failures import failure_from
 
 _DETAILED = ("environment missing", "results elsewhere", "unusable")
@@ -32,6 +34,8 @@ def show_plan(
     profile: Path | None,
     overwrite: bool = False,
     as_json: bool = False,
+    failed_only: bool = False,
+    details: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Print the forecast of `run` with the same options; return 1 if it would fail for a known reason.
@@ -50,6 +54,10 @@ def show_plan(
         Whether existing results would be replaced.
     as_json : bool
         Whether to print JSON instead of tables.
+    failed_only : bool
+        Whether to leave out sessions without a known failure.
+    details : bool
+        Whether to print every task and camera of each session, as for a single one, instead of a matrix.
     options
         Options of tasks, by name.
     """
@@ -69,36 +77,49 @@ def show_plan(
     asked: Counter[Resources] = Counter()
     durations: list[Duration] = []
     places = OutputPlaces()
+    details = details or len(paths) == 1
+    rows: list[PlannedSession] = []
     for path in paths:
         try:
             made = make_pipeline(path, **request)
             planned = _forecast(made, places, rates)
         except Exception as error:  # noqa: BLE001  # one session must not stop the others
             failure = printable_failure(failure_from(known_error(error)))
-            found.append({"session": printable(path), "error": failure.message, "failure": failure.to_json()})
-            if not as_json:
-                show_failure(printable("/".join(path.parts[-3:])), failure)
-            code = 1
+            row = PlannedSession(printable("/".join(path.parts[-3:])), printable(path), failure=failure)
+            plain: dict[str, object] = {"session": printable(path), "error": failure.message}
+            plain["failure"] = failure.to_json()
+        else:
+            row = _planned_session(made, planned)
+            plain = _plain(made, planned) if as_json else {}
+            everything += planned
+            for task in planned:
+                if task.runs:
+                    resources = made.tasks[task.task].resources
+                    asked[resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+                    if task.step_s is not None:
+                        durations.append(Duration(task.task, resources, task.step_s, task.step_source))
+        code = 1 if row.fails else code
+        rows.append(row)
+        if failed_only and not row.fails:
             continue
-        found.append(_plain(made, planned))
-        everything += planned
-        for task in planned:
-            if task.runs:
-                resources = made.tasks[task.task].resources
-                asked[resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
-                if task.step_s is not None:
-                    durations.append(Duration(task.task, resources, task.step_s, task.step_source))
-        code = 1 if any(task.fails or (made.is_asked and task.waits) for task in planned) else code
-        if not as_json:
-            _show(made, planned)
+        found.append(plain)
+        if details and not as_json:
+            if row.failure is not None:
+                show_failure(row.session, row.failure)
+            else:
+                _show(made, planned)
     too_long, notes = too_long_lines(site, durations)
     impossible = [*impossible_lines(site, asked), *too_long]
     code = 1 if impossible else code
     n_workers = sum(pool.max_jobs * pool.workers_per_job for pool in site.pools if pool.kind == "CPU")
-    totals = _totals(len(found), everything, n_workers)
+    totals = _totals(len(paths), everything, n_workers)
+    groups = plan_groups(rows)
     if as_json:
-        print_whole(json.dumps({"sessions": found, "totals": totals}, indent=1))
+        reasons = [group.to_json() for group in groups]
+        print_whole(json.dumps({"sessions": found, "totals": totals, "reasons": reasons}, indent=1))
     else:
+        if not details:
+            _show_matrix([row for row in rows if row.fails or not failed_only], groups)
         for line in [*pool_lines(site, asked), *notes, *impossible]:
             out.print(line, markup=False)
         _show_totals(totals, site.name, {rate.source for rate in rates.values()})
@@ -129,6 +150,12 @@ def _forecast(pipeline: Pipeline, places: OutputPlaces, rates: dict[Path, Rates]
     if folder not in rates:
         rates[folder] = read_rates(folder)
     return forecast(pipeline, rates[folder])
+
+
+def _planned_session(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> PlannedSession:
+    session = pipeline.session
+    names = printable(session.reference), printable(session.path)
+    return PlannedSession(*names, tuple(planned), pipeline.is_asked, notes=pipeline.notes)
 
 
 def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, object]:
@@ -183,6 +210,16 @@ def _totals(n_sessions: int, planned: Sequence[TaskForecast], workers: int) -> _
         "read_bytes": sum(camera.read_bytes for camera in cameras),
         "written_bytes": sum(camera.written_bytes for camera in cameras),
     }
+
+
+def _show_matrix(planned: Sequence[PlannedSession], groups: Sequence[FailureGroup]) -> None:
+    """Print sessions and tasks as a matrix, then the reasons for which tasks do not run."""
+    if not planned:
+        out.print("no session is known to fail")
+        return
+    table, lines = plan_matrix(planned, groups, table_width())
+    print_table(table)
+    print_lines(lines)
 
 
 def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:

@@ -1,22 +1,39 @@
-"""Progress of a run: a live view on a terminal, plain lines elsewhere."""
+"""Progress of a run: a live view on a terminal, plain lines elsewhere. Neither grows with what goes well."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
-from queue import SimpleQueue
+from collections.abc import Callable, Iterable, Mapping
+from queue import Empty, SimpleQueue
 from typing import Protocol
 
+from rich.console import RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from ibl_dask.cli.console import out
+from ibl_dask.cli.queue_watch import PoolLook, QueueWatch
 from ibl_dask.model import events
 from ibl_dask.model.result import WorkKind
+from ibl_dask.report.failure_groups import mask
+from ibl_dask.report.run_pace import RunPace, format_duration
 
 _log = logging.getLogger(__name__)
+
+FEW = 5
+"""Number of sessions up to which each has its own lines and bars."""
+TICK_S = 1.0
+"""Interval of looks at time and queue, s."""
+GOODBYE_S = 2.0
+"""Time limit for the last lines of a view, s."""
+MOST_ALIKE = 3
+"""Number of lines about failures and retries with one cause; the others are counted at the end."""
+_MOST_BARS = 4
+_REASON_CHARACTERS = 120
 
 
 class View(Protocol):
@@ -29,14 +46,19 @@ class View(Protocol):
     def __call__(self, event: events.Event) -> None:
         """Display one event."""
 
-
-def make_view() -> View:
-    """Return a live view on a terminal, else a view of plain lines."""
-    return _Apart(_Bars() if out.is_terminal else _Lines())
+    def tick(self, now_s: float) -> None:
+        """Look at the time, s of a monotonic clock."""
 
 
-GOODBYE_S = 2.0
-"""Time limit for the last lines of a view, s."""
+def make_view(pools: Callable[[], Iterable[PoolLook]] | None = None) -> View:
+    """Return a live view on a terminal, else a view of plain lines.
+
+    Parameters
+    ----------
+    pools : callable, optional
+        Returns the state of each pool of jobs; None where workers are processes of this machine.
+    """
+    return _Apart(_Bars(pools) if out.is_terminal else _Lines(pools))
 
 
 class _Apart:
@@ -58,40 +80,135 @@ class _Apart:
     def __call__(self, event: events.Event) -> None:
         self._events.put(event)
 
+    def tick(self, now_s: float) -> None:
+        """Do nothing: the thread has its own clock."""
+
     def _show(self) -> None:
+        ticked_s = time.monotonic()
         try:
             with self._view:
-                while (event := self._events.get()) is not None:
-                    self._view(event)
+                while True:
+                    with contextlib.suppress(Empty):
+                        event = self._events.get(timeout=TICK_S)
+                        if event is None:
+                            return
+                        self._view(event)
+                    now_s = time.monotonic()
+                    if now_s - ticked_s >= TICK_S:
+                        ticked_s = now_s
+                        self._view.tick(now_s)
         except Exception as error:  # noqa: BLE001  # the run goes on unseen
             _log.warning("the view of the run failed", exc_info=error)
+
+
+class _Remarks:
+    """Lines that every view prints: failures, retries, pauses, delays, and what waits in the queue."""
+
+    def __init__(self, pools: Callable[[], Iterable[PoolLook]] | None) -> None:
+        self.pace = RunPace(time.monotonic())
+        self._queue = QueueWatch(pools, time.monotonic())
+        self._alike: Counter[str] = Counter()
+        self._reasons: dict[str, str] = {}
+
+    @property
+    def is_few(self) -> bool:
+        return self.pace.n_sessions <= FEW
+
+    def of_event(self, event: events.Event) -> Iterable[str]:
+        self.pace.take(event)
+        if isinstance(event, events.TaskFinished):
+            if event.failures and event.status not in ("Waiting", "Held"):
+                self._reasons.setdefault(event.session, event.failures[0].what)
+        elif isinstance(event, events.StepRetried):
+            step, _, camera = event.step[0].partition("-")
+            place = f"{_session(event.session)}: {step}{camera and ' of ' + camera}"
+            again = f"tried again in {format_duration(event.pause_s)}" if event.pause_s >= 1 else "tried again"
+            yield from self._limited(f"{place} {again} (attempt {event.attempt} failed): ", event.failure.what)
+        elif isinstance(event, events.RunPaused):
+            what = " ".join(part for part in (event.failure.what, event.failure.do) if part)
+            yield f"paused{event.place and ' ' + event.place}: {what}"
+        elif isinstance(event, events.RunResumed):
+            yield f"{event.place or 'the run'} goes on"
+        elif isinstance(event, events.SessionPutOff):
+            yield from self._limited(f"{_session(event.session)}: put last and tried again: ", event.reason)
+        elif isinstance(event, events.SessionFinished):
+            reason = self._reasons.pop(event.session, "")
+            if event.failure is not None:
+                reason = event.failure.what
+            if self.is_few:
+                yield _ended(event, reason)
+            elif not event.is_success:
+                yield from self._limited(f"{_session(event.session)}: NOT done: ", reason or "tasks are left")
+
+    def of_queue(self, now_s: float) -> Iterable[str]:
+        line = self._queue.line(now_s)
+        if line:
+            yield line
+
+    def text(self, now_s: float) -> str:
+        """Return the progress as one line."""
+        return "; ".join(part for part in (self.pace.text(now_s), self._queue.short, self.pace.details) if part)
+
+    def _limited(self, head: str, reason: str) -> Iterable[str]:
+        """Yield a line unless enough with its reason were printed."""
+        cause = mask(head.partition(": ")[2] + reason)
+        self._alike[cause] += 1
+        if self._alike[cause] <= MOST_ALIKE:
+            more = " (others like it are only counted)" if self._alike[cause] == MOST_ALIKE else ""
+            yield head + _short(reason) + more
+
+
+def _short(reason: str) -> str:
+    line = " ".join(reason.split())
+    return line if len(line) <= _REASON_CHARACTERS else line[: _REASON_CHARACTERS - 1] + "…"
 
 
 def _session(path: str) -> str:
     return "/".join(path.rstrip("/").split("/")[-3:])
 
 
-class _Bars:
-    """One bar for all steps of a session, and one for each camera whose video is decoded."""
+class _Progress(Progress):
+    """Bars below a line of text."""
 
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=out
+    status = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        if self.status:
+            yield Text(self.status, style="dim", no_wrap=True, overflow="ellipsis")
+        yield from super().get_renderables()
+
+
+class _Bars:
+    """A bar for the run. Of few sessions each has one for its steps, and one for each camera whose video is decoded."""
+
+    def __init__(self, pools: Callable[[], Iterable[PoolLook]] | None = None) -> None:
+        self._remarks = _Remarks(pools)
+        self._progress = _Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=out,
         )
         self._rows: dict[str, dict[str, TaskID]] = {}
+        self._run: TaskID | None = None
 
     def __enter__(self) -> _Bars:
         self._progress.start()
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.tick(time.monotonic())
         self._progress.stop()
 
     def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.SessionPlanned):
+        for line in self._remarks.of_event(event):
+            self._progress.console.print(line, markup=False)
+        if isinstance(event, events.RunStarted):
+            if len(event.sessions) > 1:
+                self._run = self._progress.add_task("sessions", total=len(event.sessions))
+        elif isinstance(event, events.SessionPlanned):
             self._plan(event)
-        elif isinstance(event, events.SessionPutOff):
-            self._progress.console.print(_put_off(event), markup=False)
         elif isinstance(event, events.StepFinished):
             rows = self._rows.get(event.session, {})
             for name in ("", event.record.key[0]):
@@ -100,19 +217,28 @@ class _Bars:
         elif isinstance(event, events.SessionFinished):
             for row in self._rows.pop(event.session, {}).values():
                 self._progress.remove_task(row)
-            self._progress.console.print(_ended(event), markup=False)
+            if self._run is not None:
+                self._progress.advance(self._run)
+
+    def tick(self, now_s: float) -> None:
+        for line in self._remarks.of_queue(now_s):
+            self._progress.console.print(line, markup=False)
+        if self._run is not None:
+            self._progress.status = self._remarks.text(now_s)
 
     def _plan(self, event: events.SessionPlanned) -> None:
+        if event.session not in self._rows and not self._remarks.is_few and len(self._rows) >= _MOST_BARS:
+            return
         rows = self._rows.setdefault(event.session, {})
         if "" not in rows:
             rows[""] = self._progress.add_task(f"{_session(event.session)}  steps", total=0)
         planned = self._progress.tasks[self._progress.task_ids.index(rows[""])].total or 0
         self._progress.update(rows[""], total=planned + sum(event.steps.values()))
-        for name, n in event.steps.items():
-            if name in event.chunks:
-                camera = name.partition("-")[2]
-                text = f"{_session(event.session)}  {camera}, chunks to {_CHUNKS[event.chunks[name]]}"
-                rows[name] = self._progress.add_task(text, total=n)
+        if self._remarks.is_few:
+            for name, n in event.steps.items():
+                if name in event.chunks:
+                    text = f"{_session(event.session)}  {name.partition('-')[2]}, {_CHUNKS[event.chunks[name]]}"
+                    rows[name] = self._progress.add_task(text, total=n)
 
 
 _CHUNKS: Mapping[WorkKind, str] = {"encode": "compress", "decode": "decode"}
@@ -120,13 +246,13 @@ _CHUNKS: Mapping[WorkKind, str] = {"encode": "compress", "decode": "decode"}
 
 
 class _Lines:
-    """View of plain lines: one at each start and end, and at most one every few seconds between."""
+    """View of plain lines: what failed, and how far the run is, at most once every few seconds."""
 
-    def __init__(self, every_s: float = 10.0) -> None:
+    def __init__(self, pools: Callable[[], Iterable[PoolLook]] | None = None, every_s: float = 10.0) -> None:
+        self._remarks = _Remarks(pools)
         self._every_s = every_s
         self._printed_s = time.monotonic()
-        self._planned: Counter[str] = Counter()
-        self._done: Counter[str] = Counter()
+        self._told = ""
 
     def __enter__(self) -> _Lines:
         return self
@@ -135,21 +261,20 @@ class _Lines:
         return None
 
     def __call__(self, event: events.Event) -> None:
-        if isinstance(event, events.SessionPlanned):
-            self._planned[event.session] += sum(event.steps.values())
+        for line in self._remarks.of_event(event):
+            out.print(line, markup=False)
+        if isinstance(event, events.SessionPlanned) and self._remarks.is_few:
             out.print(f"{_session(event.session)}: {_planned(event)}", markup=False)
-        elif isinstance(event, events.SessionPutOff):
-            out.print(_put_off(event), markup=False)
-        elif isinstance(event, events.StepFinished):
-            self._done[event.session] += 1
-            if event.record.status == "failed":
-                out.print(f"{_session(event.session)}: {event.record.key[0]} failed", markup=False)
-            if time.monotonic() - self._printed_s > self._every_s:
-                self._printed_s = time.monotonic()
-                done, planned = self._done[event.session], self._planned[event.session]
-                out.print(f"{_session(event.session)}: {done} of {planned} steps", markup=False)
-        elif isinstance(event, events.SessionFinished):
-            out.print(_ended(event), markup=False)
+
+    def tick(self, now_s: float) -> None:
+        for line in self._remarks.of_queue(now_s):
+            out.print(line, markup=False)
+        if now_s - self._printed_s >= self._every_s:
+            self._printed_s = now_s
+            text = self._remarks.text(now_s)
+            if text != self._told:
+                self._told = text
+                out.print(text, markup=False)
 
 
 def _planned(event: events.SessionPlanned) -> str:
@@ -162,11 +287,8 @@ def _planned(event: events.SessionPlanned) -> str:
     return f"{n_steps} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
 
 
-def _put_off(event: events.SessionPutOff) -> str:
-    return f"{_session(event.session)}: put last and tried again: {event.reason}"
-
-
-def _ended(event: events.SessionFinished) -> str:
+def _ended(event: events.SessionFinished, reason: str) -> str:
     outcome = "done" if event.is_success else "NOT done"
     qc = ", ".join(f"{camera} {result}" for camera, result in event.qc.items())
-    return f"{_session(event.session)}: {outcome}" + (f"; checks: {qc}" if qc else "")
+    told = f": {_short(reason)}" if reason and not event.is_success else ""
+    return f"{_session(event.session)}: {outcome}{told}" + (f"; checks: {qc}" if qc else "")

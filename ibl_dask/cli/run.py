@@ -13,21 +13,32 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.cli.before_run import approve
-from ibl_dask.cli.console import out, print_table, show_failure
+from ibl_dask.cli.console import out, print_lines, print_table
 from ibl_dask.cli.progress import make_view
+from ibl_dask.cli.run_log import RunLog
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.model.failure import Failure
+from ibl_dask.errors import IblDaskError
 from ibl_dask.pipeline.hooks import Hooks
-from ibl_dask.pipeline.limits import Limits, MaxFailures, check_retry
+from ibl_dask.pipeline.limits import limits_of
 from ibl_dask.pipeline.plan import check_request
-from ibl_dask.pipeline.run import run
+from ibl_dask.pipeline.run import journal_folder, run
 from ibl_dask.pipeline.run_outcome import Run, rows
-from ibl_dask.report.session_rows import SessionRow
+from ibl_dask.report.failure_groups import group_failures
+from ibl_dask.report.failure_lines import failure_lines, session_lines
+from ibl_dask.report.lines import Line, count, height, some
+from ibl_dask.report.session_rows import SessionRow, summarise_ends
+from ibl_dask.report.terminal import outcome_table
 from ibl_dask.store.failures import failure_from
 
 if TYPE_CHECKING:
     from ibl_dask.deploy.site.profile import Profile
 
+FEW = 5
+"""Number of sessions up to which each has its row in a table."""
+NAMED = 5
+"""Sessions that need someone and are named at the end of a run; the others are counted."""
+TWO_SCREENS = 46
+"""Lines of the end of a run: two screens of 24 lines, with the prompt."""
 _INTERRUPTED = "interrupted: run the same command again, finished chunks are kept"
 
 
@@ -69,19 +80,14 @@ def run_sessions(
     options
         Options of tasks, by name.
     """
+    from ibl_dask.deploy.cluster.connect import permissions
     from ibl_dask.deploy.site.schema import read_profile
 
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
     options = {"environments": site.environments, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
-    limits = Limits(
-        site.time_outs_s,
-        site.longest_pause_s,
-        MaxFailures.parse(max_failures or site.max_failures) if max_failures or site.max_failures else MaxFailures(),
-        site.io_limit,
-        check_retry(frozenset((retry or "").split(",")) - {""}),
-    )
+    limits = limits_of(site, retry, max_failures)
     given = {
         "tasks": tasks,
         "output_root": output_root,
@@ -98,17 +104,19 @@ def run_sessions(
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        result = _run(wanted, site, workers, stop)
-    except KeyboardInterrupt:  # before the first step or after the last
-        out.print(_INTERRUPTED)
-        return stop.exit_code
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    print_outcome(result)
-    for warning in hooks.finish(result):
-        out.print(f"warning: {warning}", style="bold", markup=False)
+    with permissions(site), RunLog(journal_folder(paths, output_root, given["work_dir"])) as log:
+        try:
+            result = _run(wanted, site, workers, stop, log)
+        except KeyboardInterrupt:  # before the first step or after the last
+            out.print(_INTERRUPTED)
+            return stop.exit_code
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        print_outcome(result, log.line())
+        page = page_of(result)
+        for warning in hooks.finish(result, page if page.exists() else None):
+            out.print(f"warning: {warning}", style="bold", markup=False)
     return stop.exit_code if result.interrupted else result.exit_code
 
 
@@ -140,20 +148,21 @@ class _Stop:
             self._waits = True
 
 
-def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop) -> Run:
-    from ibl_dask.deploy.cluster.connect import connect, permissions, tunnel_line
+def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop, log: RunLog) -> Run:
+    from ibl_dask.deploy.cluster.connect import connect, tunnel_line
 
     if workers == 0:
-        with permissions(site), make_view() as view, stop.now():
-            return wanted(listeners=[view])
+        with make_view() as view, stop.now():
+            return wanted(listeners=[view, log])
     from ibl_dask.deploy.cluster.performance import recorded
 
     with connect(site) as client:
+        log.take_over()  # Dask has set up its own handlers
         if client.dashboard_link:
             out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
         with recorded(client) as write:
-            with make_view() as view, stop.now():
-                result = wanted(client=client, listeners=[view])
+            with make_view(getattr(client.cluster, "pools", None)) as view, stop.now():
+                result = wanted(client=client, listeners=[view, log])
             if not result.interrupted:
                 path = result.journal / f"dask-{result.name}.html"
                 result.performance, result.performance_failure = write(path)
@@ -169,47 +178,80 @@ def print_excluded_nodes(client: Any) -> None:  # distributed has no types
             out.print(f"{text}; tell those who look after it", markup=False)
 
 
-def print_outcome(result: Run) -> None:
-    """Print a table of sessions, every failure in full, and the paths of the reports."""
-    from ibl_dask.report.terminal import outcome_table
+def page_of(result: Run) -> Path:
+    """Return the path of the page on a run of several sessions."""
+    return result.journal / f"report-{result.name}.html"
 
+
+def write_page(result: Run) -> Line | None:
+    """Write the page on a run of several sessions beside its journal; return the line about it."""
+    if len(result.sessions) < 2:
+        return None
+    path = page_of(result)
+    try:
+        result.report(path)
+    except (IblDaskError, OSError) as error:  # it costs no result
+        return Line(f"the page on all sessions could not be written: {failure_from(error).message}", "bold")
+    return Line(f"report: {path}")
+
+
+def print_outcome(result: Run, log: Line | None = None) -> None:
+    """Print how a run ended: failures by cause, the sessions that need someone, and where to read on.
+
+    Whatever the number of sessions it fits on two screens.
+
+    Parameters
+    ----------
+    result : Run
+        The run.
+    log : Line, optional
+        Line about its log.
+    """
     table = rows(result)
-    print_table(outcome_table(table))
-    for row in table:
-        for failure in row["failures"]:
-            show_failure(row["session"], failure)
-        for reason, tasks in _by_reason(row).items():
-            verb = "waits" if len(tasks) == 1 else "wait"
-            show_failure(f"{row['session']}: {', '.join(tasks)} {verb}", reason)
-        if row["passed_over"]:
-            out.print(f"{row['session']}: has none of the tasks asked for", markup=False)
-        if row["chunks_kept"]:
-            out.print(
-                f"{row['session']}: {row['chunks_kept']} chunks kept from an earlier run, "
-                f"{row['chunks_done']} computed now",
-                markup=False,
-            )
-    for row in table:
-        if row["report"]:
-            out.print(f"report: {row['report']}", markup=False)
+    ending = [*_ending(result, table), *([] if log is None else [log])]
+    groups = group_failures(table)
+    if len(table) > FEW:
+        head = [Line(f"{count(len(table), 'session')}, {summarise_ends(table)}", "bold", indent=0)]
+        people = session_lines(table, groups, NAMED)
+        print_lines(head)
+    else:
+        head, people = [], []
+        print_table(outcome_table(table))
+    room = TWO_SCREENS - sum(height(each, out.width) for each in (head, people, ending))
+    print_lines(failure_lines(groups, out.width, 3 * TWO_SCREENS if len(table) == 1 else room, len(table)))
+    print_lines(people)
+    print_lines(ending)
+
+
+def _ending(result: Run, table: Sequence[SessionRow]) -> list[Line]:
+    """Return the lines after the failures: remarks on the run, and paths."""
+    lines = []
+    passed_over = [row["session"] for row in table if row["passed_over"]]
+    if passed_over:
+        verb = "has" if len(passed_over) == 1 else "have"
+        lines.append(Line(f"{some(passed_over)}: {verb} none of the tasks asked for"))
+    kept, done = (sum(row[key] for row in table) for key in ("chunks_kept", "chunks_done"))
+    if kept:
+        lines.append(Line(f"{count(kept, 'chunk')} kept from an earlier run, {done:,} computed now"))
+    page = write_page(result)
+    lines += [page] if page is not None else [Line(f"report: {row['report']}") for row in table if row["report"]]
+    if result.stopped is not None:
+        lines.append(Line(f"stopped: {result.stopped.what} Got: {result.stopped.got}.", "bold"))
+    elsewhere = {outcome.done_by for outcome in result.sessions if outcome.done_by}
+    if elsewhere:
+        n = sum(bool(outcome.done_by) for outcome in result.sessions)
+        lines.append(Line(f"{count(n, 'session')} ended by other runs on this list: {some(sorted(elsewhere))}"))
     if result.interrupted:
-        out.print(_INTERRUPTED)
-    for listener in result.failed_listeners:
-        out.print(f"left out of the run from then on: {listener}", markup=False)
+        lines.append(Line(_INTERRUPTED))
+    lines += [Line(f"left out of the run from then on: {listener}") for listener in result.failed_listeners]
     if result.journal_failure:
-        show_failure("journal", failure_from(result.journal_failure))
-    out.print(f"journal: {result.journal}", markup=False)
+        failure = failure_from(result.journal_failure)
+        lines.append(Line(f"journal: {failure.what}", "bold"))
+        lines += [Line(f"  {heading.lower()}: {text}") for heading, text in failure.parts]
+    lines.append(Line(f"journal: {result.journal}"))
     if result.performance is not None:
-        out.print(f"what the workers did: {result.performance}", markup=False)
+        lines.append(Line(f"what the workers did: {result.performance}"))
     if result.performance_failure:
         text = f"what the workers did: Dask's record could not be written: {result.performance_failure}"
-        out.print(text, style="bold", markup=False)
-
-
-def _by_reason(row: SessionRow) -> dict[Failure, list[str]]:
-    """Return the reasons for which tasks wait that were not requested by name, each with its tasks."""
-    reasons: dict[Failure, list[str]] = {}
-    for task, reason in row["waiting"].items():
-        if task in row["not_required"]:
-            reasons.setdefault(reason, []).append(task)
-    return reasons
+        lines.append(Line(text, "bold"))
+    return lines

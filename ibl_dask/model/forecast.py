@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from ibl_dask.model.failure import Failure
 from ibl_dask.model.review import WORK_REASONS, Review, ReviewReason
 from ibl_dask.model.task import TIME_OUT_S, TaskSpec
 
@@ -115,6 +116,8 @@ class TaskForecast:
     """Origin of `step_s`: `recorded` in earlier runs, or `declared` by the task (`time_out_secs`)."""
     measured_cameras: frozenset[str] = frozenset()
     """Labels of cameras whose frames it decodes and measures for later tasks of the run."""
+    failure: Failure | None = None
+    """The error, or the unmet requirement, for which it would not start; None otherwise."""
 
     @classmethod
     def of_cameras(cls, task: str, cameras: Sequence[CameraForecast]) -> TaskForecast:

@@ -510,7 +510,7 @@ class Driver:
         if state.is_not_required:
             outcome.not_required.add(state.name)
         elif state.status is not Status.HELD:  # the failure of a held task is its parent's
-            outcome.add_failures(state.failures)
+            outcome.add_failures(state.failures, state.name)
         session.release_records(state)
         ended = (str(outcome.path), state.name, state.status, outputs, state.failures, time.time())
         self._emit_of(outcome, events.TaskFinished(*ended))

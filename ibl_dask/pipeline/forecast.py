@@ -45,7 +45,9 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
                 held = _held(spec.name, unmet, blocking)
                 found[spec.name] = task.forecast(rates, spec, earlier) if held is None else held
         except Exception as error:  # noqa: BLE001  # of a lab's code, or of a bad description: the run fails this task
-            found[spec.name] = TaskForecast(spec.name, "unusable", f"{spec.name}: {failure_from(error).message}")
+            failure = failure_from(error)
+            detail = f"{spec.name}: {failure.message}"
+            found[spec.name] = TaskForecast(spec.name, "unusable", detail, failure=failure)
         measured |= found[spec.name].measured_cameras
     return list(found.values())
 
@@ -53,5 +55,5 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
 def _held(name: str, unmet: Failure | None, blocking: Sequence[str]) -> TaskForecast | None:
     """Return the forecast of a task that would not start; None if it would."""
     if unmet is not None:
-        return TaskForecast(name, _UNMET.get(unmet.kind, "waits"), unmet.message)
+        return TaskForecast(name, _UNMET.get(unmet.kind, "waits"), unmet.message, failure=unmet)
     return TaskForecast(name, "waits", f"for {', '.join(blocking)}") if blocking else None

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Literal
 
 from ibl_dask.model import events
-from ibl_dask.model.failure import Failure
-from ibl_dask.pipeline.run_outcome import Run
+from ibl_dask.pipeline.run_outcome import Run, rows
+from ibl_dask.report.failure_groups import group_failures
 
 _log = logging.getLogger(__name__)
 
@@ -210,24 +210,19 @@ def summary(
 
 
 def _groups(run: Run) -> list[dict[str, object]]:
-    """Return failures by category and reason, those of most sessions first."""
-    # At the merge: `ibl_dask.report.failure_groups` takes the place of this.
-    found: dict[tuple[str, str, str], tuple[Failure, list[str]]] = {}
-    for outcome in run.sessions:
-        failures = [] if outcome.is_success else outcome.failures
-        for failure in {(each.category, each.kind, each.what): each for each in failures}.values():
-            key = (failure.category, failure.kind, failure.what)
-            found.setdefault(key, (failure, []))[1].append(str(outcome.path))
+    """Return failures by their cause, the worst first; without tasks that only wait."""
+    paths = {"/".join(outcome.path.parts[-3:]): str(outcome.path) for outcome in run.sessions}
     return [
         {
-            "category": failure.category,
-            "kind": failure.kind,
-            "what": failure.what,
-            "do": failure.do,
-            "n_sessions": len(sessions),
-            "sessions": sessions[:MOST_SESSIONS],
+            "category": group.category,
+            "kind": group.first.kind,
+            "what": group.reason,
+            "do": group.do,
+            "n_sessions": len(group.sessions),
+            "sessions": [paths.get(session, session) for session in group.sessions[:MOST_SESSIONS]],
         }
-        for failure, sessions in sorted(found.values(), key=lambda each: -len(each[1]))
+        for group in group_failures(rows(run))
+        if not group.is_wait
     ]
 
 

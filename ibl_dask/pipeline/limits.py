@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import UsageError
 from ibl_dask.pipeline.retries import LONGEST_PAUSE_S
 
@@ -78,15 +79,32 @@ class Limits:
 NO_LIMITS = Limits()
 
 
-def check_retry(values: frozenset[str]) -> frozenset[str]:
-    """Return the values of `retry` if all are known.
+def limits_of(site: Profile, retry: str | None = None, max_failures: str | None = None) -> Limits:
+    """Return the limits of a site.
+
+    Parameters
+    ----------
+    site : Profile
+        The site.
+    retry : str, optional
+        What is tried again although nothing has changed, with commas between.
+    max_failures : str, optional
+        In place of that of the site.
 
     Raises
     ------
     UsageError
-        If one is not.
+        If `retry` or `max_failures` makes no sense.
     """
-    unknown = sorted(values - {*RETRY})
+    wanted = frozenset((retry or "").split(",")) - {""}
+    unknown = sorted(wanted - {*RETRY})
     if unknown:
         raise UsageError("--retry cannot be read", expected=", ".join(RETRY), got=", ".join(unknown), do="mend it")
-    return values
+    most = max_failures or site.max_failures
+    return Limits(
+        site.time_outs_s,
+        site.longest_pause_s,
+        MaxFailures.parse(most) if most else MaxFailures(),
+        site.io_limit,
+        wanted,
+    )

@@ -87,7 +87,7 @@ def run(
     check_request(sessions, tasks=tasks, output_root=output_root, **options)
     outcomes = [SessionOutcome(s.path if isinstance(s, Session) else real_path(s)) for s in sessions]
     given = {s.path: s for s in sessions if isinstance(s, Session)}
-    folder = _journal_folder(outcomes, output_root, work_dir)
+    folder = journal_folder([outcome.path for outcome in outcomes], output_root, work_dir)
     if executor is None:
         executor = InProcess() if client is None else _on_cluster(client)
     n_workers = 0 if isinstance(executor, InProcess) else executor.slots
@@ -191,14 +191,21 @@ def _on_cluster(client: Any) -> Executor:  # distributed has no types
     return OnCluster(client)
 
 
-def _journal_folder(
-    outcomes: Sequence[SessionOutcome], output_root: str | Path | None, work_dir: str | Path | None
-) -> Path:
+def journal_folder(paths: Sequence[Path], output_root: str | Path | None, work_dir: str | Path | None) -> Path:
+    """Return the work folder of a run: the one that is given, else that of its first session.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Session folders.
+    output_root, work_dir : path, optional
+        See `make_pipeline`.
+    """
     if work_dir is not None:
         return Path(work_dir).expanduser().absolute()
-    for outcome in outcomes:
+    for path in paths:
         with contextlib.suppress(InputError, OSError):
-            session = Session(outcome.path, None if output_root is None else Path(output_root))
+            session = Session(path, None if output_root is None else Path(output_root))
             session.look()
             return default_work_dir(session)
     return Path.cwd() / WORK_FOLDER

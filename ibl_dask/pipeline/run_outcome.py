@@ -65,6 +65,8 @@ class SessionOutcome:
     """Status of each task that ended."""
     failures: list[Failure] = field(default_factory=list)
     """Errors, each once, the first `MOST_FAILURES` of them."""
+    task_failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict, repr=False)
+    """Task -> its errors, those that are kept."""
     qc: dict[str, str] = field(default_factory=dict)
     """Overall outcome of the checks of each camera."""
     report: Path | None = None
@@ -101,12 +103,16 @@ class SessionOutcome:
         """
         return {} if self.journal is None else self.journal.read_records(self.path)
 
-    def add_failures(self, failures: Sequence[Failure]) -> None:
-        """Add errors that are not among those kept."""
+    def add_failures(self, failures: Sequence[Failure], task: str = "") -> None:
+        """Add errors that are not among those kept, of a task or of the whole session."""
         fresh = [failure for failure in dict.fromkeys(failures) if failure not in self.failures]
         room = MOST_FAILURES - len(self.failures)
         self.failures += fresh[:room]
         self.n_more_failures += len(fresh[room:])
+        if task and failures:
+            self.task_failures[task] = tuple(
+                failure for failure in failures[:MOST_FAILURES] if failure in self.failures
+            )
 
     def take_from(self, known: LastRun) -> None:
         """Take the end of the session in another run."""
@@ -229,12 +235,14 @@ def _row(outcome: SessionOutcome) -> SessionRow:
         failures.append(Failure("MoreFailures", "run", f"{outcome.n_more_failures} more failures", do=do))
     return SessionRow(
         session="/".join(outcome.path.parts[-3:]),
+        path=str(outcome.path),
         state=outcome.state,
         tasks={name: str(status) for name, status in outcome.tasks.items()},
         qc=dict(outcome.qc),
         chunks_done=n_done,
         chunks_kept=n_kept,
         failures=failures,
+        task_failures=outcome.task_failures,
         waiting={name: reason for name, reason in outcome.reasons.items() if outcome.tasks[name] == "Waiting"},
         not_required=sorted(outcome.not_required),
         passed_over=outcome.is_passed_over,

@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ibl_dask.model.failure import Failure
+from ibl_dask.report.failure_groups import group_failures
+from ibl_dask.report.lines import count, some
 from ibl_dask.report.palette import look_of
-from ibl_dask.report.session_rows import SessionRow
+from ibl_dask.report.session_rows import SessionRow, needs_someone, summarise_ends
 
 if TYPE_CHECKING:
     from ibl_dask.model.outcome import CheckResult, Outcome
     from ibl_dask.model.task import TaskSpec
 
+MOST_ROWS = 40
+"""Number of sessions up to which a notebook shows all of a run."""
 _log = logging.getLogger(__name__)
 
 _CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border-bottom:1px solid rgba(128,128,128,.25)"
@@ -88,11 +92,50 @@ def pipeline_html(reference: str, specs: Sequence[TaskSpec], notes: Iterable[str
     return _block(f"<b>Pipeline of {escape(reference)}</b>", body)
 
 
-def run_html(rows: Iterable[SessionRow]) -> str:
-    """Return the outcome of a run: one row per session, with failures and a link to its report."""
-    cells = [_run_row(row) for row in rows]
+def run_html(rows: Iterable[SessionRow], most: int = MOST_ROWS) -> str:
+    """Return the outcome of a run: failures by cause, and one row per session with a link to its report.
+
+    Parameters
+    ----------
+    rows : iterable of SessionRow
+        Sessions.
+    most : int
+        Number of sessions with a row each: all of them, or, where there are more, those that need someone first. The
+        others are counted, and failures are listed by cause.
+    """
+    rows = list(rows)
+    if len(rows) <= most:
+        return _block("", _session_table(rows))
+    bad = [row for row in rows if needs_someone(row)]
+    shown = bad[:most]
+    n_others = len(bad) - len(shown)
+    more = f"{count(n_others, 'more session')} that failed, and " if n_others else ""
+    notes = [f"{more}{count(len(rows) - len(bad), 'session')} without a failure", "Run.report(path) writes all of them"]
+    body = _groups(rows) + (_session_table(shown) if shown else "")
+    head = f"<b>{count(len(rows), 'session')}, {_text(summarise_ends(rows))}</b>"
+    return _block(head, body + "".join(f"<div>{_quiet(note)}</div>" for note in notes))
+
+
+def _session_table(rows: Sequence[SessionRow]) -> str:
     heads = ["session", "tasks", "checks", "chunks", "what went wrong", "report"]
-    return _block("", _tabulate(heads, cells) if cells else _quiet("no session was run"))
+    return _tabulate(heads, [_run_row(row) for row in rows]) if rows else _quiet("no session was run")
+
+
+def _groups(rows: Sequence[SessionRow]) -> str:
+    """Return a table of the failures by cause, the worst first."""
+    cells = []
+    for group in group_failures(rows):
+        who = ("waits" if group.is_wait else "failed", ", ".join(group.cameras), ", ".join(group.tasks))
+        cells.append(
+            [
+                f"<b>{count(len(group.sessions), 'session')}</b>",
+                _text(group.category.replace("_", " ")),
+                _failure(group.first),
+                "".join(f"<div>{_text(each)}</div>" for each in who if each),
+                _text(some(group.sessions)),
+            ]
+        )
+    return _tabulate(["", "category", "reason (of the first)", "concerns", "sessions"], cells) if cells else ""
 
 
 def qc_html(cameras: Iterable[CameraChecks]) -> str:
@@ -116,8 +159,11 @@ def qc_html(cameras: Iterable[CameraChecks]) -> str:
 
 
 def run_page(name: str, rows: Iterable[SessionRow]) -> str:
-    """Return an HTML page on a run, with links to the reports of its sessions."""
-    return _PAGE.format(title=f"Run {escape(name)}", body=run_html(rows))
+    """Return an HTML page on a run: failures by cause, then every session with a link to its report, worst first."""
+    rows = sorted(rows, key=lambda row: not needs_someone(row))
+    head = f"<p>{count(len(rows), 'session')}, {_text(summarise_ends(rows))}</p>"
+    body = head + _block("", _groups(rows)) + _block("", _session_table(rows))
+    return _PAGE.format(title=f"Run {escape(name)}", body=body)
 
 
 def _run_row(row: SessionRow) -> list[str]:

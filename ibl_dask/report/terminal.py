@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from rich.box import SIMPLE_HEAD
@@ -12,12 +12,11 @@ from rich.text import Text
 
 from ibl_dask.model.qc_record import CameraRecord
 from ibl_dask.report.check_rows import CheckRow, read_check_rows, worst_first
+from ibl_dask.report.lines import count
 from ibl_dask.report.palette import look_of
-from ibl_dask.report.session_rows import SessionRow
+from ibl_dask.report.session_rows import ENDS, SessionRow, bad_tasks, end_of, not_required, summarise_ends
 
-_SUCCESSES = ("Complete", "Empty")
-_UNSTARTED = ("Waiting", "Held")
-_STATE_STYLES = {
+STATE_STYLES = {
     "done": "green",
     "failed": "bold red",
     "interrupted": "yellow",
@@ -58,9 +57,8 @@ def outcome_table(sessions: Iterable[SessionRow]) -> Table:
 
     Failures are not part of it: the caller prints them in full.
     """
-    rows = sorted(sessions, key=lambda row: _ENDS.index(_end(row)))
-    many = "1 session" if len(rows) == 1 else f"{len(rows):,} sessions"
-    table = _table(Text(f"{many}, {_summary(rows)}"))
+    rows = sorted(sessions, key=lambda row: ENDS.index(end_of(row)))
+    table = _table(Text(f"{count(len(rows), 'session')}, {summarise_ends(rows)}"))
     table.add_column("session", no_wrap=True)
     for name in ("tasks", "checks"):
         table.add_column(name, overflow="fold", min_width=12)
@@ -70,9 +68,7 @@ def outcome_table(sessions: Iterable[SessionRow]) -> Table:
         done, kept = row.get("chunks_done") or 0, row.get("chunks_kept") or 0
         chunks = (f"{done + kept:,}" if done + kept else "", f"{kept:,}" if kept else "")
         session = Text(str(row.get("session", "")))
-        table.add_row(
-            session, _tasks(row.get("tasks"), row.get("not_required") or (), _end(row)), _checks(row.get("qc")), *chunks
-        )
+        table.add_row(session, _tasks(row, end_of(row)), _checks(row.get("qc")), *chunks)
     return table
 
 
@@ -91,10 +87,10 @@ def status_table(rows: Iterable[SessionRow]) -> Table:
         planned, done, kept = row.get("planned") or 0, row.get("done") or 0, row.get("kept") or 0
         table.add_row(
             Text(str(row.get("session", ""))),
-            Text(state, style=_STATE_STYLES.get(state, "")),
+            Text(state, style=STATE_STYLES.get(state, "")),
             f"{done:,} of {planned:,}" if planned else "",
             f"{kept:,}" if kept else "",
-            _tasks(row.get("tasks"), _not_required(row.get("tasks"), state)),
+            _tasks(row),
             _checks(row.get("qc")),
         )
     states = Counter(str(row.get("state") or "waiting") for row in rows)
@@ -152,49 +148,18 @@ def _measured(row: CheckRow) -> Text:
     return Text("\n".join(line for line in lines if line))
 
 
-_ENDS = ("failed", "interrupted", "not started", "done")
-
-
-def _end(row: SessionRow) -> str:
-    """Return the state in which a session ended: its own, else by its tasks."""
-    state = str(row.get("state") or "")
-    return state if state in _ENDS else "done" if _is_good(row) else "failed"
-
-
-def _summary(rows: Iterable[SessionRow]) -> str:
-    """Return the number of sessions in each state, and of cameras with each outcome other than PASS."""
-    rows = tuple(rows)
-    ends = Counter(_end(row) for row in rows)
-    checks = Counter(str(outcome) for row in rows for outcome in (row.get("qc") or {}).values())
-    bad = [f"{checks[word]:,} {word}" for word in ("CRITICAL", "FAIL", "WARNING") if checks[word]]
-    if set(ends) <= {"done"} and not bad:
-        return "all well"
-    counts = [f"{ends[end]:,} {end}" for end in _ENDS if ends[end] and (end != "done" or len(ends) > 1)] or ["all done"]
-    return ", ".join(counts) + (f"; checks of cameras: {', '.join(bad)}" if bad else "")
-
-
-def _is_good(row: SessionRow) -> bool:
-    tasks, not_required = row.get("tasks") or {}, row.get("not_required") or ()
-    is_good = all(str(status) in _SUCCESSES or name in not_required for name, status in tasks.items())
-    return bool(tasks) and not row.get("failures") and is_good
-
-
-def _not_required(tasks: Mapping[str, object] | None, state: str) -> list[str]:
-    """Return the tasks without which a session is done: they wait for an environment or a database."""
-    return [name for name, status in (tasks or {}).items() if state == "done" and str(status) in _UNSTARTED]
-
-
-def _tasks(tasks: Mapping[str, object] | None, not_required: Container[str] = (), state: str = "") -> Text:
+def _tasks(row: SessionRow, state: str = "") -> Text:
     """Return the number of complete tasks, and the names of those that should be complete and are not."""
-    tasks = tasks or {}
-    waiting = [name for name in tasks if name in not_required]
-    bad = {name: s for name, s in tasks.items() if str(s) not in _SUCCESSES and name not in not_required}
+    tasks = row.get("tasks") or {}
+    optional = not_required(row)
+    waiting = [name for name in tasks if name in optional]
+    bad = bad_tasks(row)
     n_asked = len(tasks) - len(waiting)
     lines = [Text(f"{n_asked - len(bad)} of {n_asked} complete")] if tasks else []
     if waiting:
-        lines.append(Text(f"{len(waiting)} for other environments", style=_STATE_STYLES["waiting"]))
+        lines.append(Text(f"{len(waiting)} for other environments", style=STATE_STYLES["waiting"]))
     if not tasks and state in ("interrupted", "not started"):
-        lines.append(Text(state, style=_STATE_STYLES[state]))
+        lines.append(Text(state, style=STATE_STYLES[state]))
     lines += [Text(f"{name} ") + Text(str(status), style=look_of(status).style) for name, status in bad.items()]
     return Text("\n").join(lines)
 

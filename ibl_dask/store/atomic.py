@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
 """Name of a temporary file; the mark of older versions consists of host and process number alone."""
+_ALL_TEMPORARIES = "**/.*.tmp"
 _ABANDONED_S = 86_400.0
 """Age from which a temporary file without a known writer is abandoned, s."""
 
@@ -74,7 +75,7 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
-def sweep_temporaries(folder: Path, pattern: str = "**/.*.tmp") -> int:
+def sweep_temporaries(folder: Path, pattern: str = _ALL_TEMPORARIES) -> int:
     """Remove temporary files of killed writers below a folder; return their number. For the holder of the session.
 
     Files of a process that is not visible from here, of another host or container, are removed after a day.

@@ -71,7 +71,7 @@ def test_a_misspelt_command_or_option_is_a_line(command, arguments):
 
 def test_a_lab_s_task_given_by_its_dotted_path_runs(command, tmp_path):
     folders = [described(tmp_path), described(tmp_path, "SW_002/2023-05-01/001", "bpod")]
-    code, out, err = command("plan", tmp_path, "--tasks", "lab_tasks.LickRate")
+    code, out, err = command("plan", tmp_path, "--tasks", "lab_tasks.LickRate", "--details")
     assert (code, out.count(": LickRate")) == (0, 2), out + err
     code, out, err = command("run", tmp_path, "--workers", "0", "--tasks", "lab_tasks.LickRate")
     assert code == 0, out + err
@@ -81,7 +81,7 @@ def test_a_lab_s_task_given_by_its_dotted_path_runs(command, tmp_path):
 def test_each_session_gets_what_it_has_of_the_tasks(command, tmp_path):
     described(tmp_path)
     described(tmp_path, "SW_002/2023-05-01/001", "bpod")
-    code, out, _ = command("plan", tmp_path, "--tasks", "VideoRegisterRaw,VideoSyncQcBpod")
+    code, out, _ = command("plan", tmp_path, "--tasks", "VideoRegisterRaw,VideoSyncQcBpod", "--details")
     assert code == 1, "the video is not there"
     assert "SW_001/2023-05-01/001: VideoRegisterRaw" in out
     assert "VideoSyncQcBpod was asked for, and this session has no such task" in out
@@ -148,7 +148,7 @@ class Surprise(Exception):
     """What nobody foresaw."""
 
 
-@pytest.mark.parametrize("arguments", [["plan"], ["qc"], ["report"]])
+@pytest.mark.parametrize("arguments", [["plan", "--details"], ["qc", "--details"], ["report"]])
 def test_a_fault_of_our_own_is_a_message_and_the_other_sessions_go_on(command, tmp_path, monkeypatch, arguments):
     described(tmp_path)
     described(tmp_path, "SW_002/2023-05-01/001")
@@ -178,7 +178,7 @@ def test_no_command_shows_a_bare_traceback(command, tmp_path, monkeypatch, verb)
         "plan.find_sessions",
         "qc.find_sessions",
         "report.find_sessions",
-        "status.find_runs",
+        "run_choice.find_runs",
         "doctor.doctor_table",
         "demo.run_sessions",
     ):

@@ -65,3 +65,25 @@ class Hardy(Noting):
     """Copes without `Noting`."""
 
     optional_parents = frozenset({"Noting"})
+
+
+class Ends(ibd.Task):
+    """Ends as the field's tasks do: with outputs, without, with nothing to do, with a status, or with an error."""
+
+    def __init__(self, session_path, how="outputs", **kwargs):
+        super().__init__(session_path, **kwargs)
+        self.how = how
+
+    def arguments(self):
+        return {"how": self.how}
+
+    def _run(self, **kwargs):
+        if self.how == "error":
+            raise ValueError("no luck")
+        if self.how in ("-1", "-2", "-3"):
+            self.status = int(self.how)
+        if self.how == "nothing":
+            return None
+        made = self.session_path / "ends.txt"
+        made.write_text("x")
+        return [] if self.how == "empty list" else [made]

@@ -116,7 +116,8 @@ def test_what_only_waits_for_an_environment_is_told_and_costs_no_exit_code(sessi
     print_outcome(result)
     printed = " ".join(capsys.readouterr().out.split())
     assert "1 session, all well" in printed
-    assert "Trials waits: " in printed
+    assert "waits: no environment" in printed
+    assert "task: Trials" in printed
     assert "export IBL_DASK_PYTHON_IBLLIB=" in printed
     assert show_status(result.journal.parents[1], failed_only=False) == 0
     assert "export IBL_DASK_PYTHON_IBLLIB=" in capsys.readouterr().out
@@ -154,3 +155,25 @@ def test_two_tasks_that_need_one_step_share_it(session):
     result = run([session], specs=specs)
     assert states(result) == {"one": "Complete", "two": "Complete"}
     assert len([key for key in result.sessions[0].records if key[0] == "note-same"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("how", "status", "child"),
+    [
+        ("outputs", "Complete", "Complete"),
+        ("empty list", "Complete", "Complete"),
+        ("nothing", "Empty", "Held"),
+        ("error", "Errored", "Held"),
+        ("-1", "Errored", "Held"),
+        ("-2", "Waiting", "Held"),
+        ("-3", "Incomplete", "Complete"),
+    ],
+)
+def test_states_and_released_children_are_those_of_the_field(session, how, status, child):
+    """As in `run_alyx_task` of the reference; a child that is held names the parent that blocks it."""
+    specs = [TaskSpec("parent", "turn_tasks.Ends", {"how": how}), task("child", "parent")]
+    result = run([session], specs=specs)
+    assert states(result) == {"parent": status, "child": child}
+    if child == "Held":
+        reason = result.sessions[0].reasons["child"]
+        assert (reason.kind, reason.got) == ("Held", f"parent ({status})")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 from ibl_dask.model.step_modules import STEP_MODULES
+from ibl_dask.store.output_log import redirect_output
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ async def dask_setup(worker: Worker) -> None:
     A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports run
     in the background while the driver still plans.
     """
+    redirect_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(is_relevant)
     resources = worker.state.total_resources
