@@ -97,8 +97,6 @@ class AnsweringExecutor:
     def __init__(self) -> None:
         self.retries = Retries()
         self._keys: deque[StepKey] = deque()
-        self.retries = Retries()
-        self.most_memory_gb = 1e9
 
     @property
     def outstanding(self) -> int:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 import ibl_dask
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.workspace import WORK_FOLDER
+from ibl_dask.store.journal import read_journal
+from ibl_dask.store.work_folder import WORK_FOLDER
 from ibl_dask.synth.session import write_session
 
 ROOT = Path(__file__).parents[1]
@@ -91,7 +92,8 @@ def measure(name: str, **settings: Any) -> str:
         if result.exit_code:
             raise SystemExit(str(result.sessions[0].failures))
         made = {key: n for key, n in weigh(session).items() if before.get(key) != n}
-        journal, n_steps = result.journal.stat().st_size, result.journal.read_text().count('"StepFinished"')
+        journal = sum(path.stat().st_size for path in result.journal.glob("events-*"))
+        n_steps = sum(event["event"] == "StepFinished" for event in read_journal(result.journal))
         areas = {}
         for video in session.rglob("*.mp4"):
             with av.open(str(video)) as container:
