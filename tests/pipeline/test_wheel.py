@@ -89,9 +89,9 @@ def check_of(folder, label="left"):
 
 def outputs(folder):
     """Return every byte that a run leaves beside a session, but for what names the folder or when it ran."""
-    told = {"report.html", "provenance.json", "lock.json"}
+    told = {"report.html", "provenance.json", "lock.json", "last_run.json"}
     found = [*(folder / "alf").rglob("*"), *(folder / "ibl_dask").rglob("*")]
-    files = [p for p in found if p.is_file() and p.name not in told and p.parent.name != "done"]
+    files = [p for p in found if p.is_file() and p.name not in told and not {"done", "logs"} & {*p.parts}]
     return {str(p.relative_to(folder)): p.read_bytes() for p in files}
 
 
