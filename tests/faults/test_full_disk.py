@@ -190,7 +190,7 @@ def test_a_video_that_the_disk_has_no_room_for_gets_no_name_and_a_second_run_com
     what = json.loads(done.stdout)[place]
     assert what["codes"] == [1, 0], what
     says(" ".join(what["texts"]), "the disk is full" if method == "tmpfs" else "a limit of this process")
-    assert set(what["categories"]) == {"output"}, what["texts"]
+    assert set(what["categories"]) == {"disk"}, what["texts"]
     assert what["left"] == []
     assert (what["done"], what["kept"]) == ((0, 0) if place == "compressing" else (what["done"], what["done"]))
     folder = tmp_path / "out" / place / small_raw.relative_to(small_raw.parents[4]) / "raw_video_data"
