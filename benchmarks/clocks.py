@@ -1,17 +1,19 @@
 """Frame times compared with the truth on any number of random sessions.
 
     python benchmarks/clocks.py [--clocks 100000] [--first 0] [--jobs 1] [--kind KIND ...] [--parts DIR]
-                                [--out benchmarks/results/clocks.md]
+                                [--out benchmarks/results/clocks.md] [--kept benchmarks/results/clocks.json]
 
 Each clock is a session of one kind (`tests/helpers/random_clocks.py`), generated from its number. Kinds alternate, so
 that `--first 100000 --clocks 100000` continues after `--clocks 100000`. Each block of numbers is stored in a file in
-`--parts`; existing blocks are skipped, and the table is the sum of all blocks. Silently wrong clocks are printed, one
-per line; `--show` prints those of other verdicts.
+`--parts`; existing blocks are skipped, and the table is the sum of all blocks. `--kept` is a file with the sum of
+earlier runs, on whatever machine, of the same code: blocks that it holds are skipped, and it receives the new ones.
+Silently wrong clocks are printed, one per line; `--show` prints those of other verdicts.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import tempfile
@@ -19,6 +21,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import TypedDict
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
@@ -26,6 +29,21 @@ from clock_verdicts import SILENT, VERDICTS, judge
 from random_clocks import KINDS, random_session
 
 BLOCK = 900
+
+
+class Kept(TypedDict):
+    """Sum of earlier runs."""
+
+    code: str
+    """See `code_digest`."""
+    ranges: list[tuple[int, int]]
+    """Numbers of the clocks: first, and one past the last; each begins a block."""
+    counts: dict[str, dict[str, int]]
+    """Kind -> verdict -> clocks."""
+    seconds: float
+    """Time on one core, s."""
+
+
 LONGEST_S = 60.0
 
 
@@ -38,13 +56,17 @@ def main() -> None:
     parser.add_argument("--kind", nargs="*", default=list(KINDS), choices=list(KINDS), metavar="KIND")
     parser.add_argument("--parts", type=Path, help="folder that keeps the counts of every block")
     parser.add_argument("--out", type=Path, help="file for the table")
+    parser.add_argument("--kept", type=Path, help="file with the sum of earlier runs of the same code")
     parser.add_argument("--show", nargs="*", default=[SILENT], help="verdicts whose clocks are named")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         parts = arguments.parts or Path(folder)
         parts.mkdir(parents=True, exist_ok=True)
         stop = arguments.first + arguments.clocks
-        blocks = [range(first, min(first + BLOCK, stop)) for first in range(arguments.first, stop, BLOCK)]
+        kept = read_kept(arguments.kept)
+        known = {number for first, end in kept["ranges"] for number in range(first, end, BLOCK)}
+        starts = (first for first in range(arguments.first, stop, BLOCK) if first not in known)
+        blocks = [range(first, min(first + BLOCK, stop)) for first in starts]
         with ProcessPoolExecutor(arguments.jobs) as pool:
             started = time.perf_counter()
             work = [
@@ -54,7 +76,9 @@ def main() -> None:
                 lines = done.result()
                 print(lines, end="" if not lines else "\n", flush=True)
         seconds = time.perf_counter() - started
-        table = write_table(parts)
+        table = write_table(parts, kept)
+        if arguments.kept:
+            arguments.kept.write_text(json.dumps(with_parts(kept, parts), indent=1) + "\n")
     print(table)
     print(f"{arguments.clocks / seconds:,.0f} clocks a second with {arguments.jobs} processes, {seconds:,.0f} s in all")
     if arguments.out:
@@ -82,15 +106,56 @@ def run_block(block: range, kinds: tuple[str, ...], parts: Path, show: tuple[str
     return "\n".join(lines)
 
 
-def write_table(parts: Path) -> str:
-    """Return the sum of all blocks as a table."""
-    total: dict[str, Counter[str]] = {}
-    seconds = 0.0
+def code_digest() -> str:
+    """Return a digest of the code on which verdicts depend: timing, the random sessions and the judge."""
+    root = Path(__file__).parents[1]
+    helpers = [root / "tests" / "helpers" / name for name in ("random_clocks.py", "clock_verdicts.py")]
+    digest = hashlib.sha256(repr(LONGEST_S).encode())
+    for path in sorted([*(root / "ibl_dask" / "timing").rglob("*.py"), *helpers]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def read_kept(path: Path | None) -> Kept:
+    """Return the sum of earlier runs; an empty one where there is none, or one of other code."""
+    empty: Kept = {"code": code_digest(), "ranges": [], "counts": {}, "seconds": 0.0}
+    if path is None or not path.exists():
+        return empty
+    kept: Kept = json.loads(path.read_text())
+    if kept["code"] != empty["code"]:
+        print(f"{path} is of other code, and is begun anew")
+        return empty
+    return kept
+
+
+def with_parts(kept: Kept, parts: Path) -> Kept:
+    """Return the sum of earlier runs and of all blocks in a folder."""
+    total = {kind: Counter(counts) for kind, counts in kept["counts"].items()}
+    seconds, ranges = kept["seconds"], [tuple(each) for each in kept["ranges"]]
     for part in sorted(parts.glob("*.json")):
+        first, stop = map(int, part.stem.split("-"))
+        if any(begin <= first < end for begin, end in kept["ranges"]):
+            continue
         content = json.loads(part.read_text())
         seconds += content["seconds"]
+        ranges.append((first, stop))
         for kind, counts in content["counts"].items():
             total.setdefault(kind, Counter()).update(counts)
+    joined: list[tuple[int, int]] = []
+    for first, stop in sorted(ranges):
+        if joined and joined[-1][1] == first:
+            joined[-1] = (joined[-1][0], stop)
+        else:
+            joined.append((first, stop))
+    counts = {kind: dict(counter) for kind, counter in total.items()}
+    return {"code": kept["code"], "ranges": joined, "counts": counts, "seconds": round(seconds, 1)}
+
+
+def write_table(parts: Path, kept: Kept) -> str:
+    """Return the sum of earlier runs and of all blocks as a table."""
+    summed = with_parts(kept, parts)
+    total = {kind: Counter(counts) for kind, counts in summed["counts"].items()}
+    seconds = summed["seconds"]
     every = sum(total.values(), Counter())
     n = every.total()
     rows = [("kind", "clocks", *VERDICTS), ("---", *["---:"] * (len(VERDICTS) + 1))]

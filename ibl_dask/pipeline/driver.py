@@ -339,7 +339,9 @@ class Driver:
     def _hand_out(self, session: RunningSession, steps: Sequence[Step], priority: int) -> None:
         own, workspace = session.pipeline.session, session.pipeline.workspace
         token = "" if session.held is None else session.held.token
-        leased = [replace(step, lease=token, time_out_s=session.time_out_s(step.key)) for step in steps]
+        leased = [
+            replace(step, lease=token, time_out_s=session.time_out_s(step.key) or step.time_out_s) for step in steps
+        ]
         # The lock and the scratch are of this run: a folder of the same name elsewhere does not hold them.
         places = (own.path, own.own / LOCK_NAME, workspace.scratch)
         self.executor.submit(leased, own.outputs, session.records, priority, places)

@@ -55,7 +55,7 @@ class RunGuard:
                 got=f"{self._n_failed:,} of {self._n_ended:,} sessions",
                 do="look at the failures, mend their common cause, and run again: finished sessions are kept",
             )
-            self._announce("", self.stopped)
+            self._announce("further sessions", self.stopped)
 
     def reason_not_to_start(self, session: RunningSession, state: TaskState) -> Failure | None:
         """Return the failure of a task that is not tried: its environment was given up, or it is in quarantine."""

@@ -132,6 +132,10 @@ class CallMade(Result):
     """The answer, pickled; None if it cannot be pickled."""
 
 
+CALL_TIME_OUT_S = 1800.0
+"""Time after which a call is ended, s: planning looks at files, and a lab's code may hang."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MakeCall(Step):
     """Make a call where a step runs."""
@@ -140,6 +144,7 @@ class MakeCall(Step):
 
     content: bytes
     """The call, pickled."""
+    time_out_s: float = CALL_TIME_OUT_S
     token: str = field(default_factory=partial(token_hex, 8))
     """Makes each key unique: the answer depends on files, and Dask would hand out an earlier one."""
 

@@ -29,6 +29,8 @@ SILENT_S = 60.0
 """Age from which on the driver counts as silent, s: a loaded disk delays a beat."""
 BEAT_VERSION = 1
 
+OF_DISKS = ("DiskFull", "ReadOnlyDisk")
+"""Kinds of failures for which a driver waits."""
 RunWord = Literal["running", "paused", "stopped", "dead", "finished", "interrupted", "unknown"]
 """paused: by its driver, which waits for something; stopped: the driver's process does not go on; dead: it is gone, or
 silent on a host that cannot be seen from here; interrupted: ended by Ctrl-C or SIGTERM; unknown: a run of an earlier
@@ -174,7 +176,8 @@ def judge_run(end: RunEnd | None, pauses: tuple[Pause, ...], signs: Signs) -> Ru
         word: RunWord = "interrupted" if end.interrupted else "finished"
         return RunState(word, f"{'interrupted' if end.interrupted else 'ended'} after {end.seconds:.0f} s")
     word, text = _judge_driver(signs)
-    if word == "running" and any(not pause.place for pause in pauses):
+    # A node or an environment that gets no more work does not stop the others; a disk stops all that write to it.
+    if word == "running" and any(not pause.place or pause.failure.kind in OF_DISKS for pause in pauses):
         word, text = "paused", "paused"
     return RunState(word, text, signs.silent_s, None if signs.silent_s is None else signs.clock, pauses)
 
