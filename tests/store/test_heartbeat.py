@@ -17,7 +17,7 @@ from ibl_dask.store.run_folder import RunFolder
 from ibl_dask.store.run_progress import Pause, RunEnd
 
 ELSEWHERE = replace(this_process(), boot="0123456789ab", host="node17").mark
-FULL = Pause("", Failure("DiskFull", "disk", "the disk is full"), 5.0)
+FULL = Pause("/mnt/data", Failure("DiskFull", "disk", "the disk is full"), 5.0)
 NODE = Pause("node17", Failure("NodeFailed", "environment", "a node fails"), 5.0)
 
 
