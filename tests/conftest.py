@@ -35,8 +35,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
     return _ByFile(config, log)
 
 
+SLOW_FOLDERS = ("chaos", "faults", "integration", "notebooks", "cli", "pipeline", "deploy", "tasks")
+"""Folders of tests that start programs and clusters: their files come first, so that all processes end together."""
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.parent.name
+    return SLOW_FOLDERS.index(folder) if folder in SLOW_FOLDERS else len(SLOW_FOLDERS)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test by what it needs, and skip it where that is missing."""
+    """Order tests; mark each by what it needs, and skip it where that is missing."""
+    items.sort(key=_rank)
     missing = {need: need.missing() for need in NEEDS}
     for item in items:
         needed = [need for need in NEEDS if need.is_needed_by(item)]
