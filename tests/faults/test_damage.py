@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from program import call, says
 from published import assert_same, results
+from wrong_clock import wrong_clock
 
 from ibl_dask.model.events import SessionPlanned, StepFinished
 from ibl_dask.pipeline.run import run
@@ -176,8 +177,8 @@ def test_a_journal_that_cannot_be_read_at_all_is_no_success(tmp_path, session, k
 def test_events_are_in_order_although_the_clock_of_the_driver_goes_back(session, tmp_path, monkeypatch):
     import time
 
-    plain, n = time.time, iter(range(10**9))
-    monkeypatch.setattr(time, "time", lambda: plain() - 600 * next(n))
+    n = iter(range(10**9))
+    monkeypatch.setattr(time, "time", wrong_clock(lambda: -600 * next(n)))
     work = tmp_path / "work"
     result = run([session], work_dir=work)
     assert result.exit_code == 0, [f.message for f in result.sessions[0].failures]

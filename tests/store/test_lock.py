@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from program import NAMESPACE, WITHOUT_POWERS, needs_namespaces
+from wrong_clock import wrong_clock
 
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store.holder import STALE_S, UNWRITTEN_S
@@ -162,9 +163,9 @@ def test_held_lock_beats_and_is_released_although_the_clock_is_set(
     path: Path, monkeypatch: pytest.MonkeyPatch, step_s: float
 ) -> None:
     monkeypatch.setattr("ibl_dask.store.holder.HEARTBEAT_S", 0.01)
-    plain = time.time
+    clock = wrong_clock(lambda: step_s)
     with holding(path):
-        monkeypatch.setattr(time, "time", lambda: plain() + step_s)
+        monkeypatch.setattr(time, "time", clock)
         os.utime(path, (0, 0))
         deadline = time.monotonic() + 10
         while path.stat().st_mtime < 1 and time.monotonic() < deadline:
