@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,6 +85,15 @@ def _own_scratch(monkeypatch):
 
 
 _LOGGERS = ("", "ibl_dask", "ibl_dask.deploy.performance")
+
+
+@pytest.fixture(autouse=True)
+def _own_width(monkeypatch):
+    """Let the console take its width from the environment of each test, not from that of its first import."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console = sys.modules.get("ibl_dask.cli.console")
+    for output in () if console is None else (console.out, console.err):
+        monkeypatch.setattr(output, "_width", None)
 
 
 @pytest.fixture(autouse=True)

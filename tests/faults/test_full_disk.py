@@ -16,6 +16,7 @@ import pytest
 from program import PROGRAM, environment, says
 from published import assert_same, results
 
+from ibl_dask.pipeline import attempts
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal, segment_file
 
@@ -214,6 +215,7 @@ def test_a_compressed_video_that_cannot_be_given_its_name_is_not_there_and_a_sec
         return plain(path, target)
 
     with monkeypatch.context() as patch:
+        patch.setattr(attempts, "PAUSES_S", (0.1,))
         patch.setattr(Path, "replace", refuse)
         first = run([small_raw], tasks=["VideoCompress"], **options)
     (failure,) = first.sessions[0].failures

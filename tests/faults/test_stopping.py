@@ -134,7 +134,8 @@ def test_the_first_driver_is_not_disturbed_by_the_second(session, undisturbed):
     first = start(session, "--workers", "0")
     wait_until((session / "ibl_dask" / "lock.json").exists, first)
     first.send_signal(signal.SIGSTOP)  # or it might be through before the second has looked twice
-    second = run_here([session])
+    # Of another request: with the same one it would wait for the result of the first.
+    second = run_here([session], longest_extrapolation_s=61.0)
     first.send_signal(signal.SIGCONT)
     text, _ = first.communicate(timeout=60)
     assert first.returncode == 0, text
