@@ -21,6 +21,8 @@ MOST_NODES = 3
 """Attempts at a step that fails like that, on whatever node."""
 ON_FULL_DISK = ("DiskFull", "ReadOnlyDisk")
 """Kinds of failures that every step on the same disk would meet: the run waits until the disk takes files again."""
+MOST_PAUSES = 8
+"""Pauses that one step may cause: beyond, its disk takes other files, but not this one."""
 FINAL = ("StepKilled", "WorkerLost")
 """Kinds of failures that come after several attempts on several workers."""
 OF_FAILING_DISK = ("ReadFailed", "WriteFailed", "CorruptOutput")
@@ -65,7 +67,8 @@ def next_attempt(
     """
     last = failures[-1]
     if last.kind in ON_FULL_DISK:
-        return Pause(last.where)
+        n_pauses = sum(failure.kind in ON_FULL_DISK for failure in failures)
+        return Pause(last.where) if n_pauses <= MOST_PAUSES else None
     most = next((n for category, n in MOST_ATTEMPTS.items() if category == last.category), 1)
     if has_other_nodes and last.category in OF_NODES and last.kind not in FINAL:
         most = max(most, MOST_NODES)

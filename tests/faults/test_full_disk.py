@@ -17,6 +17,7 @@ from program import PROGRAM, environment, says
 from published import assert_same, results
 
 from ibl_dask.pipeline import attempts
+from ibl_dask.pipeline.limits import Limits
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal, segment_file
 
@@ -217,7 +218,7 @@ def test_a_compressed_video_that_cannot_be_given_its_name_is_not_there_and_a_sec
     with monkeypatch.context() as patch:
         patch.setattr(attempts, "PAUSES_S", (0.1,))
         patch.setattr(Path, "replace", refuse)
-        first = run([small_raw], tasks=["VideoCompress"], **options)
+        first = run([small_raw], tasks=["VideoCompress"], limits=Limits(longest_pause_s=0), **options)
     (failure,) = first.sessions[0].failures
     assert first.exit_code == 1
     assert failure.category == "disk"

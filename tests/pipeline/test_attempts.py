@@ -61,6 +61,7 @@ def test_memory_and_time_double_and_pauses_grow():
 def test_a_full_or_read_only_disk_is_a_pause_and_a_lack_of_permission_is_not(kind):
     assert next_attempt([Failure(kind, "disk", "no room", where="/data/x")]) == Pause("/data/x")
     assert next_attempt([Failure("NotWritable", "disk", "no permission", where="/data/x")]) is None
+    assert next_attempt([Failure(kind, "disk", "no room", where="/data/x")] * 9) is None
 
 
 # -- steps ---------------------------------------------------------------------------------------------------
