@@ -36,13 +36,15 @@ class PinReading:
     """Reason why another reading is possible; empty where none is."""
 
 
-def reading_delay(lags: FloatArray) -> PinReading:
+def reading_delay(lags: FloatArray, shortest: float = 1.0) -> PinReading:
     """Estimate when a camera reads its pin.
 
     Parameters
     ----------
     lags : ndarray of float
         Changes minus the exposures of the frames that first show them, periods; with strays among them (change,).
+    shortest : float
+        Short intervals between exposures, periods: in these a delay is a larger part of the interval.
 
     Notes
     -----
@@ -63,7 +65,7 @@ def reading_delay(lags: FloatArray) -> PinReading:
     latest = float(lags[beginning >= enough].max()) + 1 + _EDGE
     whole = int(np.ceil(earliest))
     if whole <= latest:
-        few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING
+        few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING / min(shortest, 1.0)
         doubt = (
             f"its {lags.size:,} changes are so few that the camera may have read its pin just before the next exposure"
         )

@@ -32,7 +32,7 @@ from ibl_dask.timing.alignment.match_doubts import (
     unusable_reason,
 )
 from ibl_dask.timing.alignment.pin_changes import PIN, PinMatch, pin_edges, visible_changes
-from ibl_dask.timing.alignment.pin_delay import reading_delay
+from ibl_dask.timing.alignment.pin_delay import LATEST_READING, reading_delay
 from ibl_dask.timing.alignment.start_votes import best_start, pair_changes
 from ibl_dask.timing.clocks.nidq import Fronts
 
@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 _MOST_LEAP = 4
 """Largest range of exposures, as a multiple of frames and pulses: a counter that leaps further is damaged, and the
 votes (one counter per start) would not fit into memory."""
+_SHORT = 0.005
+"""Quantile of the intervals between pulses that counts as a short one."""
 _TOGETHER = 0.75
 """Share of the changes near the best start that must lie within one period, where there are more than
 `LEAST_TOGETHER`: else part of the recording fits the start before or after."""
@@ -185,7 +187,9 @@ def _delay(pulses: Pulses, count: IntArray, changes: Changes, line: Fronts, star
             lag = line_places[at[known]] - exposures[known]
             lags.append(lag[lag < 2.5])
     lag = np.concatenate(lags)
-    reading = reading_delay(lag)
+    intervals = np.diff(pulses.times_s)
+    shortest = np.quantile(intervals, _SHORT) / np.median(intervals) if intervals.size else 1.0
+    reading = reading_delay(lag, float(np.clip(shortest, LATEST_READING, 1.0)))
     latest = reading.whole + reading.delay
     n_around = np.count_nonzero((lag > latest - 2) & (lag <= latest + 1))
     if n_around > LEAST_TOGETHER and reading.n_inside < _TOGETHER * n_around:
