@@ -36,8 +36,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
     return _ByFile(config, log)
 
 
-SLOW_FOLDERS = ("chaos", "faults", "integration", "notebooks", "cli", "pipeline", "deploy", "tasks")
-"""Folders of tests that start programs and clusters: their files come first, so that all processes end together."""
+SLOW_FOLDERS = ("slurm", "chaos", "faults", "integration", "notebooks", "cli", "pipeline", "deploy", "tasks")
+"""Folders of tests that start programs and clusters: their files come first, so that all processes end together. Those
+on Slurm follow one another in one process, and mostly wait."""
 
 
 def _rank(item: pytest.Item) -> int:
