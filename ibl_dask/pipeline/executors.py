@@ -324,7 +324,7 @@ class OnCluster:
                 self._given[running.queued.step.resources.kind] -= 1
                 lost.append(running.queued)
         for queued in lost:
-            self._fail(queued, failure_from(why[queued.step.resources]))
+            self._end(queued, failure_from(why[queued.step.resources]))  # no other attempt finds a worker
 
     def _hopeless(self, resources: Resources) -> RunError | None:
         asked = self._asks(resources)
