@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from ibl_dask.errors import Category
 from ibl_dask.model.failure import Failure
+from ibl_dask.store.disk import OF_FULL_DISK
 
 PAUSES_S = (5.0, 30.0, 120.0)
 """Pauses before the second, third and any later attempt, s. A step itself repeats a call of the operating system that
@@ -19,8 +20,6 @@ OF_NODES: tuple[Category, ...] = ("environment", "gpu", "killed")
 """Categories of failures that may be those of one node: others are tried where there are any."""
 MOST_NODES = 3
 """Attempts at a step that fails like that, on whatever node."""
-ON_FULL_DISK = ("DiskFull", "ReadOnlyDisk")
-"""Kinds of failures that every step on the same disk would meet: the run waits until the disk takes files again."""
 MOST_PAUSES = 8
 """Pauses that one step may cause: beyond, its disk takes other files, but not this one."""
 FINAL = ("StepKilled", "WorkerLost")
@@ -66,8 +65,8 @@ def next_attempt(
         True if there are workers on several nodes.
     """
     last = failures[-1]
-    if last.kind in ON_FULL_DISK:
-        n_pauses = sum(failure.kind in ON_FULL_DISK for failure in failures)
+    if last.kind in OF_FULL_DISK:
+        n_pauses = sum(failure.kind in OF_FULL_DISK for failure in failures)
         return Pause(last.where) if n_pauses <= MOST_PAUSES else None
     most = next((n for category, n in MOST_ATTEMPTS.items() if category == last.category), 1)
     if has_other_nodes and last.category in OF_NODES and last.kind not in FINAL:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from ibl_dask.errors import Category
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.disk import OF_FULL_DISK
 
 MOST_IN_A_ROW = 5
 """Failed steps, one after another on one node, from which on it is turned away."""
@@ -50,7 +51,7 @@ class NodeHealth:
             self._streaks.pop(node, None)
             self._good.add(node)
             return None
-        if failure.category in _OF_DATA or failure.kind == "DiskFull":
+        if failure.category in _OF_DATA or failure.kind in OF_FULL_DISK:
             return None
         streak = self._streaks[node]
         streak.failures.append(failure)

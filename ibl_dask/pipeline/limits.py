@@ -56,7 +56,7 @@ class MaxFailures:
         return self.share is not None and n_ended >= self.LEAST_ENDED and n_failed > self.share * n_ended
 
     def __str__(self) -> str:
-        return f"{self.share:.4g}" if self.share is not None else str(self.number)
+        return f"{100 * self.share:g}%" if self.share is not None else str(self.number)
 
 
 @dataclass(frozen=True, slots=True)

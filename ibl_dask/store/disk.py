@@ -162,6 +162,8 @@ def mount_of(path: Path) -> Path:
     return place
 
 
+OF_FULL_DISK = ("DiskFull", "ReadOnlyDisk")
+"""Kinds of failures that every step on the same disk would meet, and for which a run waits."""
 ROOM = 0.02
 """Share of a disk that must be free before work on it goes on."""
 MOST_ROOM_BYTES = 2 * 10**9

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal  # Any: values of JSON
 
 from ibl_dask.store.atomic import temporary_name, write_text
+from ibl_dask.store.disk import OF_FULL_DISK
 from ibl_dask.store.holder import AskJob, JobState
 from ibl_dask.store.processes import Process, Verdict, is_suspended, state_of, this_process
 from ibl_dask.store.run_folder import RunFolder
@@ -29,8 +30,6 @@ SILENT_S = 60.0
 """Age from which on the driver counts as silent, s: a loaded disk delays a beat."""
 BEAT_VERSION = 1
 
-OF_DISKS = ("DiskFull", "ReadOnlyDisk")
-"""Kinds of failures for which a driver waits."""
 RunWord = Literal["running", "paused", "stopped", "dead", "finished", "interrupted", "unknown"]
 """paused: by its driver, which waits for something; stopped: the driver's process does not go on; dead: it is gone, or
 silent on a host that cannot be seen from here; interrupted: ended by Ctrl-C or SIGTERM; unknown: a run of an earlier
@@ -177,7 +176,7 @@ def judge_run(end: RunEnd | None, pauses: tuple[Pause, ...], signs: Signs) -> Ru
         return RunState(word, f"{'interrupted' if end.interrupted else 'ended'} after {end.seconds:.0f} s")
     word, text = _judge_driver(signs)
     # A node or an environment that gets no more work does not stop the others; a disk stops all that write to it.
-    if word == "running" and any(not pause.place or pause.failure.kind in OF_DISKS for pause in pauses):
+    if word == "running" and any(not pause.place or pause.failure.kind in OF_FULL_DISK for pause in pauses):
         word, text = "paused", "paused"
     return RunState(word, text, signs.silent_s, None if signs.silent_s is None else signs.clock, pauses)
 

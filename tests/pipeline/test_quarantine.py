@@ -146,6 +146,7 @@ def test_a_limit_that_makes_no_sense_is_refused(text):
 
 def test_a_share_counts_once_twenty_sessions_ended():
     limit = MaxFailures.parse("10%")
+    assert str(limit) == "10%"
     assert not limit.is_exceeded(19, 19)
     assert limit.is_exceeded(3, 20)
     assert not limit.is_exceeded(2, 20)
