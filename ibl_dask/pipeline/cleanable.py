@@ -28,7 +28,7 @@ from ibl_dask.store.leftovers import (
     scratch_owner,
 )
 from ibl_dask.store.lock import LOCK_NAME, look_at_lock
-from ibl_dask.store.old_runs import OldRun, find_runs, old_run_files
+from ibl_dask.store.old_runs import OldRun, find_run_files, old_run_files
 from ibl_dask.store.run_folder import RUNS_FOLDER
 from ibl_dask.store.workspace import SCRATCH_FOLDER, Workspace, scratch_name
 from ibl_dask.tasks.file_places import workspace_of
@@ -167,7 +167,7 @@ def find_in_work_folder(work_dir: Path, wanted: Wanted) -> list[Leftover]:
     if wanted.journals:
         found += old_run_files(work_dir, wanted.older_s, ask_job)
     if wanted.logs:
-        busy_s = _busy_since_s(find_runs(work_dir), wanted.older_s)
+        busy_s = _busy_since_s(find_run_files(work_dir), wanted.older_s)
         for log in old_logs(work_dir / "jobs", wanted.older_s, "job log"):
             if _JOB_LOG.fullmatch(log.path.name):
                 is_of_live = time.time() - log.age_s >= busy_s
@@ -217,7 +217,7 @@ def sessions_of_work_folder(work_dir: Path) -> tuple[list[Workspace], list[Lefto
 def _listed_sessions(work_dir: Path) -> dict[str, Path]:
     """Return the sessions of the runs in a work folder by the names of their scratch, for folders without a note."""
     found: dict[str, Path] = {}
-    for run in find_runs(work_dir):
+    for run in find_run_files(work_dir):
         found |= {scratch_name(path, path): path for path in run.sessions}
     return found
 

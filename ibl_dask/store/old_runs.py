@@ -75,7 +75,7 @@ class OldRun:
         return "over" if verdict == "gone" else "at work" if verdict == "alive" else "unknown"
 
 
-def find_runs(work_dir: Path) -> list[OldRun]:
+def find_run_files(work_dir: Path) -> list[OldRun]:
     """Return the runs that left files in a work folder, by name, which is by age.
 
     A run has a folder of its own in `runs/`, or files in the work folder itself whose names hold that of the run.
@@ -104,7 +104,7 @@ def old_run_files(work_dir: Path, older_s: float, ask_job: AskJob | None = None)
     ask_job
         See `OldRun.driver`.
     """
-    runs = find_runs(work_dir)
+    runs = find_run_files(work_dir)
     for run in runs:
         found = [(path, size) for path in run.paths if (size := measure(path)).age_s >= older_s]
         if found:
