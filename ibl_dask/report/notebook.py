@@ -175,7 +175,10 @@ def _run_row(row: SessionRow) -> list[str]:
         _judged(row.get("tasks")),
         _judged(row.get("qc")),
         chunks,
-        "".join(_failure(failure) for failure in dict.fromkeys(row.get("failures") or ())),
+        # Paths break anywhere, or one would make the table wider than the page.
+        '<div style="overflow-wrap:anywhere;min-width:12em">'
+        + "".join(_failure(failure) for failure in dict.fromkeys(row.get("failures") or ()))
+        + "</div>",
         _link(str(row.get("report") or "")),
     ]
 
