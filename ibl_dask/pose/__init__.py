@@ -1,0 +1,1 @@
+"""Pose estimation: engines behind one protocol, and the process that hosts them."""
