@@ -241,7 +241,7 @@ class _Bars:
                     rows[name] = self._progress.add_task(text, total=n)
 
 
-_CHUNKS: Mapping[WorkKind, str] = {"encode": "compress", "decode": "decode"}
+_CHUNKS: Mapping[WorkKind, str] = {"encode": "compress", "decode": "decode", "infer": "estimate"}
 """Work on a chunk of video -> verb."""
 
 

@@ -13,8 +13,8 @@ from ibl_dask.model.failure import Failure
 Disposition = Literal["complete", "empty", "waiting", "incomplete"]
 """complete: everything was made; empty: nothing was to be done; waiting: to be tried again later; incomplete: every
 output is there, and not all that it should hold."""
-WorkKind = Literal["decode", "encode"]
-"""Kinds of measured work: decoding and measuring frames, or compressing them."""
+WorkKind = Literal["decode", "encode", "infer"]
+"""Kinds of measured work: decoding and measuring frames, compressing them, or estimating poses on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Work:
     """Amount of work of a step, for rates and counts."""
 
     kind: WorkKind
-    """decode or encode."""
+    """decode, encode or infer."""
     frames: int
     """Frames of video."""
     pixels: int = 0

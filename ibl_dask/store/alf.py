@@ -239,12 +239,37 @@ def publish_npy(path: Path, array: NDArray[np.generic], overwrite: bool = False)
     """
     content = io.BytesIO()
     np.save(content, array, allow_pickle=False)
+    return publish(path, content.getvalue(), overwrite)
+
+
+def publish(path: Path, content: bytes, overwrite: bool = False) -> Path:
+    """Write an ALF file without destroying one that an earlier run, or another program, published.
+
+    Parameters
+    ----------
+    path : Path
+        The file, without a revision.
+    content : bytes
+        Its content.
+    overwrite : bool
+        Replace the newest revision instead of adding another.
+
+    Returns
+    -------
+    Path
+        The file that holds the content; see `publish_npy`.
+
+    Raises
+    ------
+    NotWritable
+        If the revision folder is a link, the folder is not writable, or the disk is full.
+    """
     present = latest(path)
-    if present is not None and present.read_bytes() == content.getvalue():
+    if present is not None and present.read_bytes() == content:
         return present
     if present is None:
         target = path
-    elif overwrite or content.getvalue().startswith(present.read_bytes()):
+    elif overwrite or content.startswith(present.read_bytes()):
         target = present  # a truncated copy of this file, for instance of a full disk
     else:
         target = _new_revision(path)
@@ -256,8 +281,8 @@ def publish_npy(path: Path, array: NDArray[np.generic], overwrite: bool = False)
             got=f"a link to {target.parent.readlink()}",
             do="replace the link by a folder, or send results elsewhere with --output-root",
         )
-    with writing(target, len(content.getvalue())) as file:
-        file.write(content.getvalue())
+    with writing(target, len(content)) as file:
+        file.write(content)
     return target
 
 

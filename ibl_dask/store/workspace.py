@@ -112,6 +112,18 @@ class Workspace:
         """Return the path of the frame pass of a chunk."""
         return self._parts(camera, "chunks") / _chunk_path(chunk)
 
+    def pose_file(self, camera: str, attribute: str, chunk: Chunk) -> Path:
+        """Return the path of the keypoints of a chunk; the attribute is that of the pose table."""
+        return self._parts(camera, attribute) / _chunk_path(chunk)
+
+    def pose_table(self, camera: str, attribute: str) -> Path:
+        """Return the path of the ALF file of a camera's keypoints, without a revision."""
+        return below(self.session.outputs / "alf", f"_ibl_{camera}Camera.{attribute}.pqt")
+
+    def pose_record(self, camera: str, attribute: str) -> Path:
+        """Return the path of the record of how the keypoints of a camera were made."""
+        return self._own(f"{camera}Camera-{attribute}.json")
+
     def raw_index_file(self, camera: str) -> Path:
         """Return the path of the cached frame index of a raw video that is compressed."""
         return below(self.scratch, f"{camera}-raw-index.npz")
@@ -264,6 +276,12 @@ class Workspace:
         """Remove the intermediate results of a compression; the compressed video stays until it is replaced."""
         self.raw_index_file(camera).unlink(missing_ok=True)
         shutil.rmtree(self._parts(camera, "segments"), ignore_errors=True)
+
+    def forget_pose(self, camera: str, attribute: str) -> None:
+        """Remove the intermediate results of a pose estimation; the published table stays until it is replaced."""
+        for path in self.marker("").parent.glob(f"{attribute}_*-{camera}.json"):
+            path.unlink(missing_ok=True)
+        shutil.rmtree(self._parts(camera, attribute), ignore_errors=True)
 
     def forget_measured(self, camera: str) -> None:
         """Remove the intermediate results of a video and its clock; published files stay until they are replaced."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast
+from ibl_dask.store import alf
+from ibl_dask.store.identity import noted_content
+from ibl_dask.store.workspace import Workspace
 from ibl_dask.video.container.summary import ContainerSummary, read_container_summary
+from ibl_dask.video.decoder import may_be_installed
+
+Identity = Mapping[str, Any]  # identity of a video, as JSON holds it
 
 _MEASURED_BYTES_PER_FRAME = 40
 _MEASURED_BYTES = 1_100_000
@@ -62,3 +70,26 @@ def share_of_bytes(path: Path, n_left: int, n_chunks: int) -> int:
         Number of these chunks, and of all.
     """
     return int(path.stat().st_size * n_left / max(1, n_chunks))
+
+
+def cached_identity(workspace: Workspace, label: str, video: Path) -> Identity:
+    """Return the identity of a video from the index of an interrupted run; empty if there is none."""
+    from ibl_dask.tasks.index_video import load_index  # loads FFmpeg, which most plans do without
+
+    try:
+        identity = load_index(workspace.index_file(label)).identity()
+    except (IblDaskError, OSError):
+        return {}
+    return identity if is_of(identity, video, workspace.content_note(label, video)) else {}
+
+
+def is_of(identity: Identity, video: Path, note: Path) -> bool:
+    """Return whether an identity is that of a file and of the decoder installed here, without reading the file.
+
+    A large file that was copied or written to, and looks the same, is taken for the same: a run reads it whole.
+    """
+    now = alf.identity(video) or {}
+    looks = (identity.get("size"), identity.get("sample")) == (now["size"], now["content"])
+    if not looks or not may_be_installed(str(identity.get("decoder"))):
+        return False
+    return noted_content(video, note) in (None, identity.get("sha256"))

@@ -6,20 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from ibl_dask.errors import IblDaskError, InputError
+from ibl_dask.errors import InputError
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast, PixelCost, Rates, Why
-from ibl_dask.store import alf
 from ibl_dask.store.compression_record import recorded_chunks
 from ibl_dask.store.frames import read_stored
-from ibl_dask.store.identity import noted_content
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.camera_forecast import (
+    Identity,
+    cached_identity,
     format_kept,
+    is_of,
     measured_bytes,
     outline_or_problem,
     share_of_bytes,
@@ -29,7 +29,6 @@ from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.summary import ContainerSummary
-from ibl_dask.video.decoder import may_be_installed
 from ibl_dask.video.reducers.protocol import Reducer
 
 DECODING = PixelCost("decode", 4.3e-9)
@@ -47,7 +46,6 @@ _STEPS = {
 }
 """Step of a measured camera -> phrase for an execution that its marker does not cover."""
 
-Identity = Mapping[str, Any]  # identity of a video, as JSON holds it
 Reducers = Sequence[Reducer]
 
 
@@ -136,7 +134,7 @@ def _forecast_measuring(
     """Compare the per-frame store and the chunks on disk with the reducers; see `forecast_camera`."""
     label = camera.label
     stored = read_stored(workspace.frames_store(label))
-    is_same = stored is not None and _is_of(stored[1], video, workspace.content_note(label, video))
+    is_same = stored is not None and is_of(stored[1], video, workspace.content_note(label, video))
     identity = stored[1] if stored is not None and is_same else {}
     reducers = decisions.reducers(label, outline.n_frames, outline.width, outline.height)
     is_forced = workspace.overwrite
@@ -147,7 +145,7 @@ def _forecast_measuring(
     if not fresh:
         fingerprints = partial(decisions.marker_fingerprints, camera, identity, reducers)
         return _forecast_times(workspace, camera, named, fingerprints)
-    cached = {} if is_forced else _cached_identity(workspace, label, video)
+    cached = {} if is_forced else cached_identity(workspace, label, video)
     left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
     names = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
     why: Why = "missing output" if stored is None else "changed parameters" if is_same else "changed input"
@@ -177,26 +175,3 @@ def _forecast_times(
     if not workspace.qc_file.exists():
         return replace(named, detail="checks to make; measured already")
     return replace(named, why="nothing to do", detail="measured already", written_bytes=0)
-
-
-def _cached_identity(workspace: Workspace, label: str, video: Path) -> Identity:
-    """Return the identity of a video from the index of an interrupted run; empty if there is none."""
-    from ibl_dask.tasks.index_video import load_index  # loads FFmpeg, which most plans do without
-
-    try:
-        identity = load_index(workspace.index_file(label)).identity()
-    except (IblDaskError, OSError):
-        return {}
-    return identity if _is_of(identity, video, workspace.content_note(label, video)) else {}
-
-
-def _is_of(identity: Identity, video: Path, note: Path) -> bool:
-    """Return whether an identity is that of a file and of the decoder installed here, without reading the file.
-
-    A large file that was copied or written to, and looks the same, is taken for the same: a run reads it whole.
-    """
-    now = alf.identity(video) or {}
-    looks = (identity.get("size"), identity.get("sample")) == (now["size"], now["content"])
-    if not looks or not may_be_installed(str(identity.get("decoder"))):
-        return False
-    return noted_content(video, note) in (None, identity.get("sha256"))

@@ -1,0 +1,1 @@
+"""Pose of the animal in the videos of a session."""
