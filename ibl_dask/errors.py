@@ -32,6 +32,8 @@
     |   |-- SessionLocked                  another driver holds the session
     |   |-- MissingEnvironment             a task needs an environment that is missing
     |   |-- MissingDatabase                a task needs Alyx, and only files are available
+    |   |   |-- WrongWeights               the file of a network is missing, or another than the profile pins
+    |   |   `-- WrongKeypoints             an engine predicts other keypoints than the profile names
     |   |-- GpuFailed                      a GPU is missing, taken or broken
     |   |-- NodeFailed                     a node does not see the data
     |   |-- ConnectionBroke                a connection to a server or another process broke
@@ -41,6 +43,8 @@
     |   |-- JobTooShort                    a step takes longer than its job lasts
     |   |-- TaskTimedOut (TimeoutError)    a step or task took longer than allowed
     |   |-- TaskFailed                     a task of another package ended with an error
+    |   |-- EngineFailed                   a pose engine ended with an error, or answered nonsense
+    |   |   `-- EngineCrashed              the process of a pose engine died
     |   `-- ReportFailed                   the report of a session cannot be rendered, though its results exist
     `-- UsageError (ValueError)            an argument makes no sense
 
@@ -300,6 +304,14 @@ class MissingEnvironment(RunError):
     category: ClassVar[Category] = "environment"
 
 
+class WrongWeights(MissingEnvironment):
+    """The file of a network is missing, or is another than the profile pins."""
+
+
+class WrongKeypoints(MissingEnvironment):
+    """An engine predicts other keypoints than the profile names."""
+
+
 class MissingDatabase(RunError):
     """A task needs Alyx, and only files are available."""
 
@@ -359,6 +371,18 @@ class TaskFailed(RunError):
     """A task of another package, or a lab's own, ended with an error that it does not handle."""
 
     category: ClassVar[Category] = "bug"
+
+
+class EngineFailed(RunError):
+    """A pose engine ended with an error that it does not explain, or answered nonsense."""
+
+    category: ClassVar[Category] = "bug"
+
+
+class EngineCrashed(EngineFailed):
+    """The process of a pose engine died while it worked."""
+
+    category: ClassVar[Category] = "killed"
 
 
 class ReportFailed(RunError):
