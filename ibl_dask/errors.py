@@ -15,6 +15,7 @@
     |   |-- DecodeFailed                   frames of the index do not come out of the decoder
     |   |-- TruncatedFile                  a binary file ends inside a record
     |   |-- UnequalLengths                 files about the same frames disagree on their number
+    |   |-- MissingKeypoints               a table lacks keypoints that a result is made of
     |   |-- UnusableFile                   a file has content that makes no sense
     |   |-- NoPulses                       the sync holds no pulse of this camera
     |   |-- ClocksDisagree                 camera clock, nominal rate and pulses show different rates
@@ -222,6 +223,12 @@ class TruncatedFile(InputError):
 
 class UnequalLengths(InputError):
     """Files about the same frames disagree on their number."""
+
+
+class MissingKeypoints(InputError):
+    """A table of keypoints lacks some that a result is made of."""
+
+    category: ClassVar[Category] = "missing_input"
 
 
 class UnusableFile(InputError):

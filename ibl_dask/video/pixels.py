@@ -97,6 +97,21 @@ class Levels:
         return plane if self is VIDEO else np.rint(self.black + self.gain * plane).astype(np.uint8)
 
 
+class OpenCvPictures:
+    """Converter of frames to the pictures that `cv2.VideoCapture` reads: blue, green and red."""
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter  # plans import this module, and do not load FFmpeg
+
+        self._converter = VideoReformatter()
+
+    def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
+        """Return the picture of a frame. (y, x, 3)"""
+        # One converter for all frames, without threads of its own: their set-up costs more than the conversion.
+        picture = self._converter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
+        return np.asarray(picture.to_ndarray(), np.uint8)
+
+
 VIDEO = Levels(0, 1)
 """16 is black, 235 white: values are unchanged."""
 FULL = Levels(BLACK, (WHITE - BLACK) / 255)

@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import reference_pose
 
-CALLS = {}
+CALLS = {**reference_pose.CALLS}
 
 
 def call(function):

@@ -9,6 +9,7 @@ import numpy as np
 
 from ibl_dask.model.region import Region
 from ibl_dask.model.step import fingerprint
+from ibl_dask.video.pixels import OpenCvPictures
 from ibl_dask.video.reducers.defaults import Concatenation, DefaultReducer, WantedFrames, frames_in_chunk
 from ibl_dask.video.reducers.protocol import Variable
 from ibl_dask.video.reducers.reference_frame import ReferenceFrame, face_finder, is_sharp_at, sharp_positions
@@ -94,16 +95,12 @@ class _FirstChannel:
     """Converter of frames to the first channel of `cv2.VideoCapture`'s pictures."""
 
     def __init__(self) -> None:
-        from av.video.reformatter import VideoReformatter
-
-        self._converter = VideoReformatter()
+        self._pictures = OpenCvPictures()
 
     def __call__(self, frame: av.VideoFrame) -> NDArray[np.uint8]:
-        # One converter for all frames, without threads of its own: their set-up costs more than the conversion.
         import cv2
 
-        picture = self._converter.reformat(frame, format="bgr24", interpolation="BICUBIC", threads=1)
-        return np.asarray(cv2.extractChannel(np.asarray(picture.to_ndarray(), np.uint8), 0), np.uint8)
+        return np.asarray(cv2.extractChannel(self._pictures(frame), 0), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,17 +9,16 @@ import numpy as np
 
 from ibl_dask.model.region import Region
 from ibl_dask.video.pixels import levels
-from ibl_dask.video.reducers.defaults import Concatenation, DefaultReducer, WantedFrames
+from ibl_dask.video.reducers.defaults import DefaultReducer
+from ibl_dask.video.reducers.frame_differences import DifferencesOfChunk, DifferencesOfVideo
 from ibl_dask.video.reducers.protocol import Variable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import av
     from numpy.typing import NDArray
 
     from ibl_dask.model.chunk import Chunk
-    from ibl_dask.video.reducers.protocol import Accumulator, Joiner, Values
+    from ibl_dask.video.reducers.protocol import Accumulator, Joiner
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,74 +50,17 @@ class MotionEnergy(DefaultReducer):
         return np.arange(chunk.start, chunk.stop)
 
     def start(self, chunk: Chunk) -> Accumulator:
-        return _MotionEnergyOfChunk(self, chunk)
+        size = (self.region.bottom - self.region.top, self.region.right - self.region.left)
+        return DifferencesOfChunk(self, chunk, size, self._look)
 
     def join(self) -> Joiner:
-        return _MotionEnergyOfVideo(self)
+        return DifferencesOfVideo(self)
 
+    def _look(self, luma: NDArray[np.uint8], frame: av.VideoFrame) -> tuple[NDArray[np.uint8], float]:
+        # A copy: a view would keep the decoder from reusing the memory of its whole frame. The gain is brightness per
+        # level of stored luma.
+        return self.region.of(luma).copy(), levels(frame).gain
 
-class _MotionEnergyOfChunk(WantedFrames):
-    def __init__(self, reducer: MotionEnergy, chunk: Chunk) -> None:
-        super().__init__(reducer.wanted(chunk), reducer.variables)
-        self.region, self.lag = reducer.region, reducer.lag
-        self.values = self._arrays[reducer.name]
-        self.inner = range(chunk.start + reducer.lag, chunk.stop - reducer.lag)
-        # Copies: a view would keep the decoder from reusing the memory of its whole frame.
-        self.recent: deque[tuple[int, NDArray[np.uint8]]] = deque(maxlen=reducer.lag + 1)
-        self.ends: dict[int, NDArray[np.uint8]] = {}
-        self.gains: list[float] = []
-        """Brightness per level of stored luma, of each frame in `ends`."""
-
-    def add(self, number: int, luma: NDArray[np.uint8], frame: av.VideoFrame) -> None:
-        now, gain = self.region.of(luma).copy(), levels(frame).gain
-        if number not in self.inner:
-            self.ends[number] = now
-            self.gains.append(gain)
-        self.recent.append((number, now))
-        # Frames that do not decode leave gaps, so the oldest frame held may be older than `lag`.
-        earlier, before = self.recent[0]
-        while earlier < number - self.lag:
-            self.recent.popleft()
-            earlier, before = self.recent[0]
-        if earlier == number - self.lag:
-            self.values[earlier - self.first] = gain * _mean_difference(now, before)
-
-    def arrays(self) -> dict[str, Values]:
-        height, width = (self.region.bottom - self.region.top, self.region.right - self.region.left)
-        pictures = np.empty((len(self.ends), height, width), np.uint8)
-        for i, picture in enumerate(self.ends.values()):
-            pictures[i] = picture
-        ends = {"end_frames": np.array(list(self.ends), np.int64), "end_gains": np.array(self.gains, np.float64)}
-        return {**self._arrays, **ends, "end_pictures": pictures}
-
-
-class _MotionEnergyOfVideo(Concatenation):
-    """Differences within and across chunks; holds at most `2 * lag` frames of the region."""
-
-    def __init__(self, reducer: MotionEnergy) -> None:
-        super().__init__(reducer.variables)
-        self.name, self.lag = reducer.name, reducer.lag
-        self.recent: dict[int, NDArray[np.uint8]] = {}
-        self.across: dict[int, float] = {}
-
-    def add(self, chunk: Chunk, arrays: Mapping[str, Values]) -> None:
-        super().add(chunk, {self.name: arrays[self.name]})
-        ends = (arrays["end_frames"].tolist(), arrays["end_gains"].tolist(), arrays["end_pictures"])
-        for number, gain, now in zip(*ends, strict=True):
-            before = self.recent.get(number - self.lag)
-            if before is not None and number - self.lag < chunk.start:
-                self.across[number - self.lag] = gain * _mean_difference(now, before)
-            self.recent[number] = now
-        self.recent = {number: now for number, now in self.recent.items() if number >= chunk.stop - self.lag}
-
-    def arrays(self) -> dict[str, Values]:
-        values = super().arrays()
-        for number, value in self.across.items():
-            values[self.name][number] = value
-        return values
-
-
-def _mean_difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
-    import cv2
-
-    return cv2.norm(one, other, cv2.NORM_L1) / one.size
+    def value(self, difference: float, n_pixels: int) -> float:
+        """Return the mean difference."""
+        return difference / n_pixels
