@@ -19,7 +19,7 @@ from ibl_dask.report.notebook import pipeline_html
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.external.environments import Environments, as_environments
-from ibl_dask.tasks.registry import build_task
+from ibl_dask.tasks.registry import SITE_OPTIONS, build_task
 from ibl_dask.tasks.session_report import WriteReport
 from ibl_dask.tasks.step_log import with_log
 from ibl_dask.tasks.task import Task
@@ -147,7 +147,7 @@ def make_pipeline(
     skip_absent : bool
         Leave out tasks that this session does not have, and note it, instead of refusing.
     options
-        Options of tasks, for instance `chunk_pixels`; and `environments`, see `build_task`.
+        Options of tasks, for instance `chunk_pixels`; and those of the site, see `build_task`.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def plain_options(options: Mapping[str, object]) -> dict[str, object]:
     """Return the options that JSON holds; places of environments are of the machine, and left out."""
     found = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
     found = {name: list(value) if isinstance(value, list | tuple) else value for name, value in found.items()}
-    return {name: value for name, value in found.items() if _is_plain(value) and name != "environments"}
+    return {name: value for name, value in found.items() if _is_plain(value) and name not in SITE_OPTIONS}
 
 
 def _is_plain(value: object) -> bool:

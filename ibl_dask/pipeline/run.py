@@ -35,6 +35,7 @@ from ibl_dask.store.task_record import parameters_fingerprint
 from ibl_dask.store.work_folder import WORK_FOLDER
 from ibl_dask.store.workspace import default_work_dir
 from ibl_dask.tasks.external.environments import VARIABLE, Environments, as_environments
+from ibl_dask.tasks.registry import SITE_OPTIONS
 
 if TYPE_CHECKING:
     from ibl_dask.pipeline.executors import Executor
@@ -167,7 +168,7 @@ def _mark(values: Mapping[str, object]) -> str:
 
 def _as_text(options: Mapping[str, object]) -> dict[str, str]:
     """Return the options that differ from their defaults, as text."""
-    given = {name: value for name, value in options.items() if name not in ("environments", "specs")}
+    given = {name: value for name, value in options.items() if name not in (*SITE_OPTIONS, "specs")}
     return {
         name: ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         for name, value in given.items()

@@ -64,9 +64,9 @@ class PictureMap:
         if self.shape != part.shape[:2]:
             is_smaller = self.shape[0] * self.shape[1] < part.shape[0] * part.shape[1]
             method = cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR
-            part = cv2.resize(part, self.shape[::-1], interpolation=method)
+            part = np.asarray(cv2.resize(part, self.shape[::-1], interpolation=method), np.uint8)
         if self.gain != 1.0:
-            part = cv2.convertScaleAbs(part, alpha=self.gain)
+            part = np.asarray(cv2.convertScaleAbs(part, alpha=self.gain), np.uint8)
         return part.copy() if part.base is not None or part is frame else part
 
     def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -73,7 +73,7 @@ def require_distinct(keypoints: Mapping[str, Sequence[str]], where: str) -> None
                     where=where,
                     expected="keypoints with a name each",
                     got=f"{name} of {other} and of {network}",
-                    do="give the networks different cameras, or name the keypoint otherwise in one engine (`keypoints`)",
+                    do="give the networks different cameras, or name the keypoint otherwise in one of them",
                 )
 
 

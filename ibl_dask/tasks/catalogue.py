@@ -32,6 +32,9 @@ class FieldTask:
     """Label of the environment that it needs; None for that of its package, see `environment_of`."""
     native: str | None = None
     """Dotted path of the class of this package that does its work; None if it runs in another environment."""
+    with_networks: str | None = None
+    """Dotted path of the class of this package that does its work where the site declares networks for it; None if it
+    needs none."""
     imports: tuple[str, ...] = ()
     """Packages that it imports beyond the requirements of its own: its environment is searched for them."""
     needs_alyx: bool = False
@@ -94,9 +97,27 @@ _ROWS = (
     FieldTask("VideoSyncQcCamlog", _VIDEO, 40, native=_OURS + "video_sync.clocks.VideoSyncQcCamlog"),
     FieldTask("VideoSyncQcBpod", _VIDEO, 40, native=_OURS + "video_sync.clocks.VideoSyncQcBpod"),
     FieldTask("VideoSyncQcNidq", _VIDEO, 40, native=_OURS + "video_sync.clocks.VideoSyncQcNidq"),
-    FieldTask("DLC", _VIDEO, cpu=4, gpu=1, io_charge=100, job_size="large", env="dlc", needs_alyx=True),
+    FieldTask(
+        "DLC",
+        _VIDEO,
+        cpu=4,
+        gpu=1,
+        io_charge=100,
+        job_size="large",
+        env="dlc",
+        with_networks=_OURS + "pose.task.DLC",
+        needs_alyx=True,
+    ),
     FieldTask("EphysPostDLC", _VIDEO, io_charge=90),
-    FieldTask("LightningPose", _VIDEO, gpu=1, io_charge=100, job_size="large", env="litpose"),
+    FieldTask(
+        "LightningPose",
+        _VIDEO,
+        gpu=1,
+        io_charge=100,
+        job_size="large",
+        env="litpose",
+        with_networks=_OURS + "pose.task.LightningPose",
+    ),
     FieldTask("PostLP", _VIDEO, io_charge=90),
     FieldTask("LightningAction", _VIDEO, io_charge=100, env="litaction"),
     FieldTask("AudioCompress", _AUDIO, 10, cpu=2),

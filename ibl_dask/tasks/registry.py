@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from functools import lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -17,6 +17,7 @@ from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Resources, Step
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.pose.networks import NetworkSet
 from ibl_dask.store.containment import contained
 from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.catalogue import find_row, is_of_field, native_rows
@@ -29,6 +30,8 @@ ENTRY_POINTS = "ibl_dask.tasks"
 """Group of entry points under which an installed package names its tasks."""
 _COMMON = ("output_root", "work_dir", "overwrite")
 """Arguments of every task."""
+SITE_OPTIONS = ("environments", "engines", "networks")
+"""Options that a site profile holds: what there is on its machines, and is no wish of a user."""
 _BY_HAND = ("parents", "taskid")
 """Arguments that only a task built by hand takes."""
 
@@ -61,6 +64,15 @@ def find_task(executable: str) -> type[Task] | None:
     return _load(executable, executable)
 
 
+def _estimator(executable: str, networks: Mapping[str, NetworkSet] | None) -> type[Task] | None:
+    """Return the class of this package that estimates poses with the networks of a site; None if it has none for it."""
+    row = find_row(executable)
+    if not networks or row is None or row.with_networks is None:
+        return None
+    cls = _load(row.with_networks, executable)
+    return cls if cls is not None and getattr(cls, "estimator", None) in networks else None
+
+
 @lru_cache(maxsize=8)
 def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Return the entry points of packages along a path, cached: to list them takes longer than to plan a session."""
@@ -79,7 +91,7 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     common
         Arguments that all tasks of a pipeline share. `output_root`, `work_dir` and `overwrite` reach every task,
         `environments` those of other environments, and all others the tasks on cameras of this package that have an
-        argument of that name.
+        argument of that name. Where `networks` has an estimator, its task is the one of this package.
 
     Returns
     -------
@@ -91,7 +103,7 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     try:
         _require_inside(spec)
         with contained(spec.executable):
-            cls = find_task(spec.executable)
+            cls = _estimator(spec.executable, common.get("networks")) or find_task(spec.executable)
             if cls is not None:
                 given = {name: value for name, value in common.items() if name in keywords(cls)}
                 return cls(session, **{**spec.arguments, **shared, **(given if _takes_options(cls) else {})})
@@ -101,10 +113,10 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
 
 
 def known_options() -> tuple[str, ...]:
-    """Return the names of a pipeline's options: arguments of the native tasks on cameras, and `environments`."""
+    """Return the names of a pipeline's options: arguments of the native tasks on cameras, and places of a site."""
     classes = (_load(row.native, row.name) for row in native_rows() if row.native is not None)
     found = {word: None for cls in classes if cls is not None for word in keywords(cls)}
-    return ("environments", *(word for word in found if word not in (*_COMMON, *_BY_HAND)))
+    return (*SITE_OPTIONS, *(word for word in found if word not in (*_COMMON, *_BY_HAND)))
 
 
 def lab_spec(executable: str, parents: Sequence[str] = ()) -> TaskSpec | None:

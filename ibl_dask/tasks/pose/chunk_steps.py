@@ -10,6 +10,8 @@ from typing import ClassVar
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.result import Result, Work, WorkKind
 from ibl_dask.model.step import Step, StepKey, Upstream
+from ibl_dask.pose.geometry import PictureMap
+from ibl_dask.pose.windows import picture_map
 from ibl_dask.store.results import ChunkLayout, ChunkResult, commit_chunk, find_chunk
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
@@ -18,8 +20,6 @@ from ibl_dask.tasks.pose.estimation import estimate
 from ibl_dask.tasks.pose.members import CameraNetworks, Member
 from ibl_dask.tasks.pose.window_steps import PlacesFound, find_region
 from ibl_dask.tasks.video_sync.frame_pass import staying_the_same
-from ibl_dask.pose.geometry import PictureMap
-from ibl_dask.pose.windows import picture_map
 from ibl_dask.video.container.index import FrameIndex
 
 LAYOUT = ChunkLayout("pose", 1, "the keypoints", "run again: only this chunk is estimated")

@@ -79,9 +79,7 @@ class CameraNetworks:
     def located_fingerprint(self, settings: EngineSettings) -> str:
         """Return the fingerprint of the places that an engine finds in the video."""
         view = asdict(self.view)
-        return fingerprint(
-            "pose_places", VALUES_VERSION, engine=settings.identity(), view=view, video=dict(self.video)
-        )
+        return fingerprint("pose_places", VALUES_VERSION, engine=settings.identity(), view=view, video=dict(self.video))
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
