@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.step import Resources, Step, StepKey
+from ibl_dask.store.marker import read_marker
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.pose.chunk_steps import EstimateChunk
 from ibl_dask.tasks.pose.engine_steps import OpenEngines
 from ibl_dask.tasks.pose.join_steps import JoinPoses
 from ibl_dask.tasks.pose.members import CameraNetworks
+from ibl_dask.tasks.pose.motion_steps import FindMotionRegion, MeasureMotion, PublishMotion
 from ibl_dask.tasks.pose.record import PoseRecord
 from ibl_dask.tasks.pose.window_steps import FindPlaces
 from ibl_dask.video.chunking import plan_chunks
@@ -72,6 +75,8 @@ class CameraPosePlan:
     """The video."""
     chunks: tuple[Chunk, ...]
     """Chunks of the video."""
+    motion_chunks: tuple[Chunk, ...]
+    """Chunks for the motion energy, which is measured on CPUs."""
     fresh: tuple[str, ...]
     """Networks whose values are to be computed."""
     index: StepKey
@@ -81,9 +86,9 @@ class CameraPosePlan:
 
     @property
     def steps(self) -> list[Step]:
-        """Return all steps: engines, windows, chunks, table. Nothing but the last where nothing is fresh."""
+        """Return all steps: engines, windows, chunks, table, motion energy; only those that are left to do."""
         engines = [] if self.opening is None else [self.opening]
-        return [*engines, *self.locating, *self.passes, self.join]
+        return [*engines, *self.locating, *self.passes, self.join, *self.motion]
 
     @property
     def infer_resources(self) -> Resources:
@@ -164,3 +169,36 @@ class CameraPosePlan:
             places=tuple(step.key for step in self.locating),
             passes=tuple(step.key for step in self.passes),
         )
+
+    @cached_property
+    def motion(self) -> tuple[Step, ...]:
+        """Return the steps of the motion energy: one to find it published, or those that measure it."""
+        label, attribute = self.networks.label, self.networks.attribute
+        common: dict[str, Any] = {"session": self.index.session, "camera": label, "resources": self.resources}
+        publish = partial(
+            PublishMotion,
+            **common,
+            marker=self.workspace.marker(f"{attribute}_energy-{label}"),
+            workspace=self.workspace,
+            attribute=attribute,
+            keypoints=self.join.key,
+        )
+        kept = publish(chunks=())
+        root = self.workspace.session.outputs
+        if not self.fresh and kept.marker is not None and read_marker(kept.marker, kept.fingerprint, root) is not None:
+            return (kept,)
+        region = FindMotionRegion(**common, workspace=self.workspace, attribute=attribute, keypoints=self.join.key)
+        measure = partial(
+            MeasureMotion,
+            **common,
+            workspace=self.workspace,
+            attribute=attribute,
+            video=self.video,
+            index=self.index,
+            region=region.key,
+        )
+        passes = tuple(measure(frames=chunk, chunk=number) for number, chunk in enumerate(self.motion_chunks))
+        last = publish(
+            chunks=self.motion_chunks, index=self.index, region=region.key, passes=tuple(step.key for step in passes)
+        )
+        return (region, *passes, last)

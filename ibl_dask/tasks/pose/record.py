@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibl_dask.errors import MissingFile
 from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.places import below
+from ibl_dask.store.alf import latest
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.workspace import Workspace
 
@@ -82,6 +85,43 @@ def read_record(
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return record if is_there and dict(record.video) == dict(video) else None
+
+
+def published_table(workspace: Workspace, camera: str, attribute: str) -> Path:
+    """Return the table of a camera: the one that its record names, else the newest revision.
+
+    Raises
+    ------
+    MissingFile
+        If there is none.
+    """
+    try:
+        name = str(json.loads(workspace.pose_record(camera, attribute).read_text())["table"])
+        table: Path | None = below(workspace.session.outputs, name)
+    except (OSError, ValueError, KeyError, TypeError):
+        table = None
+    if table is None or not table.exists():
+        table = latest(workspace.pose_table(camera, attribute))
+    if table is None:
+        raise MissingFile(
+            "this camera has no table of keypoints",
+            where=str(workspace.pose_table(camera, attribute)),
+            expected="keypoints of every frame",
+            got="no such file",
+            do="run the task that estimates poses first",
+        )
+    return table
+
+
+def stored_networks(workspace: Workspace, camera: str, attribute: str) -> Mapping[str, JsonObject]:
+    """Return the networks of the latest table of a camera by the record of it; none without one."""
+    try:
+        networks: Mapping[str, JsonObject] = json.loads(workspace.pose_record(camera, attribute).read_text())[
+            "networks"
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return networks
 
 
 def hash_of(path: Path) -> str:

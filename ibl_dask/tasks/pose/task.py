@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ibl_dask.errors import MissingEnvironment, UsageError
-from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
@@ -27,10 +26,11 @@ from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.pose.camera_plan import MEMORY_GB, CameraPosePlan, choose_pose_chunks, fresh_networks
 from ibl_dask.tasks.pose.forecast import forecast_pose
 from ibl_dask.tasks.pose.members import CameraNetworks, require_engines
-from ibl_dask.tasks.pose.record import read_record
+from ibl_dask.tasks.pose.motion_steps import has_region
+from ibl_dask.tasks.pose.record import read_record, stored_networks
 from ibl_dask.tasks.session_files import video_paths
 from ibl_dask.tasks.video_task import VideoTask
-from ibl_dask.video.container.index import FrameIndex
+from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.summary import ContainerSummary
 
 
@@ -115,10 +115,24 @@ class EstimatePose(VideoTask):
                 ExpectedDataset.input(f"_iblrig_{camera.label}Camera.raw.mp4", camera.collection)
                 for camera in self.posed
             ),
-            outputs=tuple(
-                ExpectedDataset.output(f"_ibl_{label}Camera.{self.attribute}.pqt", "alf") for label in labels
+            outputs=(
+                *(ExpectedDataset.output(f"_ibl_{label}Camera.{self.attribute}.pqt", "alf") for label in labels),
+                *(
+                    ExpectedDataset.output(name, "alf", self._has_region(label))
+                    for label in labels
+                    for name in (f"{label}Camera.ROIMotionEnergy.npy", f"{label}ROIMotionEnergy.position.npy")
+                ),
             ),
         )
+
+    def _has_region(self, label: str) -> bool:
+        """Return whether the keypoints of a camera define a region of motion energy, as its table shows."""
+        names = [
+            str(name)
+            for network in stored_networks(self.workspace, label, self.attribute).values()
+            for name in network.get("keypoints", ())
+        ]
+        return has_region(names, label)
 
     def unmet_requirement(self) -> Failure | None:
         try:
@@ -155,6 +169,9 @@ class EstimatePose(VideoTask):
         video = Upstream([record]).result(index, VideoIndexed)
         label = camera.label
         networks = CameraNetworks(label, self.declared, self.engines, video.identity)
+        frame_index = load_index(self.workspace.index_file(label))
+        outline_size = (len(frame_index), frame_index.width, frame_index.height)
+        outline = ContainerSummary(*outline_size, frame_index.keyframes)
         known = None
         if not self.workspace.overwrite:
             known = read_record(self.workspace, label, self.attribute, video.identity)
@@ -162,16 +179,12 @@ class EstimatePose(VideoTask):
             workspace=self.workspace,
             networks=networks,
             video=video.video,
-            chunks=self.chunks(load_index(self.workspace.index_file(label))),
+            chunks=choose_pose_chunks(outline, self.chunk_pixels),
+            motion_chunks=split_video(outline.keyframes, *outline_size, self.chunk_pixels),
             fresh=fresh_networks(networks, known),
             index=index,
             resources=Resources(memory_gb=1.0),
         )
-
-    def chunks(self, frame_index: FrameIndex) -> tuple[Chunk, ...]:
-        """Return the chunks of a video."""
-        outline = ContainerSummary(len(frame_index), frame_index.width, frame_index.height, frame_index.keyframes)
-        return choose_pose_chunks(outline, self.chunk_pixels)
 
     def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
         cameras = [
