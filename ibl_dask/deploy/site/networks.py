@@ -1,0 +1,161 @@
+"""Networks of pose estimators in a profile's file: schema, and names that must fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
+
+from ibl_dask.deploy.site.profile import Profile
+from ibl_dask.errors import UsageError
+from ibl_dask.model.choices import nearest
+from ibl_dask.pose.networks import (
+    IBL_LOCATE,
+    IBL_NETWORKS,
+    IBL_VIEWS,
+    MEDIAN_FRAMES,
+    CropRule,
+    Device,
+    Estimator,
+    Network,
+    NetworkSet,
+    View,
+    ibl_network,
+)
+
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+"""Estimators that a profile may declare networks for."""
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
+_Pixels = Annotated[StrictInt, Field(ge=1, le=100_000)]
+_Offset = Annotated[StrictInt, Field(ge=-100_000, le=100_000)]
+
+
+def _as_part(value: object) -> object:
+    """Return the mapping of a part that is given as the name of its engine, or a list of names."""
+    return value if isinstance(value, Mapping) else {"engine": value}
+
+
+def _as_names(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+_Names = Annotated[list[_Name], BeforeValidator(_as_names)]
+
+
+class _CropSchema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    anchors: Annotated[_Names, Field(min_length=1)]
+    width: _Pixels
+    height: _Pixels
+    left: _Offset
+    top: _Offset
+
+    def to_rule(self) -> CropRule:
+        return CropRule(tuple(self.anchors), self.width, self.height, self.left, self.top)
+
+
+class _PartSchema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    engine: Annotated[_Names, Field(min_length=1)]
+    cameras: _Names = Field(default_factory=list)
+    crop: _CropSchema | None = None
+    locate: _Name | None = None
+    gain: float | None = Field(None, gt=0, le=255)
+    size: tuple[_Pixels, _Pixels] | None = None
+    factor: float | None = Field(None, gt=0, le=1000)
+
+    def to_network(self, name: str, known: Network | None) -> Network:
+        """Return the network; what is not given is that of a known one."""
+        base = Network(name, ()) if known is None else known
+        return Network(
+            name,
+            tuple(self.engine),
+            tuple(self.cameras) or base.cameras,
+            base.crop if self.crop is None else self.crop.to_rule(),
+            self.locate or base.locate,
+            base.gain if self.gain is None else self.gain,
+            self.size or base.size,
+            self.factor or base.factor,
+        )
+
+
+class _ViewSchema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    flip: bool = False
+    scale: float = Field(1.0, gt=0, le=100)
+    enlarge: bool = False
+
+
+class NetworkSetSchema(BaseModel):
+    """Networks of an estimator in the file. Messages show the descriptions and examples of its fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    device: Device = Field("cuda", description="cuda or cpu", examples=["cpu"])
+    preset: Literal["ibl"] | None = Field(
+        None, description="ibl, for the windows and views of IBL's networks", examples=["ibl"]
+    )
+    median_frames: Annotated[StrictInt, Field(ge=0, le=999)] | None = Field(
+        None, description="window of the median filter, an odd number of frames, or 0 for none", examples=["5"]
+    )
+    views: dict[_Name, _ViewSchema] = Field(
+        default_factory=dict,
+        description="a view for each camera, with flip, scale and enlarge",
+        examples=["{right: {flip: true}}"],
+    )
+    parts: dict[_Name, Annotated[_PartSchema, BeforeValidator(_as_part)]] = Field(
+        min_length=1,
+        description="for each network its engine, a list of engines, or a mapping with engine, cameras, crop, locate, "
+        "gain, size and factor",
+        examples=["{whole: my_engine}"],
+    )
+
+    def to_set(self, estimator: Estimator) -> NetworkSet:
+        """Return the networks, those of IBL in IBL's order."""
+        is_ibl = self.preset == "ibl"
+        locating = self.parts.get(IBL_LOCATE) if is_ibl else None
+        locate = "" if locating is None else locating.engine[0]
+        order = [name for name in IBL_NETWORKS if name in self.parts] if is_ibl else []
+        names = [*order, *(name for name in self.parts if name not in order and not (is_ibl and name == IBL_LOCATE))]
+        networks = []
+        for name in names:
+            part = self.parts[name]
+            known = ibl_network(name, estimator, tuple(part.engine), locate) if is_ibl else None
+            networks.append(part.to_network(name, known))
+        views = dict(IBL_VIEWS[estimator]) if is_ibl else {}
+        views |= {label: View(view.flip, view.scale, view.enlarge) for label, view in self.views.items()}
+        median = MEDIAN_FRAMES[estimator] if self.median_frames is None else self.median_frames
+        return NetworkSet(estimator, tuple(networks), views, self.device, median)
+
+
+def network_errors(profile: Profile) -> Iterator[UsageError]:
+    """Yield every inconsistency of the networks of a profile."""
+    for declared in profile.networks.values():
+        if declared.median_frames > 1 and declared.median_frames % 2 == 0:
+            yield UsageError(
+                f"the median filter of {declared.estimator} has no middle",
+                where=profile.line("networks", declared.estimator, "median_frames"),
+                expected="an odd number of frames",
+                got=str(declared.median_frames),
+                do=f"write `median_frames: {declared.median_frames + 1}`",
+            )
+        for network in declared.networks:
+            yield from _engine_errors(profile, declared, network)
+
+
+def _engine_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:
+    where = profile.line("networks", declared.estimator, "parts", network.name)
+    for name in dict.fromkeys((*network.engines, *((network.locate,) if network.locate else ()))):
+        if name not in profile.engines:
+            meant = nearest(name, profile.engines)
+            yield UsageError(
+                f"network {network.name} has an engine that is not declared",
+                where=where,
+                expected=f"an entry of `engines:`: {', '.join(profile.engines) or 'there is none'}",
+                got=name,
+                do=f"write {meant}, if that was meant" if meant else f"declare `{name}:` under `engines:`",
+            )
