@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from ibl_dask.model.outcome import Number
 
@@ -47,8 +47,10 @@ class SessionRecord(TypedDict):
     session: str
     """subject/date/number."""
     outcome: str
-    """Worst outcome of its cameras."""
+    """Worst outcome of its cameras, and of the keypoints of each."""
     extended_qc: Mapping[str, object]
     """Keys and values of the reference."""
     cameras: Mapping[str, CameraRecord]
     """Label -> camera."""
+    pose: NotRequired[Mapping[str, CameraRecord]]
+    """`dlcLeft`, `lightningPoseLeft`, ... -> keypoints of that camera; absent where none were checked."""

@@ -13,6 +13,8 @@ from ibl_dask.pose.keypoints import Keypoints
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
 _FRAMES_AT_ONCE = 20_000
 """Frames merged at once: bounds the memory for sorting."""
 
@@ -48,7 +50,7 @@ def merge_ensemble(members: Sequence[Keypoints]) -> Keypoints:
             stack = np.stack([member.values[part] for member in members])
             median[part] = np.nanmedian(stack, axis=0)
             variance[part] = np.nanvar(stack.astype(np.float64), axis=0)
-    further = {}
+    further: dict[str, NDArray[np.generic]] = {}
     for i, name in enumerate(first.names):
         for kind_of, source in (("median", median), ("var", variance)):
             further |= {f"{name}_{axis}_ens_{kind_of}": source[:, i, j] for j, axis in enumerate("xy")}

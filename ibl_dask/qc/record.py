@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
 from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
+
+if TYPE_CHECKING:
+    from ibl_dask.pose.features import Tracker
 
 QC_VERSION = 3
 """Version of the layout of `qc.json`, names of values included."""
@@ -38,16 +42,37 @@ REFERENCE_CHECKS = (
 """Checks of the reference: only these are in `extended_qc`."""
 
 
+NOT_AGGREGATED = MappingProxyType({"dlc": ("pupil_diameter_snr",), "lightningPose": ()})
+"""Tracker -> checks of keypoints that are published, but do not count for the outcome of the camera (`ignore_checks` of
+`ibllib.qc.dlc`)."""
+
+
 def camera_record(results: Iterable[CheckResult]) -> CameraRecord:
     """Return the record of one camera: the worst outcome of every check, and the checks."""
     results = tuple(results)
     return {
         "outcome": Outcome.worst(r.outcome for r in results).name,
-        "checks": {r.name: _check_record(r) for r in results},
+        "checks": {r.name: _check_record(r, r.name in REFERENCE_CHECKS) for r in results},
     }
 
 
-def _check_record(result: CheckResult) -> CheckRecord:
+def pose_record(results: Iterable[CheckResult], tracker: Tracker) -> CameraRecord:
+    """Return the record of the keypoints of one camera: the worst outcome of the checks that count, and all checks."""
+    results = tuple(results)
+    counting = (r.outcome for r in results if r.name not in NOT_AGGREGATED[tracker])
+    return {"outcome": Outcome.worst(counting).name, "checks": {r.name: _check_record(r, True) for r in results}}
+
+
+def pose_namespace(tracker: Tracker, label: str) -> str:
+    """Return the name of the checks of a camera's keypoints in the field's database.
+
+    >>> pose_namespace("lightningPose", "left")
+    'lightningPoseLeft'
+    """
+    return f"{tracker}{label.capitalize()}"
+
+
+def _check_record(result: CheckResult, in_extended_qc: bool) -> CheckRecord:
     record: CheckRecord = {
         "name": result.name,
         "outcome": result.outcome.name,
@@ -56,7 +81,7 @@ def _check_record(result: CheckResult) -> CheckRecord:
         "threshold": result.threshold,
         "message": result.message,
         "values": {name: _finite(number) for name, number in result.values.items()},
-        "in_extended_qc": result.name in REFERENCE_CHECKS,
+        "in_extended_qc": in_extended_qc,
     }
     if result.failure is not None:
         record["error"] = result.failure.to_json()
@@ -91,15 +116,37 @@ def extended_qc(cameras: Mapping[str, CameraRecord]) -> dict[str, object]:
     for label, record in cameras.items():
         namespace = f"video{label.capitalize()}"
         checks = {name: content for name, content in record["checks"].items() if name in REFERENCE_CHECKS}
-        for name, content in checks.items():
-            numbers = content["numbers"]
-            out[f"_{namespace}_{name}"] = [content["outcome"], *numbers] if numbers else content["outcome"]
+        out |= _published(namespace, checks)
         worst = Outcome.worst(Outcome[content["outcome"]] for content in checks.values()).name
         out[namespace] = record["outcome"] if "failure" in record else worst
     return out
 
 
-def session_record(session: str, cameras: Mapping[str, CameraRecord]) -> SessionRecord:
+def extended_pose_qc(pose: Mapping[str, CameraRecord]) -> dict[str, object]:
+    """Return the keys and values of the field's database for keypoints: `_dlcLeft_{check}` and `dlcLeft`.
+
+    Parameters
+    ----------
+    pose : mapping
+        Namespace (`pose_namespace`) -> record of the keypoints of a camera.
+    """
+    out: dict[str, object] = {}
+    for namespace, record in pose.items():
+        out |= _published(namespace, record["checks"])
+        out[namespace] = record["outcome"]
+    return out
+
+
+def _published(namespace: str, checks: Mapping[str, CheckRecord]) -> dict[str, object]:
+    return {
+        f"_{namespace}_{name}": [content["outcome"], *content["numbers"]] if content["numbers"] else content["outcome"]
+        for name, content in checks.items()
+    }
+
+
+def session_record(
+    session: str, cameras: Mapping[str, CameraRecord], pose: Mapping[str, CameraRecord] | None = None
+) -> SessionRecord:
     """Return the content of `qc.json`.
 
     `extended_qc` is the publication of the reference; `cameras` holds every check with all its numbers and, for a
@@ -111,14 +158,20 @@ def session_record(session: str, cameras: Mapping[str, CameraRecord]) -> Session
         subject/date/number.
     cameras : mapping
         Label -> record of the camera.
+    pose : mapping, optional
+        Namespace (`pose_namespace`) -> record of the keypoints of a camera.
     """
-    return {
+    pose = pose or {}
+    record: SessionRecord = {
         "version": QC_VERSION,
         "session": session,
-        "outcome": Outcome.worst(Outcome[r["outcome"]] for r in cameras.values()).name,
-        "extended_qc": extended_qc(cameras),
+        "outcome": Outcome.worst(Outcome[r["outcome"]] for r in (*cameras.values(), *pose.values())).name,
+        "extended_qc": extended_qc(cameras) | extended_pose_qc(pose),
         "cameras": dict(cameras),
     }
+    if pose:
+        record["pose"] = dict(pose)
+    return record
 
 
 def read_session_record(content: Mapping[str, Any]) -> SessionRecord:  # parsed JSON, checked here
@@ -135,6 +188,7 @@ def read_session_record(content: Mapping[str, Any]) -> SessionRecord:  # parsed 
         "version": QC_VERSION,
         "outcome": Outcome[content["outcome"]].name,
         "cameras": {str(label): _read_camera(part, renamed) for label, part in content["cameras"].items()},
+        **({"pose": {str(n): _read_camera(p, {}) for n, p in content["pose"].items()}} if "pose" in content else {}),
     }
 
 

@@ -244,7 +244,7 @@ class PublishQc(Step):
             label: _part(self.workspace, label, upstream[key], known.get(label, {}))
             for label, key in zip(self.cameras, self.checks, strict=True)
         }
-        content = session_record(self.workspace.session.reference, {**known, **parts})
+        content = session_record(self.workspace.session.reference, {**known, **parts}, known_pose(self.workspace))
         write_text(self.workspace.qc_file, json.dumps(content, indent=1))
         outcomes = {label: part["outcome"] for label, part in parts.items()}
         return CamerasJudged(cameras=outcomes, facts={"outcome": content["outcome"]})
@@ -261,6 +261,15 @@ def _part(workspace: Workspace, label: str, record: StepRecord, before: CameraRe
     if "failure" in part and last:
         part["before"] = last
     return part
+
+
+def known_pose(workspace: Workspace) -> Mapping[str, CameraRecord]:
+    """Return the last checks of the keypoints of each camera."""
+    try:
+        record = read_qc(workspace)
+    except CorruptOutput:
+        return {}
+    return {} if record is None else record.get("pose", {})
 
 
 def _known_checks(workspace: Workspace) -> dict[str, CameraRecord]:

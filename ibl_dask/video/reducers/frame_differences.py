@@ -114,4 +114,4 @@ class DifferencesOfVideo(Concatenation):
 def _difference(reducer: DifferenceReducer, one: Picture, other: Picture) -> float:
     import cv2
 
-    return reducer.value(cv2.norm(one, other, cv2.NORM_L1), one.size)
+    return reducer.value(cv2.norm(one, other, cv2.NORM_L1) if one.size else 0.0, one.size)
