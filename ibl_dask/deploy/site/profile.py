@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ibl_dask.pose.engine import EngineSettings
+
 LOCAL = "local"
 """`scheduler` of a pool whose workers are processes of this machine; others are names of batch systems."""
 
@@ -116,6 +118,8 @@ class Profile:
     """Group of the files of workers; None for the user's own."""
     environments: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Interpreters of other environments by label, for tasks of other modalities."""
+    engines: Mapping[str, EngineSettings] = field(default_factory=dict, hash=False)
+    """Pose engines by name."""
     on_finish: tuple[str, ...] = ()
     """Program and arguments that the driver runs at the end of a run; empty for none."""
     on_failure: tuple[str, ...] = ()
