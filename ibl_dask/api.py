@@ -236,7 +236,8 @@ def run(
         Sessions to run, in order.
     client : distributed.Client, optional
         Client of the workers. By default, workers are started on this machine for the duration of the run. With a
-        client of `connect`, work folder, environments, hooks and limits are by default those of its profile.
+        client of `connect`, work folder, environments, engines, networks, hooks and limits are by
+        default those of its profile.
     options
         See `ibl_dask.pipeline.run.run`.
 
@@ -258,7 +259,7 @@ def run(
         site = deploy.site_of(mine)
         if site is not None:
             options = {
-                "environments": site.environments,
+                **site.task_options,
                 "work_dir": site.scratch,
                 "hooks": Hooks(site.hooks),
                 "limits": limits_of(site),

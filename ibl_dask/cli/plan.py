@@ -66,7 +66,7 @@ def show_plan(
 
     site = read_profile(profile)
     paths = find_sessions(sessions)
-    options = {"environments": site.environments, **options}
+    options = {**site.task_options, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)
     request = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, "skip_absent": True, **options}
     request["work_dir"] = work_dir or site.scratch

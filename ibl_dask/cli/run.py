@@ -85,7 +85,7 @@ def run_sessions(
 
     paths = find_sessions(sessions)
     site = read_profile(profile, workers or None)
-    options = {"environments": site.environments, **options}
+    options = {**site.task_options, **options}
     check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
     limits = limits_of(site, retry, max_failures)
     given = {

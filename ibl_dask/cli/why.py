@@ -24,13 +24,13 @@ def show_why(path: Path, profile: Path | None, as_json: bool) -> int:
     path : Path
         The file.
     profile : Path or None
-        Site profile, for the environments of other packages.
+        Site profile, for environments of other packages, engines and networks.
     as_json : bool
         Print JSON instead.
     """
     from ibl_dask.deploy.site.schema import read_profile
 
-    found = explain(path, None if profile is None else read_profile(profile).environments)
+    found = explain(path, None if profile is None else read_profile(profile).task_options)
     if as_json:
         print_whole(json.dumps(found.to_json(), indent=1, default=printable))
     else:

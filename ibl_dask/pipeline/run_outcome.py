@@ -166,13 +166,14 @@ class SessionOutcome:
         return self.steps[kind, status]
 
     def chunks(self) -> tuple[int, int]:
-        """Return the numbers of chunks of video that were compressed or measured in this run, and before.
+        """Return the numbers of chunks of video that were compressed, measured or estimated in this run, and before.
 
         A chunk that is compressed is measured at once: its frame pass finds the result.
         """
         compressed, found = self.work["encode", "done"], self.work["encode", "kept"]
         measured, known = self.work["decode", "done"], self.work["decode", "kept"]
-        return compressed + measured, found + max(0, known - compressed - found)
+        estimated, known_poses = self.work["infer", "done"], self.work["infer", "kept"]
+        return compressed + measured + estimated, found + max(0, known - compressed - found) + known_poses
 
 
 @dataclass

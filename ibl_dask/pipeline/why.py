@@ -82,15 +82,15 @@ class Explanation:
         }
 
 
-def explain(path: Path, environments: Mapping[str, str] | None = None) -> Explanation:
+def explain(path: Path, site: Mapping[str, object] | None = None) -> Explanation:
     """Explain a file of a session; nothing is written.
 
     Parameters
     ----------
     path : Path
         Result, log or record of a session, or a file of its scratch.
-    environments : mapping, optional
-        Where environments of other packages are, by label, for the forecast.
+    site : mapping, optional
+        Options of a site for the forecast, such as environments of other packages; see `Profile.task_options`.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def explain(path: Path, environments: Mapping[str, str] | None = None) -> Explan
             got=str(path),
             do="give the path of the file within its session",
         )
-    pipeline, planned, problem = _plan(place, environments)
+    pipeline, planned, problem = _plan(place, site or {})
     classes = {} if pipeline is None else {spec.name: spec.executable for spec in pipeline.specs}
     maker = find_maker(place, classes)
     exists = place.path.exists()
@@ -137,14 +137,12 @@ def explain(path: Path, environments: Mapping[str, str] | None = None) -> Explan
     )
 
 
-def _plan(place: Place, environments: Mapping[str, str] | None) -> tuple[Pipeline | None, list[TaskForecast], str]:
+def _plan(place: Place, site: Mapping[str, object]) -> tuple[Pipeline | None, list[TaskForecast], str]:
     """Return tasks and forecast of a session; with the reason, where there are none."""
     workspace = place.workspace
     try:
-        options = _options(place)
-        pipeline = make_pipeline(
-            workspace.session, work_dir=workspace.work_dir, environments=environments or {}, **options
-        )
+        options = {**_options(place), **site}
+        pipeline = make_pipeline(workspace.session, work_dir=workspace.work_dir, **options)
         return pipeline, forecast(pipeline, read_rates(workspace.work_dir)), ""
     except Exception as error:  # noqa: BLE001  # a session that cannot be planned still has its records
         return None, [], failure_from(error).message

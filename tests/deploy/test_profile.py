@@ -128,6 +128,39 @@ def test_settings_of_the_site_are_read(tmp_path, monkeypatch):
     assert hash(profile) == hash(replace(profile, environments={}))
 
 
+def test_engines_are_read(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    profile = read_profile(written(tmp_path, ENGINES))
+    eye, discs = profile.engines["eye"], profile.engines["discs"]
+    assert (eye.name, eye.kind, eye.python, eye.weights) == (
+        "eye",
+        "onnx",
+        "/home/me/envs/onnx/bin/python",
+        Path("/weights/eye.onnx"),
+    )
+    assert eye.sha256 == HASH, "a hash of digits is no number"
+    assert (eye.keypoints, eye.options) == (("top", "right"), {"output": "heatmap", "mean": [0.5]})
+    assert (eye.start_s, eye.batch_s) == (600, 36_000)
+    assert (discs.kind, discs.python, discs.weights) == ("synthetic", "", None)
+    assert hash(profile) == hash(replace(profile, engines={}))
+
+
+def test_an_engine_has_the_same_identity_wherever_its_files_are(tmp_path):
+    eye = read_profile(written(tmp_path, ENGINES)).engines["eye"]
+    moved = replace(eye, name="iris", python="/opt/python", weights=Path("/opt/eye.onnx"), start_s=1, batch_s=1)
+    assert moved.identity() == eye.identity()
+    for other in (replace(eye, sha256="0" * 64), replace(eye, options={}), replace(eye, keypoints=("a",))):
+        assert other.identity() != eye.identity()
+
+
+def test_a_missing_hash_is_computed_for_weights_that_are_seen(tmp_path):
+    weights = tmp_path / "eye.onnx"
+    weights.write_bytes(b"abc")
+    text = changed(ENGINES, (f"    sha256: {HASH}\n", ""), ("/weights/eye.onnx", str(weights)))
+    with pytest.raises(UsageError, match="`sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad`"):
+        read_profile(written(tmp_path, text))
+
+
 def test_a_pool_takes_over_lines_of_another(tmp_path):
     text = changed(SITE, ("  cpu:", "  cpu: &cpu"), ("  gpu:\n    scheduler: slurm\n", "  gpu:\n    <<: *cpu\n"))
     cpu, gpu = read_profile(written(tmp_path, text)).pools
@@ -233,6 +266,35 @@ WRONG = {
     "old key beside pools": ([("name: site", "workers: 3")], 1, "workers is for profiles without pools", "max_jobs"),
     "old memory beside pools": ([("name: site", "memory_gb: 3")], 1, "memory_gb is for profiles without", "memory"),
 }
+HASH = "01" * 32
+ENGINES = f"""\
+engines:
+  eye:
+    kind: onnx
+    python: ~/envs/onnx/bin/python
+    weights: /weights/eye.onnx
+    sha256: {HASH}
+    keypoints: [top, right]
+    options: {{output: heatmap, mean: [0.5]}}
+    start_time_out: 00:10:00
+    batch_time_out: 10:00:00
+  discs: {{kind: synthetic}}
+"""
+WRONG_ENGINES = {
+    "kind of engine": ([("kind: onnx", "kind: tensorflow")], 3, "onnx or synthetic", "write `kind: onnx`"),
+    "kind missing": ([("    kind: onnx\n", "")], 2, "kind is missing in engines.eye", "write `kind: onnx`"),
+    "unknown key of an engine": ([("weights:", "weigths:")], 5, "no key weigths", "write `weights`"),
+    "short hash": ([(HASH, "01")], 6, "64 hexadecimal digits", "sha256sum"),
+    "hash missing": ([(f"    sha256: {HASH}\n", "")], 5, "not pinned", "sha256sum"),
+    "weights missing": ([("    weights: /weights/eye.onnx\n", "")], 2, "has no weights", "write `weights: "),
+    "keypoint of two words": ([("right]", "'the right']")], 7, "names of keypoints", "write `keypoints: [nose_tip]`"),
+    "keypoint twice": ([("right]", "top]")], 7, "a keypoint twice", "its own name"),
+    "option": ([("output:", "outputs:")], 8, "no option outputs", "write `output`"),
+    "options that are a list": ([("{output: heatmap, mean: [0.5]}", "[a]")], 8, "options of this kind", "{output: "),
+    "no time": ([("00:10:00", "0:00:00")], 9, "longest time to load", "write `start_time_out: 00:05:00`"),
+    "name of an engine": ([("discs:", "di-scs:")], 11, "engines.di-scs makes no sense", "give it another name"),
+    "weights without a network": ([("synthetic}", "synthetic, weights: /x}")], 11, "has no weights", "remove the line"),
+}
 WRONG_LOCAL = {
     "GPUs here": ([("max_jobs: 3", "gpus: 1")], 5, "run no GPU steps", "remove gpus"),
     "queue here": ([("max_jobs: 3", "queue: x")], 5, "queue means nothing", "remove the line"),
@@ -256,7 +318,11 @@ WRONG_LOCAL = {
     "text": ([(LOCAL, "hello\n")], 1, "has no keys", "compare with the files"),
     "list": ([(LOCAL, "- a\n")], 1, "has no keys", "compare with the files"),
 }
-CASES = {name: (SITE, *case) for name, case in WRONG.items()} | {n: (LOCAL, *case) for n, case in WRONG_LOCAL.items()}
+CASES = {
+    name: (text, *case)
+    for text, cases in ((SITE, WRONG), (ENGINES, WRONG_ENGINES), (LOCAL, WRONG_LOCAL))
+    for name, case in cases.items()
+}
 
 
 @pytest.mark.parametrize(("text", "changes", "line", "what", "do"), CASES.values(), ids=CASES)

@@ -44,13 +44,14 @@ def test_a_shipped_profile_shows_every_key_with_a_comment(name):
 def test_a_shipped_profile_with_every_key_in_use_is_understood(name, tmp_path):
     """What stands behind a # is right as well."""
     lines = (CLUSTER / f"{name}.yaml").read_text().splitlines()
-    words = re.compile(r"^( *)# ( *(?:[a-z_]+: .*|[a-z_]+: *#.*|- -.*))$")
+    words = re.compile(r"^( *)# ( *(?:[a-z_0-9]+: .*|[a-z_]+: *#.*|- -.*))$")
     used = [found[1] + found[2] if (found := words.match(line)) else line for line in lines]
     path = tmp_path / "used.yaml"
     path.write_text("\n".join(used))
     profile = read_profile(path)
     assert profile.umask == 0o027
     assert dict(profile.environments) == {"ephys": "/shared/envs/ephys/bin/python"}
+    assert profile.engines["eye"].weights == Path("/shared/weights/eye.onnx")
     assert all(pool.directives for pool in profile.pools)
     assert all(job_script(profile, pool, "x-0", "tcp://a:1", log_folder=tmp_path) for pool in profile.pools)
 

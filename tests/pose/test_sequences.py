@@ -1,6 +1,7 @@
 """Batches with their halo: each frame gets the values that the whole video gives it."""
 
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def picture(number):
 
 def values_of(engine, borders, n_frames, lost, batch):
     out = []
-    for start, stop in zip(borders, borders[1:], strict=False):
+    for start, stop in pairwise(borders):
         sequence = PoseSequence(engine, Chunk(start, stop), n_frames, batch)
         for number in range(max(0, start - 5), min(n_frames, stop + 5)):
             if number not in lost:
@@ -81,10 +82,11 @@ def test_chunks_and_batches_do_not_matter(data):
 def test_an_engine_that_returns_too_few_rows_is_refused():
     engine = SumOfHalo(0)
     engine.predict = lambda frames, before=0, after=0: np.zeros((len(frames) - 1, 1, 3), np.float32)
-    sequence = PoseSequence(engine, Chunk(0, 4), 4, 4)
+    sequence = PoseSequence(engine, Chunk(0, 4), 4, 9)
+    for number in range(4):
+        sequence.add(number, picture(number))
     with pytest.raises(RunError, match="number of rows"):
-        for number in range(4):
-            sequence.add(number, picture(number))
+        sequence.result()
 
 
 def test_the_synthetic_engine_finds_discs_exactly():

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ibl_dask.pose.engine import EngineSettings
+from ibl_dask.pose.networks import NetworkSet
+
 LOCAL = "local"
 """`scheduler` of a pool whose workers are processes of this machine; others are names of batch systems."""
 
@@ -116,6 +119,10 @@ class Profile:
     """Group of the files of workers; None for the user's own."""
     environments: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Interpreters of other environments by label, for tasks of other modalities."""
+    engines: Mapping[str, EngineSettings] = field(default_factory=dict, hash=False)
+    """Pose engines by name."""
+    networks: Mapping[str, NetworkSet] = field(default_factory=dict, hash=False)
+    """Networks of each pose estimator, `dlc` and `lightning_pose`."""
     on_finish: tuple[str, ...] = ()
     """Program and arguments that the driver runs at the end of a run; empty for none."""
     on_failure: tuple[str, ...] = ()
@@ -144,6 +151,11 @@ class Profile:
     def hooks(self) -> dict[Literal["on_finish", "on_failure", "on_pause"], tuple[str, ...]]:
         """Return the commands that tell people of a run, by occasion; see `docs/hooks.md`."""
         return {"on_finish": self.on_finish, "on_failure": self.on_failure, "on_pause": self.on_pause}
+
+    @property
+    def task_options(self) -> dict[str, Mapping[str, object]]:
+        """Return what tasks find on its machines: environments of other packages, engines and networks."""
+        return {"environments": self.environments, "engines": self.engines, "networks": self.networks}
 
     @property
     def most_workers(self) -> int:

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, ValidationError
 
 from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, format_names
+from ibl_dask.deploy.site.engines import EngineSchema
+from ibl_dask.deploy.site.networks import NetworkSetSchema
 from ibl_dask.deploy.site.profile import LOCAL, Pool, Profile, available_cores, line_of, this_machine
 from ibl_dask.deploy.site.schema_errors import profile_error
 from ibl_dask.deploy.site.validation import MOST_LOCAL, MOST_WORKERS, check_profile
@@ -28,6 +30,7 @@ from ibl_dask.deploy.site.value_parsers import (
 )
 from ibl_dask.deploy.site.yaml_lines import read_yaml
 from ibl_dask.errors import UsageError
+from ibl_dask.pose.networks import Estimator
 
 MOST_GB = 1e6
 """Maximum memory of a job, GB: more than any machine has."""
@@ -95,6 +98,8 @@ _Command = Annotated[str, BeforeValidator(parse_command)]
 _Words = Annotated[tuple[str, ...], BeforeValidator(parse_words)]
 _A_COMMAND = "a program and its arguments, as a list of words or as one line; no shell reads it"
 _PoolName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,19}$")]
+
+_EngineName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
 
 
 class _PoolSchema(BaseModel):
@@ -180,6 +185,16 @@ class _SiteSchema(BaseModel):
         description="a Python for each label",
         examples=["{ephys: /shared/envs/ephys/bin/python}"],
     )
+    engines: dict[_EngineName, EngineSchema] = Field(
+        default_factory=dict,
+        description="pose engines by name: a letter, then letters, digits and _, 40 at most",
+        examples=["{eye: {kind: onnx, weights: /shared/weights/eye.onnx, sha256: ...}}"],
+    )
+    networks: dict[Estimator, NetworkSetSchema] = Field(
+        default_factory=dict,
+        description="networks of a pose estimator, dlc or lightning_pose",
+        examples=["{dlc: {parts: {whole: my_engine}}}"],
+    )
     on_finish: _Words = Field((), description=_A_COMMAND, examples=["[mail, -s, ibl_dask, me@lab.org]"])
     on_failure: _Words = Field((), description=_A_COMMAND, examples=["[mail, -s, ibl_dask failed, me@lab.org]"])
     on_pause: _Words = Field((), description=_A_COMMAND, examples=["[mail, -s, ibl_dask paused, me@lab.org]"])
@@ -222,6 +237,8 @@ class _SiteSchema(BaseModel):
             umask=self.umask,
             group=self.group,
             environments=self.environments,
+            engines={name: engine.to_settings(name) for name, engine in self.engines.items()},
+            networks={estimator: schema.to_set(estimator) for estimator, schema in self.networks.items()},
             on_finish=self.on_finish,
             on_failure=self.on_failure,
             on_pause=self.on_pause,

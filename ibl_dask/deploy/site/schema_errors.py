@@ -79,8 +79,9 @@ def _unknown_key(model: type[BaseModel], at: tuple[str, ...], where: str, more: 
 
 
 def _around(model: type[BaseModel], at: Sequence[str]) -> type[BaseModel]:
-    """Return the model of the key at a path: the site's, or that of a pool."""
-    inner = _model_in(model.model_fields["pools"].annotation) if at[0] == "pools" and len(at) > 2 else None
+    """Return the model of the key at a path: the site's, or that of a pool or an engine."""
+    field = model.model_fields.get(at[0]) if len(at) > 2 else None
+    inner = None if field is None else _model_in(field.annotation)
     return inner or model
 
 
@@ -93,8 +94,8 @@ def _model_in(annotation: object) -> type[BaseModel] | None:
 
 def _depth(model: type[BaseModel], at: Sequence[str]) -> int:
     """Return the number of names in a path that lead to a key of a model; further ones lead into its value."""
-    is_in_pool = _around(model, at) is not model and at[2] in _around(model, at).model_fields
-    return 3 if is_in_pool else 1
+    is_inner = _around(model, at) is not model and at[2] in _around(model, at).model_fields
+    return 3 if is_inner else 1
 
 
 def _field(model: type[BaseModel], at: Sequence[str]) -> FieldInfo:

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 from ibl_dask.deploy.batch_systems.formats import format_duration
 from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, batch_system
+from ibl_dask.deploy.site.engines import engine_errors
+from ibl_dask.deploy.site.networks import network_errors
 from ibl_dask.deploy.site.profile import LOCAL, Pool, Profile
 from ibl_dask.deploy.site.walltime import LONGEST_STEP_S, MARGIN_S, shortest_walltime_s
 from ibl_dask.errors import UsageError
@@ -37,7 +39,7 @@ def check_profile(profile: Profile) -> None:
 
 
 def profile_errors(profile: Profile) -> Iterator[UsageError]:
-    """Yield every inconsistency of a profile, pool by pool."""
+    """Yield every inconsistency of a profile, pool by pool, engine by engine, network by network."""
     schedulers = {pool.scheduler for pool in profile.pools}
     if len(schedulers) > 1:
         odd = next(pool for pool in profile.pools if pool.scheduler != profile.pools[0].scheduler)
@@ -59,6 +61,8 @@ def profile_errors(profile: Profile) -> Iterator[UsageError]:
     for pool in profile.pools:
         yield from _size_errors(profile, pool)
         yield from _local_errors(profile, pool) if pool.is_local else _batch_errors(profile, pool)
+    yield from engine_errors(profile)
+    yield from network_errors(profile)
 
 
 def _size_errors(profile: Profile, pool: Pool) -> Iterator[UsageError]:

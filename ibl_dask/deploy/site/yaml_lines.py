@@ -11,8 +11,9 @@ import yaml
 
 from ibl_dask.errors import MissingFile, UsageError
 
-AS_WRITTEN = frozenset({"memory", "umask", "walltime"})
-"""Keys whose value stays text. YAML would take 10:00:00 for the number 36,000, 08:00:00 for text, and 027 for 23."""
+AS_WRITTEN = frozenset({"batch_time_out", "memory", "sha256", "start_time_out", "umask", "walltime"})
+"""Keys whose value stays text. YAML would take 10:00:00 for the number 36,000, 08:00:00 for text, 027 for 23, and some
+hashes for numbers."""
 
 MOST_BYTES = 1_000_000
 """Maximum size of a profile; typical ones have 5,000."""

@@ -3,9 +3,6 @@
 A keypoint is the centroid of one bright disc, weighted by how much brighter its pixels are than the threshold; discs
 are counted from left to right. With a halo, x and y are the mean over the frames around (2 halo + 1, fewer where the
 video begins or ends), so that a missing or doubled frame of halo at a seam of two chunks shows.
-
-Options: `threshold` (0 to 255, default 128), `halo` (frames, default 0), `least_px` (pixels of a disc, default 4),
-`batch` (frames, default 16).
 """
 
 from __future__ import annotations
@@ -18,6 +15,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     Array = Any
+
+
+OPTIONS = {
+    "threshold": "brightness above which a pixel belongs to a disc, 0 to 255, default 128",
+    "halo": "frames of context to each side, default 0",
+    "least_px": "pixels of the smallest disc, default 4",
+    "batch": "frames at once to begin with, default 16",
+}
+"""Name of an option -> its values."""
 
 
 class SyntheticEngine:

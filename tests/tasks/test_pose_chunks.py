@@ -1,0 +1,69 @@
+"""Keypoints of a chunk are those of the whole video, whatever the codec, the chunks, and the damage."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pose_sessions import Levels, borders_to_chunks
+from zoo import N_FRAMES, ZOO, drawn_frames, make
+
+from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.region import Region
+from ibl_dask.pose.geometry import PictureMap
+from ibl_dask.tasks.pose.estimation import estimate
+from ibl_dask.video.container.index import index_video
+
+KINDS = ("b_frames", "open_gop_mkv", "intra_refresh", "one_gop", "mpeg4_b_avi", "mjpeg_avi", "avi_header_says_5")
+WHOLE, CROP = PictureMap(Region(0, 128, 0, 160)), PictureMap(Region(50, 114, 40, 140), flip=True, gain=1.25)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def video(request, tmp_path_factory):
+    animal = ZOO[request.param]
+    return make(tmp_path_factory.mktemp("zoo") / f"video{animal.suffix}", animal, drawn_frames())
+
+
+def networks():
+    return {"single": (Levels(0), CROP), "context": (Levels(2, 5), WHOLE), "wide": (Levels(5, 1), CROP)}
+
+
+def joined(path, index, chunks, most_bytes=1 << 20):
+    parts = [estimate(path, index, chunk, networks(), most_bytes) for chunk in chunks]
+    values = {name: np.concatenate([part.values[name] for part in parts]) for name in networks()}
+    return values, np.concatenate([part.decode_error for part in parts])
+
+
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sets(st.integers(1, N_FRAMES - 1), max_size=5), st.sampled_from((1, 100_000, 1 << 30)))
+def test_any_chunks_give_the_values_of_the_whole_video(video, inner, most_bytes):
+    index = index_video(video)
+    assert len(index) == N_FRAMES
+    whole, lost = joined(video, index, [Chunk(0, N_FRAMES)])
+    found, _ = joined(video, index, borders_to_chunks([0, *sorted(inner), N_FRAMES]), most_bytes)
+    assert not lost.any()
+    for name, values in whole.items():
+        assert values.shape == (N_FRAMES, 1, 3)
+        assert found[name].tobytes() == values.tobytes(), name
+        assert len(np.unique(values[:, 0, 0])) > N_FRAMES // 2
+
+
+def test_frames_that_do_not_decode_shift_no_row(tmp_path):
+    """Damage to one group of pictures leaves the rows of all others as they were, and its own without values."""
+    path = make(tmp_path / "video.mp4", ZOO["b_frames"], drawn_frames())
+    index = index_video(path)
+    sound, _ = joined(path, index, [Chunk(0, N_FRAMES)])
+    content = bytearray(path.read_bytes())
+    middle = content.index(b"mdat") + len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    path.write_bytes(content)
+    index = index_video(path)
+    whole, lost = joined(path, index, [Chunk(0, N_FRAMES)])
+    assert 0 < lost.sum() <= 24
+    for borders in ([0, 7, 30, 31, 50, N_FRAMES], [0, 24, 48, N_FRAMES]):
+        found, also_lost = joined(path, index, borders_to_chunks(borders))
+        assert np.array_equal(also_lost, lost)
+        assert all(found[name].tobytes() == values.tobytes() for name, values in whole.items())
+    single, far = whole["single"], ~lost
+    assert np.array_equal(single[far], sound["single"][far])
+    assert np.isnan(single[lost][:, 0, :2]).all()
+    assert not single[lost][:, 0, 2].any()
