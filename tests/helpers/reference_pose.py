@@ -65,7 +65,12 @@ def read_table(path):
     import one.alf.io as alfio
 
     table = alfio.load_file_content(Path(path))
-    return {"names": list(table.columns), "values": table.to_numpy(), "rows": len(table), "kinds": [str(k) for k in table.dtypes]}
+    return {
+        "names": list(table.columns),
+        "values": table.to_numpy(),
+        "rows": len(table),
+        "kinds": [str(k) for k in table.dtypes],
+    }
 
 
 @call
@@ -110,8 +115,8 @@ def post_task(tracker, tables, times):
 @call
 def pose_qc(tracker, side, names, values, times=None, stim_on=None, raw=None, smooth=None, defaults=True):
     """Outcome and metrics of DlcQC or LpQC."""
-    from ibllib.qc.dlc import DlcQC, LpQC
     from brainbox.behavior.dlc import likelihood_threshold
+    from ibllib.qc.dlc import DlcQC, LpQC
     from iblutil.util import Bunch
 
     qc = object.__new__({"dlc": DlcQC, "lightningPose": LpQC}[tracker])
