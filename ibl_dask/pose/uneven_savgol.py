@@ -57,7 +57,9 @@ def smooth_uneven(places: NDArray[np.int64], values: Floats, window: int, order:
     return out
 
 
-def _fit(places: NDArray[np.int64], values: Floats, at: NDArray[np.int64], half: int, order: int) -> tuple[Floats, Floats]:
+def _fit(
+    places: NDArray[np.int64], values: Floats, at: NDArray[np.int64], half: int, order: int
+) -> tuple[Floats, Floats]:
     """Return the coefficients around each of some samples, and the distance that is 1 in them."""
     rows = at[:, None] + np.arange(-half, half + 1)
     distances = (places[rows] - places[at][:, None]).astype(np.float64)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
+from ibl_dask.pose.rig import NOMINAL_SIZE_PX
 from ibl_dask.qc.pose_evidence import PoseEvidence
 from ibl_dask.qc.registry import run_check
 
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 PoseCheck = Callable[[PoseEvidence], CheckResult | str]
 
-BOXES_PX = MappingProxyType({
-    "body": ((201, 500), (81, 330)),
-    "left": ((301, 700), (181, 470)),
-    "right": ((301, 600), (110, 275)),
-})
+BOXES_PX = MappingProxyType(
+    {
+        "body": ((201, 500), (81, 330)),
+        "left": ((301, 700), (181, 470)),
+        "right": ((301, 600), (110, 275)),
+    }
+)
 """Range of the mean place of all points, x then y, its end excluded (`PoseQC.bbox`; found by looking at sessions)."""
-NOMINAL_SIZE_PX = MappingProxyType({"left": (1280, 1024), "right": (640, 512), "body": (640, 512)})
-"""Width and height of frames that thresholds in pixels are for."""
 LEAST_HIDDEN_TONGUE = 0.1
 """Share of frames without a tongue below which the points show something else, such as the spout."""
 MOST_BLOCKED_PUPIL = 0.9
@@ -226,10 +227,12 @@ _BOTH: tuple[PoseCheck, ...] = (
     check_time_trace_length_match,
     check_trace_all_nan,
 )
-CHECKS: Mapping[Tracker, tuple[PoseCheck, ...]] = MappingProxyType({
-    "dlc": (*_BOTH, check_paw_close_nan, check_paw_far_nan, check_pupil_blocked, check_pupil_diameter_snr),
-    "lightningPose": _BOTH,
-})
+CHECKS: Mapping[Tracker, tuple[PoseCheck, ...]] = MappingProxyType(
+    {
+        "dlc": (*_BOTH, check_paw_close_nan, check_paw_far_nan, check_pupil_blocked, check_pupil_diameter_snr),
+        "lightningPose": _BOTH,
+    }
+)
 """Checks of each tracker, those of `DlcQC` and `LpQC`."""
 
 

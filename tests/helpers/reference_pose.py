@@ -65,7 +65,12 @@ def read_table(path):
     import one.alf.io as alfio
 
     table = alfio.load_file_content(Path(path))
-    return {"names": list(table.columns), "values": table.to_numpy(), "rows": len(table), "kinds": [str(k) for k in table.dtypes]}
+    return {
+        "names": list(table.columns),
+        "values": table.to_numpy(),
+        "rows": len(table),
+        "kinds": [str(k) for k in table.dtypes],
+    }
 
 
 @call
@@ -110,8 +115,8 @@ def post_task(tracker, tables, times):
 @call
 def pose_qc(tracker, side, names, values, times=None, stim_on=None, raw=None, smooth=None, defaults=True):
     """Outcome and metrics of DlcQC or LpQC."""
-    from ibllib.qc.dlc import DlcQC, LpQC
     from brainbox.behavior.dlc import likelihood_threshold
+    from ibllib.qc.dlc import DlcQC, LpQC
     from iblutil.util import Bunch
 
     qc = object.__new__({"dlc": DlcQC, "lightningPose": LpQC}[tracker])
@@ -128,3 +133,18 @@ def pose_qc(tracker, side, names, values, times=None, stim_on=None, raw=None, sm
     outcome, metrics = qc.run(update=False)
     metrics = {k: list(v) if isinstance(v, tuple) else v for k, v in metrics.items()}
     return {"outcome": str(getattr(outcome, "name", outcome)), "metrics": metrics}
+
+
+@call
+def lick_curves(licks, stim_on, feedback, feedback_type):
+    """Lines of the panel of licks: correct, then incorrect trials."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    from brainbox.behavior.dlc import plot_lick_hist
+
+    trials = pd.DataFrame({"stimOn_times": stim_on, "feedback_times": feedback, "feedbackType": feedback_type})
+    plt.figure()
+    ax = plot_lick_hist(licks, trials)
+    correct, incorrect = (np.asarray(line.get_ydata(), float) for line in ax.get_lines()[:2])
+    plt.close("all")
+    return {"correct": correct, "incorrect": incorrect}

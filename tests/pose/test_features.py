@@ -85,7 +85,12 @@ def test_7_19_gaps_over_a_second_stay_wherever_they_are() -> None:
     rng = np.random.default_rng(1)
     for camera, rate, seconds in (("left", 60, 20), ("right", 150, 8)):
         n = rate * seconds
-        for gaps in ([(0, rate + 1)], [(n - rate - 1, n)], [(0, 5), (300, 300 + rate + 1)], [(0, 2 * rate), (400, 405)]):
+        for gaps in (
+            [(0, rate + 1)],
+            [(n - rate - 1, n)],
+            [(0, 5), (300, 300 + rate + 1)],
+            [(0, 2 * rate), (400, 405)],
+        ):
             raw = 20 + rng.normal(0, 0.1, n)
             long = np.zeros(n, bool)
             for start, stop in gaps:

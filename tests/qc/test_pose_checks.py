@@ -76,7 +76,11 @@ def test_numbers_are_those_that_their_names_promise(seed: int) -> None:
 @pytest.mark.parametrize("label", ["left", "right", "body", "belly"])
 @pytest.mark.parametrize("tracker", ["dlc", "lightningPose"])
 def test_nothing_but_keypoints_leaves_checks_open_and_none_critical(label: str, tracker: str) -> None:
-    for keypoints in (side_camera(50), Keypoints(("paw_l",), np.ones((0, 1, 3))), Keypoints(("a",), np.ones((9, 1, 3)))):
+    for keypoints in (
+        side_camera(50),
+        Keypoints(("paw_l",), np.ones((0, 1, 3))),
+        Keypoints(("a",), np.ones((9, 1, 3))),
+    ):
         found = checks_of(PoseEvidence(label, tracker, keypoints.likely()))
         assert len(found) == len(CHECKS[tracker])
         assert Outcome.CRITICAL not in {result.outcome for result in found.values()}
