@@ -39,7 +39,7 @@ def windows(values: Floats, times_s: Floats, events_s: Floats) -> tuple[Floats, 
     """
     period = float(np.median(np.diff(times_s)))
     n = max(1, int((BEFORE_S + AFTER_S) / period))
-    offsets = np.arange(n) * period - BEFORE_S
+    offsets = np.arange(n, dtype=np.float64) * period - BEFORE_S
     starts = np.round(np.interp(events_s - BEFORE_S, times_s, np.arange(len(times_s)), -np.inf, np.inf))
     inside = np.isfinite(starts)
     places = np.where(inside, starts, 0).astype(np.int64)[:, None] + np.arange(n)
@@ -49,7 +49,7 @@ def windows(values: Floats, times_s: Floats, events_s: Floats) -> tuple[Floats, 
 
 def wheel_windows(times_s: Floats, positions: Floats, events_s: Floats) -> tuple[Floats, Floats]:
     """Return the position of the wheel relative to that half a second before each event, as `windows` does."""
-    offsets = np.arange(round((BEFORE_S + AFTER_S) / BIN_S)) * BIN_S - BEFORE_S
+    offsets = np.arange(round((BEFORE_S + AFTER_S) / BIN_S), dtype=np.float64) * BIN_S - BEFORE_S
     rows = np.interp(events_s[:, None] + offsets, times_s, positions, np.nan, np.nan)
     return offsets, rows - rows[:, :1]
 
@@ -57,7 +57,7 @@ def wheel_windows(times_s: Floats, positions: Floats, events_s: Floats) -> tuple
 def lick_counts(licks_s: Floats, events_s: Floats) -> tuple[Floats, Floats]:
     """Return the number of licks in each bin around each event: starts of the bins, s, and counts. (event, bin)"""
     n_bins = round((BEFORE_S + AFTER_S) / BIN_S)
-    edges = np.arange(n_bins + 1) * BIN_S - BEFORE_S
+    edges = np.arange(n_bins + 1, dtype=np.float64) * BIN_S - BEFORE_S
     ordered = np.sort(licks_s)
     counts = np.diff(np.searchsorted(ordered, events_s[:, None] + edges), axis=1)
     return edges[:-1], counts.astype(np.float64)

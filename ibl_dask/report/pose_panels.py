@@ -260,7 +260,7 @@ def _watched(content: PoseContent, trials: Trials) -> NDArray[np.bool_]:
     if not known:
         return np.ones(len(trials), np.bool_)
     first, last = min(times[0] for times in known), max(times[-1] for times in known)
-    return (trials.feedback_s - BEFORE_S >= first) & (trials.feedback_s + AFTER_S <= last)
+    return np.asarray((trials.feedback_s - BEFORE_S >= first) & (trials.feedback_s + AFTER_S <= last))
 
 
 def _by_feedback(

@@ -15,7 +15,7 @@ from pose_sessions import pose_content
 
 from ibl_dask.errors import UnequalLengths
 from ibl_dask.report.event_windows import lick_counts, mean_and_error, wheel_windows, windows, z_scores
-from ibl_dask.report.pose_content import PoseCamera, PoseContent, Trials, figure_frame
+from ibl_dask.report.pose_content import TRIAL_COLUMNS, PoseCamera, PoseContent, Trials, figure_frame
 from ibl_dask.report.pose_figure import pose_figure, pose_figure_png
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def test_trials_that_are_not_complete_or_too_long_are_left_out() -> None:
     assert {reason(found[letter]) for letter in "DEFGHIJ"} == {"none of 3 trials is complete and at most 10 s long"}
     assert Trials.from_columns({"stimOn_times": np.zeros(2)}) is None
     with pytest.raises(UnequalLengths):
-        Trials.from_columns(dict(zip(("stimOn_times", "feedback_times", "choice", "feedbackType"), map(np.zeros, (2, 2, 2, 3)), strict=True)))  # fmt: skip
+        Trials.from_columns(dict(zip(TRIAL_COLUMNS, map(np.zeros, (2, 2, 2, 3)), strict=True)))
 
 
 def test_7_20_every_incorrect_trial_counts() -> None:
