@@ -11,6 +11,7 @@ import numpy as np
 from ibl_dask.errors import MissingKeypoints, UnusableFile
 from ibl_dask.model.frame_ranges import find_ranges
 from ibl_dask.pose.keypoints import Keypoints, require_keypoints
+from ibl_dask.pose.rig import NOMINAL_RATE_HZ
 from ibl_dask.pose.uneven_savgol import smooth_uneven
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 PUPIL = tuple(f"pupil_{side}_r" for side in ("top", "bottom", "left", "right"))
 """Points on the rim of the pupil."""
-NOMINAL_RATE_HZ = MappingProxyType({"left": 60.0, "right": 150.0, "body": 30.0})
-"""Rates of the cameras of ephys rigs (`brainbox.behavior.dlc.SAMPLING`)."""
 SMOOTHING_WINDOW = MappingProxyType({"left": 31, "right": 75})
 """Samples of a window of the smoothing filter, "works well empirically" in `brainbox.behavior.dlc`; half a second."""
 SMOOTHING_ORDER = 3

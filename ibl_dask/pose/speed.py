@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ibl_dask.pose.keypoints import Keypoints, require_times
+from ibl_dask.pose.rig import PIXELS_PER_UNIT
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-PIXELS_PER_UNIT = MappingProxyType({"left": 2, "right": 1, "body": 1})
-"""Pixels of a camera per pixel of the right one (`brainbox.behavior.dlc.RESOLUTION`): speeds are comparable."""
 
 
 def speed(keypoints: Keypoints, name: str, times_s: Floats, camera: str) -> Floats:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
+from ibl_dask.pose.rig import NOMINAL_SIZE_PX
 from ibl_dask.qc.pose_evidence import PoseEvidence
 from ibl_dask.qc.registry import run_check
 
@@ -30,8 +31,6 @@ BOXES_PX = MappingProxyType(
     }
 )
 """Range of the mean place of all points, x then y, its end excluded (`PoseQC.bbox`; found by looking at sessions)."""
-NOMINAL_SIZE_PX = MappingProxyType({"left": (1280, 1024), "right": (640, 512), "body": (640, 512)})
-"""Width and height of frames that thresholds in pixels are for."""
 LEAST_HIDDEN_TONGUE = 0.1
 """Share of frames without a tongue below which the points show something else, such as the spout."""
 MOST_BLOCKED_PUPIL = 0.9

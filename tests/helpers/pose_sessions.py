@@ -1,66 +1,48 @@
-"""Sessions whose videos show discs at known places, and networks that find them."""
+"""Content of the figure of keypoints: a made-up session in which everything happens around the stimulus."""
 
-from pathlib import Path
+from __future__ import annotations
 
 import numpy as np
+from pose_data import side_camera
 
-from ibl_dask.model.chunk import Chunk
-from ibl_dask.pose.engine import EngineInfo, EngineSettings
-from ibl_dask.pose.networks import Network, NetworkSet
-from ibl_dask.synth.discs import disc_frames, disc_places
-from ibl_dask.synth.session import write_session
+from ibl_dask.pose.features import features
+from ibl_dask.pose.keypoints import Keypoints
+from ibl_dask.pose.licks import lick_times, session_licks
+from ibl_dask.report.pose_content import PoseCamera, PoseContent, Trials
 
-SIZES = {"left": (320, 256), "right": (160, 128), "body": (160, 128)}
-RATES = {"left": 60, "right": 150, "body": 30}
-DURATION_S = 4
-NAMES = ("nose_tip", "pupil_top_r")
-CHUNK_PIXELS = 320 * 256 * 40
+DURATION_S = 30
 
 
-def write_discs(folder: Path, cameras=("left", "body"), n_discs=2) -> dict[str, np.ndarray]:
-    """Write a session with lossless videos, and return the places of the discs (frame, disc, 2) of each camera."""
-    places = {
-        label: disc_places(DURATION_S * RATES[label], n_discs, *SIZES[label], seed=number)
-        for number, label in enumerate(cameras)
-    }
-    write_session(
-        folder,
-        duration_s=DURATION_S,
-        scale=0.25,
-        cameras=cameras,
-        gop=20,
-        b_frames=2,
-        video_options={"crf": "0"},
-        burn=False,
-        footage={label: disc_frames(found, *SIZES[label]) for label, found in places.items()},
+def pose_content(seed: int = 0) -> PoseContent:
+    """Return a session of half a minute with three cameras, seven trials, a wheel and licks."""
+    rng = np.random.default_rng(seed)
+    stim_on = np.arange(3.0, DURATION_S - 4, 3.5)
+    feedback = stim_on + rng.uniform(0.3, 1.2, stim_on.size)
+    kinds = np.where(np.arange(stim_on.size) % 3 == 1, -1.0, 1.0)
+    choice = np.where(np.arange(stim_on.size) % 2, 1.0, -1.0)
+    cameras, licks = [], []
+    for label, rate in (("left", 60), ("right", 150)):
+        n = DURATION_S * rate
+        keypoints, times = side_camera(n, seed, label), np.arange(n) / rate
+        columns = features(keypoints, label, "dlc")
+        likely = keypoints.likely()
+        licks.append(lick_times(likely, times))
+        frame = rng.integers(0, 90, (1024, 1280) if label == "left" else (512, 640), np.uint8)
+        energy = rng.uniform(1, 2, n)
+        cameras.append(PoseCamera(label, likely, times, frame, energy, columns.pupil_smooth_px))
+    n = DURATION_S * 30
+    tail = np.column_stack([rng.normal(330, 3, n), rng.normal(180, 3, n), np.ones(n)])[:, None]
+    frame = rng.integers(0, 90, (512, 640), np.uint8)
+    cameras.append(PoseCamera("body", Keypoints(("tail_start",), tail), np.arange(n) / 30, frame, rng.uniform(1, 2, n)))
+    times = np.arange(0, DURATION_S, 0.01)
+    wheel = np.sum(
+        [c * 0.15 * (1 + np.tanh((times - s - 0.4) * 7)) for s, c in zip(stim_on, choice, strict=True)], axis=0
     )
-    return places
-
-
-def toy(name="toy", keypoints=NAMES, **options) -> EngineSettings:
-    return EngineSettings(name, "synthetic", keypoints=keypoints, options=options)
-
-
-def site(*networks: Network, estimator="dlc", engines=(), **more) -> dict[str, object]:
-    """Return the options of a run with the networks of a site; by default one on the whole frame."""
-    engines = engines or (toy(),)
-    declared = NetworkSet(estimator, networks or (Network("whole", ("toy",)),), device="cpu", **more)
-    return {"engines": {each.name: each for each in engines}, "networks": {estimator: declared}}
-
-
-class Levels:
-    """Engine whose values are mean levels of a frame and its neighbours: bit for bit, any other frame shows."""
-
-    def __init__(self, halo: int, batch: int = 3) -> None:
-        self.info = EngineInfo(("level",), halo=halo, batch_hint=batch)
-
-    def predict(self, frames, before=0, after=0):
-        rows = []
-        for at in range(before, len(frames) - after):
-            part = frames[max(0, at - self.info.halo) : at + self.info.halo + 1, ..., 0]
-            rows.append([[part.mean(), part[:, 40:60, 20:70].std(), 1.0]])
-        return np.array(rows, np.float32).reshape(-1, 1, 3)
-
-
-def borders_to_chunks(borders) -> list[Chunk]:
-    return [Chunk(a, b) for a, b in zip(borders, borders[1:], strict=False)]
+    return PoseContent(
+        "SW_001/2024-01-01/001",
+        "dlc",
+        tuple(cameras),
+        Trials(stim_on, feedback, choice, kinds),
+        (times, wheel),
+        session_licks(licks),
+    )

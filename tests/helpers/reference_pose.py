@@ -133,3 +133,18 @@ def pose_qc(tracker, side, names, values, times=None, stim_on=None, raw=None, sm
     outcome, metrics = qc.run(update=False)
     metrics = {k: list(v) if isinstance(v, tuple) else v for k, v in metrics.items()}
     return {"outcome": str(getattr(outcome, "name", outcome)), "metrics": metrics}
+
+
+@call
+def lick_curves(licks, stim_on, feedback, feedback_type):
+    """Lines of the panel of licks: correct, then incorrect trials."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    from brainbox.behavior.dlc import plot_lick_hist
+
+    trials = pd.DataFrame({"stimOn_times": stim_on, "feedback_times": feedback, "feedbackType": feedback_type})
+    plt.figure()
+    ax = plot_lick_hist(licks, trials)
+    correct, incorrect = (np.asarray(line.get_ydata(), float) for line in ax.get_lines()[:2])
+    plt.close("all")
+    return {"correct": correct, "incorrect": incorrect}

@@ -1,4 +1,4 @@
-"""Features, licks and speeds beside brainbox and the tasks of ibllib, on real predictions of the field and on made-up ones."""
+"""Features, licks and speeds beside brainbox and the tasks of ibllib, on real predictions and on made-up ones."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ibl_dask.pose.keypoints import Keypoints
 from ibl_dask.pose.licks import lick_times, session_licks, sniff_times
 from ibl_dask.pose.pupil import diameter, smooth_diameter
 from ibl_dask.pose.speed import speed
+from ibl_dask.report.event_windows import lick_counts
 from ibl_dask.store.tables import read_table, write_table
 
 if TYPE_CHECKING:
@@ -162,3 +163,27 @@ def test_tables_are_read_by_one_and_pandas_and_theirs_here(reference: Reference,
     read = Keypoints.from_columns(read_table(other))
     assert read.names == SIDE
     np.testing.assert_array_equal(read.values, blank.values)
+
+
+def test_7_20_the_curve_of_incorrect_trials_leaves_out_some_in_the_reference(reference: Reference) -> None:
+    """Two correct and eight incorrect trials: only the first two incorrect ones, without licks, are in its curve."""
+    feedback, kinds = np.arange(5.0, 25.0, 2.0), np.array([1.0, 1, -1, -1, -1, -1, -1, -1, -1, -1])
+    licks = np.concatenate(([4.0], feedback[4:] + 0.401, [40.0]))
+    theirs = reference.ask("lick_curves", licks=licks, stim_on=feedback - 1, feedback=feedback, feedback_type=kinds)
+    assert theirs["incorrect"].max() == 0
+    _, counts = lick_counts(licks, feedback[kinds < 0])
+    assert counts.mean(axis=0).max() == 6 / 8
+
+
+def test_after_a_long_gap_the_filter_of_the_reference_has_lost_its_digits(reference: Reference) -> None:
+    """An eye closed for three minutes at 60 Hz: the fits that span the gap are off by more than 1e-5 px there."""
+    rng = np.random.default_rng(0)
+    raw = 20 + np.sin(np.arange(11_500) / 30) + rng.normal(0, 0.2, 11_500)
+    raw[700:10_800] = np.nan
+    theirs = reference.ask("smooth_pupil_diameter", raw=raw, camera="left")["smooth"]
+    ours = smooth_diameter(raw, "left")
+    off = np.flatnonzero(np.abs(ours - theirs) > 1e-6)
+    assert off.size
+    assert ((off > 680) & (off < 10_820)).all()
+    ends = np.concatenate((np.arange(680), np.arange(10_820, 11_500)))
+    np.testing.assert_allclose(ours[ends], theirs[ends], atol=1e-9)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pose_sessions import CHUNK_PIXELS, NAMES, site, toy, write_discs
+from disc_sessions import CHUNK_PIXELS, NAMES, site, toy, write_discs
 
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline.forecast import forecast
@@ -139,7 +139,7 @@ def test_chunks_and_kills_do_not_show_in_the_table(session, template, tmp_path):
     script.write_text(
         "import sys\n"
         "from pathlib import Path\n"
-        "from pose_sessions import site, toy\n"
+        "from disc_sessions import site, toy\n"
         "from ibl_dask.pipeline.run import run\n"
         "options = site(engines=(toy(halo=2),), median_frames=5)\n"
         "run([Path(sys.argv[1])], tasks=['DLC'], chunk_pixels=320 * 256 * 20, **options)\n"

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pose_sessions import Levels, borders_to_chunks
+from disc_sessions import Levels, borders_to_chunks
 from zoo import N_FRAMES, ZOO, drawn_frames, make
 
 from ibl_dask.model.chunk import Chunk

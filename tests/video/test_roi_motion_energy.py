@@ -1,4 +1,4 @@
-"""Motion energy after pose estimation: the values of iblvideo's formula, the same to the bit for every plan of chunks."""
+"""Motion energy after pose estimation: values of iblvideo's formula, the same bits for every plan of chunks."""
 
 from __future__ import annotations
 
