@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import os
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 SHARED_MEMORY = Path("/dev/shm")  # memory of the system, as a folder
 ROOM_LEFT = 2
 """Free room in a folder for each byte that is taken: it belongs to all processes of the node, in containers 64 MB."""
+_PREFIX, _SUFFIX = "ibl_dask-", ".frames"
+STALE_S = 600.0
+"""Age from which on a file with a name is of a process that was killed, s: a name is there for milliseconds."""
 
 
 class FrameMemory:
@@ -61,12 +65,21 @@ def take_memory(n_bytes: int, folders: Sequence[Path]) -> FrameMemory | None:
             room = os.statvfs(folder)
             if room.f_bavail * room.f_frsize < ROOM_LEFT * n_bytes:
                 continue
+            _remove_stale(folder)
             return _allocate(folder, n_bytes)
     return None
 
 
+def _remove_stale(folder: Path) -> None:
+    for path in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            found = path.stat()
+            if found.st_uid == os.getuid() and time.time() - found.st_mtime > STALE_S:
+                path.unlink()
+
+
 def _allocate(folder: Path, n_bytes: int) -> FrameMemory:
-    descriptor, name = tempfile.mkstemp(prefix=f"ibl_dask-{os.getpid()}-", suffix=".frames", dir=folder)
+    descriptor, name = tempfile.mkstemp(prefix=_PREFIX, suffix=_SUFFIX, dir=folder)
     try:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(descriptor, 0, n_bytes)

@@ -193,7 +193,7 @@ class HostedEngine:
                 failure = self._host.death_error(died, self._settings)
                 if n_deaths == MOST_DEATHS:
                     raise failure from died
-                _log.warning("%s: another try with half as many frames", failure)
+                _log.warning("%s (exit code %s): another try with half as many frames", failure.what, died.code)
                 once = halved(batch.n_rows) or 1
                 self._require_same_build()
                 continue

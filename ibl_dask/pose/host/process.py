@@ -33,7 +33,7 @@ GRACE_S = 2.0
 """Time that a host gets to end by itself, s."""
 MOST_LINES = 2000
 """Printed lines that wait for the log; more are counted."""
-TAIL_LINES = 12
+TAIL_LINES = 25
 """Last printed lines in an error."""
 LINE_CHARACTERS = 500
 """Longest line that is kept whole."""

@@ -128,7 +128,7 @@ def release_engines() -> None:
 
 @cache
 def _engines_of_process() -> WarmEngines:
-    engines = WarmEngines()
+    engines = WarmEngines(idle_s=IDLE_S)
     threading.Thread(target=_release_idle_ones, args=(engines,), daemon=True, name="pose-idle-hosts").start()
     atexit.register(engines.release)
     return engines
