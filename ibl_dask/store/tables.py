@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from ibl_dask.errors import MissingEnvironment, MissingFile, UnequalLengths, Unu
 from ibl_dask.store.atomic import writing
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -123,13 +124,25 @@ def read_table(path: Path, names: Collection[str] | None = None) -> dict[str, ND
     MissingEnvironment
         If pyarrow is not installed.
     """
+    with _opened(path) as table:
+        wanted = [n for n in table.schema_arrow.names if not _is_index(n) and (names is None or n in names)]
+        read = table.read(columns=wanted)
+        return {name: read.column(name).to_numpy() for name in wanted}
+
+
+def column_names(path: Path) -> tuple[str, ...]:
+    """Return the names of the columns of a table, without reading these; errors are those of `read_table`."""
+    with _opened(path) as table:
+        return tuple(name for name in table.schema_arrow.names if not _is_index(name))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a table for the time of a block, and explain what goes wrong in it."""
     arrow, parquet = _pyarrow()
     try:
         with path.open("rb") as file:
-            table = parquet.ParquetFile(file)
-            wanted = [n for n in table.schema_arrow.names if not _is_index(n) and (names is None or n in names)]
-            read = table.read(columns=wanted)
-            return {name: read.column(name).to_numpy() for name in wanted}
+            yield parquet.ParquetFile(file)
     except FileNotFoundError as error:
         raise MissingFile("a table is missing", str(path), "a Parquet file", "none") from error
     except (arrow.ArrowException, OSError, ValueError) as error:

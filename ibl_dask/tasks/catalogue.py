@@ -108,7 +108,7 @@ _ROWS = (
         with_networks=_OURS + "pose.task.DLC",
         needs_alyx=True,
     ),
-    FieldTask("EphysPostDLC", _VIDEO, io_charge=90),
+    FieldTask("EphysPostDLC", _VIDEO, io_charge=90, native=_OURS + "pose.post_task.EphysPostDLC"),
     FieldTask(
         "LightningPose",
         _VIDEO,
@@ -118,7 +118,7 @@ _ROWS = (
         env="litpose",
         with_networks=_OURS + "pose.task.LightningPose",
     ),
-    FieldTask("PostLP", _VIDEO, io_charge=90),
+    FieldTask("PostLP", _VIDEO, io_charge=90, native=_OURS + "pose.post_task.PostLP"),
     FieldTask("LightningAction", _VIDEO, io_charge=100, env="litaction"),
     FieldTask("AudioCompress", _AUDIO, 10, cpu=2),
     FieldTask("AudioSync", _AUDIO, 10, cpu=2),

@@ -115,7 +115,7 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
 def known_options() -> tuple[str, ...]:
     """Return the names of a pipeline's options: arguments of the native tasks on cameras, and places of a site."""
     classes = (_load(row.native, row.name) for row in native_rows() if row.native is not None)
-    found = {word: None for cls in classes if cls is not None for word in keywords(cls)}
+    found = {word: None for cls in classes if cls is not None and _takes_options(cls) for word in keywords(cls)}
     return (*SITE_OPTIONS, *(word for word in found if word not in (*_COMMON, *_BY_HAND)))
 
 

@@ -239,7 +239,7 @@ class PublishQc(Step):
         return {"parents": [key.fingerprint for key in self.checks], "cameras": self.cameras}
 
     def run(self, upstream: Upstream) -> CamerasJudged:
-        known = _known_checks(self.workspace)
+        known = known_checks(self.workspace)
         parts = {
             label: _part(self.workspace, label, upstream[key], known.get(label, {}))
             for label, key in zip(self.cameras, self.checks, strict=True)
@@ -272,7 +272,7 @@ def known_pose(workspace: Workspace) -> Mapping[str, CameraRecord]:
     return {} if record is None else record.get("pose", {})
 
 
-def _known_checks(workspace: Workspace) -> dict[str, CameraRecord]:
+def known_checks(workspace: Workspace) -> dict[str, CameraRecord]:
     """Return the last checks of each camera that the session still has."""
     try:
         known = read_qc(workspace)
