@@ -113,7 +113,7 @@ class DescribePoses(VideoTask):
         return [*marked, publish]
 
     def _marked(self) -> list[Step]:
-        """Return the steps that leave a marker, for the files as they are now: a plan is made before these are there."""
+        """Return the steps that leave a marker, for the files as they are now."""
         describing = [self._describing(camera) for camera in self.described]
         licking = self._licking()
         before = [*describing, *licking]

@@ -1,0 +1,89 @@
+"""Networks of pose estimators in a site profile."""
+
+import pytest
+
+from ibl_dask.deploy.site.schema import read_profile
+from ibl_dask.errors import UsageError
+from ibl_dask.pose.networks import IBL_NETWORKS, CropRule, View
+
+ENGINES = """\
+engines:
+  roi: {kind: synthetic, keypoints: [nose_tip]}
+  eye_0: {kind: synthetic}
+  eye_1: {kind: synthetic}
+"""
+
+
+def read(tmp_path, networks):
+    path = tmp_path / "site.yaml"
+    path.write_text(ENGINES + networks)
+    return read_profile(path)
+
+
+def test_one_network_on_the_whole_frame_takes_two_lines(tmp_path):
+    profile = read(tmp_path, "networks:\n  lightning_pose: {device: cpu, parts: {whole: roi}}\n")
+    declared = profile.networks["lightning_pose"]
+    (network,) = declared.networks
+    assert (network.name, network.engines, network.crop, network.cameras) == ("whole", ("roi",), None, ())
+    assert (declared.device, declared.median_frames, dict(declared.views)) == ("cpu", 0, {})
+    assert profile.task_options["networks"] == profile.networks
+
+
+def test_the_preset_fills_in_what_ibls_networks_need(tmp_path):
+    text = """\
+networks:
+  dlc:
+    preset: ibl
+    parts:
+      whiskers: eye_0
+      eye: [eye_0, eye_1]
+      roi_detect: roi
+      nose_tip: roi
+      tail_start: {engine: roi, gain: 2}
+"""
+    declared = read(tmp_path, text).networks["dlc"]
+    assert [network.name for network in declared.networks] == ["nose_tip", "eye", "tail_start", "whiskers"]
+    nose, eye, tail, whiskers = declared.networks
+    assert (eye.engines, eye.gain, eye.locate) == (("eye_0", "eye_1"), 4.0, "roi")
+    assert nose.crop == IBL_NETWORKS["nose_tip"].crop
+    assert (tail.cameras, tail.locate, tail.gain) == (("body",), "", 2.0)
+    assert whiskers.crop is None
+    assert (declared.device, declared.median_frames) == ("cuda", 5)
+    assert declared.view("right") == View(flip=True, scale=2.0, enlarge=True)
+    assert [n.name for n in declared.of_camera("body")] == ["tail_start", "whiskers"]
+
+
+def test_a_lab_declares_windows_of_its_own(tmp_path):
+    text = """\
+networks:
+  dlc:
+    device: cpu
+    median_frames: 0
+    views: {right: {flip: true}}
+    parts:
+      eye: {engine: eye_0, cameras: left, locate: roi, gain: 4, size: [96, 128],
+            crop: {anchors: nose_tip, width: 80, height: 60, left: 10, top: -5}}
+"""
+    (network,) = read(tmp_path, text).networks["dlc"].networks
+    assert network.crop == CropRule(("nose_tip",), 80, 60, 10, -5)
+    assert (network.cameras, network.locate, network.size) == (("left",), "roi", (96, 128))
+
+
+@pytest.mark.parametrize(
+    ("networks", "line", "words"),
+    [
+        ("networks:\n  dlc: {parts: {whole: roy}}\n", 6, "roi"),
+        ("networks:\n  dlc: {parts: {}}\n", 6, "parts"),
+        ("networks:\n  sleap: {parts: {whole: roi}}\n", 6, "dlc"),
+        ("networks:\n  dlc:\n    device: gpu\n    parts: {whole: roi}\n", 7, "cuda or cpu"),
+        ("networks:\n  dlc:\n    median_frames: 4\n    parts: {whole: roi}\n", 7, "median_frames: 5"),
+        ("networks:\n  dlc:\n    presets: ibl\n    parts: {whole: roi}\n", 7, "preset"),
+        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, gains: 4}\n", 8, "gain"),
+        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, locate: rio}\n", 8, "roi"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path, networks, line, words):
+    with pytest.raises(UsageError) as caught:
+        read(tmp_path, networks)
+    assert caught.value.where.endswith(f"line {line}"), caught.value
+    assert words in str(caught.value)
