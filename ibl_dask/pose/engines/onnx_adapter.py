@@ -383,6 +383,8 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
     settings.inter_op_num_threads = 1
     providers: list[Any] = [wanted]
     if kind == "cuda":
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # libraries of CUDA that pip installed are in no search path
         # Full precision: TF32 would move keypoints, and with other GPUs by other amounts.
         providers = [(wanted, {"device_id": int(number or 0), "use_tf32": 0})]
     try:

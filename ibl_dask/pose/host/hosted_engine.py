@@ -88,19 +88,19 @@ class Host:
         with self._lock:
             process, info = self._loaded_in(key, settings)
             try:
-                found = process.predict(key, frames, before, after, timeout_s=settings.batch_s)
+                found = process.predict(key, frames, before, after, timeout_s=settings.batch_s, where=_where(settings))
             except (GpuFailed, OutOfMemory, TaskTimedOut):
                 self.end()  # a GPU that failed fails again in this process, and memory is returned at its end
                 raise
             self._log_printed()
-        return check_result(found, len(frames) - before - after, info, f"engine {settings.name}")
+        return check_result(found, len(frames) - before - after, info, _where(settings))
 
     def death_error(self, died: HostDied, settings: EngineSettings) -> IblDaskError:
         """Return the error for a death of the process, and forget that."""
         with self._lock:
             tail = "" if self._process is None else self._process.tail
             self.end()
-        return crash_error(died.code, f"engine {settings.name}", tail)
+        return crash_error(died.code, _where(settings), tail)
 
     def _loaded_in(self, key: str, settings: EngineSettings) -> tuple[HostProcess, EngineInfo]:
         if self._process is not None and not self._process.is_alive:
@@ -122,7 +122,7 @@ class Host:
             "device": self.device,
         }
         try:
-            answer, _ = process.ask(request, timeout_s=settings.start_s)
+            answer, _ = process.ask(request, timeout_s=settings.start_s, where=_where(settings))
         except (GpuFailed, OutOfMemory, TaskTimedOut):
             self.end()
             raise
@@ -221,8 +221,14 @@ class HostedEngine:
         if again != self.info:
             raise EngineFailed(
                 "the engine is another one after its process was started again",
-                where=f"engine {self._settings.name}",
+                where=_where(self._settings),
                 expected=str(self.info),
                 got=str(again),
                 do="run again: the chunk is computed by one build from the start",
             )
+
+
+def _where(settings: EngineSettings) -> str:
+    """Return the engine for messages: its name, and its network or environment."""
+    place = settings.weights or settings.python
+    return f"engine {settings.name}{f' ({place})' if place else ''}"

@@ -114,9 +114,20 @@ class HostProcess:
         return self._printed.take()
 
     def ask(
-        self, header: Mapping[str, Any], *, timeout_s: float, content: bytes | memoryview = b""
+        self, header: Mapping[str, Any], *, timeout_s: float, where: str, content: bytes = b""
     ) -> tuple[dict[str, Any], bytes]:
         """Send a message and return the answer: its header, and its raw bytes.
+
+        Parameters
+        ----------
+        header : mapping
+            The message.
+        timeout_s : float
+            Longest time for all of it, s.
+        where : str
+            The engine, for errors.
+        content : bytes
+            Raw bytes of the message.
 
         Raises
         ------
@@ -137,34 +148,34 @@ class HostProcess:
             self.end()
             raise TaskTimedOut(
                 f"the engine did not answer ({header['do']})",
-                where=self._where,
+                where=where,
                 expected=f"an answer within {timeout_s:,.0f} s",
                 got=f"none; it was ended, and it printed: {self.tail or 'nothing'}",
                 do="give it more time under `engines:` of the site profile (start_time_out, batch_time_out)",
             ) from error
         except BadAnswer as error:
             self.end()
-            raise EngineFailed("the host answered nonsense", where=self._where, got=str(error)) from error
+            raise EngineFailed("the host answered nonsense", where=where, got=str(error)) from error
         if "error" in answer:
-            raise answered_error(answer["error"], self._where, self.tail)
+            raise answered_error(answer["error"], where, self.tail)
         return answer, raw
 
     def predict(
-        self, engine: str, frames: NDArray[np.uint8], before: int, after: int, *, timeout_s: float
+        self, engine: str, frames: NDArray[np.uint8], before: int, after: int, *, timeout_s: float, where: str
     ) -> NDArray[np.float32]:
         """Return the keypoints of frames, as of `Engine.predict`; see `ask` for errors."""
         header = {"do": "predict", "engine": engine, "shape": frames.shape, "before": before, "after": after}
-        memory = self._memory_for(frames.nbytes, timeout_s)
+        memory = self._memory_for(frames.nbytes, timeout_s, where)
         if memory is not None:
             memory.write(frames)
-            answer, raw = self.ask(header, timeout_s=timeout_s)
+            answer, raw = self.ask(header, timeout_s=timeout_s, where=where)
         else:
             content = frames.tobytes()
-            answer, raw = self.ask(header, timeout_s=timeout_s, content=content)
+            answer, raw = self.ask(header, timeout_s=timeout_s, where=where, content=content)
         shape = tuple(int(length) for length in answer["shape"])
         return np.frombuffer(raw, "<f4").reshape(shape).astype(np.float32)
 
-    def _memory_for(self, n_bytes: int, timeout_s: float) -> FrameMemory | None:
+    def _memory_for(self, n_bytes: int, timeout_s: float, where: str) -> FrameMemory | None:
         """Return memory for that many bytes; None where there is no room, so that frames go through the pipe."""
         if self._memory is not None and self._memory.size >= n_bytes:
             return self._memory
@@ -173,7 +184,7 @@ class HostProcess:
         if memory is None:
             return None
         try:
-            self.ask({"do": "map", "path": str(memory.path), "size": memory.size}, timeout_s=timeout_s)
+            self.ask({"do": "map", "path": str(memory.path), "size": memory.size}, timeout_s=timeout_s, where=where)
         finally:
             memory.forget_name()
         self._memory = memory
