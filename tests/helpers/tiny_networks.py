@@ -11,14 +11,14 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def network(nodes, given, returned, constants=(), metadata=None, more_inputs=()):
-    def value(name, shape):
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+def network(nodes, given, returned, constants=(), metadata=None, more_inputs=(), kind=TensorProto.FLOAT):
+    def value(name, shape, kind=TensorProto.FLOAT):
+        return helper.make_tensor_value_info(name, kind, shape)
 
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [value(*given), *(value(*one) for one in more_inputs)],
+        [value(*given, kind), *(value(*one) for one in more_inputs)],
         [value(name, [None] * 4) for name in returned],
         [numpy_helper.from_array(array, name) for name, array in constants],
     )
@@ -90,6 +90,21 @@ def networks():
             {"ibl_dask": json.dumps({"keypoints": ["nose", "tail"], "options": {"refine": "none"}})},
         ),
     )
+    for name, kind in (
+        ("whole_numbers", TensorProto.UINT8),
+        ("half", TensorProto.FLOAT16),
+        ("long", TensorProto.INT64),
+    ):
+        yield (
+            name,
+            network(
+                [helper.make_node("Cast", ["x"], ["real"], to=TensorProto.FLOAT), pick("real")],
+                ("x", ["n", 3, 24, 32]),
+                ["maps"],
+                [conv],
+                kind=kind,
+            ),
+        )
     yield (
         "two_inputs",
         network([pick("x")], ("x", ["n", 3, 24, 32]), ["maps"], [conv], more_inputs=[("box", ["n", 4, 1, 1])]),

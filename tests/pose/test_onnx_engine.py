@@ -153,6 +153,17 @@ def test_pixels_are_scaled_as_the_options_state(engines, network):
         assert engine.predict(frames)[0, 0, 2] == pytest.approx((peak * 0.001 - 0.1) / 2, abs=1e-5)
 
 
+def test_pixels_have_the_type_that_the_network_takes(engines, network):
+    at = places(3)
+    frames = spots(at)
+    with engines.open(network("half")) as engine:
+        np.testing.assert_allclose(engine.predict(frames)[..., :2], at, atol=0.1)
+    with engines.open(network("whole_numbers", activation="sigmoid", refine="none")) as engine:
+        np.testing.assert_allclose(engine.predict(frames)[..., :2], at, atol=0.51)
+        peak = float(frames[0, ..., 0].max())
+        assert engine.predict(frames)[0, 0, 2] == pytest.approx(1 / (1 + np.exp(-peak)))
+
+
 def test_a_network_describes_itself(engines, network):
     with engines.open(network("described", keypoints=[])) as engine:
         assert engine.info.keypoints == ("nose", "tail")
@@ -174,6 +185,7 @@ def test_a_network_describes_itself(engines, network):
         ("fixed_batch", {"input_size": [30, 30]}, UsageError, r"for a network of \[24, 32\]"),
         ("strided", {"colour": "rgb"}, UsageError, "rgb for 1 channels"),
         ("two_inputs", {}, MissingEnvironment, "takes no frames"),
+        ("long", {}, MissingEnvironment, "takes no pixels"),
         ("colours", {"keypoints": ["one"]}, MissingEnvironment, "1 maps"),
         ("colours", {"keypoints": []}, UsageError, "have no names"),
     ],

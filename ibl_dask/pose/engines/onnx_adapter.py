@@ -37,7 +37,7 @@ OPTIONS = {
     "layout": "nchw or nhwc; default: from the network's input",
     "colour": "rgb, bgr or gray; default: rgb, or gray for one channel",
     "input_size": "[height, width] of the network's input; default: from the network, else that of the frames",
-    "scale": "factor on pixels of 0 to 255, before `mean`; default 1/255",
+    "scale": "factor on pixels of 0 to 255, before `mean`; default 1/255, or 1 for a network that takes whole numbers",
     "mean": "mean of each colour, subtracted; default 0",
     "std": "standard deviation of each colour, divided by; default 1",
     "activation": "none (default), sigmoid, or softmax over the pixels of a map",
@@ -54,6 +54,8 @@ PUPIL = ("pupil_top_r", "pupil_right_r", "pupil_bottom_r", "pupil_left_r")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TOLERANCE_PX = {"cpu": 1e-4, "cuda": 0.05}
 """Largest difference between batches of different sizes: sums are added in another order."""
+TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+"""Types of the network's input that are taken."""
 PROBE_PX = 128
 """Height and width of the frame that an engine is tried with, where the network takes any."""
 
@@ -97,7 +99,12 @@ class OnnxEngine:
         self._size = tuple(int(side) for side in asked) if asked else fixed
         if fixed and self._size != fixed:
             raise _wrong_option("input_size", f"{list(self._size or ())}, for a network of {list(fixed)}")
-        self._scale = float(options.get("scale", 1 / 255))
+        self._type = TYPES.get(given.type)
+        if self._type is None:
+            raise EngineError(
+                "this network takes no pixels", "environment", "an input of " + ", ".join(sorted(TYPES)), given.type
+            )
+        self._scale = float(options.get("scale", 1 if self._type == "uint8" else 1 / 255))
         self._mean, self._std = (
             _per_colour(options, name, n_channels, value) for name, value in (("mean", 0), ("std", 1))
         )
@@ -151,7 +158,7 @@ class OnnxEngine:
         return found.astype(np.float32)
 
     def _prepared(self, frames: Array, height: int, width: int) -> Array:
-        """Return frames as the network takes them. (frame, channel, y, x) or (frame, y, x, channel) float32"""
+        """Return frames as the network takes them. (frame, channel, y, x) or (frame, y, x, channel)"""
         if self._colour == "gray":
             # ITU-R BT.601 in integers, as OpenCV does: gray pixels keep their value.
             red, green, blue = (frames[..., number].astype(np.int32) for number in range(3))
@@ -162,7 +169,9 @@ class OnnxEngine:
         pixels = (pixels - self._mean) / self._std
         if pixels.shape[3] < self._n_channels:
             pixels = np.repeat(pixels, self._n_channels, axis=3)
-        return np.ascontiguousarray(np.moveaxis(pixels, 3, 1) if self._is_nchw else pixels, np.float32)
+        if self._type == "uint8":
+            pixels = np.clip(np.rint(pixels), 0, 255)
+        return np.ascontiguousarray(np.moveaxis(pixels, 3, 1) if self._is_nchw else pixels, self._type)
 
     def _run(self, given: Array) -> Any:
         """Return the maps and the offsets. Both (frame, map, y, x)"""

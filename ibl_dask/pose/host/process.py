@@ -9,8 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +21,7 @@ from ibl_dask.errors import EngineFailed, MissingEnvironment, TaskTimedOut
 from ibl_dask.pose.host.channel import BadAnswer, Channel, ChannelClosed, NoAnswer
 from ibl_dask.pose.host.failures import answered_error, start_error
 from ibl_dask.pose.host.frame_memory import FrameMemory, take_memory
+from ibl_dask.pose.host.printed_lines import PrintedLines
 
 PROTOCOL = 1
 """Version of the messages, the same as in `host_main`."""
@@ -31,12 +30,6 @@ LAST_WORDS_S = 0.5
 """Time that a host which hangs gets to print where, s."""
 GRACE_S = 2.0
 """Time that a host gets to end by itself, s."""
-MOST_LINES = 2000
-"""Printed lines that wait for the log; more are counted."""
-TAIL_LINES = 25
-"""Last printed lines in an error."""
-LINE_CHARACTERS = 500
-"""Longest line that is kept whole."""
 _UNSET = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 # The kernel ends a host when the thread that started it ends, and threads of steps come and go.
@@ -73,7 +66,7 @@ class HostProcess:
         self._where = python or sys.executable
         self._folders = folders
         self._memory: FrameMemory | None = None
-        self._printed = _Printed()
+        self._printed = PrintedLines()
         command = [*(shlex.split(python) if python else [sys.executable]), str(PROGRAM)]
         try:
             self._process = _starter.submit(_start, command).result()
@@ -245,50 +238,6 @@ class HostProcess:
                 os.kill(self._process.pid, signal.SIGUSR1)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(LAST_WORDS_S)
-
-
-class _Printed:
-    """Lines that a process prints: the last ones, and those that no log has yet."""
-
-    def __init__(self) -> None:
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._waiting: deque[str] = deque(maxlen=MOST_LINES)
-        self._n_lost = 0
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def tail(self) -> str:
-        with self._lock:
-            return " | ".join(self._tail)
-
-    def follow(self, pipe: IO[bytes]) -> None:
-        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True, name="pose-host-stderr")
-        self._thread.start()
-
-    def take(self) -> list[str]:
-        with self._lock:
-            lines = [*([f"({self._n_lost:,} lines are left out)"] if self._n_lost else []), *self._waiting]
-            self._waiting.clear()
-            self._n_lost = 0
-        return lines
-
-    def join(self, timeout_s: float) -> None:
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _read(self, pipe: IO[bytes]) -> None:
-        with pipe:
-            while content := pipe.readline(65_536):
-                for line in content.decode(errors="replace").replace("\r", "\n").split("\n"):
-                    if line.strip():
-                        self._add(line.rstrip()[:LINE_CHARACTERS])
-
-    def _add(self, line: str) -> None:
-        with self._lock:
-            self._n_lost += len(self._waiting) == MOST_LINES
-            self._tail.append(line)
-            self._waiting.append(line)
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
