@@ -174,7 +174,7 @@ class OnnxEngine:
         return np.ascontiguousarray(np.moveaxis(pixels, 3, 1) if self._is_nchw else pixels, self._type)
 
     def _run(self, given: Array) -> Any:
-        """Return the maps and the offsets. Both (frame, map, y, x)"""
+        """Return the maps as they are, and the offsets. Both (frame, map, y, x)"""
         names = [self._maps, *([self._offsets] if self._offsets else [])]
         size = self._batch or len(given)
         found: list[list[Array]] = []
@@ -197,10 +197,12 @@ class OnnxEngine:
                 f"an output {joined[0].shape}",
                 "correct `keypoints:`, or `output_name` and `output_layout` under `options:` in the site profile",
             )
-        return activated(joined[0], self._options.get("activation", "none")), joined[1] if self._offsets else None
+        return joined[0], joined[1] if self._offsets else None
 
     def _peaks(self, maps: Array, offsets: Array | None, height: int, width: int) -> Array:
-        columns, rows, likelihood = peaks(maps, is_refined=offsets is None and self._options.get("refine") != "none")
+        activation = self._options.get("activation", "none")
+        is_refined = offsets is None and self._options.get("refine") != "none"
+        columns, rows, likelihood = peaks(maps, activated(maps, activation), is_refined)
         strides = [width / maps.shape[3], height / maps.shape[2]]
         if self._options.get("stride"):
             strides = [float(self._options["stride"])] * 2
@@ -212,12 +214,13 @@ class OnnxEngine:
             pairs = offsets.reshape(maps.shape[0], maps.shape[1], 2, *maps.shape[2:])
             moved = pairs[frame, keypoint, :, rows.astype(int), columns.astype(int)]
             found[..., :2] += moved * float(self._options.get("offsets_px", 1.0))
-        found[..., 2] = np.clip(likelihood, 0, 1) if self._options.get("activation", "none") != "none" else likelihood
+        found[..., 2] = likelihood
         return found
 
     def _pupils(self, maps: Array) -> Array:
         threshold = float(self._options.get("threshold", 0.5))
-        found = np.stack([pupil_points(one[0], threshold) for one in maps])
+        likely = activated(maps, self._options.get("activation", "none"))
+        found = np.stack([pupil_points(one[0], threshold) for one in likely])
         stride = self._options.get("stride", 1)
         found[..., :2] = found[..., :2] * float(stride) + (float(stride) - 1) / 2
         return found
@@ -252,13 +255,16 @@ def activated(maps: Array, activation: str) -> Array:
     return maps
 
 
-def peaks(maps: Array, is_refined: bool = True) -> Any:
-    """Return column, row and value of the largest cell of each map, columns and rows refined. (frame, map) each"""
+def peaks(maps: Array, likely: Array, is_refined: bool = True) -> Any:
+    """Return column, row and likelihood of the largest cell of each map, columns and rows refined. (frame, map) each
+
+    The cell is that of the maps as they are: their likelihoods are equal where an activation saturates.
+    """
     n_rows, n_columns = maps.shape[2:]
     best = maps.reshape(*maps.shape[:2], -1).argmax(axis=2)
     rows, columns = best // n_columns, best % n_columns
     frame, number = np.indices(best.shape)
-    value = maps[frame, number, rows, columns]
+    value = likely[frame, number, rows, columns]
     if not is_refined:
         return columns.astype(np.float64), rows.astype(np.float64), value
     refined = []
@@ -266,7 +272,7 @@ def peaks(maps: Array, is_refined: bool = True) -> Any:
         sides = []
         for step in (-1, 1):
             beside = np.clip(cells + step, 0, length - 1)
-            sides.append(maps[frame, number, beside, columns] if is_row else maps[frame, number, rows, beside])
+            sides.append(likely[frame, number, beside, columns] if is_row else likely[frame, number, rows, beside])
         is_inside = (cells > 0) & (cells < length - 1)
         refined.append(cells + np.where(is_inside, parabola(sides[0], value, sides[1]), 0.0))
     return refined[0], refined[1], value
