@@ -97,7 +97,7 @@ def check_result(found: NDArray[np.float32], n_rows: int, info: EngineInfo, wher
     Raises
     ------
     EngineFailed
-        If it has another shape, or likelihoods outside 0 to 1.
+        If it has another shape, likelihoods outside 0 to 1, or likely keypoints that are nowhere.
     """
     expected = (n_rows, len(info.keypoints), 3)
     if found.shape != expected:
@@ -118,5 +118,14 @@ def check_result(found: NDArray[np.float32], n_rows: int, info: EngineInfo, wher
             if not np.all(np.isnan(likelihood))
             else "NaN",
             do="declare the activation of its output under `options:` in the site profile, as `activation: sigmoid`",
+        )
+    n_nowhere = int(np.count_nonzero((likelihood > 0) & ~np.isfinite(found[..., :2]).all(axis=2)))
+    if n_nowhere:
+        raise EngineFailed(
+            "the engine returned keypoints that are nowhere",
+            where=where,
+            expected="finite x and y, or a likelihood of 0",
+            got=f"{n_nowhere:,} of {likelihood.size:,} without a place, and with a likelihood",
+            do="correct its adapter, or the precision of its network",
         )
     return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 
 from ibl_dask.errors import UsageError
@@ -57,6 +56,8 @@ class PictureMap:
         frame : (y, x, 3) uint8
             Frame, RGB.
         """
+        import cv2  # plans import this module, and do without OpenCV
+
         part = self.region.of(frame)
         if self.flip:
             part = part[:, ::-1]

@@ -52,12 +52,17 @@ class Faulty:
             return rows[1:]
         if fault == "no_likelihood":
             rows[..., 2] = 3.5
+        if fault == "nowhere":
+            rows[0, 0, 0] = numpy.inf
         return rows
 
     def too_few_rows(self):
         pass
 
     def no_likelihood(self):
+        pass
+
+    def nowhere(self):
         pass
 
     def memory(self):

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
+POSE = os.environ.get("IBL_DASK_POSE_PYTHON", "")
+PUPIL_WHEEL = Path(POSE).parents[1] / "wheels" / "mouse_pupil_analysis-0.3.0-py3-none-any.whl" if POSE else Path()
+"""Package that holds a trained network, beside the environment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,16 @@ def _missing_recordings() -> str:
     return f"no real recordings in {DATA}: name the folder that holds them in IBL_DASK_TEST_DATA"
 
 
+def _missing_pose() -> str:
+    if POSE and PUPIL_WHEEL.is_file():
+        return ""
+    return (
+        "no environment of a pose engine: pip install onnxruntime onnx numpy in an environment of its own, pip "
+        "download --no-deps mouse-pupil-analysis==0.3.0 -d wheels in its folder, and name its python in "
+        "IBL_DASK_POSE_PYTHON"
+    )
+
+
 def _missing_slurm() -> str:
     form = os.environ.get("IBL_DASK_SLURM", "")
     if form == "none":
@@ -65,5 +78,6 @@ def _missing_slurm() -> str:
 NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
+    Need("pose", frozenset({"pose_python", "pupil_weights"}), _missing_pose),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )

@@ -220,6 +220,20 @@ def test_an_engine_that_comes_back_as_another_build_is_refused(engines, tmp_path
             engine.predict(numbered(4))
 
 
+def test_an_engine_is_the_same_after_another_one_cost_their_process(engines, tmp_path, monkeypatch):
+    with engines.open(faulty(batch=5)) as good, engines.open(faulty(fault="gpu")) as bad:
+        with pytest.raises(GpuFailed):
+            bad.predict(numbered(2))
+        assert_numbers(good.predict(numbered(6)), 6)
+        with pytest.raises(GpuFailed):
+            bad.predict(numbered(2))
+        other = tmp_path / "other_adapter.py"
+        other.write_text(ADAPTER.read_text().replace('get("build", 1)', 'get("build", 2)'))
+        monkeypatch.setattr(hosted_engine, "adapter_file", lambda kind: other)
+        with pytest.raises(EngineFailed, match="another one after its process"):
+            good.predict(numbered(6))
+
+
 @pytest.mark.parametrize("fault", ["hangs", "hangs_in_c"])
 def test_an_engine_that_hangs_is_ended_with_all_its_processes(engines, fault):
     with engines.open(faulty(fault=fault, batch_s=1.5)) as engine:
@@ -251,7 +265,12 @@ def test_a_bug_of_the_adapter_comes_with_its_traceback_and_costs_no_process(engi
 
 
 @pytest.mark.parametrize(
-    ("fault", "expected"), [("too_few_rows", "other rows than it was given frames"), ("no_likelihood", "likelihoods")]
+    ("fault", "expected"),
+    [
+        ("too_few_rows", "other rows than it was given frames"),
+        ("no_likelihood", "likelihoods"),
+        ("nowhere", "keypoints that are nowhere"),
+    ],
 )
 def test_rows_that_make_no_sense_are_refused(engines, fault, expected):
     with engines.open(faulty(fault=fault)) as engine, pytest.raises(EngineFailed, match=expected):

@@ -17,11 +17,11 @@ from ibl_dask.pose.engines.onnx_adapter import activated, largest_part, parabola
 def test_the_peak_of_a_gaussian_is_exact(x, y, width):
     rows, columns = np.mgrid[:15, :20]
     gaussian = 0.9 * np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * width**2))
-    found_x, found_y, value = peaks(gaussian[None, None])
+    found_x, found_y, value = peaks(gaussian[None, None], gaussian[None, None])
     assert found_x[0, 0] == pytest.approx(x, abs=1e-6)
     assert found_y[0, 0] == pytest.approx(y, abs=1e-6)
     assert 0.6 < value[0, 0] <= 0.9
-    whole_x, whole_y, _ = peaks(gaussian[None, None], is_refined=False)
+    whole_x, whole_y, _ = peaks(gaussian[None, None], gaussian[None, None], is_refined=False)
     assert (whole_x[0, 0], whole_y[0, 0]) == (np.round(whole_x[0, 0]), np.round(whole_y[0, 0]))
     assert abs(whole_x[0, 0] - x) <= 0.5 + 1e-6
 
@@ -30,7 +30,7 @@ def test_a_peak_at_the_edge_stays_there():
     maps = np.zeros((1, 2, 4, 5), np.float32)
     maps[0, 0, 0, 4] = maps[0, 1, 3, 0] = 1.0
     maps[0, 0, 0, 3] = 0.9
-    x, y, value = peaks(maps)
+    x, y, value = peaks(maps, maps)
     assert (x[0].tolist(), y[0].tolist(), value[0].tolist()) == ([4, 0], [0, 3], [1, 1])
 
 
@@ -40,8 +40,18 @@ def test_a_peak_moves_by_half_a_cell_at_most(values):
     assert -0.5 <= parabola(left, centre, right)[0] <= 0.5
 
 
+def test_the_peak_of_a_network_that_is_sure_is_found_where_its_likelihoods_are_equal():
+    rows, columns = np.mgrid[:15, :20]
+    maps = (60 - (columns - 11) ** 2 - (rows - 6) ** 2).astype(np.float32)[None, None]
+    likely = activated(maps, "sigmoid")
+    assert np.count_nonzero(likely == likely.max()) > 1
+    x, y, likelihood = peaks(maps, likely)
+    assert (x[0, 0], y[0, 0], likelihood[0, 0]) == (11, 6, 1)
+
+
 def test_a_flat_map_has_its_peak_in_a_cell():
-    x, y, _ = peaks(np.full((1, 1, 3, 3), 0.25, np.float32))
+    flat = np.full((1, 1, 3, 3), 0.25, np.float32)
+    x, y, _ = peaks(flat, flat)
     assert np.isfinite([x, y]).all()
 
 

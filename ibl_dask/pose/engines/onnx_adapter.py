@@ -37,7 +37,7 @@ OPTIONS = {
     "layout": "nchw or nhwc; default: from the network's input",
     "colour": "rgb, bgr or gray; default: rgb, or gray for one channel",
     "input_size": "[height, width] of the network's input; default: from the network, else that of the frames",
-    "scale": "factor on pixels of 0 to 255, before `mean`; default 1/255",
+    "scale": "factor on pixels of 0 to 255, before `mean`; default 1/255, or 1 for a network that takes whole numbers",
     "mean": "mean of each colour, subtracted; default 0",
     "std": "standard deviation of each colour, divided by; default 1",
     "activation": "none (default), sigmoid, or softmax over the pixels of a map",
@@ -54,6 +54,8 @@ PUPIL = ("pupil_top_r", "pupil_right_r", "pupil_bottom_r", "pupil_left_r")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TOLERANCE_PX = {"cpu": 1e-4, "cuda": 0.05}
 """Largest difference between batches of different sizes: sums are added in another order."""
+TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
+"""Types of the network's input that are taken."""
 PROBE_PX = 128
 """Height and width of the frame that an engine is tried with, where the network takes any."""
 
@@ -97,7 +99,12 @@ class OnnxEngine:
         self._size = tuple(int(side) for side in asked) if asked else fixed
         if fixed and self._size != fixed:
             raise _wrong_option("input_size", f"{list(self._size or ())}, for a network of {list(fixed)}")
-        self._scale = float(options.get("scale", 1 / 255))
+        self._type = TYPES.get(given.type)
+        if self._type is None:
+            raise EngineError(
+                "this network takes no pixels", "environment", "an input of " + ", ".join(sorted(TYPES)), given.type
+            )
+        self._scale = float(options.get("scale", 1 if self._type == "uint8" else 1 / 255))
         self._mean, self._std = (
             _per_colour(options, name, n_channels, value) for name, value in (("mean", 0), ("std", 1))
         )
@@ -151,7 +158,7 @@ class OnnxEngine:
         return found.astype(np.float32)
 
     def _prepared(self, frames: Array, height: int, width: int) -> Array:
-        """Return frames as the network takes them. (frame, channel, y, x) or (frame, y, x, channel) float32"""
+        """Return frames as the network takes them. (frame, channel, y, x) or (frame, y, x, channel)"""
         if self._colour == "gray":
             # ITU-R BT.601 in integers, as OpenCV does: gray pixels keep their value.
             red, green, blue = (frames[..., number].astype(np.int32) for number in range(3))
@@ -162,10 +169,12 @@ class OnnxEngine:
         pixels = (pixels - self._mean) / self._std
         if pixels.shape[3] < self._n_channels:
             pixels = np.repeat(pixels, self._n_channels, axis=3)
-        return np.ascontiguousarray(np.moveaxis(pixels, 3, 1) if self._is_nchw else pixels, np.float32)
+        if self._type == "uint8":
+            pixels = np.clip(np.rint(pixels), 0, 255)
+        return np.ascontiguousarray(np.moveaxis(pixels, 3, 1) if self._is_nchw else pixels, self._type)
 
     def _run(self, given: Array) -> Any:
-        """Return the maps and the offsets. Both (frame, map, y, x)"""
+        """Return the maps as they are, and the offsets. Both (frame, map, y, x)"""
         names = [self._maps, *([self._offsets] if self._offsets else [])]
         size = self._batch or len(given)
         found: list[list[Array]] = []
@@ -188,10 +197,12 @@ class OnnxEngine:
                 f"an output {joined[0].shape}",
                 "correct `keypoints:`, or `output_name` and `output_layout` under `options:` in the site profile",
             )
-        return activated(joined[0], self._options.get("activation", "none")), joined[1] if self._offsets else None
+        return joined[0], joined[1] if self._offsets else None
 
     def _peaks(self, maps: Array, offsets: Array | None, height: int, width: int) -> Array:
-        columns, rows, likelihood = peaks(maps, is_refined=offsets is None and self._options.get("refine") != "none")
+        activation = self._options.get("activation", "none")
+        is_refined = offsets is None and self._options.get("refine") != "none"
+        columns, rows, likelihood = peaks(maps, activated(maps, activation), is_refined)
         strides = [width / maps.shape[3], height / maps.shape[2]]
         if self._options.get("stride"):
             strides = [float(self._options["stride"])] * 2
@@ -203,12 +214,13 @@ class OnnxEngine:
             pairs = offsets.reshape(maps.shape[0], maps.shape[1], 2, *maps.shape[2:])
             moved = pairs[frame, keypoint, :, rows.astype(int), columns.astype(int)]
             found[..., :2] += moved * float(self._options.get("offsets_px", 1.0))
-        found[..., 2] = np.clip(likelihood, 0, 1) if self._options.get("activation", "none") != "none" else likelihood
+        found[..., 2] = likelihood
         return found
 
     def _pupils(self, maps: Array) -> Array:
         threshold = float(self._options.get("threshold", 0.5))
-        found = np.stack([pupil_points(one[0], threshold) for one in maps])
+        likely = activated(maps, self._options.get("activation", "none"))
+        found = np.stack([pupil_points(one[0], threshold) for one in likely])
         stride = self._options.get("stride", 1)
         found[..., :2] = found[..., :2] * float(stride) + (float(stride) - 1) / 2
         return found
@@ -243,13 +255,16 @@ def activated(maps: Array, activation: str) -> Array:
     return maps
 
 
-def peaks(maps: Array, is_refined: bool = True) -> Any:
-    """Return column, row and value of the largest cell of each map, columns and rows refined. (frame, map) each"""
+def peaks(maps: Array, likely: Array, is_refined: bool = True) -> Any:
+    """Return column, row and likelihood of the largest cell of each map, columns and rows refined. (frame, map) each
+
+    The cell is that of the maps as they are: their likelihoods are equal where an activation saturates.
+    """
     n_rows, n_columns = maps.shape[2:]
     best = maps.reshape(*maps.shape[:2], -1).argmax(axis=2)
     rows, columns = best // n_columns, best % n_columns
     frame, number = np.indices(best.shape)
-    value = maps[frame, number, rows, columns]
+    value = likely[frame, number, rows, columns]
     if not is_refined:
         return columns.astype(np.float64), rows.astype(np.float64), value
     refined = []
@@ -257,7 +272,7 @@ def peaks(maps: Array, is_refined: bool = True) -> Any:
         sides = []
         for step in (-1, 1):
             beside = np.clip(cells + step, 0, length - 1)
-            sides.append(maps[frame, number, beside, columns] if is_row else maps[frame, number, rows, beside])
+            sides.append(likely[frame, number, beside, columns] if is_row else likely[frame, number, rows, beside])
         is_inside = (cells > 0) & (cells < length - 1)
         refined.append(cells + np.where(is_inside, parabola(sides[0], value, sides[1]), 0.0))
     return refined[0], refined[1], value
@@ -383,6 +398,8 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
     settings.inter_op_num_threads = 1
     providers: list[Any] = [wanted]
     if kind == "cuda":
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()  # libraries of CUDA that pip installed are in no search path
         # Full precision: TF32 would move keypoints, and with other GPUs by other amounts.
         providers = [(wanted, {"device_id": int(number or 0), "use_tf32": 0})]
     try:

@@ -43,7 +43,7 @@ class Channel:
         os.set_blocking(writing, False)
         os.set_blocking(reading, False)
 
-    def send(self, header: Mapping[str, Any], content: bytes | memoryview = b"", *, timeout_s: float) -> None:
+    def send(self, header: Mapping[str, Any], content: bytes = b"", *, timeout_s: float) -> None:
         """Write a message.
 
         Raises

@@ -12,12 +12,14 @@ from ibl_dask.errors import (
     IblDaskError,
     MissingEnvironment,
     OutOfMemory,
+    UsageError,
 )
 
 _CLASSES: Mapping[str, type[IblDaskError]] = {
     "environment": MissingEnvironment,
     "gpu": GpuFailed,
     "memory": OutOfMemory,
+    "usage": UsageError,
 }
 _ADVICE: Mapping[str, str] = {
     "gpu": "run `ibl-dask doctor --profile FILE`, and compare the CUDA of the environment with the driver (nvidia-smi)",
@@ -46,7 +48,7 @@ def answered_error(error: Mapping[str, str], where: str, tail: str = "") -> IblD
         got=error.get("got", ""),
         do=error.get("do") or _ADVICE.get(category, ""),
     )
-    if category not in ("environment", "memory") and error.get("traceback"):
+    if category not in ("environment", "memory", "usage") and error.get("traceback"):
         found.add_note(error["traceback"].rstrip())
     if tail and category in ("gpu", "bug"):
         found.add_note(f"The end of what the engine printed: {tail}")

@@ -76,31 +76,46 @@ class Host:
             return self._loaded_in(key, settings)[1]
 
     def predict(
-        self, key: str, settings: EngineSettings, frames: NDArray[np.uint8], before: int, after: int
+        self,
+        key: str,
+        settings: EngineSettings,
+        info: EngineInfo,
+        frames: NDArray[np.uint8],
+        before: int,
+        after: int,
     ) -> NDArray[np.float32]:
         """Predict one batch; see `Engine.predict`.
 
         Raises
         ------
         HostDied, IblDaskError
-            If the process died, or answered with an error.
+            If the process died, or answered with an error, or if the engine came back with another declaration after
+            its process had been started again.
         """
         with self._lock:
-            process, info = self._loaded_in(key, settings)
+            process, found_info = self._loaded_in(key, settings)
+            if found_info != info:
+                raise EngineFailed(
+                    "the engine is another one after its process was started again",
+                    where=_where(settings),
+                    expected=str(info),
+                    got=str(found_info),
+                    do="run again: the chunk is then computed by one build from its start",
+                )
             try:
-                found = process.predict(key, frames, before, after, timeout_s=settings.batch_s)
+                found = process.predict(key, frames, before, after, timeout_s=settings.batch_s, where=_where(settings))
             except (GpuFailed, OutOfMemory, TaskTimedOut):
                 self.end()  # a GPU that failed fails again in this process, and memory is returned at its end
                 raise
             self._log_printed()
-        return check_result(found, len(frames) - before - after, info, f"engine {settings.name}")
+        return check_result(found, len(frames) - before - after, info, _where(settings))
 
     def death_error(self, died: HostDied, settings: EngineSettings) -> IblDaskError:
         """Return the error for a death of the process, and forget that."""
         with self._lock:
             tail = "" if self._process is None else self._process.tail
             self.end()
-        return crash_error(died.code, f"engine {settings.name}", tail)
+        return crash_error(died.code, _where(settings), tail)
 
     def _loaded_in(self, key: str, settings: EngineSettings) -> tuple[HostProcess, EngineInfo]:
         if self._process is not None and not self._process.is_alive:
@@ -122,7 +137,7 @@ class Host:
             "device": self.device,
         }
         try:
-            answer, _ = process.ask(request, timeout_s=settings.start_s)
+            answer, _ = process.ask(request, timeout_s=settings.start_s, where=_where(settings))
         except (GpuFailed, OutOfMemory, TaskTimedOut):
             self.end()
             raise
@@ -183,7 +198,7 @@ class HostedEngine:
             batch = batch_at(row, size, len(frames), before, after, self.info.halo)
             given = frames[batch.start : batch.stop]
             try:
-                part = self._host.predict(self._key, self._settings, given, batch.before, batch.after)
+                part = self._host.predict(self._key, self._settings, self.info, given, batch.before, batch.after)
             except OutOfMemory as error:
                 once = None
                 self._halve(batch.n_rows, error)
@@ -195,7 +210,6 @@ class HostedEngine:
                     raise failure from died
                 _log.warning("%s (exit code %s): another try with half as many frames", failure.what, died.code)
                 once = halved(batch.n_rows) or 1
-                self._require_same_build()
                 continue
             found[row : row + batch.n_rows] = part
             row, once = row + batch.n_rows, None
@@ -213,16 +227,9 @@ class HostedEngine:
             raise error
         _log.warning("%s: batches of %d frames instead of %d from now on", error.what, smaller, n_rows)
         self._host.batches[self._key] = smaller
-        self._require_same_build()
 
-    def _require_same_build(self) -> None:
-        """Load the engine in a new process; raise `EngineFailed` if that would continue with other values."""
-        again = self._host.load(self._key, self._settings)
-        if again != self.info:
-            raise EngineFailed(
-                "the engine is another one after its process was started again",
-                where=f"engine {self._settings.name}",
-                expected=str(self.info),
-                got=str(again),
-                do="run again: the chunk is computed by one build from the start",
-            )
+
+def _where(settings: EngineSettings) -> str:
+    """Return the engine for messages: its name, and its network or environment."""
+    place = settings.weights or settings.python
+    return f"engine {settings.name}{f' ({place})' if place else ''}"

@@ -9,8 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +21,7 @@ from ibl_dask.errors import EngineFailed, MissingEnvironment, TaskTimedOut
 from ibl_dask.pose.host.channel import BadAnswer, Channel, ChannelClosed, NoAnswer
 from ibl_dask.pose.host.failures import answered_error, start_error
 from ibl_dask.pose.host.frame_memory import FrameMemory, take_memory
+from ibl_dask.pose.host.printed_lines import PrintedLines
 
 PROTOCOL = 1
 """Version of the messages, the same as in `host_main`."""
@@ -31,12 +30,6 @@ LAST_WORDS_S = 0.5
 """Time that a host which hangs gets to print where, s."""
 GRACE_S = 2.0
 """Time that a host gets to end by itself, s."""
-MOST_LINES = 2000
-"""Printed lines that wait for the log; more are counted."""
-TAIL_LINES = 25
-"""Last printed lines in an error."""
-LINE_CHARACTERS = 500
-"""Longest line that is kept whole."""
 _UNSET = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 # The kernel ends a host when the thread that started it ends, and threads of steps come and go.
@@ -73,7 +66,7 @@ class HostProcess:
         self._where = python or sys.executable
         self._folders = folders
         self._memory: FrameMemory | None = None
-        self._printed = _Printed()
+        self._printed = PrintedLines()
         command = [*(shlex.split(python) if python else [sys.executable]), str(PROGRAM)]
         try:
             self._process = _starter.submit(_start, command).result()
@@ -114,9 +107,20 @@ class HostProcess:
         return self._printed.take()
 
     def ask(
-        self, header: Mapping[str, Any], *, timeout_s: float, content: bytes | memoryview = b""
+        self, header: Mapping[str, Any], *, timeout_s: float, where: str, content: bytes = b""
     ) -> tuple[dict[str, Any], bytes]:
         """Send a message and return the answer: its header, and its raw bytes.
+
+        Parameters
+        ----------
+        header : mapping
+            The message.
+        timeout_s : float
+            Longest time for all of it, s.
+        where : str
+            The engine, for errors.
+        content : bytes
+            Raw bytes of the message.
 
         Raises
         ------
@@ -137,34 +141,34 @@ class HostProcess:
             self.end()
             raise TaskTimedOut(
                 f"the engine did not answer ({header['do']})",
-                where=self._where,
+                where=where,
                 expected=f"an answer within {timeout_s:,.0f} s",
                 got=f"none; it was ended, and it printed: {self.tail or 'nothing'}",
                 do="give it more time under `engines:` of the site profile (start_time_out, batch_time_out)",
             ) from error
         except BadAnswer as error:
             self.end()
-            raise EngineFailed("the host answered nonsense", where=self._where, got=str(error)) from error
+            raise EngineFailed("the host answered nonsense", where=where, got=str(error)) from error
         if "error" in answer:
-            raise answered_error(answer["error"], self._where, self.tail)
+            raise answered_error(answer["error"], where, self.tail)
         return answer, raw
 
     def predict(
-        self, engine: str, frames: NDArray[np.uint8], before: int, after: int, *, timeout_s: float
+        self, engine: str, frames: NDArray[np.uint8], before: int, after: int, *, timeout_s: float, where: str
     ) -> NDArray[np.float32]:
         """Return the keypoints of frames, as of `Engine.predict`; see `ask` for errors."""
         header = {"do": "predict", "engine": engine, "shape": frames.shape, "before": before, "after": after}
-        memory = self._memory_for(frames.nbytes, timeout_s)
+        memory = self._memory_for(frames.nbytes, timeout_s, where)
         if memory is not None:
             memory.write(frames)
-            answer, raw = self.ask(header, timeout_s=timeout_s)
+            answer, raw = self.ask(header, timeout_s=timeout_s, where=where)
         else:
             content = frames.tobytes()
-            answer, raw = self.ask(header, timeout_s=timeout_s, content=content)
+            answer, raw = self.ask(header, timeout_s=timeout_s, where=where, content=content)
         shape = tuple(int(length) for length in answer["shape"])
         return np.frombuffer(raw, "<f4").reshape(shape).astype(np.float32)
 
-    def _memory_for(self, n_bytes: int, timeout_s: float) -> FrameMemory | None:
+    def _memory_for(self, n_bytes: int, timeout_s: float, where: str) -> FrameMemory | None:
         """Return memory for that many bytes; None where there is no room, so that frames go through the pipe."""
         if self._memory is not None and self._memory.size >= n_bytes:
             return self._memory
@@ -173,7 +177,7 @@ class HostProcess:
         if memory is None:
             return None
         try:
-            self.ask({"do": "map", "path": str(memory.path), "size": memory.size}, timeout_s=timeout_s)
+            self.ask({"do": "map", "path": str(memory.path), "size": memory.size}, timeout_s=timeout_s, where=where)
         finally:
             memory.forget_name()
         self._memory = memory
@@ -234,50 +238,6 @@ class HostProcess:
                 os.kill(self._process.pid, signal.SIGUSR1)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(LAST_WORDS_S)
-
-
-class _Printed:
-    """Lines that a process prints: the last ones, and those that no log has yet."""
-
-    def __init__(self) -> None:
-        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._waiting: deque[str] = deque(maxlen=MOST_LINES)
-        self._n_lost = 0
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    @property
-    def tail(self) -> str:
-        with self._lock:
-            return " | ".join(self._tail)
-
-    def follow(self, pipe: IO[bytes]) -> None:
-        self._thread = threading.Thread(target=self._read, args=(pipe,), daemon=True, name="pose-host-stderr")
-        self._thread.start()
-
-    def take(self) -> list[str]:
-        with self._lock:
-            lines = [*([f"({self._n_lost:,} lines are left out)"] if self._n_lost else []), *self._waiting]
-            self._waiting.clear()
-            self._n_lost = 0
-        return lines
-
-    def join(self, timeout_s: float) -> None:
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-
-    def _read(self, pipe: IO[bytes]) -> None:
-        with pipe:
-            while content := pipe.readline(65_536):
-                for line in content.decode(errors="replace").replace("\r", "\n").split("\n"):
-                    if line.strip():
-                        self._add(line.rstrip()[:LINE_CHARACTERS])
-
-    def _add(self, line: str) -> None:
-        with self._lock:
-            self._n_lost += len(self._waiting) == MOST_LINES
-            self._tail.append(line)
-            self._waiting.append(line)
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
