@@ -13,9 +13,9 @@ from ibl_dask.synth.session import write_session
 
 SIZES = {"left": (320, 256), "right": (160, 128), "body": (160, 128)}
 RATES = {"left": 60, "right": 150, "body": 30}
-DURATION_S = 4
+DURATION_S = 2
 NAMES = ("nose_tip", "pupil_top_r")
-CHUNK_PIXELS = 320 * 256 * 40
+CHUNK_PIXELS = 320 * 256 * 20
 
 
 def write_discs(folder: Path, cameras=("left", "body"), n_discs=2) -> dict[str, np.ndarray]:

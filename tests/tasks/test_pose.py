@@ -104,12 +104,12 @@ def test_new_frame_times_recompute_no_pose(session):
 
 def test_another_network_is_estimated_alone(session):
     """The columns of the other network are carried over bit for bit."""
-    eye, nose = Network("eye", ("eye",)), Network("nose", ("nose",))
+    eye, nose = Network("eye", ("eye",), ("left",)), Network("nose", ("nose",), ("left",))
     engines = (toy("eye", ("paw_l",)), toy("nose", ("nose_tip",)))
     pose(session, **site(nose, eye, engines=engines))
     before = table(session)
     changed = (toy("eye", ("paw_l",), threshold=200), engines[1])
-    outcome = pose(session, overwrite=False, **site(nose, eye, engines=changed))
+    outcome = pose(session, **site(nose, eye, engines=changed))
     assert {tuple(r.result.facts["networks"]) for r in steps(outcome, "pose")} == {("eye",)}
     record = json.loads((session / "ibl_dask" / "leftCamera-dlc.json").read_text())
     assert record["networks"]["eye"]["engines"][0]["options"] == {"threshold": 200}
@@ -122,7 +122,7 @@ def test_another_network_is_estimated_alone(session):
 def test_a_network_changed_before_the_end_is_estimated_alone_in_kept_chunks(session, monkeypatch):
     from ibl_dask.tasks.pose.join_steps import JoinPoses
 
-    eye, nose = Network("eye", ("eye",)), Network("nose", ("nose",))
+    eye, nose = Network("eye", ("eye",), ("left",)), Network("nose", ("nose",), ("left",))
     engines = (toy("eye", ("paw_l",)), toy("nose", ("nose_tip",)))
     with monkeypatch.context() as patch:
         patch.setattr(JoinPoses, "run", lambda self, upstream: 1 / 0)
@@ -186,13 +186,13 @@ def test_lost_frames_are_named_and_shift_no_row(session, truth):
     assert np.array_equal(points(table(session, "body")), truth["body"])
 
 
-def test_one_camera_that_fails_leaves_the_others_complete(session, truth):
+def test_one_camera_whose_engine_fails_leaves_the_others_complete(session, truth):
     networks = (Network("left", ("toy",), cameras=("left",)), Network("body", ("bad",), cameras=("body",)))
-    outcome = pose(session, **site(*networks, engines=(toy(), toy("bad", ("a",), unknown_option=1))))
-    state = outcome.tasks["DLC"]
-    found = points(table(session))
-    assert np.array_equal(found, truth["left"])
-    assert state in (Status.COMPLETE, Status.ERRORED)
+    bad = replace(toy("bad"), python=str(session / "no" / "python"))
+    outcome = pose(session, **site(*networks, engines=(toy(), bad)))
+    assert outcome.tasks["DLC"] is Status.ERRORED
+    assert {failure.category for failure in outcome.failures} == {"environment"}
+    assert np.array_equal(points(table(session)), truth["left"])
 
 
 def test_a_video_that_cannot_be_read_costs_its_camera_alone(session, truth):
@@ -204,7 +204,7 @@ def test_a_video_that_cannot_be_read_costs_its_camera_alone(session, truth):
 
 
 def test_ensembles_have_medians_and_variances(session, truth):
-    members = Network("whole", ("first", "second", "third"))
+    members = Network("whole", ("first", "second", "third"), cameras=("left",))
     engines = (toy("first"), toy("second", threshold=100), toy("third", threshold=200))
     outcome = pose(session, "LightningPose", **site(members, engines=engines, estimator="lightning_pose"))
     assert outcome.tasks["LightningPose"] is Status.COMPLETE
@@ -240,7 +240,8 @@ def test_windows_are_found_cropped_and_undone(tmp_path):
 
 
 def test_two_workers_share_one_video(session, client, truth):
-    (outcome,) = run([session], tasks=["DLC"], client=client, chunk_pixels=320 * 256 * 20, **site()).sessions
+    one = site(Network("whole", ("toy",), cameras=("left",)))
+    (outcome,) = run([session], tasks=["DLC"], client=client, chunk_pixels=320 * 256 * 20, **one).sessions
     assert outcome.tasks["DLC"] is Status.COMPLETE, outcome.failures
     workers = {r.worker for r in steps(outcome, "pose") if r.key.name == "pose-left"}
     assert len(workers) == 2

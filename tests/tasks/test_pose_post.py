@@ -18,7 +18,7 @@ from ibl_dask.pose.licks import lick_times
 from ibl_dask.store.tables import read_table, write_table
 
 SESSION = Path("Subjects") / "SW_001" / "2023-05-01" / "001"
-N_FRAMES = 240
+N_FRAMES = 120
 
 
 @pytest.fixture(scope="module")
