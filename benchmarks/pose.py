@@ -2,9 +2,9 @@
 
     python benchmarks/pose.py [--device cpu] [--frames 600] [--profile FILE] [--estimator dlc] [--repeat 3] [--out FILE]
 
-All sides run in one process one after another on the same frames, and the table gives ratios, since absolute numbers depend on
-the machine. By default five synthetic engines (centroids of bright discs, no network) look at windows of IBL's sizes in
-a video of 1280x1024 px; with `--profile` the networks of a site do, on the device that is given.
+All sides run in one process one after another on the same frames, and the table gives ratios, since absolute numbers
+depend on the machine. By default five synthetic engines (centroids of bright discs, no network) look at windows of
+IBL's sizes in a video of 1280x1024 px; with `--profile` the networks of a site do, on the device that is given.
 
 decoding         the frames as RGB, and nothing else.
 in memory        the engines on pictures that are made already: the limit of the engines.
@@ -129,8 +129,8 @@ def main() -> None:
         lines = [
             "# Poses of a video",
             "",
-            f"{given.frames:,} frames of {WIDTH}x{HEIGHT} px on {given.device}; {', '.join(asked)}: {', '.join(builds)}. "
-            f"Median of {given.repeat}; `python benchmarks/pose.py`.",
+            f"{given.frames:,} frames of {WIDTH}x{HEIGHT} px on {given.device}; {', '.join(asked)}: "
+            f"{', '.join(builds)}. Median of {given.repeat}; `python benchmarks/pose.py`.",
             "",
             *measure(video, index_video(video), asked, given.repeat),
         ]

@@ -9,6 +9,7 @@ from ibl_dask.pose.networks import IBL_NETWORKS, CropRule, View
 ENGINES = """\
 engines:
   roi: {kind: synthetic, keypoints: [nose_tip]}
+  all: {kind: synthetic, keypoints: [nose_tip, pupil_top_r, tail_start]}
   eye_0: {kind: synthetic}
   eye_1: {kind: synthetic}
 """
@@ -37,14 +38,14 @@ networks:
     parts:
       whiskers: eye_0
       eye: [eye_0, eye_1]
-      roi_detect: roi
+      roi_detect: all
       nose_tip: roi
-      tail_start: {engine: roi, gain: 2}
+      tail_start: {engine: all, gain: 2}
 """
     declared = read(tmp_path, text).networks["dlc"]
     assert [network.name for network in declared.networks] == ["nose_tip", "eye", "tail_start", "whiskers"]
     nose, eye, tail, whiskers = declared.networks
-    assert (eye.engines, eye.gain, eye.locate) == (("eye_0", "eye_1"), 4.0, "roi")
+    assert (eye.engines, eye.gain, eye.locate) == (("eye_0", "eye_1"), 4.0, "all")
     assert nose.crop == IBL_NETWORKS["nose_tip"].crop
     assert (tail.cameras, tail.locate, tail.gain) == (("body",), "", 2.0)
     assert whiskers.crop is None
@@ -72,14 +73,16 @@ networks:
 @pytest.mark.parametrize(
     ("networks", "line", "words"),
     [
-        ("networks:\n  dlc: {parts: {whole: roy}}\n", 6, "roi"),
-        ("networks:\n  dlc: {parts: {}}\n", 6, "parts"),
-        ("networks:\n  sleap: {parts: {whole: roi}}\n", 6, "dlc"),
-        ("networks:\n  dlc:\n    device: gpu\n    parts: {whole: roi}\n", 7, "cuda or cpu"),
-        ("networks:\n  dlc:\n    median_frames: 4\n    parts: {whole: roi}\n", 7, "median_frames: 5"),
-        ("networks:\n  dlc:\n    presets: ibl\n    parts: {whole: roi}\n", 7, "preset"),
-        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, gains: 4}\n", 8, "gain"),
-        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, locate: rio}\n", 8, "roi"),
+        ("networks:\n  dlc: {parts: {whole: roy}}\n", 7, "roi"),
+        ("networks:\n  dlc: {parts: {}}\n", 7, "parts"),
+        ("networks:\n  sleap: {parts: {whole: roi}}\n", 7, "dlc"),
+        ("networks:\n  dlc:\n    device: gpu\n    parts: {whole: roi}\n", 8, "cuda or cpu"),
+        ("networks:\n  dlc:\n    median_frames: 4\n    parts: {whole: roi}\n", 8, "median_frames: 5"),
+        ("networks:\n  dlc:\n    presets: ibl\n    parts: {whole: roi}\n", 8, "preset"),
+        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, gains: 4}\n", 9, "gain"),
+        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, locate: rio}\n", 9, "roi"),
+        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, cameras: lft}\n", 9, "write left"),
+        ("networks:\n  dlc:\n    preset: ibl\n    parts:\n      eye: roi\n", 10, "pupil_top_r"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path, networks, line, words):

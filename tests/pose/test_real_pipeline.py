@@ -52,7 +52,9 @@ def test_a_pupil_in_a_session_is_found_where_it_was_pasted(pose_python, pupil_we
     folder = tmp_path / "Subjects" / "SW_001" / "2023-05-01" / "001"
     eyes = eye_frames(data_folder)
     footage = {"left": whole_frames(eyes)}
-    write_session(folder, duration_s=1, cameras=("left",), gop=20, video_options={"crf": "0"}, burn=False, footage=footage)
+    write_session(
+        folder, duration_s=1, cameras=("left",), gop=20, video_options={"crf": "0"}, burn=False, footage=footage
+    )
     digest = hashlib.sha256(pupil_weights.read_bytes()).hexdigest()
     options = {"output": "segmentation", "activation": "sigmoid", "batch": 8}
     net = EngineSettings("pupil", "onnx", pose_python, pupil_weights, digest, options=options)

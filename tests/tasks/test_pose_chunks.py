@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from disc_sessions import Levels, borders_to_chunks
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from disc_sessions import Levels, borders_to_chunks
 from zoo import N_FRAMES, ZOO, drawn_frames, make
 
 from ibl_dask.model.chunk import Chunk

@@ -64,7 +64,9 @@ def test_features_licks_checks_and_figure_of_any_table(session):
 
 def test_new_times_give_new_licks_and_the_same_features(session):
     post(session)
-    before = {name: (session / "alf" / name).read_bytes() for name in ("licks.times.npy", "_ibl_leftCamera.features.pqt")}
+    before = {
+        name: (session / "alf" / name).read_bytes() for name in ("licks.times.npy", "_ibl_leftCamera.features.pqt")
+    }
     path = session / "alf" / "_ibl_leftCamera.times.npy"
     np.save(path, np.load(path) + 0.5)
     post(session, overwrite=True)

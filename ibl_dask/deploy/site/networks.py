@@ -9,7 +9,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import UsageError
-from ibl_dask.model.choices import nearest
+from ibl_dask.model.choices import advice, nearest
+from ibl_dask.model.description import LABELS
 from ibl_dask.pose.networks import (
     IBL_LOCATE,
     IBL_NETWORKS,
@@ -145,6 +146,8 @@ def network_errors(profile: Profile) -> Iterator[UsageError]:
             )
         for network in declared.networks:
             yield from _engine_errors(profile, declared, network)
+            yield from _camera_errors(profile, declared, network)
+            yield from _anchor_errors(profile, declared, network)
 
 
 def _engine_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:
@@ -158,4 +161,32 @@ def _engine_errors(profile: Profile, declared: NetworkSet, network: Network) -> 
                 expected=f"an entry of `engines:`: {', '.join(profile.engines) or 'there is none'}",
                 got=name,
                 do=f"write {meant}, if that was meant" if meant else f"declare `{name}:` under `engines:`",
+            )
+
+
+def _camera_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:
+    for label in network.cameras:
+        if label not in LABELS:
+            yield UsageError(
+                f"network {network.name} is for a camera that no rig has",
+                where=profile.line("networks", declared.estimator, "parts", network.name, "cameras"),
+                expected=", ".join(LABELS),
+                got=label,
+                do=advice(label, LABELS),
+            )
+
+
+def _anchor_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:
+    """Yield anchors that the locating engine does not find, as far as the profile names its keypoints."""
+    engine = profile.engines.get(network.locate or network.engines[0])
+    if network.crop is None or engine is None or not engine.keypoints:
+        return
+    for anchor in network.crop.anchors:
+        if anchor not in engine.keypoints:
+            yield UsageError(
+                f"the window of network {network.name} is anchored on a point that {engine.name} does not find",
+                where=profile.line("networks", declared.estimator, "parts", network.name),
+                expected=", ".join(engine.keypoints),
+                got=anchor,
+                do="write another anchor, or another engine to `locate` it",
             )

@@ -125,6 +125,7 @@ class CameraPosePlan:
                 settings=settings,
                 view=networks.view,
                 device=networks.declared.device,
+                anchors=networks.anchors_of(settings),
                 found=networks.located_fingerprint(settings),
                 index=self.index,
             )

@@ -76,6 +76,11 @@ class CameraNetworks:
         """Return the name of the engine that locates the window of a network."""
         return network.locate or network.engines[0]
 
+    def anchors_of(self, settings: EngineSettings) -> tuple[str, ...]:
+        """Return the keypoints that windows are anchored on and that an engine has to find."""
+        crops = [n.crop for n in self.networks if n.crop is not None and self.locator_of(n) == settings.name]
+        return tuple(dict.fromkeys(anchor for crop in crops for anchor in crop.anchors))
+
     def located_fingerprint(self, settings: EngineSettings) -> str:
         """Return the fingerprint of the places that an engine finds in the video."""
         view = asdict(self.view)

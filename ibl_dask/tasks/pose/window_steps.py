@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import DecodeFailed
+from ibl_dask.errors import DecodeFailed, WrongKeypoints
 from ibl_dask.model.region import Region
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, StepKey, Upstream
@@ -54,6 +54,8 @@ class FindPlaces(Step):
     """View of the camera."""
     device: Device
     """Device of the engine."""
+    anchors: tuple[str, ...]
+    """Keypoints that windows are anchored on."""
     found: str
     """Fingerprint of the places; see `CameraNetworks.located_fingerprint`."""
     index: StepKey
@@ -70,6 +72,7 @@ class FindPlaces(Step):
         whole = picture_map(_WHOLE, _whole(frame_index), self.view)
         with staying_the_same(self.video, frame_index), opened([self.settings], self.device) as engines:
             engine = engines[self.settings.name]
+            self._require_anchors(engine.info.keypoints)
             frames = rgb_frames_at(self.video, frame_index, numbers)
             points = _single_frames(engine, (whole.picture(frame) for _, frame in frames if frame is not None))
         if not len(points):
@@ -83,6 +86,17 @@ class FindPlaces(Step):
         values = points.astype(np.float64)
         values[..., :2] = whole.to_frame(values[..., :2])
         return PlacesFound(places=mean_places(engine.info.keypoints, values), frames=len(points))
+
+    def _require_anchors(self, keypoints: tuple[str, ...]) -> None:
+        missing = [name for name in self.anchors if name not in keypoints]
+        if missing:
+            raise WrongKeypoints(
+                f"windows are anchored on points that the engine {self.settings.name} does not find",
+                where=f"{self.camera} camera",
+                expected=", ".join(self.anchors),
+                got=", ".join(keypoints),
+                do="write other anchors into the profile, or another engine to `locate` them",
+            )
 
 
 def _single_frames(engine: Engine, pictures: Iterator[NDArray[np.uint8]]) -> NDArray[np.float32]:
