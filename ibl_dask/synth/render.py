@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ibl_dask.errors import UsageError
 from ibl_dask.synth.burn import burn_frame_number
 from ibl_dask.synth.movie import write_video
-from ibl_dask.synth.scene import FULL_SIZE, Scene, SceneState
+from ibl_dask.synth.scene import FULL_SIZE, Scene
+from ibl_dask.synth.scene_motion import SceneState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

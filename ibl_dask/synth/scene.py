@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,6 +11,7 @@ import numpy as np
 
 from ibl_dask.errors import UsageError
 from ibl_dask.synth.scene_geometry import SHIFT, View, draw_above, draw_side, noise_tile
+from ibl_dask.synth.scene_motion import EYE, LEAST_TONGUE, SceneState, far_paw, near_paw, pupil_axes, reach, tongue_tip
 from ibl_dask.synth.wheel_texture import WheelTexture
 
 if TYPE_CHECKING:
@@ -23,22 +23,7 @@ FULL_SIZE = {"left": (1280, 1024), "right": (640, 512), "body": (640, 512)}
 """(width, height) of the cameras of an ephys rig, pixels."""
 
 _MARGIN_PX = 64
-_EYE = (445.0, 117.0)
 _WHISKERS = 11
-
-
-@dataclass(frozen=True, slots=True)
-class SceneState:
-    """State of the moving parts at one time."""
-
-    wheel_rad: float = 0.0
-    """Angle of the wheel."""
-    tongue: float = 0.0
-    """Extension of the tongue, 0 to 1."""
-    whisk: float = 0.0
-    """Angle of the whiskers about their rest, -1 to 1."""
-    pupil: float = 0.5
-    """Size of the pupil, 0 to 1."""
 
 
 class Scene:
@@ -94,35 +79,33 @@ class Scene:
         return image
 
     def _draw_from_the_side(self, image: NDArray[np.uint8], state: SceneState) -> None:
-        reach = _reach(state.wheel_rad)
-        far_paw = (428 + 20 * reach, 632 - 3 * reach)
-        near_paw = (590 + 34 * reach, 742 + 66 * reach)
-        self._limb(image, (520, 520), (far_paw[0] + 22, far_paw[1] - 6), (64, 24), 148)
+        far, near = far_paw(state), near_paw(state)
+        self._limb(image, (520, 520), (far[0] + 22, far[1] - 6), (64, 24), 148)
         self._wheel_texture.draw_side(image, state.wheel_rad)
-        self._paw(image, far_paw, (44, 17), 186)
-        self._limb(image, (720, 545), (near_paw[0] + 20, near_paw[1] - 12), (104, 40), 120)
-        self._paw(image, near_paw, (56, 30), 205)
-        self._ellipse(image, _EYE, (11 + 13 * state.pupil, 10 + 12 * state.pupil), 10)
+        self._paw(image, far, (44, 17), 186)
+        self._limb(image, (720, 545), (near[0] + 20, near[1] - 12), (104, 40), 120)
+        self._paw(image, near, (56, 30), 205)
+        self._ellipse(image, EYE, pupil_axes(state), 10)
         self._ellipse(image, (443, 122), (5, 5), 226)
         self._whiskers(image, state.whisk)
-        if state.tongue > 0.05:
-            tip = (226 - 42 * state.tongue, 306 + 8 * state.tongue)
+        tip = tongue_tip(state)
+        if tip is not None:
             self._limb(image, (240, 296), tip, (20, 14), 196)
             self._ellipse(image, tip, (11, 8), 200)
 
     def _draw_from_above(self, image: NDArray[np.uint8], state: SceneState) -> None:
-        reach = _reach(state.wheel_rad)
+        along_wheel = reach(state.wheel_rad)
         self._wheel_texture.draw_above(image, state.wheel_rad)
-        paw = (80 + 3 * reach, 420 + 22 * reach)
+        paw = (80 + 3 * along_wheel, 420 + 22 * along_wheel)
         self._limb(image, (112, 318), paw, (26, 13), 132)
         self._ellipse(image, paw, (14, 16), 200)
         for toe in (-9.0, 0.0, 9.0):
             self._ellipse(image, (paw[0] + toe, paw[1] + 15 - abs(toe) / 3), (4, 6), 216)
-        sway = 9 * reach + 4 * state.whisk
+        sway = 9 * along_wheel + 4 * state.whisk
         along = np.linspace(0, 1, 12)
         tail = np.stack([462 + 160 * along, 206 + sway * along**1.5 + 9 * np.sin(4 * along + 0.05 * sway)], axis=1)
         cv2.polylines(image, [self.view.fixed(tail)], False, (146,), self.view.length(8), cv2.LINE_AA, SHIFT)
-        if state.tongue > 0.05:
+        if state.tongue > LEAST_TONGUE:
             self._ellipse(image, (16 - 14 * state.tongue, 205), (7, 5), 228)
 
     def _limb(self, image: NDArray[np.uint8], start: Point, stop: Point, thick: Point, level: int) -> None:
@@ -152,8 +135,3 @@ class Scene:
         away = np.stack([np.cos(angle), np.sin(angle)], axis=1) * self._whisker_lengths
         lines = self.view.fixed(np.stack([self._whisker_roots, self._whisker_roots + away], axis=1))
         cv2.polylines(image, list(lines), False, (168,), 1, cv2.LINE_AA, SHIFT)
-
-
-def _reach(wheel_rad: float) -> float:
-    """Return the position of the paw, -1 to 1: it follows the wheel, and returns when it is out of reach."""
-    return 2 / math.pi * math.asin(math.sin(wheel_rad * 2.2))

@@ -283,7 +283,7 @@ engines:
 WRONG_ENGINES = {
     "kind of engine": ([("kind: onnx", "kind: tensorflow")], 3, "onnx or synthetic", "write `kind: onnx`"),
     "kind missing": ([("    kind: onnx\n", "")], 2, "kind is missing in engines.eye", "write `kind: onnx`"),
-    "unknown key of an engine": ([("weights:", "weigths:")], 5, "no key weigths", "write `weights`"),
+    "unknown key of an engine": ([("weights:", "weightz:")], 5, "no key weightz", "write `weights`"),
     "short hash": ([(HASH, "01")], 6, "64 hexadecimal digits", "sha256sum"),
     "hash missing": ([(f"    sha256: {HASH}\n", "")], 5, "not pinned", "sha256sum"),
     "weights missing": ([("    weights: /weights/eye.onnx\n", "")], 2, "has no weights", "write `weights: "),

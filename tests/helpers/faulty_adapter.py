@@ -109,6 +109,8 @@ def load(weights, options, keypoints, device):
         import no_such_runtime  # noqa: F401
     if at_load == "hangs":
         time.sleep(600)
+    if at_load == "memory_again" and Path(options["first_time"]).exists():
+        raise MemoryError
     if at_load == "no_gpu":
         raise RuntimeError("cudaErrorNoDevice: no CUDA-capable device is detected")
     if at_load == "dies":

@@ -176,6 +176,17 @@ def test_one_frame_that_does_not_fit_is_an_error_of_memory(engines):
     assert error.category == "memory"
 
 
+def test_an_engine_that_cannot_be_loaded_again_for_lack_of_memory_tries_no_smaller_batches(engines, tmp_path):
+    """Its network does not fit: another process has the memory by now."""
+    sizes = tmp_path / "sizes"
+    settings = faulty(
+        fault="memory", at_load="memory_again", first_time=str(tmp_path / "failed"), sizes=str(sizes), batch=8
+    )
+    with engines.open(settings) as engine, pytest.raises(OutOfMemory):
+        engine.predict(numbered(16))
+    assert sizes.read_text().split() == ["8"]
+
+
 # Working
 
 

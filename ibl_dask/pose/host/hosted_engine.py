@@ -76,39 +76,25 @@ class Host:
             return self._loaded_in(key, settings)[1]
 
     def predict(
-        self,
-        key: str,
-        settings: EngineSettings,
-        info: EngineInfo,
-        frames: NDArray[np.uint8],
-        before: int,
-        after: int,
+        self, key: str, settings: EngineSettings, frames: NDArray[np.uint8], before: int, after: int
     ) -> NDArray[np.float32]:
         """Predict one batch; see `Engine.predict`.
 
         Raises
         ------
         HostDied, IblDaskError
-            If the process died, or answered with an error, or if the engine came back with another declaration after
-            its process had been started again.
+            If the process died, or answered with an error.
         """
         with self._lock:
-            process, found_info = self._loaded_in(key, settings)
-            if found_info != info:
-                raise EngineFailed(
-                    "the engine is another one after its process was started again",
-                    where=_where(settings),
-                    expected=str(info),
-                    got=str(found_info),
-                    do="run again: the chunk is then computed by one build from its start",
-                )
+            process, _ = self._loaded_in(key, settings)
             try:
                 found = process.predict(key, frames, before, after, timeout_s=settings.batch_s, where=_where(settings))
             except (GpuFailed, OutOfMemory, TaskTimedOut):
                 self.end()  # a GPU that failed fails again in this process, and memory is returned at its end
                 raise
-            self._log_printed()
-        return check_result(found, len(frames) - before - after, info, _where(settings))
+            finally:
+                self._log_printed()
+        return found
 
     def death_error(self, died: HostDied, settings: EngineSettings) -> IblDaskError:
         """Return the error for a death of the process, and forget that."""
@@ -143,9 +129,10 @@ class Host:
             raise
         except HostDied as died:
             raise self.death_error(died, settings) from died
+        finally:
+            self._log_printed()
         info = read_declaration(answer.get("info"), settings)
         self._loaded[key] = info
-        self._log_printed()
         _log.info(
             "engine %s (%s) on %s in process %d of Python %s, numpy %s",
             *(settings.name, info.build, self.device, process.pid, process.python, process.numpy),
@@ -197,8 +184,9 @@ class HostedEngine:
             size = once or self._batch_size(frames)
             batch = batch_at(row, size, len(frames), before, after, self.info.halo)
             given = frames[batch.start : batch.stop]
+            self._require_same()
             try:
-                part = self._host.predict(self._key, self._settings, self.info, given, batch.before, batch.after)
+                part = self._host.predict(self._key, self._settings, given, batch.before, batch.after)
             except OutOfMemory as error:
                 once = None
                 self._halve(batch.n_rows, error)
@@ -211,9 +199,21 @@ class HostedEngine:
                 _log.warning("%s (exit code %s): another try with half as many frames", failure.what, died.code)
                 once = halved(batch.n_rows) or 1
                 continue
-            found[row : row + batch.n_rows] = part
+            found[row : row + batch.n_rows] = check_result(part, batch.n_rows, self.info, _where(self._settings))
             row, once = row + batch.n_rows, None
         return found
+
+    def _require_same(self) -> None:
+        """Load the engine if its process is new; raise `EngineFailed` if the rows would be those of another one."""
+        again = self._host.load(self._key, self._settings)
+        if again != self.info:
+            raise EngineFailed(
+                "the engine is another one after its process was started again",
+                where=_where(self._settings),
+                expected=str(self.info),
+                got=str(again),
+                do="run again: the chunk is then computed by one build from its start",
+            )
 
     def _batch_size(self, frames: NDArray[np.uint8]) -> int:
         largest = max(1, MOST_BATCH_BYTES // int(frames[0].nbytes))

@@ -28,6 +28,8 @@ PROTOCOL = 1
 PROGRAM = Path(__file__).with_name("host_main.py")
 LAST_WORDS_S = 0.5
 """Time that a host which hangs gets to print where, s."""
+KILL_S = 10.0
+"""Time that the system gets to end a host, s."""
 GRACE_S = 2.0
 """Time that a host gets to end by itself, s."""
 _UNSET = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
@@ -191,7 +193,8 @@ class HostProcess:
             self._process.wait(GRACE_S)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # the driver of a broken GPU may keep it for ever
+            self._process.wait(KILL_S)
         self._printed.join(GRACE_S)
         _pipe(self._process.stdout).close()
 
