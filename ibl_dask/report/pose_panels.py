@@ -285,7 +285,7 @@ def _band(ax: Axes, offsets: NDArray[np.float64], rows: NDArray[np.float64], col
 def _event(ax: Axes, label: str, colour: str, legend: bool = True) -> None:
     ax.axvline(0, linestyle="--", color=colour, label=label or None)
     if legend:
-        ax.legend(loc="best", fontsize=8)
+        ax.legend(loc="upper right", fontsize=8)
 
 
 def _label(ax: Any, title: str, ylabel: str) -> None:  # Axes; its stubs differ between versions
