@@ -21,7 +21,7 @@ def known_mean(values: Floats, axis: int = 0, keepdims: bool = False) -> Floats:
     known = ~np.isnan(values)
     n = known.sum(axis=axis, keepdims=keepdims)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        return np.asarray(np.sum(np.where(known, values, 0), axis=axis, keepdims=keepdims) / n)
+        return np.asarray(np.sum(np.where(known, values, 0), axis=axis, keepdims=keepdims) / n, values.dtype)
 
 
 def known_variance(values: Floats, axis: int = 0, keepdims: bool = False) -> Floats:
