@@ -12,13 +12,13 @@ import numpy as np
 
 from ibl_dask.errors import MissingEnvironment
 from ibl_dask.report.pose_content import PoseContent, Trials
-from ibl_dask.report.pose_panels import (
+from ibl_dask.report.pose_trace_panels import draw_traces
+from ibl_dask.report.pose_trial_panels import (
     draw_lick_raster,
     draw_lick_rate,
     draw_motion_energy,
     draw_pupil,
     draw_speed,
-    draw_traces,
     draw_wheel,
 )
 
