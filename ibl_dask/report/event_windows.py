@@ -39,7 +39,7 @@ def windows(values: Floats, times_s: Floats, events_s: Floats) -> tuple[Floats, 
         Values; NaN where a window reaches beyond the series.
     """
     period = float(np.median(np.diff(times_s)))
-    n = max(1, int((BEFORE_S + AFTER_S) / period))
+    n = max(1, round((BEFORE_S + AFTER_S) / period))
     offsets = np.arange(n, dtype=np.float64) * period - BEFORE_S
     starts = np.round(np.interp(events_s - BEFORE_S, times_s, np.arange(len(times_s)), -np.inf, np.inf))
     inside = np.isfinite(starts)
