@@ -76,7 +76,8 @@ def _plain(checked: CheckedSession) -> dict[str, object]:
     head: dict[str, object] = {"session": checked.path, "reference": checked.session}
     if checked.failure is not None:
         return {**head, "error": checked.failure.message, "failure": checked.failure.to_json()}
-    return {**head, "outcome": checked.outcome, "cameras": checked.content["cameras"]}
+    pose = {"pose": checked.content["pose"]} if checked.content.get("pose") else {}
+    return {**head, "outcome": checked.outcome, "cameras": checked.content["cameras"], **pose}
 
 
 def _checked(path: Path, output_root: Path | None) -> CheckedSession:
@@ -102,4 +103,5 @@ def _read(session: Session) -> QcContent:
     unchecked = {camera.label for camera in session.description.cameras} - content["cameras"].keys()
     missing: CameraRecord = {"outcome": "NOT_SET", "failure": "this camera was not checked yet"}
     cameras = {**content["cameras"], **dict.fromkeys(sorted(unchecked), missing)}
-    return {"session": content["session"], "outcome": content["outcome"], "cameras": cameras}
+    head = {"session": content["session"], "outcome": content["outcome"]}
+    return {**head, "cameras": cameras, "pose": content.get("pose", {})}  # type: ignore[typeddict-item]  # of QcContent

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ibl_dask.errors import UnequalLengths
 from ibl_dask.pose.keypoints import Keypoints
+from ibl_dask.pose.known_values import known_median, known_variance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,14 +42,11 @@ def merge_ensemble(members: Sequence[Keypoints]) -> Keypoints:
         return first
     kind = np.result_type(*(member.values.dtype for member in members))
     median, variance = (np.empty(first.values.shape, kind) for _ in range(2))
-    with warnings.catch_warnings():
-        # Frames that no member has a prediction for stay NaN.
-        warnings.filterwarnings("ignore", "All-NaN slice|Degrees of freedom", RuntimeWarning)
-        for start in range(0, len(first), _FRAMES_AT_ONCE):
-            part = slice(start, start + _FRAMES_AT_ONCE)
-            stack = np.stack([member.values[part] for member in members])
-            median[part] = np.nanmedian(stack, axis=0)
-            variance[part] = np.nanvar(stack.astype(np.float64), axis=0)
+    for start in range(0, len(first), _FRAMES_AT_ONCE):
+        part = slice(start, start + _FRAMES_AT_ONCE)
+        stack = np.stack([member.values[part] for member in members])
+        median[part] = known_median(stack)
+        variance[part] = known_variance(stack.astype(np.float64))
     further: dict[str, NDArray[np.generic]] = {}
     for i, name in enumerate(first.names):
         for kind_of, source in (("median", median), ("var", variance)):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ibl_dask.pose.keypoints import Keypoints
 
 Tracker = Literal["dlc", "lightningPose"]
-"""Part of the name of a table of keypoints that tells which network made it."""
+"""Tracker, as in the name of its table of keypoints."""
 FEATURE_CAMERAS = ("left", "right")
 """Cameras that show eye and tongue: only these have features and licks."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ibl_dask.pose.keypoints import Keypoints, require_keypoints, require_times
+from ibl_dask.pose.known_values import known_std
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,11 +32,8 @@ def jump_frames(traces: Sequence[NDArray[np.floating]]) -> NDArray[np.int64]:
     jumps = np.zeros(max(0, len(traces[0]) - 1), np.bool_)
     for trace in traces:
         steps = np.diff(trace)
-        with warnings.catch_warnings():
-            # A point that was never likely has no steps, and jumps nowhere.
-            warnings.filterwarnings("ignore", "Degrees of freedom", RuntimeWarning)
-            threshold = np.nanstd(steps) * JUMP_STD if steps.size else np.nan
-        jumps |= np.abs(steps) > threshold
+        # A point that was never likely has no steps, and jumps nowhere.
+        jumps |= np.abs(steps) > known_std(steps) * JUMP_STD
     return np.flatnonzero(jumps)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from ibl_dask.errors import MissingKeypoints, UnusableFile
 from ibl_dask.model.region import Region
 from ibl_dask.pose.keypoints import Keypoints, require_keypoints
+from ibl_dask.pose.known_values import known_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -83,10 +83,8 @@ def _eye(likely: Keypoints, camera: str) -> tuple[tuple[int, int], str]:
 
 def _midpoint(likely: Keypoints, name: str, camera: str) -> tuple[int, int]:
     """Return the mean place of a point, cut to whole pixels."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty slice", RuntimeWarning)
-        mean = np.nanmean(likely.of(name).astype(np.float64), axis=0)
-    if np.isnan(mean).any():
+    mean = known_mean(likely.of(name).astype(np.float64))
+    if not np.isfinite(mean).all():
         raise _never_likely(name, camera)
     return int(mean[0]), int(mean[1])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import numpy as np
 from ibl_dask.errors import MissingKeypoints, UnusableFile
 from ibl_dask.model.frame_ranges import find_ranges
 from ibl_dask.pose.keypoints import Keypoints, require_keypoints
+from ibl_dask.pose.known_values import known_median, known_std
 from ibl_dask.pose.rig import NOMINAL_RATE_HZ
 from ibl_dask.pose.uneven_savgol import smooth_uneven
 
@@ -77,9 +77,7 @@ def has_medians(keypoints: Keypoints) -> bool:
 def _diameter(points: list[NDArray[np.floating]]) -> Floats:
     pairs = [(0, 1, 1.0), (2, 3, 1.0), *((one, other, 2**0.5) for one, other in _BY_CIRCLE)]
     estimates = [factor * np.linalg.norm(points[one] - points[other], axis=1) for one, other, factor in pairs]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-        return np.asarray(np.nanmedian(estimates, axis=0), np.float64)
+    return known_median(np.stack(estimates)).astype(np.float64)
 
 
 def smooth_diameter(raw: Floats, camera: str, rate_hz: float | None = None) -> Floats:
@@ -120,7 +118,7 @@ def smooth_diameter(raw: Floats, camera: str, rate_hz: float | None = None) -> F
     _require_enough(raw, raw, camera)
     rate_hz = NOMINAL_RATE_HZ[camera] if rate_hz is None else rate_hz
     difference = raw - _interpolated(raw, camera)
-    kept = np.where(np.abs(difference) > OUTLIER_STD * np.nanstd(difference), np.nan, raw)
+    kept = np.where(np.abs(difference) > OUTLIER_STD * known_std(difference), np.nan, raw)
     _require_enough(kept, raw, camera)
     smooth = _interpolated(kept, camera)
     for first, last in find_ranges(np.isnan(kept)):

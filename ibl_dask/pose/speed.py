@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ibl_dask.pose.keypoints import Keypoints, require_times
+from ibl_dask.pose.known_values import known_median
 from ibl_dask.pose.rig import PIXELS_PER_UNIT
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ def speed(keypoints: Keypoints, name: str, times_s: Floats, camera: str) -> Floa
         return np.full(len(place), np.nan)
     intervals = np.diff(times_s)
     middle = times_s[:-1] + intervals / 2
-    between = np.linalg.norm(np.diff(place, axis=0), axis=1) / np.nanmedian(intervals)
+    with np.errstate(all="ignore"):
+        between = np.linalg.norm(np.diff(place, axis=0), axis=1) / known_median(intervals)
     # The two intervals by which a frame's value is found: those on its sides, at the ends the two nearest.
     before = np.clip(np.arange(len(place)) - 1, 0, len(between) - 2)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(all="ignore"):
         slope = (between[before + 1] - between[before]) / (middle[before + 1] - middle[before])
-    return np.asarray(between[before] + slope * (times_s - middle[before]))
+        return np.asarray(between[before] + slope * (times_s - middle[before]))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PoseEvidence:
-    """Keypoints of one camera of one session, and what belongs to them; None for a part that is not available."""
+    """Keypoints of one camera of one session, with times and features; None for a part that is not available."""
 
     label: str
     """left, right, body, ..."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.qc_record import CameraRecord, CheckRecord
 
+_NAMESPACE = re.compile(r"(?P<tracker>.+)(?P<label>[A-Z][a-z]*)")
+"""Name of the checks of a camera's keypoints in the field's database, such as `lightningPoseLeft`."""
 _ORDER = ("CRITICAL", "FAIL", "WARNING", "NOT_SET", "PASS")
 
 
@@ -59,6 +62,39 @@ def read_check_rows(camera: str, record: CameraRecord) -> tuple[CheckRow, ...]:
         outcome = str(record.get("outcome", "CRITICAL"))
         rows.append(CheckRow(camera, "", outcome, message=failure.message, failure=failure))
     return worst_first(rows)
+
+
+def read_pose_rows(pose: Mapping[str, CameraRecord]) -> dict[str, tuple[CheckRow, ...]]:
+    """Return the checks of keypoints by the label of their camera, each named after its tracker.
+
+    Parameters
+    ----------
+    pose : mapping
+        Part `pose` of `qc.json`: `dlcLeft`, `lightningPoseLeft`, ... -> record of the keypoints of that camera.
+    """
+    rows: dict[str, tuple[CheckRow, ...]] = {}
+    for namespace, record in pose.items():
+        tracker, label = split_namespace(str(namespace))
+        named = (replace(row, check=f"{tracker} {row.check}".strip()) for row in read_check_rows(label, record))
+        rows[label] = worst_first((*rows.get(label, ()), *named))
+    return rows
+
+
+def outcome_with_keypoints(camera: CameraRecord, keypoints: Iterable[CameraRecord]) -> str:
+    """Return the outcome of a camera, or that of its keypoints where it is worse than PASS and than that."""
+    outcomes = [str(record.get("outcome") or "NOT_SET") for record in (camera, *keypoints)]
+    bad = (outcome for outcome in outcomes[1:] if severity(outcome) < severity("NOT_SET"))
+    return min((outcomes[0], *bad), key=severity)
+
+
+def split_namespace(namespace: str) -> tuple[str, str]:
+    """Return tracker and label of the camera of a name.
+
+    >>> split_namespace("lightningPoseLeft")
+    ('lightningPose', 'left')
+    """
+    match = _NAMESPACE.fullmatch(namespace)
+    return (match["tracker"], match["label"].lower()) if match else ("", namespace)
 
 
 def worst_first(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:

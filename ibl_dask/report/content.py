@@ -57,6 +57,8 @@ class CameraContent:
     """Small pictures, luma. (k, y, x)"""
     n_decode_errors: int = 0
     """Frames that do not decode."""
+    pose: Mapping[str, CameraRecord] = field(default_factory=dict)
+    """Checks of its keypoints, by their names in `qc.json`: `dlcLeft`, ..."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,3 +83,5 @@ class SessionContent:
     """Versions of the software: `ibl_dask`, `ffmpeg`, ..., and `time` (UTC with offset)."""
     runs: tuple[JsonRecord, ...] = ()
     """Every run, oldest first: `run`, `host`, `n_workers`, `started_s`, `seconds`, `tasks` {name: status}, `made`."""
+    pose_figures: Mapping[str, bytes] = field(default_factory=dict)
+    """Figures of keypoints, PNG, by the names of their files."""

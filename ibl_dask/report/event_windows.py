@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ibl_dask.pose.known_values import known_mean, known_std
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def windows(values: Floats, times_s: Floats, events_s: Floats) -> tuple[Floats, 
         Values; NaN where a window reaches beyond the series.
     """
     period = float(np.median(np.diff(times_s)))
-    n = max(1, int((BEFORE_S + AFTER_S) / period))
+    n = max(1, round((BEFORE_S + AFTER_S) / period))
     offsets = np.arange(n, dtype=np.float64) * period - BEFORE_S
     starts = np.round(np.interp(events_s - BEFORE_S, times_s, np.arange(len(times_s)), -np.inf, np.inf))
     inside = np.isfinite(starts)
@@ -65,10 +66,8 @@ def lick_counts(licks_s: Floats, events_s: Floats) -> tuple[Floats, Floats]:
 
 def mean_and_error(rows: Floats) -> tuple[Floats, Floats]:
     """Return the mean of the rows and its standard error, leaving out NaN. (n,) each"""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty|Degrees of freedom", RuntimeWarning)
-        n = np.maximum(1, np.count_nonzero(~np.isnan(rows), axis=0))
-        return np.nanmean(rows, axis=0), np.nanstd(rows, axis=0) / np.sqrt(n)
+    n = np.maximum(1, np.count_nonzero(~np.isnan(rows), axis=0))
+    return known_mean(rows).astype(np.float64), np.asarray(known_std(rows) / np.sqrt(n), np.float64)
 
 
 def z_scores(values: Floats) -> Floats:
@@ -76,7 +75,6 @@ def z_scores(values: Floats) -> Floats:
 
     Values without any variation are 0.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Mean of empty|Degrees of freedom", RuntimeWarning)
-        mean, spread = (f(values, axis=-1, keepdims=True) for f in (np.nanmean, np.nanstd))
-    return np.asarray((values - mean) / np.where(spread > 0, spread, 1.0))
+    mean, spread = (compute(values, axis=-1, keepdims=True) for compute in (known_mean, known_std))
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray((values - mean) / np.where(spread > 0, spread, 1.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from ibl_dask.model.failure import Failure
 from ibl_dask.report import figures
 from ibl_dask.report.axes import FrameAxis, lay_out_frames
-from ibl_dask.report.check_rows import CheckRow, camera_failure, read_check_rows
+from ibl_dask.report.check_rows import (
+    CheckRow,
+    camera_failure,
+    outcome_with_keypoints,
+    read_check_rows,
+    read_pose_rows,
+    worst_first,
+)
 from ibl_dask.report.facts import (
     Rows,
     count_measured,
@@ -129,6 +137,10 @@ def render_session(content: SessionContent) -> str:
             failures=failures,
             failure_messages=[failure.message for failure in failures],
             cameras=[_view(camera) for camera in content.cameras],
+            pose_figures=[
+                (name, "data:image/png;base64," + base64.b64encode(image).decode())
+                for name, image in content.pose_figures.items()
+            ],
             tasks=content.ran.get("tasks") or {},
             steps=_steps(steps),
             status_names=_STATUS_NAMES,
@@ -176,12 +188,12 @@ def _view(camera: CameraContent) -> CameraView:
     histogram = "" if times_s is None else _drawn("the histogram", lambda: figures.interval_histogram(times_s), undrawn)
     return CameraView(
         label=camera.label,
-        outcome=str(camera.qc.get("outcome") or "NOT_SET"),
+        outcome=outcome_with_keypoints(camera.qc, camera.pose.values()),
         headline=headline(camera),
         assumed=format_assumed(camera),
         remarks=camera.remarks,
         undrawn=tuple(undrawn),
-        checks=tuple(row for row in read_check_rows(camera.label, camera.qc) if row.check),
+        checks=worst_first(_checks(camera)),
         video=video_rows(camera),
         timing=timing_rows(camera),
         notes=notes_of(camera.timing),
@@ -192,6 +204,12 @@ def _view(camera: CameraContent) -> CameraView:
         timeline=timeline,
         histogram=histogram or "",
     )
+
+
+def _checks(camera: CameraContent) -> Iterator[CheckRow]:
+    yield from (row for row in read_check_rows(camera.label, camera.qc) if row.check)
+    for rows in read_pose_rows(camera.pose).values():
+        yield from rows
 
 
 def _drawn(name: str, draw: Callable[[], Drawn], undrawn: list[str]) -> Drawn | None:

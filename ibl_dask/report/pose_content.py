@@ -23,6 +23,8 @@ FIGURE_FRAME_S = 300.0
 """Place of the frame that traces are drawn on, s after the start of the video (`ibllib.plots.figures`)."""
 LONGEST_TRIAL_S = 10.0
 """Longest time from stimulus to feedback of a trial that is drawn (`ibllib.plots.figures`)."""
+SIDES = ("left", "right")
+"""Cameras that show face and paws, in the order of preference."""
 TRIAL_COLUMNS = ("stimOn_times", "feedback_times", "choice", "feedbackType")
 """Columns of `_ibl_trials.table.pqt` that the figure needs."""
 

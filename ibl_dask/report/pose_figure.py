@@ -8,15 +8,17 @@ from string import ascii_uppercase
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ibl_dask.errors import MissingEnvironment
 from ibl_dask.report.pose_content import PoseContent, Trials
-from ibl_dask.report.pose_panels import (
+from ibl_dask.report.pose_trace_panels import draw_traces
+from ibl_dask.report.pose_trial_panels import (
     draw_lick_raster,
     draw_lick_rate,
     draw_motion_energy,
     draw_pupil,
     draw_speed,
-    draw_traces,
     draw_wheel,
 )
 
@@ -125,7 +127,8 @@ def _of_trials(content: PoseContent, draw: Callable[[Axes, PoseContent, Trials],
 
 def _draw(ax: Axes, title: str, panel: Panel) -> None:
     try:
-        reason = panel(ax)
+        with np.errstate(all="ignore"):
+            reason = panel(ax)
     except Exception as error:  # noqa: BLE001  # one panel must not take the others with it
         ax.clear()
         reason = f"could not be drawn:\n{type(error).__name__}: {error}"

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from rich.table import Table
 
 from ibl_dask.model.failure import Failure
-from ibl_dask.report.check_rows import CheckRow, camera_failure, read_check_rows, severity
+from ibl_dask.report.check_rows import (
+    CheckRow,
+    camera_failure,
+    outcome_with_keypoints,
+    read_check_rows,
+    read_pose_rows,
+    severity,
+    split_namespace,
+)
 from ibl_dask.report.failure_groups import FailureGroup, group_failures
 from ibl_dask.report.failure_lines import failure_lines
 from ibl_dask.report.lines import Line, count, some
@@ -47,10 +55,23 @@ class CheckedSession:
         return self.failure is not None or self.outcome in _BAD
 
     def rows(self) -> list[CheckRow]:
-        """Return the checks of all cameras."""
-        return [
-            row for label, each in (self.content.get("cameras") or {}).items() for row in read_check_rows(label, each)
+        """Return the checks of all cameras, and of their keypoints."""
+        cameras = (self.content.get("cameras") or {}).items()
+        keypoints = read_pose_rows(self.content.get("pose") or {}).values()
+        return [row for label, each in cameras for row in read_check_rows(label, each)] + [
+            row for rows in keypoints for row in rows
         ]
+
+    def marks(self) -> dict[str, str]:
+        """Return the outcome of each camera with its keypoints."""
+        cameras, pose = self.content.get("cameras") or {}, self.content.get("pose") or {}
+        labels = dict.fromkeys((*cameras, *(split_namespace(name)[1] for name in pose)))
+        return {
+            label: outcome_with_keypoints(
+                cameras.get(label, {}), (record for name, record in pose.items() if split_namespace(name)[1] == label)
+            )
+            for label in labels
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +120,12 @@ def qc_matrix(sessions: Sequence[CheckedSession], width: int) -> tuple[Table, li
         Width of the terminal, characters.
     """
     shown, hidden = choose_rows(sessions, lambda each: -1 if each.failure is not None else severity(each.outcome))
-    labels = dict.fromkeys(label for each in sessions for label in each.content.get("cameras") or {})
+    labels = dict.fromkeys(label for each in sessions for label in each.marks())
     rows = []
     for each in shown:
-        cameras = each.content.get("cameras") or {}
         bad = dict.fromkeys(row.check for row in each.rows() if row.check and row.outcome in _BAD)
         told = "not checked" if each.failure is not None else some(list(bad), 2)
-        marks = {label: outcome_mark(record.get("outcome") or "NOT_SET") for label, record in cameras.items()}
+        marks = {label: outcome_mark(outcome) for label, outcome in each.marks().items()}
         rows.append(MatrixRow(each.session, marks, after=(told,)))
     table, lines = matrix(rows, list(labels), width, after=("failing checks",))
     if hidden:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ibl_dask.model.qc_record import CameraRecord
-from ibl_dask.report.check_rows import CheckRow, read_check_rows, worst_first
+from ibl_dask.report.check_rows import CheckRow, read_check_rows, read_pose_rows, worst_first
 from ibl_dask.report.lines import count
 from ibl_dask.report.palette import look_of
 from ibl_dask.report.session_rows import ENDS, SessionRow, bad_tasks, end_of, not_required, summarise_ends
@@ -33,12 +33,15 @@ class QcContent(TypedDict, total=False):
     session: str
     outcome: str
     cameras: Mapping[str, CameraRecord]
+    pose: Mapping[str, CameraRecord]
 
 
 def qc_table(record: QcContent) -> Table:
     """Return the checks of a session, failing ones first."""
     cameras = record.get("cameras") or {}
-    rows = worst_first(row for label, content in cameras.items() for row in read_check_rows(str(label), content))
+    of_cameras = (row for label, content in cameras.items() for row in read_check_rows(str(label), content))
+    of_keypoints = (row for rows in read_pose_rows(record.get("pose") or {}).values() for row in rows)
+    rows = worst_first((*of_cameras, *of_keypoints))
     table = _table(Text(f"{record.get('session') or 'session'}: ") + _outcome(record.get("outcome") or "NOT_SET"))
     for name in ("outcome", "camera", "check"):
         table.add_column(name, no_wrap=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,8 +17,9 @@ from ibl_dask.model.qc_record import CameraRecord, CheckRecord
 from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, Upstream
-from ibl_dask.report.check_rows import check_failure
+from ibl_dask.report.check_rows import check_failure, split_namespace
 from ibl_dask.report.content import CameraContent, SessionContent
+from ibl_dask.report.pose_figure import FILE_NAMES
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.compression_record import read_record
@@ -96,17 +98,34 @@ def gather(workspace: Workspace, known: JsonObject) -> SessionContent:
     session = workspace.session
     qc = read_qc(workspace)
     cameras = {} if qc is None else qc["cameras"]
+    pose = {} if qc is None else qc.get("pose", {})
     ran = known.get("ran") or {}
     return SessionContent(
         session.reference,
         str(session.path),
         str(session.outputs),
         "NOT_SET" if qc is None else qc["outcome"],
-        tuple(_camera(workspace, camera, cameras.get(camera.label, {}), ran) for camera in _described(session)),
+        tuple(
+            replace(
+                _camera(workspace, camera, cameras.get(camera.label, {}), ran),
+                pose={name: part for name, part in pose.items() if split_namespace(name)[1] == camera.label},
+            )
+            for camera in _described(session)
+        ),
         dict(ran),
         dict(known.get("made") or {}),
         tuple(known.get("runs") or ()),
+        pose_figures=_pose_figures(session),
     )
+
+
+def _pose_figures(session: Session) -> dict[str, bytes]:
+    """Return the figures of keypoints that the session has."""
+    found: dict[str, bytes] = {}
+    for name in FILE_NAMES.values():
+        with contextlib.suppress(OSError):
+            found[name] = (session.outputs / "snapshot" / name).read_bytes()
+    return found
 
 
 def _described(session: Session) -> list[Camera]:

@@ -148,3 +148,25 @@ def lick_curves(licks, stim_on, feedback, feedback_type):
     correct, incorrect = (np.asarray(line.get_ydata(), float) for line in ax.get_lines()[:2])
     plt.close("all")
     return {"correct": correct, "incorrect": incorrect}
+
+
+@call
+def panel_lines(names, values, times, camera, keypoint, energy, diameter, stim_on, feedback, feedback_type):
+    """Lines of the panels of motion energy, speed and pupil, in the order in which they are drawn."""
+    import matplotlib.pyplot as plt
+    import pandas as pd
+    from brainbox.behavior.dlc import plot_motion_energy_hist, plot_pupil_diameter_hist, plot_speed_hist
+
+    trials = pd.DataFrame({"stimOn_times": stim_on, "feedback_times": feedback, "feedbackType": feedback_type})
+    out = {}
+    for panel, draw in {
+        "energy": lambda: plot_motion_energy_hist({camera: {"motion_energy": energy, "times": times}}, trials),
+        "speed": lambda: plot_speed_hist(frame_of(names, values), times, trials, keypoint, camera),
+        "pupil": lambda: plot_pupil_diameter_hist(diameter, times, trials, camera),
+    }.items():
+        plt.figure()
+        draw()
+        for number, line in enumerate(plt.gca().get_lines()):
+            out[f"{panel}_{number}_x"], out[f"{panel}_{number}_y"] = (np.asarray(d, float) for d in line.get_data())
+        plt.close("all")
+    return out

@@ -40,6 +40,16 @@ def test_likely_points_and_raw_diameters_are_those_of_the_reference(reference: R
     np.testing.assert_allclose(diameter(keypoints.likely()), raw, rtol=1e-12)
 
 
+def test_points_of_single_precision_at_the_limit_are_kept_as_in_the_reference(reference: Reference) -> None:
+    values = side_camera(400).values.astype(np.float32)
+    values[::2, :, 2] = np.float32(0.9)
+    values[1::2, :, 2] = np.nextafter(np.float32(0.9), np.float32(0))
+    theirs = reference.ask("likely_points", names=NAMES, values=values)["values"]
+    np.testing.assert_array_equal(Keypoints(SIDE, values).likely().values.reshape(400, -1), theirs)
+    assert np.isnan(theirs[1::2, 0]).all()
+    assert not np.isnan(theirs[::2, 0]).any()
+
+
 @pytest.mark.recordings
 @pytest.mark.parametrize("seed", range(5))
 def test_diameters_of_real_predictions_are_those_of_the_reference(reference: Reference, seed: int) -> None:

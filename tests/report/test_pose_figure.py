@@ -63,7 +63,7 @@ def test_with_everything_all_ten_panels_are_drawn_and_none_has_a_reason() -> Non
 
 @given(st.sets(st.sampled_from(["trials", "wheel", "licks_s", "keypoints", "times_s", "frame", "motion_energy",
                                 "pupil_smooth_px"])))  # fmt: skip
-@settings(max_examples=10)
+@settings(max_examples=5)
 def test_a_panel_is_lost_to_its_own_data_alone_and_states_why(missing: set[str]) -> None:
     content = WHOLE
     for part in missing:
@@ -174,3 +174,35 @@ def test_a_short_video_has_a_frame_too() -> None:
     assert figure_frame(10, 60) == 5
     assert figure_frame(18_001, 60) == 18_000
     assert PoseContent("s", "dlc").camera("left").label == PoseCamera("left").label
+
+
+ODD = st.sampled_from(["empty", "one", "two", "nan", "inf", "huge", "constant", "backwards"])
+
+
+def odd(kind: str, values: np.ndarray | None) -> np.ndarray | None:
+    """Return a series as nobody wants it, with as many rows or fewer."""
+    if values is None:
+        return None
+    n = {"empty": 0, "one": 1, "two": 2}.get(kind)
+    if n is not None:
+        return values[:n]
+    fill = {"nan": np.nan, "inf": np.inf, "huge": 1e300, "constant": 7.0}.get(kind)
+    return values[::-1] if fill is None else np.full_like(values, fill)
+
+
+@given(ODD, ODD, st.sets(st.sampled_from(["times_s", "motion_energy", "pupil_smooth_px", "keypoints"]), min_size=1))
+@settings(max_examples=3)
+def test_any_series_leaves_ten_panels(kind: str, other: str, parts: set[str]) -> None:
+    def changed(camera: PoseCamera) -> PoseCamera:
+        new = {part: odd(kind, getattr(camera, part)) for part in parts - {"keypoints"}}
+        if "keypoints" in parts:
+            new["keypoints"] = replace(camera.keypoints, values=odd(other, camera.keypoints.values))
+        return replace(camera, **new)
+
+    trials = Trials(*(odd(other, getattr(WHOLE.trials, field.name)) for field in fields(Trials)))
+    content = replace(WHOLE, cameras=tuple(map(changed, WHOLE.cameras)), trials=trials)
+    content = replace(content, licks_s=odd(kind, WHOLE.licks_s), wheel=tuple(odd(kind, part) for part in WHOLE.wheel))
+    figure = pose_figure(content)
+    for ax in figure.axes:
+        assert is_drawn(ax) or reason(ax)
+    figure.savefig(io.BytesIO(), format="png", dpi=8)

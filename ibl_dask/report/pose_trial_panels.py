@@ -1,4 +1,7 @@
-"""Panels of the figure of keypoints: each draws on given axes, or returns the reason why it has nothing to draw."""
+"""Panels of averages over trials, for the figure of keypoints.
+
+Each draws on given axes, or returns the reason why it has nothing to draw.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ibl_dask.errors import InputError
-from ibl_dask.pose.motion_region import motion_region
-from ibl_dask.pose.rig import NOMINAL_SIZE_PX, PIXELS_PER_UNIT
 from ibl_dask.pose.speed import speed
 from ibl_dask.report.event_windows import (
     AFTER_S,
@@ -19,117 +19,18 @@ from ibl_dask.report.event_windows import (
     windows,
     z_scores,
 )
+from ibl_dask.report.pose_content import SIDES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from ibl_dask.pose.keypoints import Keypoints
-    from ibl_dask.report.pose_content import PoseCamera, PoseContent, Trials
+    from ibl_dask.report.pose_content import PoseContent, Trials
 
 CAMERA_COLOURS = {"left": "#bd7a98", "right": "#2b6f39", "body": "#035382"}
-POINT_COLOURS = {
-    "tail_start": "#636EFA",
-    "nose_tip": "#636EFA",
-    "paw_l": "#EF553B",
-    "paw_r": "#00CC96",
-    "pupil_bottom_r": "#AB63FA",
-    "pupil_left_r": "#FFA15A",
-    "pupil_right_r": "#19D3F3",
-    "pupil_top_r": "#FF6692",
-    "tongue_end_l": "#B6E880",
-    "tongue_end_r": "#FF97FF",
-}
-"""Colours of points, those of brainbox; others get one of `FURTHER_COLOURS`."""
-FURTHER_COLOURS = ("#17becf", "#bcbd22", "#8c564b", "#e377c2", "#7f7f7f")
-MOST_POINTS = 20_000
-"""Rows of keypoints drawn; further ones are thinned out evenly."""
-EYE_WINDOW_PX = (33, 33, 28, 38)
-"""Room around the eye, px of the right camera: left, right, above, below (`brainbox.behavior.dlc`)."""
-TONGUE_WINDOW_PX = (60, 100, 100, 60)
 REWARD_RAD = 0.26
 """Position of the wheel at which the stimulus reaches the centre, rad."""
 _CORRECT, _INCORRECT = 1, -1
-_SIDES = ("left", "right")
-
-
-def draw_traces(ax: Axes, camera: PoseCamera) -> str | None:
-    """Draw the keypoints of a camera over a frame, with the whisker pad, and enlarged eye and tongue."""
-    if camera.keypoints is None:
-        return f"no keypoints of the {camera.label} camera"
-    points = {name: camera.keypoints.of(name) for name in camera.keypoints.names if "tube" not in name}
-    stride = max(1, -(-len(camera.keypoints) // MOST_POINTS))
-    alpha = float(np.clip(300 / max(1, len(camera.keypoints) // stride), 0.05, 0.6))
-    ax.set_anchor("N")
-    _picture(ax, camera)
-    _scatter(ax, points, stride, alpha, size=2)
-    note = "" if camera.frame is not None else " (no frame)"
-    ax.set_title(f"{camera.label.capitalize()} camera{note}", fontsize=10)
-    if camera.label not in _SIDES:
-        return None
-    try:
-        region = motion_region(camera.keypoints, camera.label)
-    except InputError:
-        region = None
-    if region is not None:
-        from matplotlib.patches import Rectangle
-
-        corner, size = (region.left, region.top), (region.right - region.left, region.bottom - region.top)
-        ax.add_patch(Rectangle(corner, *size, linewidth=1, edgecolor="lime", facecolor="none"))
-    at = (0.0, 0.5) if camera.label == "right" else (0.5, 0.0)
-    for place, names, room in zip(
-        at, (("pupil_top_r",), ("tube_top", "tube_bottom")), (EYE_WINDOW_PX, TONGUE_WINDOW_PX), strict=True
-    ):
-        centre = _centre(camera.keypoints, names)
-        if centre is not None:
-            _inset(ax, camera, points, stride, place, centre, room)
-    return None
-
-
-def _inset(
-    ax: Axes,
-    camera: PoseCamera,
-    points: dict[str, NDArray[np.floating]],
-    stride: int,
-    place: float,
-    centre: NDArray[np.float64],
-    room: tuple[int, int, int, int],
-) -> None:
-    inset = ax.inset_axes((place, -0.62, 0.48, 0.58))
-    _picture(inset, camera)
-    _scatter(inset, points, stride, alpha=1, size=0.1)
-    left, right, above, below = (side * PIXELS_PER_UNIT.get(camera.label, 1) / 2 for side in room)
-    inset.set_xlim(centre[0] - left, centre[0] + right)
-    inset.set_ylim(centre[1] + below, centre[1] - above)
-
-
-def _picture(ax: Axes, camera: PoseCamera) -> None:
-    if camera.frame is not None:
-        ax.imshow(camera.frame, cmap="gray", vmin=0, vmax=255)
-    else:
-        width, height = NOMINAL_SIZE_PX.get(camera.label, NOMINAL_SIZE_PX["right"])
-        ax.set_aspect("equal")
-        ax.set_xlim(0, width)
-        ax.set_ylim(height, 0)
-        ax.set_facecolor("0.92")
-    ax.set_xticks([])
-    ax.set_yticks([])
-
-
-def _scatter(ax: Axes, points: dict[str, NDArray[np.floating]], stride: int, alpha: float, size: float) -> None:
-    further = [name for name in points if name not in POINT_COLOURS]
-    for name, place in points.items():
-        colour = POINT_COLOURS.get(name) or FURTHER_COLOURS[further.index(name) % len(FURTHER_COLOURS)]
-        shown = place[::stride]
-        shown = shown[~np.isnan(shown).any(axis=1)]
-        ax.scatter(shown[:, 0], shown[:, 1], s=size, c=colour, alpha=alpha, linewidths=0, label=name)
-
-
-def _centre(keypoints: Keypoints, names: tuple[str, ...]) -> NDArray[np.float64] | None:
-    known = [keypoints.of(name) for name in names if keypoints.has(name)]
-    known = [place[~np.isnan(place).any(axis=1)] for place in known]
-    means = [place.mean(axis=0) for place in known if len(place)]
-    return np.mean(means, axis=0) if means else None
 
 
 def draw_motion_energy(ax: Axes, content: PoseContent, trials: Trials) -> str | None:
@@ -178,7 +79,7 @@ def draw_speed(ax: Axes, content: PoseContent, trials: Trials, part: str) -> str
     is `paw_r`, that near to the right one `paw_l`.
     """
     reasons = []
-    for label in _SIDES:
+    for label in SIDES:
         camera, name = content.camera(label), part
         if part == "paw":
             name = "paw_r" if label == "left" else "paw_l"
@@ -230,7 +131,7 @@ def draw_lick_raster(ax: Axes, content: PoseContent, trials: Trials) -> str | No
 def draw_pupil(ax: Axes, content: PoseContent, trials: Trials) -> str | None:
     """Draw the mean diameter of the pupil around stimulus and feedback, of each trial relative to its first value."""
     reasons = []
-    for label in _SIDES:
+    for label in SIDES:
         camera = content.camera(label)
         diameter, times = camera.pupil_smooth_px, camera.times_s
         if diameter is None or times is None:
@@ -255,7 +156,7 @@ def draw_pupil(ax: Axes, content: PoseContent, trials: Trials) -> str | None:
 
 def _watched(content: PoseContent, trials: Trials) -> NDArray[np.bool_]:
     """Return the trials whose feedback lies within the videos of the tongue."""
-    spans = [content.camera(label).times_s for label in _SIDES]
+    spans = [content.camera(label).times_s for label in SIDES]
     known = [times for times in spans if times is not None and len(times)]
     if not known:
         return np.ones(len(trials), np.bool_)
@@ -285,7 +186,7 @@ def _band(ax: Axes, offsets: NDArray[np.float64], rows: NDArray[np.float64], col
 def _event(ax: Axes, label: str, colour: str, legend: bool = True) -> None:
     ax.axvline(0, linestyle="--", color=colour, label=label or None)
     if legend:
-        ax.legend(loc="best", fontsize=8)
+        ax.legend(loc="upper right", fontsize=8)
 
 
 def _label(ax: Any, title: str, ylabel: str) -> None:  # Axes; its stubs differ between versions
