@@ -437,10 +437,10 @@ def recycling_table(records: Any, driver: Mapping[str, float], options: Any, fir
     lines = [
         f"### Simulated: {MANY_CHUNKS:,} chunks ({n_sessions:,} such sessions) on {MANY_WORKERS:,} workers",
         "",
-        f"Dask keeps {driver['kept_kb']:.1f} kB of a task on the worker that ran it, until that ends. A new worker takes "
-        f"its first chunk after {first_s:.1f} s.",
+        f"Dask keeps {driver['kept_kb']:.1f} kB of a task on the worker that ran it, until that ends. A new worker "
+        f"takes its first chunk after {first_s:.1f} s.",
         "",
-        "| lifetime of a worker, h | hours | workers at work | driver busy | most chunks on a worker | kept there, MB |",
+        "| lifetime of a worker, h | hours | workers at work | driver busy | most chunks on one | kept there, MB |",
         "| ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for lifetime_h in LIFETIMES_H:
