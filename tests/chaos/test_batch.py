@@ -31,6 +31,8 @@ SICKNESSES = {
     "fills_memory": ("memory", "killed"),
     "prints": (),
     "lacks_module": ("environment",),
+    "stale": (),
+    "loses_disk": (),
     "cut video": ("corrupt_input", "missing_input"),
 }
 """Sickness -> categories that its failure may have; none for one that a run survives."""
