@@ -99,8 +99,8 @@ def forecast_run(
 
     One session takes about 10 ms, so a run of a hundred is forecast whole. In a larger one the others are taken to be
     like the sample. Scratch is removed when a session is complete, so it is counted for the sessions that are worked on
-    at a time. What tasks of other packages write is not known. A session that cannot be planned counts for nothing here;
-    the run names it.
+    at a time. What tasks of other packages write is not known. A session that cannot be planned counts for nothing
+    here; the run names it.
 
     Parameters
     ----------

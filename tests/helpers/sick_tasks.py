@@ -60,7 +60,7 @@ class Sick(ibd.Task):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self.session_path))
 
     def loses_disk(self):
-        """From now on the node has no disk with data, once, where it is a mount of its own and this user may unmount it."""
+        """Take the disk with the data from this node, once, where it is a mount of its own."""
         disk = next((folder for folder in self.session_path.parents if folder.is_mount()), Path("/"))
         if self.n_begun() > 1 or disk == Path("/"):
             return
