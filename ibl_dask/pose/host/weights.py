@@ -25,7 +25,7 @@ class _NoCopy(Exception):
 
 def staging_folder() -> Path:
     """Return the folder of this user for weights on this node."""
-    return Path(tempfile.gettempdir()) / f"ibl_dask-{os.getuid()}" / "weights"
+    return Path(tempfile.gettempdir()) / f"ibl_dask-weights-{os.getuid()}"
 
 
 def stage_weights(settings: EngineSettings, folder: Path | None = None) -> Path | None:
@@ -68,10 +68,11 @@ def _copy(source: Path, staged: Path, folder: Path, settings: EngineSettings) ->
     digest = hashlib.sha256()
     part = None
     try:
-        staged.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        folder.chmod(0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)  # fails for a folder of another user
         if not _is_own(folder):
-            raise _NoCopy(f"{folder} belongs to another user")
+            raise _NoCopy(f"{folder} is no folder of this user")
+        staged.parent.mkdir(exist_ok=True)
         descriptor, part = tempfile.mkstemp(prefix=".part-", dir=staged.parent)
         with os.fdopen(descriptor, "wb") as file:
             for block in blocks:
