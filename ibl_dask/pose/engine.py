@@ -1,6 +1,6 @@
 """Protocol of pose engines: uint8 frames in, one row per keypoint and frame out, whatever the network behind it.
 
-An engine is a network with its weights in some runtime. The values here are all that the rest of the package needs of one:
+An engine is a network with its weights in some runtime. The values here are all that the package needs of one:
 `EngineInfo` is declared by the engine itself when it is opened, `EngineSettings` by the site profile.
 """
 
@@ -30,7 +30,7 @@ class EngineInfo:
     halo: int = 0
     """Number of frames that a frame depends on to each side; 0 where frames are independent."""
     input_size: tuple[int, int] | None = None
-    """Height and width of the network's input, px; None where it takes any. Frames of other sizes are resized by the engine."""
+    """Height and width of the network's input, px; None where it takes any. The engine resizes other frames."""
     colour: Colour = "rgb"
     """Order of the colours of the network's input. Frames are given as RGB in any case; the engine converts."""
     batch_hint: int = 16
@@ -85,6 +85,10 @@ class EngineSettings:
     """Names of the keypoints. The engine has to declare the same; empty for any."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # JSON
     """Options of the adapter."""
+    start_s: float = 300.0
+    """Longest time to load it, s: imports and the compilation for a GPU take minutes on slow disks."""
+    batch_s: float = 120.0
+    """Longest time for a batch, s."""
 
     def identity(self, build: str = "") -> dict[str, object]:
         """Return everything that predictions depend on, without paths: for fingerprints.
