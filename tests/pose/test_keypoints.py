@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from pose_data import SIDE, predictions, side_camera
@@ -110,6 +110,7 @@ def test_columns_of_other_lengths_and_other_shapes_are_refused() -> None:
         Keypoints(("a",), np.zeros((2, 1, 3))).of("paw_l")
 
 
+@settings(max_examples=25)
 @given(st.integers(1, 5), st.integers(0, 40), st.integers(0, 2**32 - 1))
 def test_an_ensemble_is_median_and_variance_of_its_members(n_members: int, n_frames: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

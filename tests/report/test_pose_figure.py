@@ -63,7 +63,7 @@ def test_with_everything_all_ten_panels_are_drawn_and_none_has_a_reason() -> Non
 
 @given(st.sets(st.sampled_from(["trials", "wheel", "licks_s", "keypoints", "times_s", "frame", "motion_energy",
                                 "pupil_smooth_px"])))  # fmt: skip
-@settings(max_examples=5)
+@settings(max_examples=4)
 def test_a_panel_is_lost_to_its_own_data_alone_and_states_why(missing: set[str]) -> None:
     content = WHOLE
     for part in missing:
@@ -191,7 +191,7 @@ def odd(kind: str, values: np.ndarray | None) -> np.ndarray | None:
 
 
 @given(ODD, ODD, st.sets(st.sampled_from(["times_s", "motion_energy", "pupil_smooth_px", "keypoints"]), min_size=1))
-@settings(max_examples=3)
+@settings(max_examples=2)
 def test_any_series_leaves_ten_panels(kind: str, other: str, parts: set[str]) -> None:
     def changed(camera: PoseCamera) -> PoseCamera:
         new = {part: odd(kind, getattr(camera, part)) for part in parts - {"keypoints"}}
