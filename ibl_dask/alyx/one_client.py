@@ -79,7 +79,7 @@ class OneClient(AlyxClient):  # type: ignore[misc]  # ONE has no types
         rest_query: str,
         data: Any = None,
         files: Mapping[str, Any] | None = None,
-        **_: object,
+        **others: object,
     ) -> Any:
         """Send a request of ONE; a refusal becomes the error that ONE's functions expect."""
         method = getattr(reqfunction, "__name__", "get").upper()

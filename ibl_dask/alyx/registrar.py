@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from itertools import count, product
 from pathlib import Path
 from string import ascii_lowercase
@@ -60,14 +61,19 @@ class Kinds:
     def fault(self, path: str) -> str | None:
         """Return the reason for which Alyx would not register a file; None if it would.
 
-        The match of names is that of `one.registration.get_dataset_type`.
+        Names are matched as `one.registration.get_dataset_type` does. That is only asked where the answer is not plain:
+        it imports pandas.
         """
-        from one.registration import get_dataset_type
-
         name = path.rpartition("/")[2]
         kind = "." + name.rpartition(".")[2]
         if kind not in self.extensions:
             return f"Alyx has no data format of the extension {kind}"
+        plain = name.casefold()
+        n_hits = sum(fnmatch(plain, pattern.casefold()) for _, pattern in self.types if pattern.strip())
+        if n_hits == 1 and not any(one in name for one, pattern in self.types if not pattern.strip()):
+            return None
+        from one.registration import get_dataset_type
+
         try:
             get_dataset_type(name, [{"name": n, "filename_pattern": p} for n, p in self.types])
         except ValueError as error:
