@@ -1,0 +1,1 @@
+"""The field's database, Alyx: sessions, rows of tasks, claims, results."""
