@@ -1,1 +1,1 @@
-"""The field's database, Alyx: sessions, rows of tasks, claims, results."""
+"""Alyx, the database of the field: one client, claims and results of tasks, a spool on disk and its one writer."""
