@@ -19,5 +19,3 @@ __all__ = [
 
 ExperimentDescriptionRegisterRaw = field_class("ExperimentDescriptionRegisterRaw", __name__)
 __getattr__ = absent(__name__, {"MesoscopeTask": "tasks of the mesoscope are in the package mpci"})
-    __name__, {"MesoscopeTask": "tasks of the mesoscope are in the package mpci, and run in its environment"}
-)

@@ -27,5 +27,3 @@ EphysPulses = field_class("EphysPulses", __name__)
 RawEphysQC = field_class("RawEphysQC", __name__)
 SpikeSorting = field_class("SpikeSorting", __name__)
 __getattr__ = absent(__name__, {"CellQCMixin": "import it from ibllib.pipes.ephys_tasks"})
-    __name__, {"CellQCMixin": "import it from ibllib.pipes.ephys_tasks in the environment of that package"}
-)

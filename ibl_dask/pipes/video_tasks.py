@@ -31,5 +31,3 @@ LightningPose = field_class("LightningPose", __name__)
 PostLP = field_class("PostLP", __name__)
 LightningAction = field_class("LightningAction", __name__)
 __getattr__ = absent(__name__, {"PostLightningAction": "import it from ibllib.pipes.video_tasks"})
-    __name__, {"PostLightningAction": "run it from ibllib.pipes.video_tasks in the environment of that package"}
-)
