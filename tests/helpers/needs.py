@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
+CONTRACT = Path(os.environ.get("IBL_DASK_ALYX_CONTRACT", DATA.parent / "alyx-contract"))
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
 
 
@@ -52,6 +53,12 @@ def _missing_recordings() -> str:
     return f"no real recordings in {DATA}: name the folder that holds them in IBL_DASK_TEST_DATA"
 
 
+def _missing_contract() -> str:
+    if CONTRACT.is_dir():
+        return ""
+    return f"no recorded exchanges with Alyx in {CONTRACT}: name the folder that holds them in IBL_DASK_ALYX_CONTRACT"
+
+
 def _missing_slurm() -> str:
     form = os.environ.get("IBL_DASK_SLURM", "")
     if form == "none":
@@ -65,5 +72,6 @@ def _missing_slurm() -> str:
 NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
+    Need("contract", frozenset({"alyx_contract"}), _missing_contract),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )
