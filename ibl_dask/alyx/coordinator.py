@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
 from ibl_dask.alyx.claims import Claim, is_orphan, read_claim, without_claim
-from ibl_dask.alyx.client import Alyx, status_of
+from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.deck import readable, statuses_of
 from ibl_dask.alyx.repository import Place
 from ibl_dask.alyx.row_states import released
 from ibl_dask.alyx.task_queue import rows_of
-from ibl_dask.alyx.task_row import TaskRow, is_id
+from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import AlyxRefused, SessionLocked, UsageError
-from ibl_dask.model.json_object import JsonObject
+from ibl_dask.errors import SessionLocked
 from ibl_dask.model.status import Status
 from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.lock import holding
@@ -160,54 +160,8 @@ class Coordinator:
             if status is not Status.HELD:
                 blocking |= {str(row.get("id")) for row in rows_of(self.alyx, self.place, status)}
         likely = [row for row in held if not blocking.intersection(row.parents)]
-        statuses = self.statuses_of(likely)
+        statuses = statuses_of(self.alyx, likely)
         free = released(likely, statuses)
         for row in free:
             self.alyx.change("tasks", row.id, {"status": str(Status.WAITING)})
         return free
-
-    def statuses_of(self, rows: Sequence[TaskRow]) -> dict[str, Status]:
-        """Return the statuses of the tasks of the sessions of some rows, and of their parents wherever these are.
-
-        A parent that Alyx does not have is left out.
-        """
-        found: dict[str, Status] = {}
-        for eid in dict.fromkeys(row.session for row in rows):
-            found |= statuses_in(self.deck(eid))
-        for parent in dict.fromkeys(parent for row in rows for parent in row.parents):
-            if parent not in found and is_id(parent):
-                try:
-                    found |= statuses_in([self.alyx.read("tasks", parent)])
-                except AlyxRefused as error:
-                    if status_of(error) != 404:
-                        raise
-        return found
-
-    def deck(self, eid: str) -> list[JsonObject]:
-        """Return the rows of a session.
-
-        A row without a status makes the list of a session fail; the others are then listed by status.
-        """
-        try:
-            return self.alyx.rows("tasks", session=eid)
-        except AlyxRefused as error:
-            if status_of(error) != 500:
-                raise
-        return [row for status in Status for row in self.alyx.rows("tasks", session=eid, status=str(status))]
-
-
-def readable(rows: Iterable[JsonObject]) -> list[TaskRow]:
-    """Return the rows that can be read; each of the others is logged."""
-    found = []
-    for row in rows:
-        try:
-            found.append(TaskRow.read(row))
-        except UsageError as error:
-            _log.warning("%s", error)
-    return found
-
-
-def statuses_in(rows: Iterable[Mapping[str, object]]) -> dict[str, Status]:
-    """Return identifier -> status of rows; rows with a status that is none are left out."""
-    known = tuple(Status)
-    return {str(row["id"]): Status(str(row["status"])) for row in rows if row.get("status") in known}

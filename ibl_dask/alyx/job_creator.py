@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ibl_dask.alyx.client import Alyx, detail_in, is_duplicate, status_of
+from ibl_dask.alyx.client import Alyx, is_duplicate, status_of
 from ibl_dask.alyx.readiness import PATIENCE_S, SETTLED_S, reason_to_wait
 from ibl_dask.alyx.session_record import (
     body_of_session,
@@ -18,7 +18,7 @@ from ibl_dask.alyx.session_record import (
     read_narrative,
     read_rig_files,
 )
-from ibl_dask.alyx.task_row import body_of
+from ibl_dask.alyx.task_row import GRAPH, body_of
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, InputError, UsageError
 from ibl_dask.model import legacy_protocols as legacy
 from ibl_dask.model.description_reader import DESCRIPTION_NAME
@@ -31,6 +31,7 @@ from ibl_dask.store.atomic import make_folder
 from ibl_dask.store.descriptions import write_description
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import holding
+from ibl_dask.store.work_folder import WORK_FOLDER
 from ibl_dask.tasks.external.environments import Environments
 
 _log = logging.getLogger(__name__)
@@ -39,7 +40,6 @@ FLAG = "raw_session.flag"
 """File by which the acquisition computers mark a session whose files they have copied."""
 TEST_SUBJECTS = ("test", "test_subject")
 """Subjects whose sessions are no data."""
-_HIDDEN = (".ibl_dask",)
 
 State = Literal["created", "unchanged", "waiting", "failed", "found"]
 """created: rows were added; unchanged: all were there; waiting: not ready; found: a dry run."""
@@ -116,7 +116,7 @@ def create_jobs(
     if dry:
         yield from (Creation(flag.parent, "found") for flag in flags)
         return
-    folder = work_dir or _subjects_folder(root) / ".ibl_dask"
+    folder = work_dir or _subjects_folder(root) / WORK_FOLDER
     make_folder(folder)
     with holding(folder / "alyx-creator.lock.json"):
         for flag in flags:
@@ -301,6 +301,7 @@ def register_tasks(
     *,
     rerun: bool = False,
     statuses: Sequence[str] = ("Held", "Errored", "Empty", "Incomplete", "Complete"),
+    graph: str = GRAPH,
 ) -> tuple[list[JsonObject], int]:
     """Add the rows that a session's tasks lack, and return all, parents first, and the number of those that changed.
 
@@ -320,12 +321,14 @@ def register_tasks(
         Set existing rows back to Waiting, with their parents and arguments.
     statuses : sequence of str
         Statuses of rows that `rerun` sets back.
+    graph : str
+        Name of the pipeline, for new rows.
     """
     known = {str(row["name"]): row for row in alyx.rows("tasks", session=eid)}
     found: dict[str, JsonObject] = {}
     n_new = 0
     for spec in specs:
-        body = body_of(spec, eid, [str(found[name]["id"]) for name in spec.parents], repository)
+        body = body_of(spec, eid, [str(found[name]["id"]) for name in spec.parents], repository, graph)
         row = known.get(spec.name)
         if row is None:
             row, is_new = _create_task(alyx, body)
@@ -351,6 +354,6 @@ def _create_task(alyx: Alyx, body: JsonObject) -> tuple[JsonObject, bool]:
             "Alyx says that a task exists, and does not list it",
             where=str(body["session"]),
             expected=f"a row named {body['name']}",
-            got=detail_in(error),
+            got=error.got,
             do="look at the tasks of this session in Alyx; a row without a status hides others",
         ) from error

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from ibl_dask.alyx.allowed import require_allowed
 from ibl_dask.alyx.client import status_of
-from ibl_dask.alyx.coordinator import Coordinator, readable, statuses_in
-from ibl_dask.alyx.results import Outbox, TaskResult, for_alyx, result_of, unplanned
+from ibl_dask.alyx.coordinator import Coordinator
+from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
+from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
 from ibl_dask.alyx.row_states import ready_together
+from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, IblDaskError, NotASession, UsageError
 from ibl_dask.model import events
@@ -100,6 +102,8 @@ class QueueFeed:
         Returns True once no more is to be claimed.
     refresh_s : float
         See `REFRESH_S`.
+    is_list : bool
+        What `wanted` returns is read once: a list, not a queue.
     """
 
     def __init__(
@@ -115,6 +119,7 @@ class QueueFeed:
         most_tasks: int | None = None,
         is_stopped: Callable[[], bool] = lambda: False,
         refresh_s: float = REFRESH_S,
+        is_list: bool = False,
     ) -> None:
         self.coordinator, self.outbox, self.subjects = coordinator, outbox, subjects.expanduser().absolute()
         self._wanted, self._packages = wanted, tuple(packages)
@@ -124,7 +129,9 @@ class QueueFeed:
         self._queue: list[list[TaskRow]] = []
         self._next_s = 0.0
         self._was_empty = False
+        self._is_list, self._is_read = is_list, False
         self._visits: dict[Path, _Visit] = {}
+        self._ahead: Path | None = None
         self._folders: dict[str, Path] = {}
         self._is_begun: set[str] = set()
         self.n_registered = 0
@@ -143,8 +150,16 @@ class QueueFeed:
             return True
         return self._was_empty and not self._queue and not self._visits
 
+    def begin(self) -> bool:
+        """Claim the first session, and return whether there is one: no run is made for nothing."""
+        self._ahead = self.take()
+        return self._ahead is not None
+
     def take(self) -> Path | None:
         """Claim the rows of a session and return its folder; None where there is none now."""
+        if self._ahead is not None:
+            path, self._ahead = self._ahead, None
+            return path
         try:
             while not self._is_stopped() and not self._is_enough(self._n_in_flight):
                 if not self._queue and not self._refill():
@@ -172,8 +187,12 @@ class QueueFeed:
 
     def _refill(self) -> bool:
         """Read the queue again, if it is time; return whether there is something in it."""
+        if self._is_list and self._is_read:
+            self._was_empty = True
+            return False
         if time.monotonic() < self._next_s:
             return False
+        self._is_read = True
         self._next_s = time.monotonic() + self._refresh_s
         in_flight = {row.id for visit in self._visits.values() for row in visit.rows.values()}
         groups: dict[str, list[TaskRow]] = {}
@@ -209,13 +228,13 @@ class QueueFeed:
         if path in self._visits:
             return None
         asked = {row.id for row in rows}
-        deck = self.coordinator.deck(eid)
+        deck = read_deck(self.coordinator.alyx, eid)
         fresh = [row for row in readable(deck) if row.id in asked and row.status is Status.WAITING]
         fresh = [row for row in fresh if self._may_run(row, path)]
         statuses = statuses_in(deck)
         elsewhere = [row for row in fresh if not statuses.keys() >= set(row.parents)]
         if elsewhere:
-            statuses = self.coordinator.statuses_of(elsewhere) | statuses
+            statuses = statuses_of(self.coordinator.alyx, elsewhere, deck)
         ready, held = ready_together(fresh, statuses)
         if self._most_tasks is not None:
             ready = ready[: max(0, self._most_tasks - self.n_registered - self._n_in_flight)]
@@ -300,29 +319,29 @@ class QueueFeed:
             visit = self._visits.get(Path(event.session))
             row = None if visit is None else visit.rows.pop(event.task, None)
             if visit is not None and row is not None:
-                self._end(result_of(row, visit.path, event))
+                self._end(row, result_of_event(row, visit.path, event))
         elif isinstance(event, events.SessionFinished):
             visit = self._visits.pop(Path(event.session), None)
             if visit is not None and event.failure is not None:
                 for row in visit.rows.values():
-                    self._end(unplanned(row, visit.path, event.failure))
+                    self._end(row, result_of_failure(row, visit.path, event.failure))
             elif visit is not None:
                 for row in visit.rows.values():
                     self._return(row, visit.path)
             self._next_s = 0.0  # children may be free now
 
-    def _end(self, result: TaskResult) -> None:
+    def _end(self, row: TaskRow, result: TaskResult) -> None:
         self.outbox.put(result)
         self.ended.append(result)
         self.n_registered += bool(result.outputs)
-        if result.status is Status.WAITING:
-            self.put_off.add(result.row.id, result.log.splitlines()[-1] if result.log else "it asked for another try")
+        if result.status == Status.WAITING:
+            self.put_off.add(row.id, result.log.splitlines()[-1] if result.log else "it asked for another try")
         else:
-            self.put_off.forget(result.row.id)
+            self.put_off.forget(row.id)
 
     def _return(self, row: TaskRow, path: Path) -> None:
         text = "Returned to the queue: the run was ended before this task was."
-        self.outbox.put(TaskResult(row, path, Status.WAITING, for_alyx(text)))
+        self.outbox.put(result_of(row, path, Status.WAITING, text))
 
     def return_claims(self) -> None:
         """Return the rows that were claimed and have no result to the queue: the run ended."""

@@ -1,42 +1,20 @@
-"""Results of tasks on their way to Alyx."""
+"""Results of claimed rows, made from the ends of their tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.model.events import TaskFinished
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
 from ibl_dask.store.task_log_reader import find_attempts, read_attempt
 
-LONGEST_LOG = 200_000
-"""Characters of a log that go to Alyx: of a longer one the beginning and the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskResult:
-    """End of a claimed row."""
-
-    row: TaskRow
-    """The row, as it was claimed."""
-    session: Path
-    """Session folder."""
-    status: Status
-    """New state of the row."""
-    log: str
-    """Text of its log."""
-    version: str = ""
-    """Version of the code that ran."""
-    seconds: float | None = None
-    """Time that it took, s; None where it did not run."""
-    outputs: tuple[Path, ...] = ()
-    """Files to register."""
-    hashes: Mapping[str, str] = field(default_factory=dict)
-    """File -> MD5."""
+_PASSING = ("locked", "network", "disk", "killed")
+"""Categories of failures of a whole session after which its rows wait for another try."""
 
 
 class Outbox(Protocol):
@@ -49,38 +27,77 @@ class Outbox(Protocol):
         """Return whether a result of a row waits to be sent."""
 
 
-def result_of(row: TaskRow, session: Path, event: TaskFinished) -> TaskResult:
-    """Return the result of a row from the end of its task.
+def result_of(
+    row: TaskRow,
+    session: Path,
+    status: Status,
+    log: str,
+    *,
+    version: str = "",
+    seconds: float | None = None,
+    outputs: Iterable[Path] = (),
+    hashes: Mapping[str, str] | None = None,
+) -> TaskResult:
+    """Return the result of a claimed row.
 
     Parameters
     ----------
     row : TaskRow
-        The claimed row.
+        The row.
     session : Path
         Session folder.
-    event : TaskFinished
-        End of the task.
+    status : Status
+        New state of the row.
+    log : str
+        Text of its log.
+    version : str
+        Version of the code that ran.
+    seconds : float, optional
+        Time that it took, s; None where it did not run.
+    outputs : iterable of Path
+        Files to register; those that are not below the session are left out.
+    hashes : mapping, optional
+        File -> MD5.
     """
-    status = Status(event.status)
-    is_done = status in (Status.COMPLETE, Status.INCOMPLETE, Status.EMPTY)
-    text = "\n".join([log_text(event.log), *(failure.message for failure in event.failures)]).strip()
+    known = hashes or {}
+    inside = [path for path in outputs if path.is_relative_to(session) and path.is_file()]
     return TaskResult(
-        row,
-        session,
-        status,
-        for_alyx(text or f"{row.name}: {status}"),
-        event.version,
-        event.seconds if status not in (Status.HELD, Status.WAITING) else None,
-        tuple(Path(path) for path in event.outputs) if is_done or status is Status.ERRORED else (),
-        dict(event.hashes),
+        session="/".join(session.parts[-3:]),
+        task=row.name,
+        status=str(status),
+        task_id=row.id,
+        session_id=row.session,
+        folder=str(session),
+        log=log,
+        version=version,
+        seconds=seconds,
+        outputs=tuple(
+            Output(path.relative_to(session).as_posix(), path.stat().st_size, known.get(str(path))) for path in inside
+        ),
     )
 
 
-def unplanned(row: TaskRow, session: Path, failure: Failure) -> TaskResult:
-    """Return the result of a row whose session could not be planned; another run that holds it makes the row wait."""
-    is_passing = failure.category in ("locked", "network", "disk", "killed")
-    status = Status.WAITING if is_passing else Status.ERRORED
-    return TaskResult(row, session, status, for_alyx(failure.message))
+def result_of_event(row: TaskRow, session: Path, event: TaskFinished) -> TaskResult:
+    """Return the result of a claimed row from the end of its task in a run."""
+    status = Status(event.status)
+    text = "\n".join([log_text(event.log), *(failure.message for failure in event.failures)]).strip()
+    has_run = status not in (Status.HELD, Status.WAITING)
+    return result_of(
+        row,
+        session,
+        status,
+        text or f"{row.name}: {status}",
+        version=event.version,
+        seconds=event.seconds if has_run else None,
+        outputs=map(Path, event.outputs) if has_run else (),
+        hashes=event.hashes,
+    )
+
+
+def result_of_failure(row: TaskRow, session: Path, failure: Failure) -> TaskResult:
+    """Return the result of a row whose session could not be planned; where that may pass, the row waits."""
+    status = Status.WAITING if failure.category in _PASSING else Status.ERRORED
+    return result_of(row, session, status, failure.message)
 
 
 def log_text(folder: str) -> str:
@@ -91,12 +108,3 @@ def log_text(folder: str) -> str:
         return "".join(record for each in attempts if each.number == latest for record in read_attempt(each))
     except OSError:
         return ""
-
-
-def for_alyx(text: str) -> str:
-    """Return a text that PostgreSQL takes, without NUL, of bounded length."""
-    text = text.replace("\0", "").encode("utf-8", "replace").decode()
-    if len(text) <= LONGEST_LOG:
-        return text
-    half = LONGEST_LOG // 2
-    return f"{text[:half]}\n... {len(text) - 2 * half} characters are left out ...\n{text[-half:]}"

@@ -10,6 +10,7 @@ from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run
+from ibl_dask.store.work_folder import WORK_FOLDER
 
 
 def run_pass(
@@ -45,7 +46,7 @@ def run_pass(
     try:
         return run(
             feed,
-            work_dir=work_dir or feed.subjects / ".ibl_dask",
+            work_dir=work_dir or feed.subjects / WORK_FOLDER,
             limits=replace(limits, retry=limits.retry | {"quarantined"}),
             listeners=[feed, *listeners],
             is_hashed=True,

@@ -136,7 +136,9 @@ def _number(value: object, default: int) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
-def body_of(spec: TaskSpec, session: str, parents: Sequence[str], repository: str | None) -> dict[str, object]:
+def body_of(
+    spec: TaskSpec, session: str, parents: Sequence[str], repository: str | None, graph: str = GRAPH
+) -> dict[str, object]:
     """Return the row of a new task, as it is sent to Alyx.
 
     `status` is always there: a row without one makes every list that contains it fail, for everybody. `arguments` are
@@ -152,6 +154,8 @@ def body_of(spec: TaskSpec, session: str, parents: Sequence[str], repository: st
         Identifiers of the parents.
     repository : str, optional
         Data repository whose server runs it.
+    graph : str
+        Name of its pipeline.
 
     Raises
     ------
@@ -175,7 +179,7 @@ def body_of(spec: TaskSpec, session: str, parents: Sequence[str], repository: st
         "time_out_secs": min(spec.time_out_secs, MAX_TIME_OUT_SECS),
         "parents": list(parents),
         "session": session,
-        "graph": GRAPH,
+        "graph": graph,
         "status": str(Status.WAITING),
         "log": None,
         **({"data_repository": repository} if repository else {}),

@@ -24,8 +24,8 @@ class Direct:
         self.alyx, self.seen = alyx, []
 
     def put(self, result) -> None:
-        self.seen.append((result.row.id, result.status))
-        self.alyx.change("tasks", result.row.id, {"status": str(result.status), "log": result.log})
+        self.seen.append((result.task_id, result.status))
+        self.alyx.change("tasks", result.task_id, {"status": str(result.status), "log": result.log})
 
     def is_spooled(self, task: str) -> bool:
         return False
