@@ -340,6 +340,8 @@ class AlyxRefused(RunError):
     """Alyx refuses a request, and would do so again."""
 
     category: ClassVar[Category] = "environment"
+    body: object = None
+    """Body of the answer, as JSON; it does not go to other processes."""
 
 
 class AlyxLoginFailed(AlyxRefused):

@@ -68,7 +68,7 @@ def detail_of(body: object, text: str = "") -> str:
 
 
 def _short(text: str) -> str:
-    plain = " ".join(str(text).split())
+    plain = " ".join(str(text).split()).rstrip(".")
     return plain if len(plain) <= _LONGEST_DETAIL else plain[: _LONGEST_DETAIL - 3] + "..."
 
 

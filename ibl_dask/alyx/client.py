@@ -381,9 +381,9 @@ def status_of(error: AlyxRefused) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-def detail_in(error: AlyxRefused) -> str:
-    """Return the reason that the server gave for a refusal."""
-    return error.got.partition(": ")[2]
+def is_answered(error: AlyxUnreachable) -> bool:
+    """Return whether the server answered, with an error of its own: the connection works."""
+    return error.got.startswith("status ")
 
 
 def is_duplicate(error: AlyxRefused) -> bool:
@@ -443,6 +443,12 @@ def _reason(error: Exception) -> str:
 
 
 def _refusal(answer: Answer, where: str, *, is_login: bool) -> AlyxRefused:
+    error = _refusal_of(answer, where, is_login=is_login)
+    error.body = answer.body
+    return error
+
+
+def _refusal_of(answer: Answer, where: str, *, is_login: bool) -> AlyxRefused:
     got = f"status {answer.status}: {answer.detail}"
     if is_login:
         return AlyxLoginFailed(
