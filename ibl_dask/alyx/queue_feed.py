@@ -69,8 +69,9 @@ class _Visit:
     """A session whose rows are claimed."""
 
     path: Path
+    eid: str
     rows: dict[str, TaskRow]
-    """Name -> row."""
+    """Name -> row, of those that have not ended."""
     specs: tuple[TaskSpec, ...]
 
 
@@ -164,7 +165,11 @@ class QueueFeed:
             while not self._is_stopped() and not self._is_enough(self._n_in_flight):
                 if not self._queue and not self._refill():
                     return None
-                rows = self._queue.pop(0)
+                busy = {visit.eid for visit in self._visits.values()}
+                rows = next((rows for rows in self._queue if rows[0].session not in busy), None)
+                if rows is None:
+                    return None
+                self._queue.remove(rows)
                 visit = self._visit_safely(rows)
                 if visit is not None:
                     return visit.path
@@ -237,8 +242,9 @@ class QueueFeed:
             statuses = statuses_of(self.coordinator.alyx, elsewhere, deck)
         ready, held = ready_together(fresh, statuses)
         if self._most_tasks is not None:
-            ready = ready[: max(0, self._most_tasks - self.n_registered - self._n_in_flight)]
-            held = []  # they may become ready within this very call
+            n_left = max(0, self._most_tasks - self.n_registered - self._n_in_flight)
+            ready, later = ready[:n_left], ready[n_left:]
+            self._queue += [later] if later else []
         for row in held:
             self.coordinator.hold(row)
         claimed: dict[str, TaskRow] = {}
@@ -251,7 +257,7 @@ class QueueFeed:
         specs = tuple(
             row.spec([names[parent] for parent in row.parents if parent in names]) for row in claimed.values()
         )
-        visit = _Visit(path, claimed, specs)
+        visit = _Visit(path, eid, claimed, specs)
         self._visits[path] = visit
         return visit
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -181,11 +181,9 @@ def _text(task: Task) -> str:
     return "\n".join([text or task.log, *(failure.message for failure in task.failures)]).strip()
 
 
-def _noted(deck: Sequence[JsonObject], row: JsonObject) -> JsonObject:
-    """Note the state of a row in a deck, and return it."""
-    for known in deck:
-        if known.get("id") == row.get("id"):
-            known.update(row)
+def _noted(deck: list[JsonObject], row: JsonObject) -> JsonObject:
+    """Put the present state of a row into a deck, and return it."""
+    deck[:] = [row if known.get("id") == row.get("id") else known for known in deck]
     return row
 
 

@@ -165,7 +165,8 @@ class Pipeline:
         """
         deck = read_deck(self.alyx, self.eid)
         datasets: list[JsonObject] = []
-        for row in sorted(deck, key=lambda row: (int(row.get("level") or 0), -int(row.get("priority") or 0))):
+        order = sorted(deck, key=lambda row: (int(row.get("level") or 0), -int(row.get("priority") or 0)))
+        for row in order:
             if row.get("status") in status__in:
                 common = {"job_deck": deck, "machine": machine, "clobber": clobber, **kwargs}
                 datasets += run_alyx_task(row, self.session.path, self.alyx, **common)[1]

@@ -56,9 +56,16 @@ def create_jobs_here(
 ) -> int:
     """Make jobs of flagged sessions, and print the outcome of each; return 1 if one failed."""
     alyx, place = login.open()
-    options = {"repository": place.repository, "work_dir": work_dir, "settled_s": settled_s}
     made = []
-    for each in create_jobs(subjects.expanduser().absolute(), alyx, dry=dry, rerun=rerun, **options):
+    for each in create_jobs(
+        subjects.expanduser().absolute(),
+        alyx,
+        repository=place.repository,
+        dry=dry,
+        rerun=rerun,
+        settled_s=settled_s,
+        work_dir=work_dir,
+    ):
         made.append(each)
         if not as_json:
             _print_creation(each)

@@ -8,27 +8,22 @@ import pytest
 from described import described
 from seven_tasks import MENDED, SEVEN
 
-from ibl_dask.alyx.claims import read_claim
+from ibl_dask.alyx import local_server
 from ibl_dask.alyx.coordinator import Coordinator
+from ibl_dask.alyx.outbox import SpoolOutbox
 from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.alyx.repository import Place
 from ibl_dask.alyx.run_pass import run_pass
+from ibl_dask.alyx.session_pipeline import Pipeline
 from ibl_dask.alyx.task_queue import rows_of
 from ibl_dask.model.status import Status
 
 PLACE = Place("cortexlab_local", ("cortexlab",))
 
 
-class Direct:
-    def __init__(self, alyx) -> None:
-        self.alyx, self.seen = alyx, []
-
-    def put(self, result) -> None:
-        self.seen.append((result.task_id, result.status))
-        self.alyx.change("tasks", result.task_id, {"status": str(result.status), "log": result.log})
-
-    def is_spooled(self, task: str) -> bool:
-        return False
+@pytest.fixture(autouse=True)
+def _packages(monkeypatch):
+    monkeypatch.setenv("IBL_DASK_TASK_PACKAGES", "seven_tasks")
 
 
 @pytest.fixture
@@ -49,9 +44,9 @@ def seven(fake, tmp_path):
     return path, ids
 
 
-def one_pass(alyx, subjects: Path, **options) -> tuple[QueueFeed, Direct]:
-    outbox = Direct(alyx)
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask") as coordinator:
+def one_pass(alyx, subjects: Path, **options) -> tuple[QueueFeed, SpoolOutbox]:
+    outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", is_spooled=outbox.is_spooled) as coordinator:
         coordinator.sweep()
         feed = QueueFeed(
             coordinator,
@@ -62,6 +57,7 @@ def one_pass(alyx, subjects: Path, **options) -> tuple[QueueFeed, Direct]:
             **options,
         )
         run_pass(feed)
+        outbox.send_all()
     assert not feed.errors
     return feed, outbox
 
@@ -86,6 +82,12 @@ def test_seven_tasks_end_in_the_states_of_the_reference(fake, alyx, seven, subje
     one_pass(alyx, subjects)
     assert statuses(fake, ids) == FIRST
     assert "something dumb happened" in fake.world.tasks[ids["TaskFails"]]["log"]
+    done = fake.world.tasks[ids["TaskDone"]]
+    assert done["version"]
+    assert done["time_elapsed_secs"] is not None
+    assert fake.world.files_of(done["session"]) == [
+        f"alf/{name}/wheel.position.npy" for name in ("ChildOfDone", "TaskDone", "TaskIncomplete")
+    ]
 
 
 def test_a_held_child_is_released_once_its_parent_was_mended(fake, alyx, seven, subjects: Path) -> None:
@@ -97,3 +99,28 @@ def test_a_held_child_is_released_once_its_parent_was_mended(fake, alyx, seven, 
     assert statuses(fake, ids)["TaskFails"] == "Complete"
     one_pass(alyx, subjects)
     assert statuses(fake, ids) == {**FIRST, "TaskFails": "Complete", "ChildOfFailed": "Complete"}
+
+
+def test_a_pipeline_runs_and_reruns_its_rows_as_the_reference_does(fake, alyx, seven) -> None:
+    path, ids = seven
+    pipeline = Pipeline(path, alyx)
+    deck, datasets = pipeline.run()
+    assert statuses(fake, ids) == FIRST
+    assert {row["name"]: row["status"] for row in deck} == FIRST
+    assert sorted(each["path"] for each in datasets) == fake.world.files_of(pipeline.eid)
+    (path / MENDED).touch()
+    deck, _ = pipeline.rerun_failed()
+    assert statuses(fake, ids) == {**FIRST, "TaskFails": "Complete", "ChildOfFailed": "Complete"}
+
+
+def test_a_runner_of_a_list_runs_as_many_as_it_is_asked_for(fake, alyx, seven, subjects: Path, capsys) -> None:
+    _, ids = seven
+    queue = local_server.task_queue(lab="cortexlab", alyx=alyx, repository="cortexlab_local")
+    assert {row["name"] for row in queue} == set(SEVEN)
+    assert local_server.tasks_runner(subjects, queue, alyx, dry=True) == []
+    assert "SW_001/2026-11-20/001 TaskDone" in capsys.readouterr().out
+    assert set(statuses(fake, ids).values()) == {"Waiting"}
+    datasets = local_server.tasks_runner(subjects, queue, alyx, count=1)
+    assert len(datasets) == 1
+    local_server.tasks_runner(subjects, queue, alyx, count=10)
+    assert statuses(fake, ids) == FIRST

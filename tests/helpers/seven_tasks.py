@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 import ibl_dask as ibd
 
 MENDED = "mended.flag"
@@ -12,9 +14,9 @@ MENDED = "mended.flag"
 
 class _Little(ibd.DynamicTask):
     def left(self) -> list[Path]:
-        path = self.session_path / "alf" / f"_seven_{self.name}.table.csv"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("1,2\n")
+        path = self.session_path / "alf" / self.name / "wheel.position.npy"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        np.save(path, np.arange(3.0))
         return [path]
 
 
