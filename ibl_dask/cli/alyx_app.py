@@ -135,3 +135,32 @@ def serve(
     login = Login(url, user, token_file, repository, lab)
     request = (subjects, mode, env, work_dir, profile, workers, package)
     raise typer.Exit(serve_here(login, *request, once=once, lease_h=lease, interval_s=interval))
+
+
+@alyx_app.command()
+def sync(
+    sessions: Annotated[
+        list[str] | None,
+        typer.Argument(help="Sessions that ran without Alyx: their results are registered as well."),
+    ] = None,
+    url: Url = "",
+    user: User = "",
+    token_file: TokenFile = None,
+    repository: Repository = None,
+    labs: Annotated[str, typer.Option("--labs", help="Labs whose servers get the files [that of the session].")] = "",
+    exists: Annotated[bool, typer.Option("--exists", help="The files are on the servers of the lab already.")] = False,
+    work_dir: WorkDir = None,
+    output_root: Annotated[
+        Path | None, typer.Option("--output-root", help="Folder of the results, where they are not in the sessions.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Send what Alyx refused before as well.")] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="List what is to be sent, and send nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send results that wait on disk: files, checks, notes and states of tasks."""
+    from ibl_dask.alyx.registrar import Registration
+    from ibl_dask.cli.alyx_sync import sync_results
+
+    registration = Registration(repository or "", labs, exists)
+    request = (sessions or [], url, user, token_file, registration, work_dir, output_root)
+    raise typer.Exit(sync_results(*request, again=again, waiting=waiting, as_json=as_json))
