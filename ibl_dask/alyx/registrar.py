@@ -259,7 +259,8 @@ def protected_revisions(body: object) -> dict[str, list[tuple[str, bool]]]:
     found: dict[str, list[tuple[str, bool]]] = {}
     for row in details:
         for path, revisions in row.items() if isinstance(row, Mapping) else ():
-            pairs = (pair for each in revisions if isinstance(each, Mapping) for pair in each.items())
+            each_one = revisions if isinstance(revisions, list) else []
+            pairs = (pair for each in each_one if isinstance(each, Mapping) for pair in each.items())
             found[str(path)] = [(str(name), bool(is_protected)) for name, is_protected in pairs]
     return found
 
