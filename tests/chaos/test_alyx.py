@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -43,8 +45,10 @@ def wait_until(reached, what):
 
 
 def spool_all(spool, results):
-    """Write results into the spool from many threads at once."""
+    """Write results into the spool from many processes at once, from many threads in the short form."""
     left = list(results)
+    if len(left) > 100:
+        return [threading.Thread(target=spool_in_processes, args=(spool, left))]
 
     def work():
         while True:
@@ -53,10 +57,14 @@ def spool_all(spool, results):
             except IndexError:
                 return
 
-    threads = [threading.Thread(target=work) for _ in range(N_WORKERS)]
-    for thread in threads:
-        thread.start()
-    return threads
+    return [threading.Thread(target=work) for _ in range(N_WORKERS)]
+
+
+def spool_in_processes(spool, results):
+    """Write results into the spool from many processes at once."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(N_WORKERS, mp_context=context) as processes:
+        list(processes.map(spool.add, results))
 
 
 def test_every_result_is_registered_once_and_no_check_is_lost(tmp_path):
@@ -86,11 +94,16 @@ def test_every_result_is_registered_once_and_no_check_is_lost(tmp_path):
         start()
         # Alyx is down while the first results come in.
         half = len(results) // 2
-        for thread in spool_all(spool, results[:half]):
+        threads = spool_all(spool, results[:half])
+        for thread in threads:
+            thread.start()
+        for thread in threads:
             thread.join()
         assert spool.n_pending() == half
         fake.start()
         threads = spool_all(spool, results[half:])
+        for thread in threads:
+            thread.start()
         for n in range(N_KILLS):
             until = fake.n_requests() + chance.randrange(1, max(2, N_RESULTS // (N_KILLS + 1)))
             wait_until(lambda until=until: fake.n_requests() >= until or not spool.n_pending(), f"kill {n}")
