@@ -258,18 +258,18 @@ class Alyx:
 
     def _wait_for_turn(self, until_s: float, path: str) -> None:
         wait_s = self._turns.take()
-        if wait_s <= 0:
-            return
-        if self._clock() + wait_s > until_s:
-            self._turns.give_back()
-            raise AlyxBusy(
-                "Alyx asked to wait",
-                where=self.access.url + path,
-                expected=f"a turn within {self.limits.patience_s:g} s",
-                got=f"{wait_s:.0f} s",
-                do="results stay in the spool, and are sent later: ibl-dask alyx sync",
-            )
-        self._sleep(wait_s)
+        while wait_s > 0:
+            if self._clock() + wait_s > until_s:
+                self._turns.give_back()
+                raise AlyxBusy(
+                    "Alyx asked to wait",
+                    where=self.access.url + path,
+                    expected=f"a turn within {self.limits.patience_s:g} s",
+                    got=f"{wait_s:.0f} s",
+                    do="results stay in the spool, and are sent later: ibl-dask alyx sync",
+                )
+            self._sleep(wait_s)
+            wait_s = self._turns.parked_s  # another thread may have been asked to wait meanwhile
 
     def _send(
         self,
@@ -298,7 +298,8 @@ class Alyx:
                 timeout=(self.limits.connect_s, read_s),
                 allow_redirects=False,  # a POST would become a GET
             )
-            return Answer(response.status_code, response.text, response.headers), ""
+            # Alyx writes UTF-8; `response.text` would guess where no encoding is named.
+            return Answer(response.status_code, response.content.decode("utf-8", "replace"), response.headers), ""
         except requests.RequestException as error:
             return None, _reason(error)
 

@@ -4,7 +4,7 @@
 
     pending/  <time>-<key>.json   results to be sent, oldest first
     dead/     <time>-<key>.json   results that Alyx refuses, each with the reason
-    sent.jsonl                    a line for each result that was sent
+    sent.jsonl                    a line for each result that was sent; sent-<time>.jsonl are older
     writer.json                   the lock of the one process that sends
 """
 
@@ -28,6 +28,10 @@ from ibl_dask.store.lock import Held, holding
 
 SPOOL_FOLDER = "alyx"
 """Name of the spool within the work folder."""
+COUNTED_EVERY_S = 300.0
+"""Least time between two failures of one result that are counted, s."""
+LARGEST_SENT_BYTES = 32 << 20
+"""Size from which the list of what was sent is begun anew; the older ones are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,9 @@ class Letter:
     result: TaskResult
     """The result."""
     n_failed: int = 0
-    """Passes in which the server answered it with an error of its own."""
+    """Failures of the server with this result while it answered other requests, one each `COUNTED_EVERY_S` at most."""
+    failed_s: float = 0.0
+    """Unix time of the last one that was counted, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +107,8 @@ class Spool:
         for path in _files(self._pending):
             try:
                 content = _read(path)
-                letters.append(Letter(path, TaskResult.from_json(_plain(content), str(path)), _n_failed(content)))
+                result = TaskResult.from_json(_plain(content), str(path))
+                letters.append(Letter(path, result, int(_number(content, "n_failed")), _number(content, "failed_s")))
             except FileNotFoundError:
                 continue
             except UnusableFile as error:
@@ -126,13 +133,15 @@ class Spool:
         return len(_files(self._pending))
 
     def sent(self) -> dict[str, dict[str, Any]]:
-        """Return what was sent: key of the result -> line."""
+        """Return what was sent lately: key of the result -> line."""
         found: dict[str, dict[str, Any]] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for line in read_text(self.folder / "sent.jsonl").splitlines():
-                with contextlib.suppress(ValueError, TypeError, KeyError):  # the last one of a killed process
-                    row = json.loads(line)
-                    found[row["key"]] = row
+        older = sorted(self.folder.glob("sent-*.jsonl"))[-1:]
+        for path in (*older, self.folder / "sent.jsonl"):
+            with contextlib.suppress(FileNotFoundError):
+                for line in read_text(path).splitlines():
+                    with contextlib.suppress(ValueError, TypeError, KeyError):  # the last one of a killed process
+                        row = json.loads(line)
+                        found[row["key"]] = row
         return found
 
     # -- for the writer ---------------------------------------------------------------------------------------------
@@ -163,11 +172,28 @@ class Spool:
             sweep_temporaries(self._dead, ".*.tmp")
             yield held
 
-    def update(self, letter: Letter, *, result: TaskResult | None = None, failed: bool = False) -> Letter:
-        """Note a change of a result, or a failure to send it, before anything is done upon it."""
-        changed = replace(letter, result=result or letter.result, n_failed=letter.n_failed + failed)
-        _write(letter.path, {**changed.result.to_json(), "n_failed": changed.n_failed})
-        return changed
+    def update(self, letter: Letter, result: TaskResult) -> Letter:
+        """Note a change of a result, before anything is done upon it."""
+        return self._rewrite(replace(letter, result=result))
+
+    def count_failure(self, letter: Letter, now_s: float) -> Letter:
+        """Count a failure of the server with a result, unless one was counted a moment ago.
+
+        Parameters
+        ----------
+        letter : Letter
+            The result.
+        now_s : float
+            Unix time, s.
+        """
+        if abs(now_s - letter.failed_s) < COUNTED_EVERY_S:
+            return letter
+        return self._rewrite(replace(letter, n_failed=letter.n_failed + 1, failed_s=now_s))
+
+    def _rewrite(self, letter: Letter) -> Letter:
+        content = {**letter.result.to_json(), "n_failed": letter.n_failed, "failed_s": letter.failed_s}
+        _write(letter.path, content)
+        return letter
 
     def settle(self, letter: Letter, receipt: Mapping[str, object]) -> None:
         """Note that a result was sent, and remove it."""
@@ -179,7 +205,10 @@ class Spool:
             "status": letter.result.status,
             **receipt,
         }
-        handle = os.open(self.folder / "sent.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        path = self.folder / "sent.jsonl"
+        if path.exists() and path.stat().st_size > LARGEST_SENT_BYTES:
+            path.rename(path.with_name(f"sent-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.jsonl"))
+        handle = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
         try:
             os.write(handle, (json.dumps(line) + "\n").encode())
             os.fsync(handle)
@@ -258,9 +287,9 @@ def _read(path: Path) -> Mapping[str, Any]:
 
 
 def _plain(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {name: value for name, value in content.items() if name != "n_failed"}
+    return {name: value for name, value in content.items() if name not in ("n_failed", "failed_s")}
 
 
-def _n_failed(content: Mapping[str, Any]) -> int:
-    found = content.get("n_failed", 0)
-    return found if isinstance(found, int) else 0
+def _number(content: Mapping[str, Any], name: str) -> float:
+    found = content.get(name, 0)
+    return found if isinstance(found, int | float) else 0

@@ -11,6 +11,7 @@ checks of all its results together.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -26,8 +27,8 @@ from ibl_dask.model.status import Status
 
 _log = logging.getLogger(__name__)
 
-MOST_FAILED_PASSES = 5
-"""Passes in which the server may answer a result with an error of its own, before it is set aside."""
+MOST_FAILURES = 5
+"""Failures of the server with one result, `COUNTED_EVERY_S` apart at least, after which it is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,8 @@ class _Open:
     """What Alyx refused of it."""
     is_left: bool = False
     """It has to wait for another pass."""
+    has_failed: bool = False
+    """The server answered with an error of its own, though not that of a mistake."""
     is_registered: bool = False
     """All its files are registered."""
 
@@ -73,10 +76,15 @@ class Writer:
         The client.
     registration : Registration
         Repository at which files are registered.
+    now : callable, optional
+        Returns Unix time, s.
     """
 
-    def __init__(self, spool: Spool, alyx: Alyx, registration: Registration) -> None:
+    def __init__(
+        self, spool: Spool, alyx: Alyx, registration: Registration, now: Callable[[], float] = time.time
+    ) -> None:
         self.spool = spool
+        self._now = now
         self._alyx = alyx
         self._registrar = Registrar(alyx, registration)
         self._session_ids: dict[str, str] = {}
@@ -105,22 +113,32 @@ class Writer:
                     break
                 try:
                     rows = self._send_session(letters)
+                    if any(row.has_failed for row in rows):
+                        self._alyx.read("users", self._alyx.user)  # is it this result, or the whole server?
+                        self._count_failures(rows)
                 except AlyxUnreachable as error:
                     problems.append(str(error))
                     break
                 for row in rows:
+                    problems += [f"{_name(row.letter)}: {error}" for error in row.refused]
                     if row.is_left:
-                        problems += [str(error) for error in row.refused]
-                    elif row.refused:
+                        continue
+                    if row.refused:
                         self.spool.bury(row.letter, _joined(row.refused))
                         n_dead += 1
-                        problems.append(f"{_name(row.letter)}: {_joined(row.refused)}")
                     else:
                         self.spool.settle(row.letter, {"datasets": dict(row.registered.ids)})
                         n_sent += 1
         left = self.spool.n_pending()
         n_requests = self._alyx.n_requests - n_before
         return SyncReport(n_sent, left, n_dead, n_requests, self._alyx.parked_s, tuple(problems))
+
+    def _count_failures(self, rows: list[_Open]) -> None:
+        for row in rows:
+            if row.has_failed:
+                row.letter = self.spool.count_failure(row.letter, self._now())
+                row.is_left = row.letter.n_failed < MOST_FAILURES
+        self._write_tasks([row for row in rows if row.has_failed and not row.is_left])
 
     # -- one session ------------------------------------------------------------------------------------------------
 
@@ -134,7 +152,7 @@ class Writer:
         """
         rows = [_Open(letter) for letter in letters]
         session_id = ""
-        with _Guard(self.spool, *rows):
+        with _Guard(*rows):
             session_id = self._session_id(rows[0].letter.result)
         if not session_id:
             return rows
@@ -164,10 +182,10 @@ class Writer:
 
     def _register(self, rows: list[_Open]) -> None:
         for row in rows:
-            with _Guard(self.spool, row):
+            with _Guard(row):
 
                 def keep(changed: TaskResult, row: _Open = row) -> None:
-                    row.letter = self.spool.update(row.letter, result=changed)
+                    row.letter = self.spool.update(row.letter, changed)
 
                 row.registered = self._registrar.register(row.letter.result, keep)
                 row.refused += [_not_registered(row.letter, path, why) for path, why in row.registered.refused.items()]
@@ -178,7 +196,7 @@ class Writer:
         if not with_qc:
             return
         session_id = with_qc[0].letter.result.session_id
-        with _Guard(self.spool, *with_qc):
+        with _Guard(*with_qc):
             changes = merged_qc((row.letter.result for row in with_qc), self._alyx.read("sessions", session_id))
             if changes:
                 self._alyx.change("sessions", session_id, changes)
@@ -187,10 +205,10 @@ class Writer:
         with_notes = [row for row in rows if row.letter.result.notes]
         if not with_notes:
             return
-        with _Guard(self.spool, *with_notes):
+        with _Guard(*with_notes):
             present = find_notes(self._alyx, with_notes[0].letter.result.session_id)
             for row in with_notes:
-                with _Guard(self.spool, row):
+                with _Guard(row):
                     write_notes(self._alyx, row.letter.result, present)
 
     def _write_tasks(self, rows: list[_Open]) -> None:
@@ -198,7 +216,7 @@ class Writer:
         for row in rows:
             if row.is_left:
                 continue
-            with _Guard(self.spool, row):
+            with _Guard(row):
                 task_id = row.letter.result.task_id
                 if not task_id:
                     if deck is None:
@@ -232,8 +250,7 @@ class Writer:
 class _Guard:
     """Block in which an error that concerns some results alone is noted on them, and the others go on."""
 
-    def __init__(self, spool: Spool, *rows: _Open) -> None:
-        self._spool = spool
+    def __init__(self, *rows: _Open) -> None:
         self._rows = rows
 
     def __enter__(self) -> None:
@@ -246,8 +263,7 @@ class _Guard:
             if not is_answered(error):
                 return False
             for row in self._rows:
-                row.letter = self._spool.update(row.letter, failed=True)
-                row.is_left = row.letter.n_failed < MOST_FAILED_PASSES
+                row.is_left = row.has_failed = True
                 row.refused.append(error)
             return True
         for row in self._rows:

@@ -11,7 +11,7 @@ from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.credentials import Access, Token
 from ibl_dask.alyx.registrar import Registration
 from ibl_dask.alyx.spool import Spool
-from ibl_dask.alyx.sync import MOST_FAILED_PASSES, Writer
+from ibl_dask.alyx.sync import MOST_FAILURES, Writer
 from ibl_dask.alyx.task_result import Note
 from ibl_dask.errors import AlyxLoginFailed, SessionLocked, UnusableFile
 from ibl_dask.store.lock import LOCK_NAME, holding
@@ -177,15 +177,36 @@ def test_a_damaged_record_of_a_dataset_costs_the_other_files_nothing(fake, spool
     assert {"alf/_ibl_leftCamera.times.npy", "alf/_ibl_bodyCamera.times.npy"} < set(fake.world.files_of(session))
 
 
-def test_an_answer_without_the_datasets_is_no_success(fake, spool, writer, monkeypatch):
+def test_an_answer_without_the_datasets_is_no_success(fake, spool, alyx, monkeypatch):
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     spool.add(result("TST_001", session, task))
     monkeypatch.setitem(endpoints._HANDLERS, "register-file", lambda *_: (201, []))
-    for n in range(1, MOST_FAILED_PASSES + 1):
-        report = writer.run()
-        assert (report.n_sent, report.n_dead) == (0, int(n == MOST_FAILED_PASSES))
-    assert "0" in spool.dead()[0].reason
+    now_s = [1e9]
+    writer = Writer(spool, alyx, PLACE, lambda: now_s[0])
+    for n in range(1, MOST_FAILURES + 1):
+        for _ in range(3):  # passes that follow at once are not counted
+            report = writer.run()
+            now_s[0] += 1
+            if report.n_dead:
+                break
+        assert (report.n_sent, report.n_dead) == (0, int(n == MOST_FAILURES))
+        now_s[0] += 600
+    assert "1 datasets" in spool.dead()[0].reason
     assert fake.world.tasks[task]["status"] == "Errored"
+
+
+def test_results_outlast_a_server_that_answers_everything_with_errors_for_a_day(fake, spool, alyx):
+    session, [task] = add_tasks(fake.world, "TST_001", 1)
+    spool.add(result("TST_001", session, task))
+    now_s = [1e9]
+    writer = Writer(spool, alyx, PLACE, lambda: now_s[0])
+    fake.faults.rates = {"500": 1.0}
+    for _ in range(MOST_FAILURES + 3):
+        report = writer.run()
+        assert (report.n_sent, report.n_dead, report.n_left) == (0, 0, 1)
+        now_s[0] += 3 * 3600
+    fake.faults.rates = {}
+    assert writer.run().n_sent == 1
 
 
 def test_a_server_that_fails_for_one_result_does_not_hold_up_the_others(fake, spool, writer):
@@ -401,3 +422,14 @@ def test_no_token_appears_in_spool_messages_or_reports(fake, spool, writer, alyx
     files = [path.read_text() for path in spool.folder.rglob("*") if path.is_file()]
     shown = [repr(report), repr(alyx), repr(alyx.access), caplog.text, *map(str, spool.dead()), *files]
     assert not [text for text in shown if secret in text]
+
+
+def test_the_list_of_what_was_sent_is_begun_anew_when_it_is_long(fake, spool, writer, monkeypatch):
+    session, tasks = add_tasks(fake.world, "TST_001", 3)
+    monkeypatch.setattr("ibl_dask.alyx.spool.LARGEST_SENT_BYTES", 10)
+    results = [result("TST_001", session, task, n=n, outputs=()) for n, task in enumerate(tasks)]
+    for each in results:
+        spool.add(each)
+    assert writer.run().n_sent == 3
+    assert len(list(spool.folder.glob("sent*.jsonl"))) == 3
+    assert spool.sent().keys() == {each.key for each in results[1:]}
