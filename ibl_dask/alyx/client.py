@@ -20,6 +20,7 @@ from urllib.parse import quote
 from ibl_dask.alyx.answers import Answer, judge, retry_after_s
 from ibl_dask.alyx.credentials import Access, Token
 from ibl_dask.alyx.pacing import PER_MINUTE, Backoff, TokenBucket
+from ibl_dask.alyx.packages import require_packages
 from ibl_dask.errors import AlyxBusy, AlyxLoginFailed, AlyxRefused, AlyxUnreachable
 from ibl_dask.model.json_object import JsonObject
 
@@ -79,6 +80,7 @@ class Alyx:
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
+        require_packages("requests")
         self.access = access
         self.limits = limits or Limits()
         self.n_requests = 0
@@ -88,6 +90,8 @@ class Alyx:
         self._notices: set[str] = set()
         self._local = threading.local()
         self._lock = threading.Lock()
+        if not access.is_private:
+            _log.warning("the token of %s goes to %s without encryption", access.user, access.url)
 
     def __repr__(self) -> str:
         return f"Alyx({self.access.url!r}, user={self.access.user!r})"
@@ -345,6 +349,7 @@ def fetch_token(url: str, user: str, password: str, limits: Limits | None = None
     AlyxUnreachable
         If there is no answer.
     """
+    require_packages("requests")
     import requests
 
     limits = limits or Limits()

@@ -80,6 +80,12 @@ class Access:
             )
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
+    @property
+    def is_private(self) -> bool:
+        """Return whether nobody between here and the server can read the token."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "https" or parts.hostname in ("127.0.0.1", "::1", "localhost")
+
 
 def read_access(
     url: str = "", user: str = "", token_file: Path | None = None, environment: Mapping[str, str] | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import ascii_lowercase
 
 from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.packages import require_packages
 from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, NotWritable
 from ibl_dask.model.places import below
@@ -72,6 +73,7 @@ class Kinds:
         n_hits = sum(fnmatch(plain, pattern.casefold()) for _, pattern in self.types if pattern.strip())
         if n_hits == 1 and not any(one in name for one, pattern in self.types if not pattern.strip()):
             return None
+        require_packages("one")
         from one.registration import get_dataset_type
 
         try:
@@ -225,16 +227,17 @@ class Registrar:
         return {output.path: str(row["id"]) for output, row in zip(outputs, answers, strict=True)}
 
     def _same_dataset(self, result: TaskResult, output: Output) -> str | None:
-        """Return the id of a registered dataset of the same name and content, which needs no registration."""
+        """Return the id of a registered dataset of the same name and content, which needs no registration.
+
+        That of the same revision, or the default one: an older revision of that content does not count.
+        """
         if output.md5 is None or not result.session_id:
             return None
+        own = _revision_of(output.path)
         collection, name = plain_path(output.path).rpartition("/")[::2]
-        filters = (
-            {"session": result.session_id} if result.session_id else {"subject": result.subject, "date": result.date}
-        )
-        for row in self._alyx.rows("datasets", name=name, **filters):
-            is_same = row.get("collection") == collection and row.get("hash") == output.md5
-            if is_same and (row.get("experiment_number") in (None, result.number)):
+        for row in self._alyx.rows("datasets", name=name, session=result.session_id):
+            counts = row.get("revision") == own or row.get("default_dataset")
+            if counts and row.get("collection") == collection and row.get("hash") == output.md5:
                 return str(row.get("url", "")).rpartition("/")[2]
         return None
 
@@ -256,7 +259,8 @@ def protected_revisions(body: object) -> dict[str, list[tuple[str, bool]]]:
     found: dict[str, list[tuple[str, bool]]] = {}
     for row in details:
         for path, revisions in row.items() if isinstance(row, Mapping) else ():
-            pairs = (pair for each in revisions if isinstance(each, Mapping) for pair in each.items())
+            each_one = revisions if isinstance(revisions, list) else []
+            pairs = (pair for each in each_one if isinstance(each, Mapping) for pair in each.items())
             found[str(path)] = [(str(name), bool(is_protected)) for name, is_protected in pairs]
     return found
 
@@ -268,6 +272,10 @@ def plain_path(path: str) -> str:
     'alf/_ibl_leftCamera.times.npy'
     """
     return "/".join(part for part in path.split("/") if not _REVISION.fullmatch(part))
+
+
+def _revision_of(path: str) -> str:
+    return next((match[1] for part in path.split("/") if (match := _REVISION.fullmatch(part))), "")
 
 
 def revision_path(path: str, revisions: Sequence[tuple[str, bool]], today: str) -> str:
@@ -288,8 +296,7 @@ def revision_path(path: str, revisions: Sequence[tuple[str, bool]], today: str) 
     'alf/#2026-11-21a#/a.b.npy'
     """
     protected = {name for name, is_protected in revisions if is_protected}
-    own = next((match[1] for part in path.split("/") if (match := _REVISION.fullmatch(part))), "")
-    if own not in protected:
+    if _revision_of(path) not in protected:
         return path
     letters = ("".join(word) for n in count(1) for word in product(ascii_lowercase, repeat=n))
     names = [today, *(today + next(letters) for _ in range(len(protected)))]

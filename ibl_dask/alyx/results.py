@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.model.events import TaskFinished
@@ -82,7 +83,7 @@ def result_of_event(row: TaskRow, session: Path, event: TaskFinished) -> TaskRes
     status = Status(event.status)
     text = "\n".join([log_text(event.log), *(failure.message for failure in event.failures)]).strip()
     has_run = status not in (Status.HELD, Status.WAITING)
-    return result_of(
+    result = result_of(
         row,
         session,
         status,
@@ -92,6 +93,7 @@ def result_of_event(row: TaskRow, session: Path, event: TaskFinished) -> TaskRes
         outputs=map(Path, event.outputs) if has_run else (),
         hashes=event.hashes,
     )
+    return with_checks(result, row.executable)
 
 
 def result_of_failure(row: TaskRow, session: Path, failure: Failure) -> TaskResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from ibl_dask.alyx.spool import Spool
@@ -11,11 +12,11 @@ from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.errors import MissingFile
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.places import complaint
-from ibl_dask.model.session import OWN_FOLDER
+from ibl_dask.model.session import OWN_FOLDER, Session
 from ibl_dask.model.status import Status
 from ibl_dask.store.json_files import read_object
 from ibl_dask.store.task_log_reader import find_attempts, read_attempt
-from ibl_dask.store.workspace import LOGS, Workspace
+from ibl_dask.store.workspace import LOGS, Workspace, default_work_dir
 from ibl_dask.tasks.provenance import read_provenance
 from ibl_dask.tasks.qc_file import read_qc
 
@@ -23,6 +24,8 @@ SENT_STATUSES = (Status.COMPLETE, Status.EMPTY, Status.INCOMPLETE, Status.ERRORE
 """Statuses of tasks that ran; others are left to whoever runs them."""
 _REGISTRATION = f"{OWN_FOLDER}/registration.json"
 """List of the raw files of a session, which the tasks of registration write."""
+_CHECKING = "VideoSyncQc"
+"""Start of the names of the classes whose tasks check the cameras."""
 _BLOCK_BYTES = 1 << 20
 
 
@@ -103,6 +106,23 @@ def results_of(workspace: Workspace) -> list[TaskResult]:
             )
         )
     return results
+
+
+def with_checks(result: TaskResult, executable: str) -> TaskResult:
+    """Return a result with the checks of its session, if it is that of a task that makes them.
+
+    Parameters
+    ----------
+    result : TaskResult
+        Result of a task that ran in `result.folder`.
+    executable : str
+        Dotted path of the class of the task.
+    """
+    if result.status not in SENT_STATUSES or not executable.rpartition(".")[2].startswith(_CHECKING):
+        return result
+    session = Session(Path(result.folder))
+    qc, outcome = checks_of(Workspace(session, default_work_dir(session)))
+    return replace(result, qc=qc, outcome=outcome)
 
 
 def checks_of(workspace: Workspace) -> tuple[dict[str, object], str]:

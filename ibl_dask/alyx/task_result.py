@@ -23,7 +23,7 @@ LONGEST_VERSION = 64
 """Longest text of a version that Alyx takes, characters."""
 LONGEST_LOG = 200_000
 """Longest log that is sent, characters: its end."""
-_SESSION = re.compile(r"[^/\\\s]+/\d{4}-\d{2}-\d{2}/\d{1,3}")
+_SESSION = re.compile(r"(?!\.{1,2}/)[^/\\\x00-\x1f]+/\d{4}-\d{2}-\d{2}/\d{1,3}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MD5 = re.compile(r"[0-9a-f]{32,64}")
 _NAME = re.compile(r"[^\x00-\x1f]{1,64}")

@@ -76,6 +76,10 @@ def sync_results(
     if waiting:
         return _list(list(spools.values()), as_json=as_json)
     code = guard.code
+    if not any(spool.n_pending() or spool.dead() for spool in spools.values()):
+        for spool in spools.values():
+            out.print(f"no results wait in {spool.folder}", markup=False)
+        return code
     alyx = Alyx(read_access(url, user, token_file))
     place = find_place(alyx, registration.repository or None)
     if place.repository is None:
