@@ -15,6 +15,7 @@ from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
 from ibl_dask.alyx.outbox import SpoolOutbox
 from ibl_dask.alyx.results import result_of
 from ibl_dask.alyx.row_states import judge, released
+from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.deploy.batch_systems.registry import own_job
@@ -163,7 +164,7 @@ def _run(
         return result_of(row, session.path, Status.ERRORED, f"{head}\n{text}".strip())
     outputs = tuple(path for path in map(Path, task.outputs or ()) if path.is_file())
     hashed = [path for path in outputs if max_md5_size is None or path.stat().st_size <= max_md5_size]
-    return result_of(
+    result = result_of(
         row,
         session.path,
         task.state,
@@ -173,6 +174,7 @@ def _run(
         outputs=outputs,
         hashes={str(path): md5_of(path) for path in hashed},
     )
+    return with_checks(result, row.executable)
 
 
 def _text(task: Task) -> str:

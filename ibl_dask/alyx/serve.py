@@ -70,8 +70,10 @@ class Server:
     """Time beyond their time-out after which started rows of other programs are returned, s; None for never."""
     interval_s: float = INTERVAL_S
     """See `INTERVAL_S`."""
+    client: Callable[[], Any] = lambda: None  # distributed has no types
+    """Returns the client of the workers, and starts these when it is first called; None runs steps in this process."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Arguments of `run_pass`: client, limits, environments, ..."""
+    """Arguments of `run_pass`: limits, environments, ..."""
     creation: dict[str, Any] = field(default_factory=dict)
     """Arguments of `create_jobs`; without a `repository`, that of the place."""
     creates: bool = True
@@ -87,6 +89,11 @@ class Server:
         self._put_off = PutOff()
         self._creates_at_s = self._reports_at_s = 0.0
         self._created: list[Creation] = []
+
+    @property
+    def left_waiting(self) -> dict[str, str]:
+        """Return the rows that cannot run here, with the reasons."""
+        return dict(self._put_off.reasons)
 
     def serve(self, *, once: bool = False) -> None:
         """Run rounds until `stop` is set.
@@ -138,7 +145,7 @@ class Server:
                 is_stopped=self.stop.is_set,
             )
             if feed.begin():
-                run = run_pass(feed, work_dir=self.work_dir, **self.options)
+                run = run_pass(feed, work_dir=self.work_dir, client=self.client(), **self.options)
         except AlyxUnreachable as error:
             problem = str(error)
             _log.warning("Alyx gives no answer; what ended is in the spool: %s", error)

@@ -7,6 +7,7 @@ import json
 import logging
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from ibl_dask.alyx.job_creator import Creation, create_jobs
 from ibl_dask.alyx.repository import Place, find_place
 from ibl_dask.alyx.serve import Round, Server, waiting_rows
 from ibl_dask.cli.console import out, print_table
+from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.session import is_session_path
 from ibl_dask.pipeline.limits import limits_of
@@ -138,7 +140,7 @@ def serve_here(
     root = subjects.expanduser().absolute()
     root = root.parents[2] if is_session_path(root) else root
     stop = threading.Event()
-    with _connected(site, workers) as client, _signals(stop):
+    with contextlib.ExitStack() as stack, _signals(stop):
         server = Server(
             alyx,
             place,
@@ -149,27 +151,44 @@ def serve_here(
             env=_labels(env),
             lease_s=None if lease_h is None else lease_h * 3600,
             interval_s=interval_s,
-            options={"client": client, "limits": limits_of(site), "environments": site.environments},
+            client=_Workers(site, workers, stack),
+            options={"limits": limits_of(site), "environments": site.environments},
             creates=creates,
             on_round=_print_round,
             stop=stop,
         )
         with contextlib.suppress(KeyboardInterrupt):
             server.serve(once=once)
-    out.print("ended; rows that were not finished wait again" if stop.is_set() else "nothing waits")
+    for reason, number in Counter(server.left_waiting.values()).most_common():
+        out.print(f"{number} left waiting: {reason}", markup=False, soft_wrap=True)
+    out.print("ended; tasks that were not finished wait again" if stop.is_set() else "nothing more can be run now")
     return 0
 
 
-@contextlib.contextmanager
-def _connected(site: Any, workers: int | None) -> Iterator[Any]:  # distributed has no types
-    """Yield a client of the site's workers; None where steps run in this process."""
-    if workers == 0:
-        yield None
-        return
-    from ibl_dask.deploy.cluster.connect import connect, permissions
+class _Workers:
+    """Workers of a site, which are started when the first task is there to be run.
 
-    with permissions(site), connect(site) as client:
-        yield client
+    Parameters
+    ----------
+    site : Profile
+        The site.
+    number : int or None
+        Number of workers; 0 runs steps in this process.
+    stack : ExitStack
+        Ends them.
+    """
+
+    def __init__(self, site: Profile, number: int | None, stack: contextlib.ExitStack) -> None:
+        self._site, self._number, self._stack = site, number, stack
+        self._client: Any = None  # distributed has no types
+
+    def __call__(self) -> Any:
+        if self._client is None and self._number != 0:
+            from ibl_dask.deploy.cluster.connect import connect, permissions
+
+            self._stack.enter_context(permissions(self._site))
+            self._client = self._stack.enter_context(connect(self._site))
+        return self._client
 
 
 @contextlib.contextmanager

@@ -104,7 +104,9 @@ def _answer(
     status = task.conclude(dict(records), unmet_requirement=unmet)
     outputs = tuple(str(path) for path in task.outputs or ())
     seconds = sum(record.seconds for record in records.values())
-    hashes = {path: md5_of(Path(path)) for path in outputs if Path(path).is_file()} if is_hashed else {}
+    own = task.session.own  # databases of the field know nothing of these files
+    hashed = [path for path in outputs if is_hashed and not Path(path).is_relative_to(own) and Path(path).is_file()]
+    hashes = {path: md5_of(Path(path)) for path in hashed}
     answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs, seconds, hashes)
     log_end(task.task_log, status, records, answer.failures)
     task.records, task.log = {}, ""  # as large as all its records together

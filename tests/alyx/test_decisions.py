@@ -1,144 +1,180 @@
-"""Decisions about results, on values alone: checks are merged, revisions found, texts made fit; what code may do."""
+"""Decisions about rows, without a server: states, claims, classes that may run, and what is sent."""
 
-import ast
-import json
-import pickle
-import re
-import subprocess
-import sys
-from pathlib import Path
+from __future__ import annotations
+
+import contextlib
 
 import pytest
-from alyx_results import result
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-import ibl_dask.alyx
-from ibl_dask.alyx.registrar import plain_path, protected_revisions, revision_path
-from ibl_dask.alyx.session_qc import merged_qc
-from ibl_dask.alyx.task_result import TaskResult, fit_for_alyx
-from ibl_dask.errors import UnusableFile
-from ibl_dask.model.outcome import Outcome
+from ibl_dask.alyx.allowed import allowed_packages, require_allowed
+from ibl_dask.alyx.claims import Claim, is_orphan, read_claim, without_claim
+from ibl_dask.alyx.row_states import RELEASING, judge, ready_together, released, status_after
+from ibl_dask.alyx.task_queue import select
+from ibl_dask.alyx.task_row import MAX_TIME_OUT_SECS, TaskRow, body_of
+from ibl_dask.errors import UsageError
+from ibl_dask.model.status import Status
+from ibl_dask.model.task import TaskSpec
 
-KEYS = st.text("abc_", min_size=1, max_size=3)
-VALUES = st.sampled_from(["PASS", "FAIL", None, 1.5]) | st.lists(st.integers(0, 3), max_size=2)
-CHECKS = st.dictionaries(KEYS, VALUES, max_size=5)
-OUTCOMES = st.sampled_from(["", *Outcome.__members__])
-DATES = st.dates().map(str) | st.builds(lambda d, c: f"{d}{c}", st.dates(), st.sampled_from("abz"))
-REVISIONS = st.lists(st.tuples(DATES | st.just(""), st.booleans()), min_size=1, max_size=6, unique_by=lambda r: r[0])
+SESSION = "f9502295-bd4c-4643-99a6-99278d7d75ac"
 
 
-@given(
-    st.none() | CHECKS, st.lists(st.tuples(CHECKS, OUTCOMES), max_size=4), st.sampled_from(list(Outcome.__members__))
-)
-def test_merging_keeps_every_key_and_the_latest_value_and_never_betters_the_outcome(present, results, before):
-    rows = [result("TST_001", "", "", qc=qc, outcome=outcome) for qc, outcome in results]
-    changes = merged_qc(rows, {"extended_qc": present, "qc": before})
-    after = {**(present or {})}
-    for qc, _ in results:
-        after.update(qc)
-    assert changes.get("extended_qc", present or {}) == after
-    assert Outcome[changes.get("qc", before)] == max(
-        [Outcome[before], *(Outcome[outcome] for _, outcome in results if outcome)]
+def identifier(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+def row(number: int = 0, status: Status = Status.WAITING, parents: tuple[int, ...] = (), **fields) -> TaskRow:
+    return TaskRow(
+        identifier(number), f"Task{number}", "a.B", SESSION, status, tuple(map(identifier, parents)), {}, **fields
     )
-    assert merged_qc(rows, {"extended_qc": after, "qc": changes.get("qc", before)}) == {}
-
-
-@given(REVISIONS, st.dates().map(str), st.booleans())
-def test_a_protected_file_goes_to_a_revision_that_is_free_and_later_than_the_protected_ones(revisions, today, has_own):
-    own = f"#{revisions[0][0]}#/" if has_own and revisions[0][0] else ""
-    path = f"alf/task_00/{own}_ibl_leftCamera.times.npy"
-    found = revision_path(path, revisions, today)
-    assert plain_path(found) == plain_path(path)
-    name = next((part.strip("#") for part in found.split("/") if part.startswith("#")), "")
-    protected = {revision for revision, is_protected in revisions if is_protected}
-    assert name not in protected
-    if found != path:
-        assert name > max(protected)
-        assert revision_path(found, [(name, False), *revisions], today) == found
-
-
-@settings(max_examples=40)
-@given(st.recursive(st.none() | st.booleans() | st.text(max_size=3), lambda v: st.lists(v) | st.dictionaries(KEYS, v)))
-def test_any_body_is_read_for_protected_files(body):
-    assert protected_revisions(body) == {}
-    assert isinstance(protected_revisions({"error": "datasets are protected", "details": body}), dict)
-
-
-JSON = st.recursive(st.none() | st.booleans() | st.floats() | st.text(max_size=4), lambda v: st.lists(v, max_size=3))
-
-
-@settings(max_examples=40)
-@given(st.text(max_size=300), st.text(max_size=100), st.none() | st.floats(), st.dictionaries(KEYS, JSON, max_size=3))
-def test_a_fit_result_is_json_that_alyx_takes_and_comes_back_as_it_was(log, version, seconds, qc):
-    made = fit_for_alyx(result("TST_001", "", "", log=log, version=version, seconds=seconds, qc=qc, made_s=1.0))
-    text = json.dumps(made.to_json(), allow_nan=False)
-    assert "\0" not in made.log
-    assert len(made.version) <= 64
-    again = TaskResult.from_json(json.loads(text))
-    assert json.loads(json.dumps(again.to_json())) == json.loads(text)
-    assert again.key == made.key
-    assert pickle.loads(pickle.dumps(made)) == made
-
-
-def test_a_long_log_keeps_its_end():
-    log = "start\n" + "x" * 300_000 + "\nthe error"
-    made = fit_for_alyx(result("TST_001", "", "", log=log))
-    assert len(made.log) < 201_000
-    assert made.log.endswith("the error")
-    assert "left out" in made.log
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("code", "outputs", "wanted"),
     [
-        {"session": "../2026-11-20/001"},
-        {"session": "TST_001/2026-11-20"},
-        {"task": ""},
-        {"status": "Running"},
-        {"task_id": "1; drop table"},
-        {"session_id": "x,~pk"},
-        {"outcome": "GREAT"},
-        {"outputs": [{"path": "../a", "size": 1, "md5": None}]},
-        {"outputs": [{"path": "alf/a", "size": -1, "md5": None}]},
-        {"outputs": [{"path": "alf/a", "size": 1, "md5": "no"}]},
-        {"notes": [{"text": "a", "image": "/etc/passwd"}]},
-        {"moved": {"alf/a": "../../b"}},
-        {"unknown": 1},
-        {"v": 2},
+        (0, ["a"], "Complete"),
+        (0, [], "Complete"),
+        (0, None, "Empty"),
+        (-1, ["a"], "Errored"),
+        (-1, None, "Errored"),
+        (-2, None, "Waiting"),
+        (-3, ["a"], "Incomplete"),
+        (-3, None, "Incomplete"),
     ],
 )
-def test_a_result_with_anything_odd_in_it_is_refused(change):
-    content = {**result("TST_001", "", "").to_json(), **change}
-    with pytest.raises(UnusableFile):
-        TaskResult.from_json(json.loads(json.dumps(content)))
+def test_code_and_outputs_determine_the_status(code: int, outputs: list[str] | None, wanted: str) -> None:
+    assert status_after(code, outputs) == wanted
 
 
-def test_no_code_of_this_room_runs_text_or_starts_programs():
-    forbidden = {"eval", "exec", "compile", "system", "popen", "Popen", "check_output", "check_call", "__import__"}
-    for path in Path(ibl_dask.alyx.__file__).parent.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call):
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                is_regex = isinstance(node.func, ast.Attribute) and getattr(node.func.value, "id", "") == "re"
-                assert name not in forbidden or is_regex, f"{path.name}:{node.lineno} {name}"
-            assert not (isinstance(node, ast.keyword) and node.arg == "shell"), path.name
-        for text in re.findall(r'django=f?"([^"]*)"', path.read_text()):
-            # Alyx evaluates parts of this filter: only what was checked to be a UUID, or is a number, may be in it.
-            assert set(re.findall(r"{([^}]*)}", text)) <= {"session_id"}, f"{path.name}: {text}"
+@st.composite
+def decks(draw) -> list[TaskRow]:
+    n = draw(st.integers(1, 9))
+    rows = []
+    for number in range(n):
+        parents = draw(st.sets(st.integers(0, n), max_size=3)) - {number}  # later ones, and one that is not there
+        rows.append(row(number, draw(st.sampled_from(list(Status))), tuple(parents)))
+    return rows
 
 
-def test_importing_the_package_or_the_room_imports_neither_one_nor_requests():
-    code = "import sys, ibl_dask, ibl_dask.alyx.client, ibl_dask.alyx.sync, ibl_dask.alyx.session_results; "
-    code += "print([name for name in ('one', 'requests', 'pandas') if name in sys.modules])"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+@given(decks())
+def test_a_row_runs_only_after_parents_that_let_it(deck: list[TaskRow]) -> None:
+    statuses = {each.id: each.status for each in deck}
+    waiting = [each for each in deck if each.status is Status.WAITING]
+    ready, held = ready_together(waiting, statuses)
+    assert sorted(each.id for each in [*ready, *held]) == sorted(each.id for each in waiting)
+    done = {key for key, status in statuses.items() if status in RELEASING}
+    for each in ready:
+        assert set(each.parents) <= done
+        done.add(each.id)
+    for each in held:
+        assert not set(each.parents) <= done
 
 
-def test_without_the_extra_the_message_names_it():
-    code = "import sys; sys.modules['requests'] = None\n"
-    code += "from ibl_dask.alyx.client import Alyx\nfrom ibl_dask.alyx.credentials import *\n"
-    code += "import importlib.util as u; real = u.find_spec; import ibl_dask.alyx.packages as p\n"
-    code += "p.find_spec = lambda name: None\nAlyx(Access('https://a.org', 'me', Token('x' * 40)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "pip install 'ibl_dask[alyx]'" in found.stderr
+@given(decks())
+def test_a_held_row_is_released_if_and_only_if_all_parents_ended_well(deck: list[TaskRow]) -> None:
+    statuses = {each.id: each.status for each in deck}
+    free = released(deck, statuses)
+    for each in deck:
+        is_free = all(statuses.get(parent) in (Status.COMPLETE, Status.INCOMPLETE) for parent in each.parents)
+        assert (each in free) == (each.status is Status.HELD and is_free)
+        assert (judge(each, statuses) == "run") == is_free
+
+
+def test_two_rows_of_one_name_do_not_run_in_one_pass() -> None:
+    twins = [row(1), TaskRow(identifier(2), "Task1", "a.B", SESSION, Status.WAITING, (), {"x": 1})]
+    ready, held = ready_together(twins, {})
+    assert len(ready) == 1
+    assert held == []
+
+
+@given(st.text())
+def test_a_claim_is_read_back_and_leaves_the_log_as_it_was(log: str) -> None:
+    claim = Claim("host", "mark", "42", "/a/lock")
+    before = without_claim(log)
+    text = claim.to_log(log)
+    assert read_claim(text) == claim
+    assert without_claim(text) == before
+
+
+@pytest.mark.parametrize("log", ["", "ibl_dask claim {", "ibl_dask claim []", 'ibl_dask claim {"a": 1}', "claim"])
+def test_a_log_without_a_claim_names_no_owner(log: str) -> None:
+    assert read_claim(log) is None
+
+
+def test_only_rows_of_dead_owners_are_orphans() -> None:
+    mine, before = Claim("h", "p", "", "/lock"), Claim("h", "q", "", "/lock")
+    started = {"status": Status.STARTED, "datetime": "2026-01-01T00:00:00"}
+    never = lambda _: False  # noqa: E731
+    assert is_orphan(row(log=before.to_log(), **started), mine, never)
+    assert not is_orphan(row(log=mine.to_log(), **started), mine, never)
+    assert not is_orphan(row(log=before.to_log(), **started), mine, lambda _: True)
+    assert not is_orphan(row(log=before.to_log()), mine, never)
+    assert not is_orphan(row(**started), mine, never)
+    assert is_orphan(row(**started), mine, never, lease_s=60.0)
+    assert not is_orphan(row(**started), mine, never, lease_s=60.0, now_s=1767225600.0 + 7200)
+
+
+@pytest.mark.parametrize(
+    "executable", ["ibllib.pipes.video_tasks.VideoCompress", "ibl_dask.tasks.x.Y", "mpci.tasks.Z", "my_lab.a.B"]
+)
+def test_classes_of_the_field_and_of_named_packages_may_run(executable: str) -> None:
+    require_allowed(executable, allowed_packages(["my_lab"]))
+
+
+@pytest.mark.parametrize(
+    "executable",
+    [
+        "os.system",
+        "ibl_dask.cli.app.main",
+        "ibllib",
+        "my_laboratory.a.B",
+        "ibllib.x; import os",
+        "",
+        "a..b",
+        "ibllib.\n",
+    ],
+)
+def test_no_other_class_may_run(executable: str) -> None:
+    with pytest.raises(UsageError):
+        require_allowed(executable, allowed_packages(["my_lab"]))
+
+
+@given(st.dictionaries(st.sampled_from(["id", "session", "name", "executable", "arguments", "status", "parents", "cpu",
+                                        "priority", "log", "ram"]),
+                       st.one_of(st.none(), st.integers(), st.text(max_size=5), st.lists(st.integers(), max_size=2),
+                                 st.just(SESSION), st.just("Waiting"))))  # fmt: skip
+def test_any_row_is_read_or_refused_with_a_reason(content: dict[str, object]) -> None:
+    with contextlib.suppress(UsageError):
+        found = TaskRow.read(content)
+        assert found.spec().name == found.name
+
+
+@pytest.mark.parametrize("content", [None, [], "row", 3])
+def test_what_is_no_row_is_refused(content: object) -> None:
+    with pytest.raises(UsageError):
+        TaskRow.read(content)
+
+
+def test_a_new_row_has_a_status_and_arguments_and_fits_into_alyx() -> None:
+    body = body_of(TaskSpec("T", "a.B", time_out_secs=10**6), SESSION, [], None)
+    assert body["status"] == "Waiting"
+    assert body["arguments"] == {}
+    assert body["time_out_secs"] == MAX_TIME_OUT_SECS
+    with pytest.raises(UsageError, match="64 characters"):
+        body_of(TaskSpec("T" * 65, "a.B"), SESSION, [], None)
+
+
+def test_a_queue_is_ordered_by_urgency_and_filtered_by_size_and_environment() -> None:
+    video = "ibllib.pipes.video_tasks."
+    rows = [
+        {"name": name, "executable": video + name, "priority": priority}
+        for name, priority in (("DLC", 30), ("VideoCompress", 90), ("VideoRegisterRaw", 100), ("VideoConvert", 90))
+    ]
+    names = lambda found: [each["name"] for each in found]  # noqa: E731
+    assert names(select(rows)) == ["VideoRegisterRaw", "VideoCompress", "VideoConvert", "DLC"]
+    assert names(select(rows, "large", (None,))) == ["VideoCompress"]
+    assert names(select(rows, "small")) == ["VideoRegisterRaw", "VideoConvert"]
+    assert names(select(rows, env=("dlc",))) == ["DLC"]
+    with pytest.raises(UsageError, match="write large"):
+        select(rows, "larg")

@@ -47,7 +47,10 @@ def flagged(
     (task / "_iblrig_taskSettings.raw.json").write_text(json.dumps({**known, **settings}))
     trials = [
         {"trial_num": n + 1, "ntrials_correct": n // 2, "trial_correct": bool(n % 2),
-         "behavior_data": {"Bpod start timestamp": 0.0, "Trial end timestamp": 10.0 * (n + 1)}}
+         "behavior_data": {
+             "Bpod start timestamp": 1.5, "Trial start timestamp": 1.5 + 10 * n, "Trial end timestamp": 11.5 + 10 * n,
+             "Events timestamps": {}, "States timestamps": {},
+         }}
         for n in range(12)
     ]  # fmt: skip
     (task / "_iblrig_taskData.raw.jsonable").write_text("".join(json.dumps(trial) + "\n" for trial in trials))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,14 @@ class ChildOfDone(_Little):
 class ChildOfFailed(_Little):
     def _run(self, **_: object) -> list[Path]:
         return self.left()
+
+
+class TaskHangs(_Little):
+    """Lasts until its process ends; a flag in its session shows that it has begun."""
+
+    def _run(self, **_: object) -> None:
+        (self.session_path / "begun.flag").touch()
+        time.sleep(600)
 
 
 SEVEN: dict[str, tuple[str, ...]] = {
