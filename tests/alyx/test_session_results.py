@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
 
 import pytest
@@ -15,16 +14,18 @@ from ibl_dask.errors import MissingFile
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.workspace import Workspace
+from ibl_dask.synth.session import write_session
 
 TOKEN = "0" * 39 + "1"
 NAME = "Subjects/SW_001/2023-05-01/001"
 
 
 @pytest.fixture(scope="module")
-def workspace(_template, tmp_path_factory):
+def workspace(tmp_path_factory):
     """Return a small session whose tasks of videos ran on this machine."""
     folder = tmp_path_factory.mktemp("offline") / NAME
-    shutil.copytree(_template, folder)
+    folder.mkdir(parents=True)
+    write_session(folder, duration_s=5, scale=0.125, gop=40)
     run([folder], tasks=["VideoRegisterRaw", "VideoSyncQcNidq"])
     return Workspace(Session(folder), folder.parents[2] / ".ibl_dask")
 
