@@ -11,6 +11,7 @@ from ibl_dask.alyx.spool import Spool
 from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.errors import MissingFile
 from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.places import complaint
 from ibl_dask.model.session import OWN_FOLDER, Session
 from ibl_dask.model.status import Status
@@ -126,9 +127,17 @@ def with_checks(result: TaskResult, executable: str) -> TaskResult:
 
 
 def checks_of(workspace: Workspace) -> tuple[dict[str, object], str]:
-    """Return the keys of `extended_qc` and the outcome of a session's checks; empty where it was not checked."""
+    """Return the keys of `extended_qc` of a session's checks, and their outcome; empty where it was not checked.
+
+    The outcome is the worst of the cameras by the checks of the reference, as in `ibllib.qc.camera.CameraQC.run`: those
+    beyond it do not reach the database, so that sessions stay comparable.
+    """
     record = read_qc(workspace)
-    return ({}, "") if record is None else (dict(record["extended_qc"]), record["outcome"])
+    if record is None:
+        return {}, ""
+    keys = dict(record["extended_qc"])
+    cameras = (Outcome.__members__.get(str(keys[key])) for key in keys if not key.startswith("_"))
+    return keys, Outcome.worst(outcome for outcome in cameras if outcome is not None).name
 
 
 def _registered(workspace: Workspace) -> list[str]:

@@ -78,7 +78,10 @@ def sync_results(
     code = guard.code
     if not any(spool.n_pending() or spool.dead() for spool in spools.values()):
         for spool in spools.values():
-            out.print(f"no results wait in {spool.folder}", markup=False)
+            if as_json:
+                _print_report(spool, SyncReport(), as_json=True)
+            else:
+                out.print(f"no results wait in {spool.folder}", markup=False)
         return code
     alyx = Alyx(read_access(url, user, token_file))
     place = find_place(alyx, registration.repository or None)

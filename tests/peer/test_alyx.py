@@ -7,8 +7,12 @@ import os
 import subprocess
 
 import pytest
+from alyx_results import result
 from fake_alyx import FakeAlyx
 from needs import PEER
+
+from ibl_dask.alyx.session_qc import merged_qc
+from ibl_dask.alyx.task_result import fit_for_alyx
 
 pytestmark = pytest.mark.peer
 
@@ -43,6 +47,12 @@ except Exception as error:
 tdict = one.alyx.rest('tasks', 'read', id=done_id)
 row, datasets = run_alyx_task(tdict=tdict, session_path=session, one=one, location='server')
 out['status'] = row['status'] if row['status'] == 'Complete' else row['log']
+
+from ibllib.qc.base import QC
+qc = QC(session_id, one=one)
+qc.update('WARNING', namespace='videoLeft')
+qc.update_extended_qc({'_videoLeft_focus': float('nan'), '_videoLeft_pin_state': 'WARNING'})
+qc.update('PASS', namespace='videoRight')
 print('ANSWER' + json.dumps(out))
 """
 
@@ -90,6 +100,13 @@ def test_one_and_ibllib_log_in_list_change_register_and_run_a_task(tmp_path):
         assert sorted(found["tasks"]) == ["VideoCompress", "VideoRegisterRaw"]
         assert fake.world.tasks[task]["status"] == "Held"
         assert fake.world.tasks[done]["status"] == "Complete"
-        assert fake.world.sessions[session]["extended_qc"] == {"videoLeft": "PASS"}
+        theirs = {name: fake.world.sessions[session][name] for name in ("qc", "extended_qc")}
+        left = {"_videoLeft_focus": float("nan"), "_videoLeft_pin_state": "WARNING", "videoLeft": "WARNING"}
+        results = [
+            result("TST_001", session, "", outcome="WARNING", qc=left),
+            result("TST_001", session, "", outcome="PASS", qc={"videoRight": "PASS"}),
+        ]
+        fit = [fit_for_alyx(each) for each in results]
+        assert merged_qc(fit, {"qc": "NOT_SET", "extended_qc": {"videoLeft": "PASS"}}) == theirs
         assert "alf/_ibl_leftCamera.times.npy" in fake.world.files_of(session)
         assert list(fake.world.images.values()) == [PNG]
