@@ -157,7 +157,7 @@ def tasks_runner(
     folder = work_dir or subjects / WORK_FOLDER
     place = Place(tasks_dict[0].get("data_repository"), ("of-a-list",))
     outbox = SpoolOutbox(alyx, folder, str(place.repository or ""))
-    with Coordinator(alyx, place, folder, is_spooled=outbox.is_spooled, keeps_logs=keeps_logs) as coordinator:
+    with Coordinator(alyx, place, folder, spooled=outbox.spooled, keeps_logs=keeps_logs) as coordinator:
         feed = QueueFeed(
             coordinator,
             outbox,

@@ -247,10 +247,7 @@ class QueueFeed:
             self._queue += [later] if later else []
         for row in held:
             self.coordinator.hold(row)
-        claimed: dict[str, TaskRow] = {}
-        for row in ready:
-            claimed[row.name] = self._claim(row) or row
-        claimed = {name: row for name, row in claimed.items() if row.status is Status.STARTED}
+        claimed = self._claim_all(ready, path)
         if not claimed:
             return None
         names = {row.id: row.name for row in claimed.values()}
@@ -261,12 +258,23 @@ class QueueFeed:
         self._visits[path] = visit
         return visit
 
-    def _claim(self, row: TaskRow) -> TaskRow | None:
-        try:
-            return self.coordinator.claim(row)
-        except AlyxRefused as error:
-            self.put_off.add(row.id, str(error))
-            return None
+    def _claim_all(self, rows: Sequence[TaskRow], path: Path) -> dict[str, TaskRow]:
+        """Claim rows and return them by name; where Alyx goes away in between, those that were claimed before."""
+        claimed: dict[str, TaskRow] = {}
+        for row in rows:
+            try:
+                claimed[row.name] = self.coordinator.claim(row)
+            except AlyxLoginFailed:
+                raise
+            except AlyxRefused as error:
+                self.coordinator.in_flight.discard(row.id)
+                self.put_off.add(row.id, str(error))
+            except AlyxUnreachable:
+                self._return(row, path)  # it may have been carried out, although no answer came
+                if not claimed:
+                    raise
+                break
+        return claimed
 
     def _may_run(self, row: TaskRow, path: Path) -> bool:
         """Return whether a row can run here; one that cannot is put off, and stays as it is."""
@@ -337,7 +345,7 @@ class QueueFeed:
             self._next_s = 0.0  # children may be free now
 
     def _end(self, row: TaskRow, result: TaskResult) -> None:
-        self.outbox.put(result)
+        self._hand_over(result)
         self.ended.append(result)
         self.n_registered += bool(result.outputs)
         if result.status == Status.WAITING:
@@ -347,7 +355,11 @@ class QueueFeed:
 
     def _return(self, row: TaskRow, path: Path) -> None:
         text = "Returned to the queue: the run was ended before this task was."
-        self.outbox.put(result_of(row, path, Status.WAITING, text))
+        self._hand_over(result_of(row, path, Status.WAITING, text))
+
+    def _hand_over(self, result: TaskResult) -> None:
+        self.outbox.put(result)
+        self.coordinator.in_flight.discard(result.task_id)
 
     def return_claims(self) -> None:
         """Return the rows that were claimed and have no result to the queue: the run ended."""
