@@ -12,6 +12,7 @@ from ibl_dask.alyx.allowed import require_allowed
 from ibl_dask.alyx.client import status_of
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
+from ibl_dask.alyx.folders import folder_of
 from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
 from ibl_dask.alyx.row_states import ready_together
 from ibl_dask.alyx.task_result import TaskResult
@@ -19,7 +20,6 @@ from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, IblDaskError, NotASession, UsageError
 from ibl_dask.model import events
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
@@ -367,30 +367,3 @@ class QueueFeed:
             for row in visit.rows.values():
                 self._return(row, visit.path)
         self._visits.clear()
-
-
-def folder_of(row: Mapping[str, object], subjects: Path) -> Path:
-    """Return the folder of a session from its row in Alyx.
-
-    Parameters
-    ----------
-    row : mapping
-        Row of the session.
-    subjects : Path
-        Folder of the subjects, or of labs.
-
-    Raises
-    ------
-    OutsideSession
-        If the row leads elsewhere.
-    """
-    subject = require_inside(row.get("subject"), "the subject of a session", is_name=True)
-    date = require_inside(str(row.get("start_time"))[:10], "the date of a session", is_name=True)
-    number = require_inside(str(row.get("number")).zfill(3), "the number of a session", is_name=True)
-    plain = subjects / subject / date / number
-    lab = row.get("lab")
-    if not plain.is_dir() and isinstance(lab, str):
-        inner = subjects / require_inside(lab, "the lab of a session", is_name=True) / "Subjects"
-        if (inner / subject / date / number).is_dir():
-            return inner / subject / date / number
-    return plain
