@@ -243,6 +243,30 @@ def test_throttling_parks_the_writer_and_keeps_the_results(fake, spool, writer):
     assert fake.n_requests() == n_requests
 
 
+@pytest.mark.parametrize("endpoint", ["dataset-types", "data-formats", "register-file", "sessions", "tasks"])
+@pytest.mark.parametrize(
+    "body", [{}, [None], {"results": 3, "count": "x"}]
+)
+def test_answers_of_another_form_cost_neither_results_nor_those_of_other_sessions(
+    fake, spool, writer, monkeypatch, endpoint, body
+):
+    session, [task] = add_tasks(fake.world, "TST_001", 1)
+    other, [other_task] = add_tasks(fake.world, "TST_002", 1)
+    spool.add(result("TST_001", session, task))
+    spool.add(result("TST_002", other, other_task, outputs=(), qc={}, outcome="", n=1))
+    handler = endpoints._HANDLERS[endpoint]
+
+    def odd(world, call, key):
+        if other_task in call.path:
+            return handler(world, call, key)
+        return 200, body
+
+    monkeypatch.setitem(endpoints._HANDLERS, endpoint, odd)
+    report = writer.run()
+    assert fake.world.tasks[other_task]["status"] == "Complete"
+    assert report.n_sent + report.n_left + report.n_dead == 2
+
+
 def test_the_outcome_of_a_session_becomes_worse_and_never_better(fake, spool, writer):
     session, tasks = add_tasks(fake.world, "TST_001", 3)
     seen = []
