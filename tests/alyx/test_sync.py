@@ -244,9 +244,7 @@ def test_throttling_parks_the_writer_and_keeps_the_results(fake, spool, writer):
 
 
 @pytest.mark.parametrize("endpoint", ["dataset-types", "data-formats", "register-file", "sessions", "tasks"])
-@pytest.mark.parametrize(
-    "body", [{}, [None], {"results": 3, "count": "x"}]
-)
+@pytest.mark.parametrize("body", [{}, [None], {"results": 3, "count": "x"}])
 def test_answers_of_another_form_cost_neither_results_nor_those_of_other_sessions(
     fake, spool, writer, monkeypatch, endpoint, body
 ):
