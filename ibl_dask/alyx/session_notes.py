@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from ibl_dask.alyx.client import Alyx
-from ibl_dask.alyx.task_result import Note, TaskResult
+from ibl_dask.alyx.task_result import Note, TaskResult, is_uuid
 from ibl_dask.errors import MissingFile, UnusableFile
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.places import below
@@ -72,8 +72,15 @@ def find_notes(alyx: Alyx, session_id: str) -> dict[str, str]:
     alyx : Alyx
         The client.
     session_id : str
-        Id of the session, which was checked to be a UUID: Alyx evaluates texts of this filter.
+        Id of the session.
+
+    Raises
+    ------
+    UnusableFile
+        If the id is no UUID: Alyx evaluates texts of this filter.
     """
+    if not is_uuid(session_id):
+        raise UnusableFile("this is no id of a session", expected="a UUID", got=repr(session_id), do="report it")
     found = {}
     for row in alyx.rows("notes", django=f"object_id,{session_id}"):
         content = row.get("json")

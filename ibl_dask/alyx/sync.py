@@ -31,6 +31,10 @@ MOST_FAILURES = 5
 """Failures of the server with one result, `COUNTED_EVERY_S` apart at least, after which it is set aside."""
 
 
+_ODD_ANSWER = (KeyError, IndexError, TypeError, AttributeError, ValueError)
+"""Errors of code that reads an answer of another form than that of Alyx 3."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncReport:
     """Outcome of one pass over a spool."""
@@ -241,10 +245,8 @@ class Writer:
             log = "\n".join([log.rstrip("\n"), *(f"not accepted by Alyx: {error}" for error in row.refused)])
         if not row.is_registered:
             status = Status.ERRORED.value
-        fields: dict[str, object] = {"status": status, "log": log, "version": result.version or None}
-        if result.seconds is not None:
-            fields["time_elapsed_secs"] = result.seconds
-        return fields
+        known = {"log": log, "version": result.version, "time_elapsed_secs": result.seconds}
+        return {"status": status, **{name: value for name, value in known.items() if value not in ("", None)}}
 
 
 class _Guard:
@@ -257,6 +259,8 @@ class _Guard:
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if isinstance(error, _ODD_ANSWER) and not isinstance(error, IblDaskError):
+            error = _odd_answer(self._rows[0].letter, error)
         if isinstance(error, AlyxLoginFailed) or not isinstance(error, IblDaskError):
             return False
         if isinstance(error, AlyxUnreachable):
@@ -270,6 +274,16 @@ class _Guard:
             row.is_left = row.is_left or isinstance(error, SessionLocked)
             row.refused.append(error)
         return True
+
+
+def _odd_answer(letter: Letter, error: BaseException) -> AlyxUnreachable:
+    return AlyxUnreachable(
+        "an answer of Alyx is not of the expected form",
+        where=_name(letter),
+        expected="the fields of Alyx 3",
+        got=f"status 200, {type(error).__name__}: {error}",
+        do="check the address and the version of Alyx; report it if both are right",
+    )
 
 
 def _by_session(letters: Iterable[Letter]) -> list[list[Letter]]:

@@ -135,6 +135,11 @@ class TaskResult:
         return found
 
 
+def is_uuid(text: str) -> bool:
+    """Return whether a text is an id of Alyx, and nothing else."""
+    return _UUID.fullmatch(text) is not None
+
+
 def require_usable(result: TaskResult, where: str = "") -> None:
     """Require that names, ids and files of a result are such.
 
@@ -147,8 +152,8 @@ def require_usable(result: TaskResult, where: str = "") -> None:
         (not _SESSION.fullmatch(result.session), f"session {result.session!r}"),
         (not _NAME.fullmatch(result.task), f"task {result.task!r}"),
         (result.status not in set(Status), f"status {result.status!r}"),
-        (bool(result.task_id) and not _UUID.fullmatch(result.task_id), f"task id {result.task_id!r}"),
-        (bool(result.session_id) and not _UUID.fullmatch(result.session_id), f"session id {result.session_id!r}"),
+        (bool(result.task_id) and not is_uuid(result.task_id), f"task id {result.task_id!r}"),
+        (bool(result.session_id) and not is_uuid(result.session_id), f"session id {result.session_id!r}"),
         (bool(result.outcome) and result.outcome not in Outcome.__members__, f"outcome {result.outcome!r}"),
         (not isinstance(result.qc, Mapping), "QC that is no object"),
     ]
@@ -172,25 +177,33 @@ def fit_for_alyx(result: TaskResult) -> TaskResult:
 
     No NUL in logs, their end alone if they are long, versions of at most 64 characters, None for NaN and infinities.
     """
-    log = result.log.replace("\0", "")
+    log = _plain_text(result.log)
     if len(log) > LONGEST_LOG:
         log = f"[the first {len(log) - LONGEST_LOG:,} characters are left out]\n{log[-LONGEST_LOG:]}"
     seconds = result.seconds if result.seconds is not None and math.isfinite(result.seconds) else None
     return replace(
         result,
         log=log,
-        version=result.version.replace("\0", "")[:LONGEST_VERSION],
+        version=_plain_text(result.version)[:LONGEST_VERSION],
         seconds=seconds,
         qc=_finite(dict(result.qc)),
+        notes=tuple(replace(note, text=_plain_text(note.text)) for note in result.notes),
         made_s=result.made_s or time.time(),
     )
 
 
+def _plain_text(text: str) -> str:
+    """Return a text without the characters that PostgreSQL stores nowhere: NUL, and halves of pairs of UTF-16."""
+    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8")
+
+
 def _finite(value: Any) -> Any:  # JSON
+    if isinstance(value, str):
+        return _plain_text(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(name): _finite(part) for name, part in value.items()}
+        return {_plain_text(str(name)): _finite(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
     return value

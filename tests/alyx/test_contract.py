@@ -10,6 +10,13 @@ import requests
 from fake_alyx import PNG, FakeAlyx, World
 from fake_alyx.schema import openapi
 
+from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.credentials import Access, Token
+from ibl_dask.alyx.registrar import Registration
+from ibl_dask.alyx.spool import Spool
+from ibl_dask.alyx.sync import Writer
+from ibl_dask.alyx.task_result import Output, TaskResult
+
 pytestmark = pytest.mark.contract
 MORE = re.compile(r"<\d+ more>")
 UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -199,3 +206,32 @@ def test_each_endpoint_of_the_fakes_schema_is_one_of_alyx_with_its_methods_and_f
             # uploaded, users: filters that the recorded description leaves out
             theirs = {row["name"] for row in real[path]["get"].get("parameters", ())}
             assert ours <= theirs | {"limit", "offset"}, path
+
+
+def test_what_this_package_sends_of_a_result_is_what_the_reference_sent(alyx_contract, tmp_path):
+    """The recorded task registered a file of 1,070 bytes, then became Complete."""
+    register, patch = (recorded(alyx_contract)[number - 1][1] for number in (41, 42))
+    assert (register["path"], patch["json"]["status"]) == ("/register-file", "Complete")
+    body = register["json"]
+    with FakeAlyx() as fake:
+        session = fake.world.add_session("TST_001")
+        task = fake.world.add_task(session, "VideoRegisterRaw")
+        spool = Spool(tmp_path)
+        [path], [size], [md5] = body["filenames"], body["filesizes"], body["hashes"]
+        given = patch["json"]
+        result = TaskResult(
+            body["path"],
+            "VideoRegisterRaw",
+            given["status"],
+            task_id=task,
+            session_id=session,
+            log=given["log"],
+            version=given["version"],
+            seconds=given["time_elapsed_secs"],
+            outputs=(Output(path, size, md5),),
+        )
+        spool.add(result)
+        access = Access(fake.url, "test_user", Token(TOKENS["test_user"]))
+        assert Writer(spool, Alyx(access), Registration(body["name"], body["labs"])).run().n_sent == 1
+        sent = {row[1].split("/")[1]: json.loads(row[3]) for row in fake.requests if row[0] != "GET"}
+    assert sent == {"register-file": body, "tasks": given}

@@ -243,6 +243,28 @@ def test_throttling_parks_the_writer_and_keeps_the_results(fake, spool, writer):
     assert fake.n_requests() == n_requests
 
 
+@pytest.mark.parametrize("endpoint", ["dataset-types", "data-formats", "register-file", "sessions", "tasks"])
+@pytest.mark.parametrize("body", [{}, [None], {"results": 3, "count": "x"}])
+def test_answers_of_another_form_cost_neither_results_nor_those_of_other_sessions(
+    fake, spool, writer, monkeypatch, endpoint, body
+):
+    session, [task] = add_tasks(fake.world, "TST_001", 1)
+    other, [other_task] = add_tasks(fake.world, "TST_002", 1)
+    spool.add(result("TST_001", session, task))
+    spool.add(result("TST_002", other, other_task, outputs=(), qc={}, outcome="", n=1))
+    handler = endpoints._HANDLERS[endpoint]
+
+    def odd(world, call, key):
+        if other_task in call.path:
+            return handler(world, call, key)
+        return 200, body
+
+    monkeypatch.setitem(endpoints._HANDLERS, endpoint, odd)
+    report = writer.run()
+    assert fake.world.tasks[other_task]["status"] == "Complete"
+    assert report.n_sent + report.n_left + report.n_dead == 2
+
+
 def test_the_outcome_of_a_session_becomes_worse_and_never_better(fake, spool, writer):
     session, tasks = add_tasks(fake.world, "TST_001", 3)
     seen = []
@@ -255,12 +277,12 @@ def test_the_outcome_of_a_session_becomes_worse_and_never_better(fake, spool, wr
 
 def test_what_alyx_would_refuse_in_logs_versions_and_numbers_is_made_fit(fake, spool, writer):
     session, [task] = add_tasks(fake.world, "TST_001", 1)
-    qc = {"_a": ["PASS", float("nan")], "_b": {"x": float("inf")}}
-    spool.add(result("TST_001", session, task, log="a\0b", version="v" * 100, seconds=float("nan"), qc=qc))
+    qc = {"_a": ["PASS", float("nan")], "_b": {"x": float("inf")}, "c\0": "d\0"}
+    spool.add(result("TST_001", session, task, log="a\0b\ud800", version="v" * 100, seconds=float("nan"), qc=qc))
     assert writer.run().n_sent == 1
     row = fake.world.tasks[task]
-    assert (row["log"], len(row["version"]), row["time_elapsed_secs"]) == ("ab", 64, None)
-    assert fake.world.sessions[session]["extended_qc"] == {"_a": ["PASS", None], "_b": {"x": None}}
+    assert (row["log"], len(row["version"]), row["time_elapsed_secs"]) == ("ab?", 64, None)
+    assert fake.world.sessions[session]["extended_qc"] == {"_a": ["PASS", None], "_b": {"x": None}, "c": "d"}
 
 
 def test_results_of_offline_runs_find_session_and_task_by_name(fake, spool, writer):
@@ -357,6 +379,18 @@ def test_a_session_that_a_run_holds_keeps_its_protected_files_until_the_run_ende
         assert (report.n_sent, report.n_left, report.n_dead) == (0, 1, 0)
         assert (folder / "alf/_ibl_leftCamera.times.npy").exists()
     assert writer.run().n_sent == 1
+
+
+@pytest.mark.parametrize("name", ["~/../../../../../x", "~", "~\0", "~" * 300, "~#/../y"])
+def test_a_revision_that_the_server_names_cannot_lead_out_of_the_session(fake, spool, writer, tmp_path, name):
+    _, folder = protected(fake, spool, writer, tmp_path, "new")
+    before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(spool.folder)}
+    [row] = fake.world.datasets.values()
+    fake.world.datasets["later"] = {**row, "id": "later", "revision": name}
+    writer.run()
+    fresh = {path for path in tmp_path.rglob("*") if not path.is_relative_to(spool.folder)} - before
+    assert not [path for path in fresh if not path.is_relative_to(folder)]
+    assert sum(path.read_bytes() == b"new" for path in folder.rglob("*.npy")) == 1
 
 
 # -- the spool --------------------------------------------------------------------------------------------------------
