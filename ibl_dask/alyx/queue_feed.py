@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ibl_dask.alyx import description_row
 from ibl_dask.alyx.allowed import require_allowed
 from ibl_dask.alyx.client import status_of
 from ibl_dask.alyx.coordinator import Coordinator
@@ -248,6 +249,7 @@ class QueueFeed:
         for row in held:
             self.coordinator.hold(row)
         claimed = self._claim_all(ready, path)
+        self._register_descriptions(claimed, path)
         if not claimed:
             return None
         names = {row.id: row.name for row in claimed.values()}
@@ -257,6 +259,17 @@ class QueueFeed:
         visit = _Visit(path, eid, claimed, specs)
         self._visits[path] = visit
         return visit
+
+    def _register_descriptions(self, claimed: dict[str, TaskRow], path: Path) -> None:
+        """End the rows among some that work on Alyx alone, and take them out."""
+        for row in [row for row in claimed.values() if row.executable == description_row.EXECUTABLE]:
+            try:
+                result = description_row.register_description(self.coordinator.alyx, row, Session(path))
+            except AlyxUnreachable:
+                self._return(row, path)
+            else:
+                self._end(row, result)
+            del claimed[row.name]
 
     def _claim_all(self, rows: Sequence[TaskRow], path: Path) -> dict[str, TaskRow]:
         """Claim rows and return them by name; where Alyx goes away in between, those that were claimed before."""
@@ -280,6 +293,8 @@ class QueueFeed:
         """Return whether a row can run here; one that cannot is put off, and stays as it is."""
         try:
             require_allowed(row.executable, self._packages)
+            if row.executable == description_row.EXECUTABLE:
+                return True
             task = build_task(row.spec(), Session(path), environments=self._environments)
             unmet = task.unmet_requirement()
         except UsageError as error:

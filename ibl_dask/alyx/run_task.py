@@ -12,6 +12,7 @@ from ibl_dask.alyx.allowed import allowed_packages, require_allowed
 from ibl_dask.alyx.claims import Claim, read_claim, without_claim
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
+from ibl_dask.alyx.description_row import EXECUTABLE, register_description
 from ibl_dask.alyx.outbox import SpoolOutbox
 from ibl_dask.alyx.results import result_of
 from ibl_dask.alyx.row_states import judge, released
@@ -114,7 +115,11 @@ def run_alyx_task(
     before = "" if clobber else without_claim(row.log)
     claim = Claim.of_this_process(BY_HAND, own_job())
     alyx.change("tasks", row.id, {"status": str(Status.STARTED), "log": claim.to_log(before)})
-    result = _run(row, session, environments, work_dir, max_md5_size, "\n".join(filter(None, [before, machine])))
+    if row.executable == EXECUTABLE:
+        result = register_description(alyx, row, session)
+    else:
+        head = "\n".join(filter(None, [before, machine]))
+        result = _run(row, session, environments, work_dir, max_md5_size, head)
     outbox = SpoolOutbox(alyx, work_dir or session.path.parents[2] / WORK_FOLDER, row.data_repository)
     outbox.put(result)
     datasets = outbox.send([row.id]).get(row.id, [])

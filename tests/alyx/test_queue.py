@@ -9,6 +9,7 @@ from described import described
 from seven_tasks import MENDED, SEVEN
 
 from ibl_dask.alyx import local_server
+from ibl_dask.alyx.allowed import allowed_packages
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.outbox import SpoolOutbox
 from ibl_dask.alyx.queue_feed import QueueFeed
@@ -53,7 +54,7 @@ def one_pass(alyx, subjects: Path, **options) -> tuple[QueueFeed, SpoolOutbox]:
             outbox,
             subjects,
             lambda: rows_of(alyx, PLACE, Status.WAITING),
-            ["seven_tasks", "ibl_dask.tasks"],
+            allowed_packages(),
             **options,
         )
         run_pass(feed)
@@ -124,3 +125,17 @@ def test_a_runner_of_a_list_runs_as_many_as_it_is_asked_for(fake, alyx, seven, s
     assert len(datasets) == 1
     local_server.tasks_runner(subjects, queue, alyx, count=10)
     assert statuses(fake, ids) == FIRST
+
+
+def test_the_description_is_registered_by_the_coordinator(fake, alyx, subjects: Path, tmp_path: Path) -> None:
+    described(tmp_path, "SW_001/2026-11-20/001", tasks="tasks:\n  - choiceWorld: {collection: raw_task_data_00}\n")
+    eid = fake.world.add_session("SW_001", json={"IS_MOCK": False, "sign_off_checklist": {"_cameras_left": "seen"}})
+    key = fake.world.add_task(
+        eid, "ExperimentDescriptionRegisterRaw", executable="ibllib.pipes.base_tasks.ExperimentDescriptionRegisterRaw"
+    )
+    feed, _ = one_pass(alyx, subjects)
+    assert feed.n_registered == 1
+    assert fake.world.tasks[key]["status"] == "Complete"
+    assert fake.world.files_of(eid) == ["_ibl_experiment.description.yaml"]
+    checklist = {"_cameras_left": "seen", "_choiceWorld_00": None}
+    assert fake.world.sessions[eid]["json"] == {"IS_MOCK": False, "sign_off_checklist": checklist}

@@ -19,6 +19,7 @@ from seven_tasks import MENDED, SEVEN
 
 from ibl_dask.alyx.client import Alyx, Limits
 from ibl_dask.alyx.credentials import Access, Token
+from ibl_dask.alyx.description_row import sign_off_keys
 from ibl_dask.alyx.job_creator import create_jobs
 from ibl_dask.alyx.session_pipeline import Pipeline
 from ibl_dask.pipes.absent import NotOffered
@@ -39,12 +40,14 @@ from ibllib.pipes.tasks import Pipeline, run_alyx_task
 from ibllib.pipes import local_server
 
 url, flagged, session, seven = sys.argv[1:]
-seven = json.loads(seven)
 one = ONE(base_url=url, username='test_user', password='secret one', silent=True, cache_rest=None,
           cache_dir=str(Path(flagged)), mode='remote')
 out = {}
 pipes, _ = local_server.job_creator(flagged, one=one)
 out['created'] = len(pipes)
+
+from ibllib.qc.base import sign_off_dict
+out['signed'] = [sorted(sign_off_dict(content)['sign_off_checklist']) for content in json.loads(seven)]
 
 import ibllib_seven
 pipe = Pipeline(session, one=one, tasks=OrderedDict())
@@ -55,6 +58,18 @@ deck, _ = pipe.rerun_failed(machine='here')
 out['second'] = {t['name']: t['status'] for t in one.alyx.rest('tasks', 'list', session=pipe.eid, no_cache=True)}
 print('ANSWER' + json.dumps(out))
 """
+
+
+SIGNED = [
+    {
+        "devices": {"cameras": {"left": {}, "right": {}}, "microphone": {"microphone": {}}},
+        "tasks": [{"a": {}}, {"b": {}}],
+    },
+    {"devices": {"neuropixel": {"probe00": {}, "probe01": {}}, "widefield": {"widefield": {}}}},
+    {"devices": {"neuropixel": {"neuropixel": {}}}, "tasks": [{"a": {}, "b": {}}, {"a": {}}]},
+    {},
+]
+"""Contents of descriptions whose lists of what is signed off are compared."""
 
 
 def alyx_of(fake: FakeAlyx) -> Alyx:
@@ -101,7 +116,7 @@ def theirs(tmp_path_factory):
         seven_rows(fake, "ibllib_seven")
         environment = {"PATH": os.environ["PATH"], "HOME": str(root), "MPLBACKEND": "Agg", "PYTHONPATH": str(root)}
         ran = subprocess.run(
-            [PEER, "-c", SCRIPT, fake.url, str(root / "Subjects"), str(path), json.dumps(list(SEVEN))],
+            [PEER, "-c", SCRIPT, fake.url, str(root / "Subjects"), str(path), json.dumps(SIGNED)],
             env=environment,
             capture_output=True,
             text=True,
@@ -139,6 +154,10 @@ def test_seven_tasks_end_alike_at_first_and_after_rerun_failed(theirs, tmp_path:
         (path / MENDED).touch()
         pipeline.rerun_failed()
         assert {row["name"]: row["status"] for row in fake.world.tasks.values()} == theirs["second"]
+
+
+def test_the_same_is_signed_off(theirs) -> None:
+    assert [sorted(sign_off_keys(content)) for content in SIGNED] == theirs["signed"]
 
 
 def names_in(source: str) -> set[str]:
