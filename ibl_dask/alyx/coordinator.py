@@ -107,6 +107,11 @@ class Coordinator:
         self._held.require_own()
         return self.claim_of_all
 
+    @property
+    def is_lost(self) -> bool:
+        """Return whether another process took the lock over."""
+        return self._held.is_lost
+
     # -- single rows ------------------------------------------------------------------------------------------
 
     def claim(self, row: TaskRow) -> TaskRow:

@@ -135,7 +135,6 @@ class QueueFeed:
         self._visits: dict[Path, _Visit] = {}
         self._ahead: Path | None = None
         self._folders: dict[str, Path] = {}
-        self._is_begun: set[str] = set()
         self.n_registered = 0
         """Tasks that ended with files to register."""
         self.ended: list[TaskResult] = []
@@ -174,6 +173,8 @@ class QueueFeed:
                 visit = self._visit_safely(rows)
                 if visit is not None:
                     return visit.path
+                if not self._visits:
+                    self._next_s = 0.0  # nothing is waited for
         except AlyxUnreachable as error:
             _log.warning("no rows are claimed for now: %s", error)
             self._next_s = time.monotonic() + self._refresh_s
@@ -235,7 +236,10 @@ class QueueFeed:
             return None
         asked = {row.id for row in rows}
         deck = read_deck(self.coordinator.alyx, eid)
-        fresh = [row for row in readable(deck) if row.id in asked and row.status is Status.WAITING]
+        known = readable(deck)
+        for missing in asked - {row.id for row in known}:
+            self.put_off.add(missing, "Alyx does not list it among the tasks of its session")
+        fresh = [row for row in known if row.id in asked and row.status is Status.WAITING]
         fresh = [row for row in fresh if self._may_run(row, path)]
         statuses = statuses_in(deck)
         elsewhere = [row for row in fresh if not statuses.keys() >= set(row.parents)]
@@ -377,7 +381,12 @@ class QueueFeed:
         self.coordinator.in_flight.discard(result.task_id)
 
     def return_claims(self) -> None:
-        """Return the rows that were claimed and have no result to the queue: the run ended."""
+        """Return the rows that were claimed and have no result to the queue: the run ended.
+
+        After the loss of the lock they are left to its new holder, which may have claimed them again.
+        """
+        if self.coordinator.is_lost:
+            self._visits.clear()
         for visit in self._visits.values():
             for row in visit.rows.values():
                 self._return(row, visit.path)
