@@ -100,7 +100,7 @@ def run_alyx_task(
             "data of this location cannot be run on",
             expected=" or ".join(LOCATIONS),
             got=location,
-            do="bring the data first (`ibl-dask fetch`), then run where they are",
+            do="bring the data first, with ONE, then run where they are",
         )
     alyx = client_of(one)
     row = TaskRow.read(tdict)

@@ -19,7 +19,7 @@ from ibl_dask.alyx.queue_feed import PutOff, QueueFeed
 from ibl_dask.alyx.repository import Place
 from ibl_dask.alyx.run_pass import run_pass
 from ibl_dask.alyx.task_queue import rows_of, select
-from ibl_dask.errors import AlyxRefused, AlyxUnreachable
+from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, SessionLocked
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline.run_outcome import Run
@@ -146,9 +146,11 @@ class Server:
             )
             if feed.begin():
                 run = run_pass(feed, work_dir=self.work_dir, client=self.client(), **self.options)
-        except AlyxUnreachable as error:
+        except AlyxLoginFailed:
+            raise
+        except (AlyxUnreachable, AlyxRefused) as error:
             problem = str(error)
-            _log.warning("Alyx gives no answer; what ended is in the spool: %s", error)
+            _log.warning("this round ended early; what ended is in the spool: %s", error)
         created, self._created = tuple(self._created), []
         return Round(created, run, 0 if feed is None else len(feed.ended), problem)
 
@@ -163,8 +165,11 @@ class Server:
             return
         self._creates_at_s = time.monotonic() + CREATE_S
         options = {"repository": self.place.repository, "work_dir": self.work_dir, **self.creation}
-        for made in create_jobs(self.subjects, self.alyx, **options):
-            self._created.append(made)
+        try:
+            for made in create_jobs(self.subjects, self.alyx, **options):
+                self._created.append(made)
+        except SessionLocked as error:
+            _log.info("sessions are created by another program now: %s", error)
 
     def _report(self) -> None:
         """Note the health of the server, if it is time."""

@@ -12,6 +12,7 @@ alyx_app = typer.Typer(
 )
 
 Subjects = Annotated[Path, typer.Argument(help="Folder of the subjects, or one session.")]
+Root = Annotated[Path, typer.Argument(help="Folder of the subjects.")]
 Url = Annotated[str, typer.Option("--alyx", help="Address of Alyx [$IBL_DASK_ALYX_URL].")]
 User = Annotated[str, typer.Option("--user", help="User of Alyx [$IBL_DASK_ALYX_USER].")]
 TokenFile = Annotated[
@@ -84,7 +85,7 @@ def queue(
 
 @alyx_app.command()
 def run(
-    subjects: Subjects,
+    subjects: Root,
     url: Url = "",
     user: User = "",
     token_file: TokenFile = None,
@@ -108,7 +109,7 @@ def run(
 
 @alyx_app.command()
 def serve(
-    subjects: Subjects,
+    subjects: Root,
     url: Url = "",
     user: User = "",
     token_file: TokenFile = None,
