@@ -14,6 +14,10 @@ a chunk costs  time between two chunks on one worker, beyond the step itself.
 A thousand workers are simulated: sessions of three cameras, with the measured time per pixel of a chunk, are handed out
 step by step by one driver with its measured time per step. The driver's cost is measured on empty steps: it comprises
 Dask's scheduler, the driver's own work and the journal with its fsync.
+
+A million chunks on a thousand workers are simulated likewise, with workers that last as long as their jobs, or are
+replaced: a new one takes no steps for the measured time from nothing to a first chunk. Dask keeps something of every
+task on the worker that ran it; how much is measured on empty steps.
 """
 
 from __future__ import annotations
@@ -62,6 +66,9 @@ CAMERAS = {"left": (1280, 1024, 60), "right": (640, 512, 150), "body": (640, 512
 SIMULATED = (10, 100, 300, 1000)
 SESSION_S = 3600
 EMPTY_STEPS = 3000
+MANY_CHUNKS, MANY_WORKERS = 1_000_000, 1000
+LIFETIMES_H = (math.inf, 4.0, 1.0, 0.25)
+"""Lifetimes of simulated workers, h; 4 h is the walltime of the shipped profiles."""
 GOP = 250
 
 
@@ -94,6 +101,7 @@ def main() -> None:
             f"From `run` without any job to the first chunk: {first_s:.1f} s, nearly all of it Slurm, Python and "
             "its imports.",
             simulation_table(records, driver, calls, options),
+            recycling_table(records, driver, options, first_s),
         ]
     )
     print(text)
@@ -244,9 +252,12 @@ def drive_empty_steps(root: Path) -> dict[str, float]:
         drive(executor, journal, root, EMPTY_STEPS)
         wall = time.perf_counter() - clock
         after = resource.getrusage(resource.RUSAGE_SELF)
+        small = sum(client.run(resident_kb).values())
+        drive(executor, journal, root, 2 * EMPTY_STEPS)
+        kept_kb = (sum(client.run(resident_kb).values()) - small) / (2 * EMPTY_STEPS)
         held_kb = memory_of_waiting(root, client)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return {"wall_s": wall / EMPTY_STEPS, "cpu_s": cpu / EMPTY_STEPS, "held_kb": held_kb}
+    return {"wall_s": wall / EMPTY_STEPS, "cpu_s": cpu / EMPTY_STEPS, "held_kb": held_kb, "kept_kb": kept_kb}
 
 
 def empty_steps(root: Path, n: int, turn: str) -> list[Step]:
@@ -333,10 +344,31 @@ def chunk_seconds(of_step: Mapping[str, float]) -> list[float]:
     return [second for _, second in sorted(steps, key=lambda step: step[0])]
 
 
-def simulate(n_workers: int, durations: list[float], driver_s: float) -> tuple[float, float]:
-    """Simulate handing steps to workers that hold two each; return the duration, s, and the driver's share of it.
+def simulate(
+    n_workers: int, durations: list[float], driver_s: float, lifetime_s: float = math.inf, start_s: float = 0.0
+) -> tuple[float, float, int]:
+    """Simulate handing steps to workers that hold two each.
 
     A returned record waits until the driver has processed those before it; its worker then gets one more step.
+
+    Parameters
+    ----------
+    n_workers
+        Number of workers.
+    durations
+        Duration of each step, s.
+    driver_s
+        Time that the driver needs for a step, s.
+    lifetime_s
+        Time after which a worker takes no further steps and is replaced, s; the first ones get random shares of it, so
+        that they do not end together.
+    start_s
+        Time that a new worker takes to its first step, s.
+
+    Returns
+    -------
+    tuple of float, float, int
+        Duration of it all, s; share of it during which the driver is busy; most steps that one worker ran.
     """
     todo = iter(durations)
     free_s = 0.0
@@ -345,6 +377,11 @@ def simulate(n_workers: int, durations: list[float], driver_s: float) -> tuple[f
     events_at: list[tuple[float, int]] = []
     idle_since = [0.0] * n_workers
     runs = [False] * n_workers
+    random = np.random.default_rng(0)
+    ends_s = [
+        lifetime_s if math.isinf(lifetime_s) else lifetime_s * share for share in random.uniform(0.5, 1, n_workers)
+    ]
+    n_run, most_run = [0] * n_workers, 0
 
     def give(worker: int, now_s: float) -> None:
         nonlocal free_s, busy_s
@@ -370,22 +407,57 @@ def simulate(n_workers: int, durations: list[float], driver_s: float) -> tuple[f
     while events_at:
         now_s, worker = heapq.heappop(events_at)
         runs[worker], idle_since[worker] = False, now_s
+        n_run[worker] += 1
+        most_run = max(most_run, n_run[worker])
+        if now_s > ends_s[worker]:
+            ends_s[worker], n_run[worker] = now_s + lifetime_s, 0
+            idle_since[worker] += start_s
         start(worker)
         give(worker, now_s)
-    return now_s, busy_s / now_s
+    return now_s, busy_s / now_s, most_run
+
+
+def session_seconds(records: Any, options: Any) -> list[float]:
+    """Return the duration of each chunk of an hour's session, s, from the measured chunks of the right camera."""
+    width, height, _ = CAMERAS["right"]
+    frames = {"framepass": ("frame pass", options.frames), "encode": ("compression", options.encoded)}
+    return chunk_seconds(
+        {
+            kind: sum(r.seconds for r in chunks_of(records[name, 1])) / (n * width * height)
+            for kind, (name, n) in frames.items()
+        }
+    )
+
+
+def recycling_table(records: Any, driver: Mapping[str, float], options: Any, first_s: float) -> str:
+    """Return the table of a million chunks on a thousand workers that are replaced after a while."""
+    session = session_seconds(records, options)
+    n_sessions = math.ceil(MANY_CHUNKS / len(session))
+    durations = session * n_sessions
+    lines = [
+        f"### Simulated: {MANY_CHUNKS:,} chunks ({n_sessions:,} such sessions) on {MANY_WORKERS:,} workers",
+        "",
+        f"Dask keeps {driver['kept_kb']:.1f} kB of a task on the worker that ran it, until that ends. A new worker "
+        f"takes its first chunk after {first_s:.1f} s.",
+        "",
+        "| lifetime of a worker, h | hours | workers at work | driver busy | most chunks on one | kept there, MB |",
+        "| ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for lifetime_h in LIFETIMES_H:
+        wall_s, busy, most = simulate(MANY_WORKERS, durations, driver["wall_s"], 3600 * lifetime_h, first_s)
+        lines.append(
+            f"| {'never replaced' if math.isinf(lifetime_h) else f'{lifetime_h:g}'} | {wall_s / 3600:.2f} "
+            f"| {sum(durations) / wall_s / MANY_WORKERS:.0%} | {busy:.0%} | {most:,} "
+            f"| {most * driver['kept_kb'] / 1000:.1f} |"
+        )
+    return "\n".join(lines)
 
 
 def simulation_table(
     records: Any, driver: Mapping[str, float], calls: Mapping[str, tuple[Counter[str], int]], options: Any
 ) -> str:
     """Return the table of the simulation of many workers."""
-    width, height, _ = CAMERAS["right"]
-    frames = {"framepass": ("frame pass", options.frames), "encode": ("compression", options.encoded)}
-    of_step = {
-        kind: sum(r.seconds for r in chunks_of(records[name, 1])) / (n * width * height)
-        for kind, (name, n) in frames.items()
-    }
-    session = chunk_seconds(of_step)
+    session = session_seconds(records, options)
     per_chunk = {name: sum(of.values()) / n for name, (of, n) in calls.items()}
     n_calls = statistics.mean(per_chunk.values())
     lines = [
@@ -408,7 +480,7 @@ def simulation_table(
     for n in SIMULATED:
         n_sessions = max(2, math.ceil(12 * n / len(session)))
         durations = session * n_sessions
-        wall_s, busy = simulate(n, durations, driver["wall_s"])
+        wall_s, busy, _ = simulate(n, durations, driver["wall_s"])
         rate = len(durations) / wall_s
         held_mb = (WINDOW_PER_SLOT * n + len(session)) * driver["held_kb"] / 1000
         lines.append(

@@ -93,6 +93,8 @@ def expected_line(found: RunForecast, n_cpu: int, n_gpu: int, site: str) -> str:
     sample = (
         f" (from {found.n_sampled:,} of {found.n_sessions:,} sessions)" if found.n_sampled < found.n_sessions else ""
     )
+    if found.n_unplanned:
+        sample += f"; {found.n_unplanned:,} of {found.n_sampled:,} cannot be planned, and count for nothing here"
     n = n_cpu + n_gpu
     return (
         f"estimate: {', '.join(parts)}; {wall_s / 3600:,.2f} h on {n:,} worker{'s' * (n != 1)} ({site}); "

@@ -20,6 +20,7 @@ from ibl_dask.cli.queue_watch import PoolLook, QueueWatch
 from ibl_dask.model import events
 from ibl_dask.model.result import WorkKind
 from ibl_dask.report.failure_groups import mask
+from ibl_dask.report.lines import count
 from ibl_dask.report.run_pace import RunPace, format_duration
 
 _log = logging.getLogger(__name__)
@@ -281,10 +282,13 @@ def _planned(event: events.SessionPlanned) -> str:
     n_chunks = Counter[WorkKind]()
     for name, work in event.chunks.items():
         n_chunks[work] += event.steps[name]
-    chunks = [f"{n_chunks[work]} chunks of video to {verb}" for work, verb in _CHUNKS.items() if n_chunks[work]]
+    chunks = [
+        f"{count(n_chunks[work], 'chunk')} of video to {verb}" for work, verb in _CHUNKS.items() if n_chunks[work]
+    ]
     others = sorted({name.split("-")[0] for name in event.steps.keys() - event.chunks.keys()})
     n_steps = sum(event.steps.values())
-    return f"{n_steps} steps ({', '.join(others)})" + (f", of these {', '.join(chunks)}" if chunks else "")
+    kinds = f" ({', '.join(others)})" if others else ""
+    return count(n_steps, "step") + kinds + (f", of these {', '.join(chunks)}" if chunks else "")
 
 
 def _ended(event: events.SessionFinished, reason: str) -> str:

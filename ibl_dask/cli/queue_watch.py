@@ -65,7 +65,7 @@ class QueueWatch:
             return ""
         try:
             pools = list(self._pools())
-        except Exception:  # noqa: BLE001  # it is changed by another thread meanwhile: the next look sees it
+        except RuntimeError:  # a dictionary that another thread changes meanwhile: the next look sees it
             return ""
         n_workers = sum(pool.n_workers for pool in pools)
         waiting = [text for pool in pools if (text := waiting_text(pool))]

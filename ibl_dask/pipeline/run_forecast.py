@@ -44,6 +44,8 @@ class RunForecast:
     """Expected time on one GPU, s."""
     n_unknown: int = 0
     """Tasks of unknown length."""
+    n_unplanned: int = 0
+    """Sampled sessions that cannot be planned, and count for nothing."""
 
     @property
     def n_bytes(self) -> int:
@@ -60,6 +62,7 @@ class _Sums:
     core_s: float = 0.0
     gpu_s: float = 0.0
     n_unknown: int = 0
+    n_unplanned: int = 0
     n_steps: int = 0
 
     def write(self, place: Place, folder: Path, n_bytes: int) -> None:
@@ -96,8 +99,8 @@ def forecast_run(
 
     One session takes about 10 ms, so a run of a hundred is forecast whole. In a larger one the others are taken to be
     like the sample. Scratch is removed when a session is complete, so it is counted for the sessions that are worked on
-    at a time. What tasks of other packages write is not known, and a session that cannot be planned counts
-    for nothing: the run names it.
+    at a time. What tasks of other packages write is not known. A session that cannot be planned counts for nothing
+    here; the run names it.
 
     Parameters
     ----------
@@ -125,6 +128,7 @@ def forecast_run(
                 rates[folder] = read_rates(folder)
             sums.add(pipeline, forecast(pipeline, rates[folder]), journal)
         except Exception:  # noqa: BLE001  # the run reports it, as the failure of this session
+            sums.n_unplanned += 1
             continue
         finally:
             is_over = time.perf_counter() > end
@@ -158,5 +162,11 @@ def _scaled(sums: _Sums, n_sessions: int, n_sampled: int, n_workers: int) -> Run
         for (place, _), (folder, n_bytes) in sums.needs.items()
     )
     return RunForecast(
-        n_sessions, n_sampled, needs, sums.core_s * factor, sums.gpu_s * factor, round(sums.n_unknown * factor)
+        n_sessions,
+        n_sampled,
+        needs,
+        sums.core_s * factor,
+        sums.gpu_s * factor,
+        round(sums.n_unknown * factor),
+        sums.n_unplanned,
     )

@@ -77,14 +77,18 @@ def test_a_person_at_a_terminal_is_asked_about_a_large_run(
     assert (tmp_path / "out").exists() == starts
 
 
-def test_a_script_is_never_asked_and_the_line_is_in_its_log(small: Path, tmp_path: Path) -> None:
+def test_a_script_is_never_asked_and_the_line_is_in_its_log_with_sessions_that_count_for_nothing(
+    small: Path, tmp_path: Path
+) -> None:
+    without_description = tmp_path / "Subjects" / "SW_002" / "2023-05-01" / "001"
+    (without_description / "raw_video_data").mkdir(parents=True)
     done = subprocess.run(
-        command(small, tmp_path),
+        [*command(small, tmp_path), str(without_description)],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         env=environment(),
-        check=True,
+        check=False,
     )
-    says(done.stdout, "estimate: ", "on 1 worker (laptop)", "to write")
+    says(done.stdout, "estimate: ", "on 1 worker (laptop)", "to write; 1 of 2 cannot be planned")
     assert "start it?" not in done.stdout

@@ -12,33 +12,13 @@ from types import SimpleNamespace
 
 import pytest
 from needs import PEER
+from program import PROGRAM, call, run, says
 
 from ibl_dask.cli.app import main
 from ibl_dask.cli.run import print_excluded_nodes
 from ibl_dask.deploy.cluster.jobs import PoolState
 from ibl_dask.deploy.site.profile import Pool
 from ibl_dask.store.run_summary import find_runs
-
-PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
-
-
-def call(*arguments, cwd=None, **environment):
-    """Run the program; return exit code and everything it printed."""
-    process = subprocess.run(
-        [*PROGRAM, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        check=False,
-    )
-    text = process.stdout + process.stderr
-    assert "Traceback" not in text, text
-    return process.returncode, text
-
-
-def run(folder, *arguments):
-    return call("run", folder, "--workers", "0", *arguments)
 
 
 def raw(folder, camera, part):
@@ -177,11 +157,6 @@ def test_a_folder_and_a_list_of_sessions_are_understood(session_folder, tmp_path
     code, text = call("plan", listed)
     assert code == 0, text
     assert "SW_001/2023-05-01/001" in text
-
-
-def says(text, *parts):
-    for part in parts:
-        assert part in text, f"{part!r} not in:\n{text}"
 
 
 class TestBadInput:

@@ -1,3 +1,5 @@
+"""Each examination starts workers, so one serves several tests where it can."""
+
 import json
 import os
 import subprocess
@@ -35,15 +37,17 @@ def test_a_good_machine_is_shown_as_a_table(tmp_path):
     assert "waiting for a worker" in told
 
 
-def test_findings_can_be_read_by_programs(tmp_path):
-    code, shown, _ = call("--profile", local(tmp_path), "--json", cwd=tmp_path)
+def test_findings_can_be_read_by_programs_and_the_folder_of_the_environment_is_looked_at(tmp_path):
+    scratch = tmp_path / "scratch"
+    code, shown, _ = call("--profile", local(tmp_path), "--json", cwd=tmp_path, IBL_DASK_SCRATCH=str(scratch))
     content = json.loads(shown)
     assert code == 0
     assert content["profile"] == "here"
     assert {row["place"] for row in content["findings"]} == {"driver", "pool cpu"}
     folders = [row["found"] for row in content["findings"] if row["check"] == "work folder"]
-    assert all(found.startswith(f"{tmp_path}/.ibl_dask: ") for found in folders)
-    assert not (tmp_path / ".ibl_dask").exists()
+    assert folders
+    assert all(found.startswith(f"{scratch}: ") for found in folders)
+    assert not scratch.exists()
 
 
 def test_a_problem_is_shown_with_what_to_do_and_the_exit_code_is_not_zero(tmp_path):
@@ -56,6 +60,8 @@ def test_a_problem_is_shown_with_what_to_do_and_the_exit_code_is_not_zero(tmp_pa
         check=False,
     )
     assert process.returncode == 1
+    assert str(tmp_path / ".ibl_dask") in "".join(process.stdout.split())
+    assert not (tmp_path / ".ibl_dask").exists()
     assert "150 open files allowed" in " ".join(process.stdout.split())
     assert "→" in process.stdout
 
@@ -65,9 +71,3 @@ def test_a_work_folder_that_cannot_be_made_is_an_error(tmp_path):
     code, _, told = call("--profile", local(tmp_path), "--work-dir", tmp_path / "file" / "work", cwd=tmp_path)
     assert code == 2
     assert "cannot be written" in told
-
-
-def test_the_folder_of_the_environment_is_looked_at(tmp_path):
-    folder = tmp_path / "scratch"
-    _, shown, _ = call("--profile", local(tmp_path), "--json", cwd=tmp_path, IBL_DASK_SCRATCH=str(folder))
-    assert f"{folder}: " in shown

@@ -65,7 +65,7 @@ def test_failures_of_one_cause_are_told_a_few_times_and_then_counted(said):
 def test_of_few_sessions_each_has_its_lines(said):
     planned = events.SessionPlanned(session(0), {"frames-left": 3}, 0.0, {"frames-left": "decode"})
     text = said([started(2), planned, *ended(0), *ended(1, video_is_missing(1))])
-    assert "SW_000/2023-05-01/001: 3 steps (), of these 3 chunks of video to decode" in text
+    assert "SW_000/2023-05-01/001: 3 steps, of these 3 chunks of video to decode" in text
     assert "SW_000/2023-05-01/001: done" in text
     assert "SW_001/2023-05-01/001: NOT done: the right camera has no video." in text
 

@@ -5,7 +5,9 @@ import os
 import stat
 import subprocess
 import sys
+from pathlib import Path
 
+import forked_program
 import pytest
 
 PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()"]
@@ -41,18 +43,22 @@ def environment(**more):
 
 def call(*arguments, prefix=(), cwd=None, **more):
     """Run the program; return exit code and everything it printed."""
-    process = subprocess.run(
-        [*prefix, *PROGRAM, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env=environment(**more),
-        check=False,
-        timeout=120,
-    )
-    text = process.stdout + process.stderr
+    given = list(map(str, arguments))
+    if prefix:
+        process = subprocess.run(
+            [*prefix, *PROGRAM, *given],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env=environment(**more),
+            check=False,
+            timeout=120,
+        )
+        code, text = process.returncode, process.stdout + process.stderr
+    else:
+        code, text = forked_program.call(given, str(cwd or Path.cwd()), environment(**more))
     assert "Traceback" not in text, text
-    return process.returncode, text
+    return code, text
 
 
 def run(folder, *arguments, **more):

@@ -1,6 +1,7 @@
 """A lab's task that does what a file of its session demands: nothing, or one of the ways in which tasks go wrong."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import sys
@@ -52,6 +53,28 @@ class Sick(ibd.Task):
         line = "x" * 999 + "\n"
         for _ in range(PRINTED_BYTES // 1000):
             sys.stdout.write(line)
+
+    def stale(self):
+        """A file server that forgets a handle for a while."""
+        if self.n_begun() < 3:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self.session_path))
+
+    def loses_disk(self):
+        """Take the disk with the data from this node, once, where it is a mount of its own."""
+        disk = next((folder for folder in self.session_path.parents if folder.is_mount()), Path("/"))
+        if self.n_begun() > 1 or disk == Path("/"):
+            return
+        libc = ctypes.CDLL(None, use_errno=True)
+        for code in (
+            libc.unshare(0x20000),  # CLONE_NEWNS: mounts of this process are its own from here on
+            libc.mount(b"none", b"/", None, 0x44000, None),  # MS_REC | MS_PRIVATE
+            libc.umount2(bytes(disk), 2),  # MNT_DETACH
+        ):
+            if code:
+                raise OSError(ctypes.get_errno(), "the disk cannot be taken from this process")
+
+    def n_begun(self):
+        return (self.session_path / "raw_video_data" / "alone.txt").read_text().count("begun")
 
     def is_wrong(self):
         raise ZeroDivisionError("a bug of theirs")

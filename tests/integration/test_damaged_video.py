@@ -1,31 +1,16 @@
 """A session one of whose videos is damaged: people learn which frames are lost, and everything else is done."""
 
 import json
-import os
-import subprocess
-import sys
 
 import av
 import numpy as np
 import pytest
+from program import call
 
 from ibl_dask.store.frames import read_frames
 from ibl_dask.video.container.index import index_video
 
 LABELS = ("left", "right", "body")
-
-
-def call(*arguments):
-    process = subprocess.run(
-        [sys.executable, "-c", "from ibl_dask.cli.app import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "COLUMNS": "250"},
-        check=False,
-    )
-    text = process.stdout + process.stderr
-    assert "Traceback" not in text, text
-    return process.returncode, text
 
 
 def video(folder):

@@ -4,13 +4,11 @@ The videos of these trials are not public: a clip stands in for them, of as many
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from program import call
 from real_trials import camera_file, exposures_of, make, noted
 
 from ibl_dask.synth.camera_files import write_frame_data, write_separate_files
@@ -21,14 +19,6 @@ REAL = {"training_ge5": 3166, "biased_ge5": 2629}
 TAIL = 300
 """Frames after the last pulse: 10 s."""
 TICK_S = 1e-4
-
-
-def call(*arguments):
-    command = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"}, timeout=300
-    )
-    return done.returncode, done.stdout + done.stderr
 
 
 @pytest.fixture
