@@ -352,9 +352,9 @@ def test_a_writer_killed_around_the_move_into_a_revision_finishes_it_next_time(
         pass
 
     session, folder = protected(fake, spool, writer, tmp_path, "new")
-    import ibl_dask.alyx.registrar as registrar
+    import ibl_dask.alyx.revisions as revisions
 
-    finish = registrar._finish_moves
+    finish = revisions.finish_moves
 
     def killed(result):
         if moment == "after the move":
@@ -362,7 +362,7 @@ def test_a_writer_killed_around_the_move_into_a_revision_finishes_it_next_time(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(registrar, "_finish_moves", killed)
+        patch.setattr(revisions, "finish_moves", killed)
         with pytest.raises(Killed):
             writer.run()
     assert writer.run().problems == ()
