@@ -14,19 +14,16 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ibl_dask.alyx.answers import Answer, judge, retry_after_s
+from ibl_dask.alyx.connection import Connection, Files
 from ibl_dask.alyx.credentials import Access, Token
 from ibl_dask.alyx.pacing import PER_MINUTE, Backoff, TokenBucket
-from ibl_dask.alyx.packages import require_packages
 from ibl_dask.alyx.refusals import content_of, is_answered, is_duplicate, no_answer, refusal, status_of
 from ibl_dask.errors import AlyxBusy, AlyxRefused, AlyxUnreachable
 from ibl_dask.model.json_object import JsonObject
-
-if TYPE_CHECKING:
-    import requests
 
 __all__ = ["Alyx", "Files", "Limits", "fetch_token", "is_answered", "is_duplicate", "row_key", "status_of"]
 
@@ -37,8 +34,6 @@ PAGE = 1000
 _MOST_ROUNDS = 20
 """Most queries for a complete list of several pages."""
 _NOTICES = ("Alyx-API-Notice", "Deprecation", "Sunset")
-Files = Mapping[str, tuple[str, bytes, str]]
-"""Field -> (file name, content, media type). The content is in memory, so that another try sends all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +78,6 @@ class Alyx:
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        require_packages("requests")
         self.access = access
         self.limits = limits or Limits()
         self.n_requests = 0
@@ -91,7 +85,7 @@ class Alyx:
         self._clock, self._sleep, self._chance = clock, sleep, chance
         self._turns = TokenBucket(self.limits.per_minute, clock, self.limits.burst)
         self._notices: set[str] = set()
-        self._local = threading.local()
+        self._connection = Connection(access.token)
         self._lock = threading.Lock()
         if not access.is_private:
             _log.warning("the token of %s goes to %s without encryption", access.user, access.url)
@@ -285,39 +279,11 @@ class Alyx:
         headers: Mapping[str, str] | None,
     ) -> tuple[Answer | None, str]:
         """Send a request once; return the answer, or None and the reason."""
-        import requests
-
         with self._lock:
             self.n_requests += 1
         read_s = self.limits.read_files_s if path.startswith("/register-file") else self.limits.read_s
-        try:
-            response = self._connection().request(
-                method,
-                self.access.url + path,
-                params=query,
-                data=form if files else content,
-                files=files,
-                headers={**({} if content is None else {"Content-Type": "application/json"}), **(headers or {})},
-                timeout=(self.limits.connect_s, read_s),
-                allow_redirects=False,  # a POST would become a GET
-            )
-            # Alyx writes UTF-8; `response.text` would guess where no encoding is named.
-            return Answer(response.status_code, response.content.decode("utf-8", "replace"), response.headers), ""
-        except requests.RequestException as error:
-            return None, _reason(error)
-
-    def _connection(self) -> requests.Session:
-        """Return the connection of this thread."""
-        import requests
-
-        found: requests.Session | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = requests.Session()
-            # As `auth` and not as a header: otherwise a line of ~/.netrc would replace it.
-            found.auth = _TokenHeader(self.access.token)
-            found.headers["Accept"] = "application/json"
-            self._local.connection = found
-        return found
+        time_out = (self.limits.connect_s, read_s)
+        return self._connection.send(method, self.access.url + path, query, content, form, files, headers, time_out)
 
     def _show_notices(self, answer: Answer, path: str) -> None:
         """Log each notice of the server once."""
@@ -332,17 +298,6 @@ class Alyx:
                     _log.warning("notice of %s: %s", self.access.url, notice)
 
 
-class _TokenHeader:
-    """Header with the token, for `requests`."""
-
-    def __init__(self, token: Token) -> None:
-        self._token = token
-
-    def __call__(self, request: Any) -> Any:
-        request.headers["Authorization"] = f"Token {self._token.reveal()}"
-        return request
-
-
 def fetch_token(url: str, user: str, password: str, limits: Limits | None = None) -> Token:
     """Log in with a password and return the token; once per run, not once per worker: it costs the server 0.3 s.
 
@@ -353,21 +308,12 @@ def fetch_token(url: str, user: str, password: str, limits: Limits | None = None
     AlyxUnreachable
         If there is no answer.
     """
-    require_packages("requests")
-    import requests
-
     limits = limits or Limits()
     where = f"{url.rstrip('/')}/auth-token"
-    try:
-        response = requests.post(
-            where,
-            data={"username": user, "password": password},
-            timeout=(limits.connect_s, limits.read_s),
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
-        raise no_answer(f"POST {where}", _reason(error), 1) from None
-    answer = Answer(response.status_code, response.text, response.headers)
+    form = {"username": user, "password": password}
+    answer, reason = Connection(None).send("POST", where, form=form, time_out=(limits.connect_s, limits.read_s))
+    if answer is None:
+        raise no_answer(f"POST {where}", reason, 1)
     if judge(answer) in ("again", "later"):
         raise no_answer(f"POST {where}", f"status {answer.status}: {answer.detail}", 1)
     if not isinstance(answer.body, dict) or not isinstance(answer.body.get("token"), str):
@@ -403,16 +349,3 @@ def _to_form(body: Mapping[str, object]) -> dict[str, str]:
     return {
         name: value if isinstance(value, str) else json.dumps(value, allow_nan=False) for name, value in body.items()
     }
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason for which no answer came, without the objects that `requests` puts into it."""
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the certificate of the server is not accepted"
-    if isinstance(error, requests.ConnectionError):
-        return "the connection failed or broke"
-    return type(error).__name__
