@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Container
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
@@ -67,7 +67,7 @@ def without_claim(log: str) -> str:
 def is_orphan(
     row: TaskRow,
     mine: Claim,
-    is_spooled: Callable[[str], bool],
+    kept: Container[str] = (),
     *,
     lease_s: float | None = None,
     now_s: float | None = None,
@@ -83,19 +83,20 @@ def is_orphan(
         The row.
     mine : Claim
         The caller's claim.
-    is_spooled : callable
-        Returns whether a result of the row waits to be sent: it ended, and is no orphan.
+    kept : container of str
+        Identifiers of rows that run now, or whose results wait to be sent; as known before the row was read, since a
+        result may be sent in between.
     lease_s : float, optional
         Time after the last change of a row with an owner elsewhere, s, beyond its own time-out; by default such rows
         are left alone.
     now_s : float, optional
         Unix time.
     """
-    if row.status is not Status.STARTED or is_spooled(row.id):
+    if row.status is not Status.STARTED or row.id in kept:
         return False
     claim = read_claim(row.log)
     if claim is not None and claim.place == mine.place:
-        return claim.token != mine.token
+        return True
     if lease_s is None:
         return False
     changed_s = _unix_time(row.datetime)

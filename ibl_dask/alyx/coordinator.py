@@ -40,8 +40,8 @@ class Coordinator:
         The server whose rows it claims.
     folder : Path
         Folder of the lock.
-    is_spooled : callable
-        Returns whether a result of a row, by its identifier, waits to be sent.
+    spooled : callable
+        Returns the identifiers of the rows whose results wait to be sent.
     lease_s : float, optional
         See `ibl_dask.alyx.claims.is_orphan`.
     keeps_logs : bool
@@ -54,13 +54,15 @@ class Coordinator:
         place: Place,
         folder: Path,
         *,
-        is_spooled: Callable[[str], bool] = lambda _: False,
+        spooled: Callable[[], frozenset[str]] = frozenset,
         lease_s: float | None = None,
         keeps_logs: bool = False,
     ) -> None:
         self.alyx, self.place = alyx, place
         self.lock = folder / f"alyx-{place.repository or '-'.join(place.labs)}.lock.json"
-        self.is_spooled, self.lease_s, self.keeps_logs = is_spooled, lease_s, keeps_logs
+        self.spooled, self.lease_s, self.keeps_logs = spooled, lease_s, keeps_logs
+        self.in_flight: set[str] = set()
+        """Identifiers of the rows that are claimed and have no result."""
         self.claim_of_all: Claim | None = None
         self._stack = ExitStack()
 
@@ -110,6 +112,7 @@ class Coordinator:
     def claim(self, row: TaskRow) -> TaskRow:
         """Set a waiting row to Started, with the owner in its log, and return it."""
         log = self.mine.to_log(without_claim(row.log) if self.keeps_logs else "")
+        self.in_flight.add(row.id)
         return TaskRow.read(self.alyx.change("tasks", row.id, {"status": str(Status.STARTED), "log": log}))
 
     def hold(self, row: TaskRow) -> None:
@@ -137,8 +140,9 @@ class Coordinator:
 
     def return_orphans(self) -> list[TaskRow]:
         """Set started rows without a live owner back to Waiting, and return them."""
+        kept = self.spooled() | self.in_flight  # before the rows are read
         started = readable(rows_of(self.alyx, self.place, Status.STARTED))
-        orphans = [row for row in started if is_orphan(row, self.mine, self.is_spooled, lease_s=self.lease_s)]
+        orphans = [row for row in started if is_orphan(row, self.mine, kept, lease_s=self.lease_s)]
         for row in orphans:
             claim = read_claim(row.log)
             owner = "its runner left no sign of life" if claim is None else f"{claim.host} ended in the middle of it"

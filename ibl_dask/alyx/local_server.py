@@ -14,9 +14,10 @@ from ibl_dask.alyx import health
 from ibl_dask.alyx.access import client_of
 from ibl_dask.alyx.allowed import allowed_packages
 from ibl_dask.alyx.coordinator import Coordinator
+from ibl_dask.alyx.folders import folder_of
 from ibl_dask.alyx.job_creator import Creation, create_jobs
 from ibl_dask.alyx.outbox import SpoolOutbox
-from ibl_dask.alyx.queue_feed import QueueFeed, folder_of
+from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.alyx.repository import Place, find_place
 from ibl_dask.alyx.run_pass import run_pass
 from ibl_dask.alyx.session_pipeline import Pipeline
@@ -157,7 +158,7 @@ def tasks_runner(
     folder = work_dir or subjects / WORK_FOLDER
     place = Place(tasks_dict[0].get("data_repository"), ("of-a-list",))
     outbox = SpoolOutbox(alyx, folder, str(place.repository or ""))
-    with Coordinator(alyx, place, folder, is_spooled=outbox.is_spooled, keeps_logs=keeps_logs) as coordinator:
+    with Coordinator(alyx, place, folder, spooled=outbox.spooled, keeps_logs=keeps_logs) as coordinator:
         feed = QueueFeed(
             coordinator,
             outbox,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from ibl_dask.model.json_object import JsonObject
 
 _log = logging.getLogger(__name__)
 
+PATIENCE_S = 30.0
+"""Longest wait for another process that sends the results of this spool, s."""
 INTERVAL_S = 5.0
 """Interval at which results are sent while tasks run, s."""
 
@@ -41,6 +44,7 @@ class SpoolOutbox:
         self._writer = Writer(self.spool, alyx, Registration(repository))
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
+        self._is_sent_elsewhere = False
         self._keys: dict[str, list[str]] = {}
         """Row -> keys of its results of this process."""
         self._pending = self._read_pending()
@@ -59,6 +63,10 @@ class SpoolOutbox:
         """Return whether a result of a row waits to be sent."""
         return task in self._pending
 
+    def spooled(self) -> frozenset[str]:
+        """Return the identifiers of the rows whose results wait to be sent."""
+        return self._pending
+
     def send_all(self) -> SyncReport | None:
         """Send what the spool holds; None where another process does so, or Alyx gives no answer.
 
@@ -68,10 +76,12 @@ class SpoolOutbox:
             If the token is not accepted.
         """
         report = None
+        self._is_sent_elsewhere = False
         try:
             with self._one_at_a_time:
                 report = self._writer.run()
         except (SessionLocked, AlyxUnreachable) as error:
+            self._is_sent_elsewhere = isinstance(error, SessionLocked)
             _log.info("results wait in the spool: %s", error)
         for problem in () if report is None else report.problems:
             _log.warning("%s", problem)
@@ -93,7 +103,12 @@ class SpoolOutbox:
         dict
             Row -> its datasets: identifier, and path below the session.
         """
+        tasks = frozenset(tasks)
+        until_s = time.monotonic() + PATIENCE_S
         self.send_all()
+        while self._is_sent_elsewhere and tasks & self._pending and time.monotonic() < until_s:
+            time.sleep(0.5)
+            self.send_all()
         sent = self.spool.sent()
         found: dict[str, list[JsonObject]] = {}
         for task in tasks:

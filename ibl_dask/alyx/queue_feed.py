@@ -12,6 +12,7 @@ from ibl_dask.alyx.allowed import require_allowed
 from ibl_dask.alyx.client import status_of
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
+from ibl_dask.alyx.folders import folder_of
 from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
 from ibl_dask.alyx.row_states import ready_together
 from ibl_dask.alyx.task_result import TaskResult
@@ -19,7 +20,6 @@ from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, IblDaskError, NotASession, UsageError
 from ibl_dask.model import events
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import require_inside
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
@@ -247,10 +247,7 @@ class QueueFeed:
             self._queue += [later] if later else []
         for row in held:
             self.coordinator.hold(row)
-        claimed: dict[str, TaskRow] = {}
-        for row in ready:
-            claimed[row.name] = self._claim(row) or row
-        claimed = {name: row for name, row in claimed.items() if row.status is Status.STARTED}
+        claimed = self._claim_all(ready, path)
         if not claimed:
             return None
         names = {row.id: row.name for row in claimed.values()}
@@ -261,12 +258,23 @@ class QueueFeed:
         self._visits[path] = visit
         return visit
 
-    def _claim(self, row: TaskRow) -> TaskRow | None:
-        try:
-            return self.coordinator.claim(row)
-        except AlyxRefused as error:
-            self.put_off.add(row.id, str(error))
-            return None
+    def _claim_all(self, rows: Sequence[TaskRow], path: Path) -> dict[str, TaskRow]:
+        """Claim rows and return them by name; where Alyx goes away in between, those that were claimed before."""
+        claimed: dict[str, TaskRow] = {}
+        for row in rows:
+            try:
+                claimed[row.name] = self.coordinator.claim(row)
+            except AlyxLoginFailed:
+                raise
+            except AlyxRefused as error:
+                self.coordinator.in_flight.discard(row.id)
+                self.put_off.add(row.id, str(error))
+            except AlyxUnreachable:
+                self._return(row, path)  # it may have been carried out, although no answer came
+                if not claimed:
+                    raise
+                break
+        return claimed
 
     def _may_run(self, row: TaskRow, path: Path) -> bool:
         """Return whether a row can run here; one that cannot is put off, and stays as it is."""
@@ -337,7 +345,7 @@ class QueueFeed:
             self._next_s = 0.0  # children may be free now
 
     def _end(self, row: TaskRow, result: TaskResult) -> None:
-        self.outbox.put(result)
+        self._hand_over(result)
         self.ended.append(result)
         self.n_registered += bool(result.outputs)
         if result.status == Status.WAITING:
@@ -347,7 +355,11 @@ class QueueFeed:
 
     def _return(self, row: TaskRow, path: Path) -> None:
         text = "Returned to the queue: the run was ended before this task was."
-        self.outbox.put(result_of(row, path, Status.WAITING, text))
+        self._hand_over(result_of(row, path, Status.WAITING, text))
+
+    def _hand_over(self, result: TaskResult) -> None:
+        self.outbox.put(result)
+        self.coordinator.in_flight.discard(result.task_id)
 
     def return_claims(self) -> None:
         """Return the rows that were claimed and have no result to the queue: the run ended."""
@@ -355,30 +367,3 @@ class QueueFeed:
             for row in visit.rows.values():
                 self._return(row, visit.path)
         self._visits.clear()
-
-
-def folder_of(row: Mapping[str, object], subjects: Path) -> Path:
-    """Return the folder of a session from its row in Alyx.
-
-    Parameters
-    ----------
-    row : mapping
-        Row of the session.
-    subjects : Path
-        Folder of the subjects, or of labs.
-
-    Raises
-    ------
-    OutsideSession
-        If the row leads elsewhere.
-    """
-    subject = require_inside(row.get("subject"), "the subject of a session", is_name=True)
-    date = require_inside(str(row.get("start_time"))[:10], "the date of a session", is_name=True)
-    number = require_inside(str(row.get("number")).zfill(3), "the number of a session", is_name=True)
-    plain = subjects / subject / date / number
-    lab = row.get("lab")
-    if not plain.is_dir() and isinstance(lab, str):
-        inner = subjects / require_inside(lab, "the lab of a session", is_name=True) / "Subjects"
-        if (inner / subject / date / number).is_dir():
-            return inner / subject / date / number
-    return plain

@@ -111,7 +111,7 @@ class Server:
             If the token is not accepted.
         """
         coordinator = Coordinator(
-            self.alyx, self.place, self.work_dir, is_spooled=self._outbox.is_spooled, lease_s=self.lease_s
+            self.alyx, self.place, self.work_dir, spooled=self._outbox.spooled, lease_s=self.lease_s
         )
         with coordinator, self._outbox.sending():
             while not self.stop.is_set():

@@ -105,14 +105,13 @@ def test_a_log_without_a_claim_names_no_owner(log: str) -> None:
 def test_only_rows_of_dead_owners_are_orphans() -> None:
     mine, before = Claim("h", "p", "", "/lock"), Claim("h", "q", "", "/lock")
     started = {"status": Status.STARTED, "datetime": "2026-01-01T00:00:00"}
-    never = lambda _: False  # noqa: E731
-    assert is_orphan(row(log=before.to_log(), **started), mine, never)
-    assert not is_orphan(row(log=mine.to_log(), **started), mine, never)
-    assert not is_orphan(row(log=before.to_log(), **started), mine, lambda _: True)
-    assert not is_orphan(row(log=before.to_log()), mine, never)
-    assert not is_orphan(row(**started), mine, never)
-    assert is_orphan(row(**started), mine, never, lease_s=60.0)
-    assert not is_orphan(row(**started), mine, never, lease_s=60.0, now_s=1767225600.0 + 7200)
+    assert is_orphan(row(log=before.to_log(), **started), mine)
+    assert is_orphan(row(log=mine.to_log(), **started), mine), "the end of its run could not be noted"
+    assert not is_orphan(row(log=mine.to_log(), **started), mine, {identifier(0)})
+    assert not is_orphan(row(log=before.to_log()), mine)
+    assert not is_orphan(row(**started), mine)
+    assert is_orphan(row(**started), mine, lease_s=60.0)
+    assert not is_orphan(row(**started), mine, lease_s=60.0, now_s=1767225600.0 + 7200)
 
 
 @pytest.mark.parametrize(
@@ -177,4 +176,4 @@ def test_a_queue_is_ordered_by_urgency_and_filtered_by_size_and_environment() ->
     assert names(select(rows, "small")) == ["VideoRegisterRaw", "VideoConvert"]
     assert names(select(rows, env=("dlc",))) == ["DLC"]
     with pytest.raises(UsageError, match="write large"):
-        select(rows, "larg")
+        select(rows, "larrge")

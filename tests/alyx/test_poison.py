@@ -31,7 +31,7 @@ def subjects(tmp_path: Path, monkeypatch) -> Path:
 
 def one_pass(alyx, subjects: Path, put_off: PutOff | None = None) -> QueueFeed:
     outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", is_spooled=outbox.is_spooled) as coordinator:
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=outbox.spooled) as coordinator:
         coordinator.sweep()
         feed = QueueFeed(
             coordinator,
@@ -148,14 +148,14 @@ def test_a_lease_returns_rows_of_runners_that_leave_no_claim(fake, alyx, subject
 def test_a_result_in_the_spool_is_no_orphan(fake, alyx, subjects: Path, tmp_path: Path) -> None:
     good = good_row(fake, tmp_path)
     outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", is_spooled=outbox.is_spooled) as coordinator:
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=outbox.spooled) as coordinator:
         feed = QueueFeed(
             coordinator, outbox, subjects, lambda: rows_of(alyx, PLACE, Status.WAITING), allowed_packages()
         )
         run_pass(feed)
     assert fake.world.tasks[good]["status"] == "Started"
     again = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", is_spooled=again.is_spooled) as coordinator:
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=again.spooled) as coordinator:
         assert coordinator.return_orphans() == []
         again.send_all()
         assert coordinator.return_orphans() == []
@@ -183,7 +183,7 @@ def test_held_rows_are_released_by_parents_of_any_session_and_never_by_half(fake
 def test_alyx_that_goes_away_meanwhile_costs_no_result(fake, alyx, subjects: Path, tmp_path: Path) -> None:
     good = good_row(fake, tmp_path)
     outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", is_spooled=outbox.is_spooled) as coordinator:
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=outbox.spooled) as coordinator:
         feed = QueueFeed(
             coordinator, outbox, subjects, lambda: rows_of(alyx, PLACE, Status.WAITING), allowed_packages()
         )
@@ -196,3 +196,13 @@ def test_alyx_that_goes_away_meanwhile_costs_no_result(fake, alyx, subjects: Pat
     outbox.send_all()
     assert fake.world.tasks[good]["status"] == "Complete"
     assert fake.world.files_of(fake.world.tasks[good]["session"]) == ["alf/TaskDone/wheel.position.npy"]
+
+
+def test_a_claim_whose_answer_is_lost_does_not_run_and_waits_again(fake, alyx, subjects: Path, tmp_path: Path) -> None:
+    good = good_row(fake, tmp_path)
+    fake.faults.plan("drop_after", "PATCH", f"/tasks/{good}", times=alyx.limits.backoff.most_tries)
+    feed = one_pass(alyx, subjects)
+    assert feed.n_registered == 0
+    assert fake.world.tasks[good]["status"] == "Waiting"
+    one_pass(alyx, subjects)
+    assert fake.world.tasks[good]["status"] == "Complete"

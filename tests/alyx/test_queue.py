@@ -46,7 +46,7 @@ def seven(fake, tmp_path):
 
 def one_pass(alyx, subjects: Path, **options) -> tuple[QueueFeed, SpoolOutbox]:
     outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", is_spooled=outbox.is_spooled) as coordinator:
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=outbox.spooled) as coordinator:
         coordinator.sweep()
         feed = QueueFeed(
             coordinator,
