@@ -87,7 +87,7 @@ def test_results_wait_on_disk_while_alyx_is_down_and_are_sent_once_it_is_back(fa
 
 @pytest.mark.parametrize("path", ["/register-file", "/tasks", "/sessions", "/notes"])
 def test_a_request_that_was_carried_out_although_its_answer_was_lost_is_not_carried_out_twice(
-    fake, spool, writer, path, tmp_path
+    fake, spool, hasty, path, tmp_path
 ):
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     (tmp_path / "plot.png").write_bytes(PNG)
@@ -96,7 +96,7 @@ def test_a_request_that_was_carried_out_although_its_answer_was_lost_is_not_carr
     method = {"/register-file": "POST", "/notes": "POST"}.get(path, "PATCH")
     fake.faults.plan("drop_after", method, path)
     fake.faults.plan("hang_after", method, path)
-    assert writer.run().n_sent == 1
+    assert Writer(spool, hasty, PLACE).run().n_sent == 1
     assert len(fake.world.files_of(session)) == 1
     assert sorted(note["text"] for note in fake.world.notes.values()) == ["a remark", "video QC"]
     assert list(fake.world.images.values()) == [PNG]
