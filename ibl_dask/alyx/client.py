@@ -14,18 +14,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from ibl_dask.alyx.answers import Answer, judge, retry_after_s
+from ibl_dask.alyx.connection import Connection, Files
 from ibl_dask.alyx.credentials import Access, Token
 from ibl_dask.alyx.pacing import PER_MINUTE, Backoff, TokenBucket
-from ibl_dask.alyx.packages import require_packages
-from ibl_dask.errors import AlyxBusy, AlyxLoginFailed, AlyxRefused, AlyxUnreachable
+from ibl_dask.alyx.refusals import content_of, is_answered, is_duplicate, no_answer, refusal, status_of
+from ibl_dask.errors import AlyxBusy, AlyxRefused, AlyxUnreachable
 from ibl_dask.model.json_object import JsonObject
 
-if TYPE_CHECKING:
-    import requests
+__all__ = ["Alyx", "Files", "Limits", "fetch_token", "is_answered", "is_duplicate", "row_key", "status_of"]
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +34,6 @@ PAGE = 1000
 _MOST_ROUNDS = 20
 """Most queries for a complete list of several pages."""
 _NOTICES = ("Alyx-API-Notice", "Deprecation", "Sunset")
-Files = Mapping[str, tuple[str, bytes, str]]
-"""Field -> (file name, content, media type). The content is in memory, so that another try sends all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,6 @@ class Alyx:
         sleep: Callable[[float], None] = time.sleep,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        require_packages("requests")
         self.access = access
         self.limits = limits or Limits()
         self.n_requests = 0
@@ -88,7 +85,7 @@ class Alyx:
         self._clock, self._sleep, self._chance = clock, sleep, chance
         self._turns = TokenBucket(self.limits.per_minute, clock, self.limits.burst)
         self._notices: set[str] = set()
-        self._local = threading.local()
+        self._connection = Connection(access.token)
         self._lock = threading.Lock()
         if not access.is_private:
             _log.warning("the token of %s goes to %s without encryption", access.user, access.url)
@@ -238,9 +235,9 @@ class Alyx:
             if answer is not None:
                 self._show_notices(answer, path)
                 if verdict == "done":
-                    return _content(answer, self.access.url + path)
+                    return content_of(answer, self.access.url + path)
                 if verdict in ("login", "refused"):
-                    raise _refusal(answer, f"{method} {self.access.url}{path}", is_login=verdict == "login")
+                    raise refusal(answer, f"{method} {self.access.url}{path}", is_login=verdict == "login")
                 reason = f"status {answer.status}: {answer.detail}"
                 if verdict == "later":
                     self._turns.park(retry_after_s(answer) or 1.0)
@@ -250,7 +247,7 @@ class Alyx:
             backoff = self.limits.backoff
             pause_s = backoff.pause_s(n_tries, self._chance())
             if n_tries >= backoff.most_tries or n_500 >= backoff.most_tries_500 or self._clock() + pause_s > until_s:
-                raise _no_answer(f"{method} {self.access.url}{path}", reason, n_tries)
+                raise no_answer(f"{method} {self.access.url}{path}", reason, n_tries)
             _log.info("%s %s: %s; try %d in %.1f s", method, path, reason, n_tries + 1, pause_s)
             self._sleep(pause_s)
             if find is not None and (found := find()) is not None:
@@ -282,39 +279,11 @@ class Alyx:
         headers: Mapping[str, str] | None,
     ) -> tuple[Answer | None, str]:
         """Send a request once; return the answer, or None and the reason."""
-        import requests
-
         with self._lock:
             self.n_requests += 1
         read_s = self.limits.read_files_s if path.startswith("/register-file") else self.limits.read_s
-        try:
-            response = self._connection().request(
-                method,
-                self.access.url + path,
-                params=query,
-                data=form if files else content,
-                files=files,
-                headers={**({} if content is None else {"Content-Type": "application/json"}), **(headers or {})},
-                timeout=(self.limits.connect_s, read_s),
-                allow_redirects=False,  # a POST would become a GET
-            )
-            # Alyx writes UTF-8; `response.text` would guess where no encoding is named.
-            return Answer(response.status_code, response.content.decode("utf-8", "replace"), response.headers), ""
-        except requests.RequestException as error:
-            return None, _reason(error)
-
-    def _connection(self) -> requests.Session:
-        """Return the connection of this thread."""
-        import requests
-
-        found: requests.Session | None = getattr(self._local, "connection", None)
-        if found is None:
-            found = requests.Session()
-            # As `auth` and not as a header: otherwise a line of ~/.netrc would replace it.
-            found.auth = _TokenHeader(self.access.token)
-            found.headers["Accept"] = "application/json"
-            self._local.connection = found
-        return found
+        time_out = (self.limits.connect_s, read_s)
+        return self._connection.send(method, self.access.url + path, query, content, form, files, headers, time_out)
 
     def _show_notices(self, answer: Answer, path: str) -> None:
         """Log each notice of the server once."""
@@ -326,18 +295,7 @@ class Alyx:
                     is_new = notice not in self._notices
                     self._notices.add(notice)
                 if is_new:
-                    _log.warning("%s says: %s", self.access.url, notice)
-
-
-class _TokenHeader:
-    """Header with the token, for `requests`."""
-
-    def __init__(self, token: Token) -> None:
-        self._token = token
-
-    def __call__(self, request: Any) -> Any:
-        request.headers["Authorization"] = f"Token {self._token.reveal()}"
-        return request
+                    _log.warning("notice of %s: %s", self.access.url, notice)
 
 
 def fetch_token(url: str, user: str, password: str, limits: Limits | None = None) -> Token:
@@ -350,51 +308,22 @@ def fetch_token(url: str, user: str, password: str, limits: Limits | None = None
     AlyxUnreachable
         If there is no answer.
     """
-    require_packages("requests")
-    import requests
-
     limits = limits or Limits()
     where = f"{url.rstrip('/')}/auth-token"
-    try:
-        response = requests.post(
-            where,
-            data={"username": user, "password": password},
-            timeout=(limits.connect_s, limits.read_s),
-            allow_redirects=False,
-        )
-    except requests.RequestException as error:
-        raise _no_answer(f"POST {where}", _reason(error), 1) from None
-    answer = Answer(response.status_code, response.text, response.headers)
+    form = {"username": user, "password": password}
+    answer, reason = Connection(None).send("POST", where, form=form, time_out=(limits.connect_s, limits.read_s))
+    if answer is None:
+        raise no_answer(f"POST {where}", reason, 1)
     if judge(answer) in ("again", "later"):
-        raise _no_answer(f"POST {where}", f"status {answer.status}: {answer.detail}", 1)
+        raise no_answer(f"POST {where}", f"status {answer.status}: {answer.detail}", 1)
     if not isinstance(answer.body, dict) or not isinstance(answer.body.get("token"), str):
-        raise _refusal(answer, f"POST {where}", is_login=True)
+        raise refusal(answer, f"POST {where}", is_login=True)
     return Token(answer.body["token"])
 
 
 def row_key(row: JsonObject) -> str:
     """Return the key of a row: its `id`, else the end of its `url`, else its name."""
     return str(row.get("id") or str(row.get("url") or "").rpartition("/")[2] or row.get("name") or row)
-
-
-def status_of(error: AlyxRefused) -> int:
-    """Return the status of a refusal; 0 where there was none.
-
-    >>> status_of(AlyxRefused("no", got="status 404: No Task matches the given query."))
-    404
-    """
-    number = error.got.removeprefix("status ").partition(":")[0]
-    return int(number) if number.isdecimal() else 0
-
-
-def is_answered(error: AlyxUnreachable) -> bool:
-    """Return whether the server answered, with an error of its own: the connection works."""
-    return error.got.startswith("status ")
-
-
-def is_duplicate(error: AlyxRefused) -> bool:
-    """Return whether a row was refused because it exists: a task of that name, session and arguments."""
-    return status_of(error) == 400 and "must make a unique set" in error.got
 
 
 def _quoted(key: str) -> str:
@@ -420,71 +349,3 @@ def _to_form(body: Mapping[str, object]) -> dict[str, str]:
     return {
         name: value if isinstance(value, str) else json.dumps(value, allow_nan=False) for name, value in body.items()
     }
-
-
-def _content(answer: Answer, where: str) -> Any:
-    body = answer.body
-    if body is None and answer.text and answer.status != 204:
-        raise AlyxUnreachable(
-            "the answer is no JSON",
-            where=where,
-            expected="JSON",
-            got=answer.detail,
-            do="check the address of Alyx: a page of a proxy or a web site answers there",
-        )
-    return body
-
-
-def _reason(error: Exception) -> str:
-    """Return the reason for which no answer came, without the objects that `requests` puts into it."""
-    import requests
-
-    if isinstance(error, requests.Timeout):
-        return "no answer in time"
-    if isinstance(error, requests.exceptions.SSLError):
-        return "the certificate of the server is not accepted"
-    if isinstance(error, requests.ConnectionError):
-        return "the connection failed or broke"
-    return type(error).__name__
-
-
-def _refusal(answer: Answer, where: str, *, is_login: bool) -> AlyxRefused:
-    error = _refusal_of(answer, where, is_login=is_login)
-    error.body = answer.body
-    return error
-
-
-def _refusal_of(answer: Answer, where: str, *, is_login: bool) -> AlyxRefused:
-    got = f"status {answer.status}: {answer.detail}"
-    if is_login:
-        return AlyxLoginFailed(
-            "Alyx does not accept this user's token or password, or they do not allow this",
-            where=where,
-            expected="a token of a user who may write",
-            got=got,
-            do="ask for a token on the page /me of Alyx, or an administrator for the right",
-        )
-    if 300 <= answer.status < 400:
-        return AlyxRefused(
-            "the address of Alyx leads elsewhere",
-            where=where,
-            expected="the address itself",
-            got=f"status {answer.status}: to {answer.headers.get('Location', 'an unnamed place')}",
-            do="give the address that it leads to, with https",
-        )
-    do = "correct what it complains about; the same request would be refused again"
-    if "list index out of range" in got:
-        do = "an administrator has to remove the task without a status from the database: no list that holds it works"
-    elif "returned more than one Dataset" in got:
-        do = "delete one of the two records of this file in Alyx (/admin/data/dataset), then send again"
-    return AlyxRefused("Alyx refused a request", where=where, expected="an answer of success", got=got, do=do)
-
-
-def _no_answer(where: str, reason: str, n_tries: int) -> AlyxUnreachable:
-    return AlyxUnreachable(
-        "Alyx gives no answer",
-        where=where,
-        expected="an answer",
-        got=f"{reason}, in {n_tries} tries" if n_tries > 1 else reason,
-        do="check the address and the network, or wait: results stay in the spool, and are sent by ibl-dask alyx sync",
-    )

@@ -32,7 +32,7 @@ class OneClient(AlyxClient):  # type: ignore[misc]  # ONE has no types
     """
 
     def __init__(self, alyx: Alyx, cache_dir: Path) -> None:
-        # Not that of ONE: it would make ~/.one and ask for what is missing there.
+        # Not that of ONE: it would make ~/.one, and ask for values that are missing there.
         self._alyx = alyx
         self._folder = cache_dir
         self.silent = True

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from fnmatch import fnmatch
-from itertools import count, product
 from pathlib import Path
-from string import ascii_lowercase
 
 from ibl_dask.alyx.client import Alyx
-from ibl_dask.alyx.packages import require_packages
+from ibl_dask.alyx.dataset_kinds import Kinds
+from ibl_dask.alyx.revisions import (
+    finish_moves,
+    move_outputs,
+    plain_path,
+    protected_revisions,
+    revision_of,
+    revision_path,
+)
 from ibl_dask.alyx.task_result import Output, TaskResult
-from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, NotWritable
+from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable
 from ibl_dask.model.places import below
 from ibl_dask.model.session import OWN_FOLDER
-from ibl_dask.store.atomic import make_folder, move
-from ibl_dask.store.disk import explain_os_error
-from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
-
-_log = logging.getLogger(__name__)
 
 MOST_FILES = 50
 """Files per call: Alyx takes 40-65 ms for each, so that 50 take up to 3 s."""
-_REVISION = re.compile(r"#([^#/]+)#")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +38,6 @@ class Registration:
     """The files are on the servers of the lab already; otherwise a nightly copy brings them."""
     server_only: bool = True
     """Passed on to Alyx, as the reference does on a server of a lab."""
-
-
-@dataclass(frozen=True, slots=True)
-class Kinds:
-    """Dataset types and file extensions that Alyx has."""
-
-    types: tuple[tuple[str, str], ...]
-    """(name, pattern of file names); where the pattern is empty, the name is that of object and attribute."""
-    extensions: frozenset[str]
-    """Extensions with their dot."""
-
-    @classmethod
-    def fetch(cls, alyx: Alyx) -> Kinds:
-        """Fetch both lists, once per run."""
-        types = tuple((str(row["name"]), str(row.get("filename_pattern") or "")) for row in alyx.rows("dataset-types"))
-        extensions = frozenset(str(row.get("file_extension") or "") for row in alyx.rows("data-formats"))
-        return cls(types, extensions)
-
-    def fault(self, path: str) -> str | None:
-        """Return the reason for which Alyx would not register a file; None if it would.
-
-        Names are matched as `one.registration.get_dataset_type` does. That is only asked where the answer is not plain:
-        it imports pandas.
-        """
-        name = path.rpartition("/")[2]
-        kind = "." + name.rpartition(".")[2]
-        if kind not in self.extensions:
-            return f"Alyx has no data format of the extension {kind}"
-        plain = name.casefold()
-        n_hits = sum(fnmatch(plain, pattern.casefold()) for _, pattern in self.types if pattern.strip())
-        if n_hits == 1 and not any(one in name for one, pattern in self.types if not pattern.strip()):
-            return None
-        require_packages("one")
-        from one.registration import get_dataset_type
-
-        try:
-            get_dataset_type(name, [{"name": n, "filename_pattern": p} for n, p in self.types])
-        except ValueError as error:
-            return " ".join(str(error).split())
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +82,7 @@ class Registrar:
             If Alyx gives no answer, or does not accept the token.
         """
         if result.moved:
-            _finish_moves(result)
+            finish_moves(result)
         outputs = [output for output in result.outputs if not is_own(output.path)]
         if not outputs:
             return Registered()
@@ -194,7 +151,7 @@ class Registrar:
         left = [replace(output, path=moves.get(output.path, output.path)) for output in left]
         if not left:
             return known, refused, result
-        # Not checked again: what is protected is in a revision of its own now, and Alyx changes no other.
+        # Not checked again: protected files are in revisions of their own now, and Alyx changes no others.
         return {**known, **self._post(result, left, is_checked=False)}, refused, result
 
     def _post(self, result: TaskResult, outputs: Sequence[Output], *, is_checked: bool) -> dict[str, str]:
@@ -233,7 +190,7 @@ class Registrar:
         """
         if output.md5 is None or not result.session_id:
             return None
-        own = _revision_of(output.path)
+        own = revision_of(output.path)
         collection, name = plain_path(output.path).rpartition("/")[::2]
         for row in self._alyx.rows("datasets", name=name, session=result.session_id):
             counts = row.get("revision") == own or row.get("default_dataset")
@@ -245,110 +202,6 @@ class Registrar:
 def is_own(path: str) -> bool:
     """Return whether a file is in a format of this package, which the database of the field does not know."""
     return path.split("/")[0] == OWN_FOLDER
-
-
-def protected_revisions(body: object) -> dict[str, list[tuple[str, bool]]]:
-    """Return file -> [(revision, is protected)], latest first, from a refusal; empty for another refusal.
-
-    >>> protected_revisions({"details": [{"alf/a.b.npy": [{"": True}]}], "error": "One or more datasets is protected"})
-    {'alf/a.b.npy': [('', True)]}
-    """
-    details = body.get("details") if isinstance(body, Mapping) else None
-    if not isinstance(details, list) or "protected" not in str(body.get("error") if isinstance(body, Mapping) else ""):
-        return {}
-    found: dict[str, list[tuple[str, bool]]] = {}
-    for row in details:
-        for path, revisions in row.items() if isinstance(row, Mapping) else ():
-            each_one = revisions if isinstance(revisions, list) else []
-            pairs = (pair for each in each_one if isinstance(each, Mapping) for pair in each.items())
-            found[str(path)] = [(str(name), bool(is_protected)) for name, is_protected in pairs]
-    return found
-
-
-def plain_path(path: str) -> str:
-    """Return a path without its revision.
-
-    >>> plain_path("alf/#2026-11-21#/_ibl_leftCamera.times.npy")
-    'alf/_ibl_leftCamera.times.npy'
-    """
-    return "/".join(part for part in path.split("/") if not _REVISION.fullmatch(part))
-
-
-def _revision_of(path: str) -> str:
-    return next((match[1] for part in path.split("/") if (match := _REVISION.fullmatch(part))), "")
-
-
-def revision_path(path: str, revisions: Sequence[tuple[str, bool]], today: str) -> str:
-    """Return the path at which a protected file can be registered: in a revision that is not protected.
-
-    That of the file itself, else the latest one, else a new one of today.
-
-    Parameters
-    ----------
-    path : str
-        Path below the session.
-    revisions : sequence of (str, bool)
-        Revisions of the file in Alyx, latest first, and whether each is protected.
-    today : str
-        Date, YYYY-MM-DD.
-
-    >>> revision_path("alf/a.b.npy", [("2026-11-21", True), ("", True)], "2026-11-21")
-    'alf/#2026-11-21a#/a.b.npy'
-    """
-    protected = {name for name, is_protected in revisions if is_protected}
-    if _revision_of(path) not in protected:
-        return path
-    letters = ("".join(word) for n in count(1) for word in product(ascii_lowercase, repeat=n))
-    names = [today, *(today + next(letters) for _ in range(len(protected)))]
-    # A later file must have a later revision, or readers would take the older one.
-    latest = max(protected)
-    free = next(name for name in [*names, *(latest + letter for letter in ascii_lowercase)] if name > latest)
-    folder, name = plain_path(path).rpartition("/")[::2]
-    return "/".join(filter(None, (folder, f"#{free}#", name)))
-
-
-def move_outputs(result: TaskResult, moves: Mapping[str, str], keep: Callable[[TaskResult], None]) -> TaskResult:
-    """Move files of a session into revisions and return the result with the new paths.
-
-    The result is written first, so that a process that is killed in between finishes the move the next time.
-
-    Raises
-    ------
-    SessionLocked
-        If a run holds the session.
-    NotWritable
-        If a file cannot be moved.
-    """
-    outputs = tuple(replace(output, path=moves.get(output.path, output.path)) for output in result.outputs)
-    changed = replace(result, outputs=outputs, moved={new: old for old, new in moves.items()})
-    lock = below(Path(result.folder), OWN_FOLDER) / LOCK_NAME
-    make_folder(lock.parent)
-    with holding_unless_held(lock):
-        keep(changed)
-        _finish_moves(changed)
-    return changed
-
-
-def _finish_moves(result: TaskResult) -> None:
-    root = Path(result.folder)
-    for new, old in result.moved.items():
-        source, target = below(root, old), below(root, new)
-        if target.exists() or not source.exists():
-            continue
-        make_folder(target.parent)
-        if target.parent.resolve() != below(root.resolve(), new).parent:
-            raise NotWritable(
-                "the folder of a revision is a link",
-                where=str(target.parent),
-                expected="a folder of the session",
-                got=str(target.parent.resolve()),
-                do="replace the link by a folder",
-            )
-        try:
-            move(source, target)
-        except OSError as error:
-            raise explain_os_error(error, target) or error from error
-        _log.info("%s: %s is protected in Alyx; the file is now %s", result.session, old, new)
 
 
 def _is_about_one_file(error: AlyxRefused) -> bool:

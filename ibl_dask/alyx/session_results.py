@@ -157,7 +157,7 @@ def _outputs(root: Path, names: Iterable[str], hashed: dict[str, Output]) -> Ite
 
 
 def md5_of(path: Path) -> str:
-    """Return the MD5 of a file, by which Alyx tells versions of a dataset apart."""
+    """Return the MD5 of a file, by which Alyx distinguishes versions of a dataset."""
     digest = hashlib.md5(usedforsecurity=False)
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):

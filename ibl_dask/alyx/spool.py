@@ -31,7 +31,7 @@ SPOOL_FOLDER = "alyx"
 COUNTED_EVERY_S = 300.0
 """Least time between two failures of one result that are counted, s."""
 LARGEST_SENT_BYTES = 32 << 20
-"""Size from which the list of what was sent is begun anew; the older ones are kept."""
+"""Size from which the list of sent results is begun anew; the older ones are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Spool:
         return len(_files(self._pending))
 
     def sent(self) -> dict[str, dict[str, Any]]:
-        """Return what was sent lately: key of the result -> line."""
+        """Return the results that were sent lately: key -> line."""
         found: dict[str, dict[str, Any]] = {}
         older = sorted(self.folder.glob("sent-*.jsonl"))[-1:]
         for path in (*older, self.folder / "sent.jsonl"):

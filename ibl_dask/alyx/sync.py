@@ -70,7 +70,7 @@ class _Open:
 
 
 class Writer:
-    """Writer of one spool; keeps what it learned about sessions and kinds of files from pass to pass.
+    """Writer of one spool; keeps ids of sessions and kinds of files from pass to pass.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class Writer:
         self._session_ids: dict[str, str] = {}
 
     def run(self, keep_going: Callable[[], bool] = lambda: True) -> SyncReport:
-        """Send everything that is in the spool now; what cannot be sent now stays there.
+        """Send the results that are in the spool now; those that cannot be sent stay there.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class Writer:
                 try:
                     rows = self._send_session(letters)
                     if any(row.has_failed for row in rows):
-                        self._alyx.read("users", self._alyx.user)  # is it this result, or the whole server?
+                        self._alyx.read("users", self._alyx.user)  # raises where the whole server fails
                         self._count_failures(rows)
                 except AlyxUnreachable as error:
                     problems.append(str(error))
@@ -227,7 +227,7 @@ class Writer:
                         deck = self._alyx.rows("tasks", session=row.letter.result.session_id)
                     task_id = _find_task(deck, row.letter.result.task)
                 if not task_id:
-                    continue  # Alyx has no such task: its files and checks are what counts
+                    continue  # Alyx has no such task: its files and checks count
                 try:
                     self._alyx.change("tasks", task_id, self._task_fields(row))
                 except AlyxLoginFailed:

@@ -154,8 +154,8 @@ def sync(
     output_root: Annotated[
         Path | None, typer.Option("--output-root", help="Folder of the results, where they are not in the sessions.")
     ] = None,
-    again: Annotated[bool, typer.Option("--again", help="Send what Alyx refused before as well.")] = False,
-    waiting: Annotated[bool, typer.Option("--waiting", help="List what is to be sent, and send nothing.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Send refused results as well.")] = False,
+    waiting: Annotated[bool, typer.Option("--waiting", help="List the results in the spool; send nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Send results that wait on disk: files, checks, notes and states of tasks."""

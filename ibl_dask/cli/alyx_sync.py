@@ -54,9 +54,9 @@ def sync_results(
     work_dir, output_root : Path or None
         Folder of the spool, and of results.
     again : bool
-        Send what was refused before as well.
+        Send refused results as well.
     waiting : bool
-        List what is in the spool, and send nothing.
+        List the results in the spool, and send nothing.
     as_json : bool
         Print JSON.
     """
@@ -137,7 +137,7 @@ def _print_report(spool: Spool, report: SyncReport, *, as_json: bool) -> None:
         out.print(printable(problem), markup=False)
     if report.n_left:
         wait = f" in {report.retry_in_s:.0f} s" if report.retry_in_s else ""
-        out.print(f"send what is left{wait}: ibl-dask alyx sync --work-dir {spool.folder.parent}", markup=False)
+        out.print(f"send the others{wait}: ibl-dask alyx sync --work-dir {spool.folder.parent}", markup=False)
     if dead:
         out.print(f"refused results are in {spool.folder / 'dead'}; --again sends them again", markup=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from fake_alyx import FakeAlyx
 from needs import CONTRACT
@@ -12,7 +14,7 @@ from ibl_dask.alyx.pacing import Backoff
 
 TOKEN = "0" * 39 + "1"
 QUICK = Limits(
-    per_minute=6e5, connect_s=2.0, read_s=0.5, read_files_s=0.5, patience_s=5.0, backoff=Backoff(0.001, 0.01, 12, 12)
+    per_minute=6e5, connect_s=2.0, read_s=20.0, read_files_s=20.0, patience_s=60.0, backoff=Backoff(0.001, 0.01, 12, 12)
 )
 
 
@@ -25,6 +27,13 @@ def fake():
 @pytest.fixture
 def alyx(fake):
     return Alyx(Access(fake.url, "test_user", Token(TOKEN)), QUICK)
+
+
+@pytest.fixture
+def hasty(fake):
+    """Return a client that gives up an answer before a fake that hangs gives it."""
+    fake.faults.hang_s = 1.5
+    return Alyx(Access(fake.url, "test_user", Token(TOKEN)), replace(QUICK, read_s=0.7, read_files_s=0.7))
 
 
 @pytest.fixture

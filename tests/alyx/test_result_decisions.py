@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ibl_dask.alyx
-from ibl_dask.alyx.registrar import plain_path, protected_revisions, revision_path
+from ibl_dask.alyx.revisions import plain_path, protected_revisions, revision_path
 from ibl_dask.alyx.session_qc import merged_qc
 from ibl_dask.alyx.task_result import TaskResult, fit_for_alyx
 from ibl_dask.errors import UnusableFile

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import subprocess
+from dataclasses import replace
 
 import pytest
 from alyx_results import REPOSITORY
 from program import PROGRAM, environment
 
-from ibl_dask.alyx.session_results import add_session, results_of
+from ibl_dask.alyx.session_results import add_session, results_of, with_checks
 from ibl_dask.alyx.spool import SPOOL_FOLDER, Spool
+from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.errors import MissingFile
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.session import Session
@@ -51,6 +53,15 @@ def test_the_results_of_a_run_are_its_files_its_checks_and_its_logs(workspace):
     assert results["VideoRegisterRaw"].qc == {}
     assert "ended: Complete" in results["VideoSyncQC_nidq"].log
     assert results["VideoSyncQC_nidq"].seconds > 0
+
+
+def test_checks_go_with_the_result_of_the_task_that_makes_them_alone(workspace):
+    checks = json.loads(workspace.qc_file.read_text())["extended_qc"]
+    made = TaskResult(workspace.session.reference, "a", "Complete", folder=str(workspace.session.path))
+    assert with_checks(made, "ibllib.pipes.video_tasks.VideoSyncQcNidq").qc == checks
+    assert with_checks(made, "ibllib.pipes.video_tasks.VideoCompress") == made
+    held = replace(made, status="Held")
+    assert with_checks(held, "ibllib.pipes.video_tasks.VideoSyncQcNidq") == held
 
 
 def test_a_session_is_put_into_the_spool_once(workspace, tmp_path):

@@ -87,7 +87,7 @@ def test_results_wait_on_disk_while_alyx_is_down_and_are_sent_once_it_is_back(fa
 
 @pytest.mark.parametrize("path", ["/register-file", "/tasks", "/sessions", "/notes"])
 def test_a_request_that_was_carried_out_although_its_answer_was_lost_is_not_carried_out_twice(
-    fake, spool, writer, path, tmp_path
+    fake, spool, hasty, path, tmp_path
 ):
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     (tmp_path / "plot.png").write_bytes(PNG)
@@ -96,7 +96,7 @@ def test_a_request_that_was_carried_out_although_its_answer_was_lost_is_not_carr
     method = {"/register-file": "POST", "/notes": "POST"}.get(path, "PATCH")
     fake.faults.plan("drop_after", method, path)
     fake.faults.plan("hang_after", method, path)
-    assert writer.run().n_sent == 1
+    assert Writer(spool, hasty, PLACE).run().n_sent == 1
     assert len(fake.world.files_of(session)) == 1
     assert sorted(note["text"] for note in fake.world.notes.values()) == ["a remark", "video QC"]
     assert list(fake.world.images.values()) == [PNG]
@@ -352,9 +352,9 @@ def test_a_writer_killed_around_the_move_into_a_revision_finishes_it_next_time(
         pass
 
     session, folder = protected(fake, spool, writer, tmp_path, "new")
-    import ibl_dask.alyx.registrar as registrar
+    import ibl_dask.alyx.revisions as revisions
 
-    finish = registrar._finish_moves
+    finish = revisions.finish_moves
 
     def killed(result):
         if moment == "after the move":
@@ -362,7 +362,7 @@ def test_a_writer_killed_around_the_move_into_a_revision_finishes_it_next_time(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(registrar, "_finish_moves", killed)
+        patch.setattr(revisions, "finish_moves", killed)
         with pytest.raises(Killed):
             writer.run()
     assert writer.run().problems == ()

@@ -29,8 +29,8 @@ TROUBLE = {
     "502": 0.02,
     "drop_before": 0.02,
     "drop_after": 0.04,
-    "hang_before": 0.005,
-    "hang_after": 0.005,
+    "hang_before": 0.003,
+    "hang_after": 0.003,
     "throttle": 0.02,
 }
 WRITER = Path(__file__).parents[1] / "helpers" / "alyx_writer.py"
@@ -70,7 +70,7 @@ def spool_in_processes(spool, results):
 def test_every_result_is_registered_once_and_no_check_is_lost(tmp_path):
     chance = random.Random(SEED)
     fake = FakeAlyx()
-    fake.faults.__init__(SEED, TROUBLE, hang_s=0.4, retry_after="0.05")
+    fake.faults.__init__(SEED, TROUBLE, hang_s=1.5, retry_after="0.05")
     sessions, results = {}, []
     for number in range(1, N_RESULTS // PER_SESSION + 1):
         session, tasks = add_tasks(fake.world, "TST_001", PER_SESSION, number)

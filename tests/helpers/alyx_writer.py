@@ -15,7 +15,7 @@ from ibl_dask.alyx.sync import Writer
 from ibl_dask.errors import SessionLocked
 
 LIMITS = Limits(
-    per_minute=6e5, connect_s=1.0, read_s=0.25, read_files_s=0.25, patience_s=5.0, backoff=Backoff(0.005, 0.05, 5, 4)
+    per_minute=6e5, connect_s=1.0, read_s=1.0, read_files_s=1.0, patience_s=30.0, backoff=Backoff(0.005, 0.05, 5, 4)
 )
 
 
