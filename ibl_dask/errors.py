@@ -38,6 +38,10 @@
     |   |-- GpuFailed                      a GPU is missing, taken or broken
     |   |-- NodeFailed                     a node does not see the data
     |   |-- ConnectionBroke                a connection to a server or another process broke
+    |   |   `-- AlyxUnreachable            Alyx gives no answer, or none that makes sense, for now
+    |   |       `-- AlyxBusy               Alyx asked to wait for longer than this call may wait
+    |   |-- AlyxRefused                    Alyx refuses a request, and would do so again
+    |   |   `-- AlyxLoginFailed            the token is missing, wrong or not enough
     |   |-- WorkerLost                     workers died, or were taken away, with a step
     |   |-- StepKilled                     a step ended its own process
     |   |   `-- OutOfMemory                it was ended for lack of memory
@@ -341,6 +345,26 @@ class ConnectionBroke(RunError):
     """A connection to a server or to another process broke."""
 
     category: ClassVar[Category] = "network"
+
+
+class AlyxUnreachable(ConnectionBroke):
+    """Alyx gives no answer, or none that makes sense, for now: the same request may succeed later."""
+
+
+class AlyxBusy(AlyxUnreachable):
+    """Alyx asked to wait for longer than this call may wait."""
+
+
+class AlyxRefused(RunError):
+    """Alyx refuses a request, and would do so again."""
+
+    category: ClassVar[Category] = "environment"
+    body: object = None
+    """Body of the answer, as JSON; it does not go to other processes."""
+
+
+class AlyxLoginFailed(AlyxRefused):
+    """The token is missing, wrong, or does not allow the request."""
 
 
 class WorkerLost(RunError):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ibl_dask.cli.alyx_app import alyx_app
 from ibl_dask.cli.task_options import with_task_options
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.add_typer(alyx_app)
 
 Sessions = Annotated[
     list[str], typer.Argument(help="Session folders, folders that hold sessions, or text files of paths.")

@@ -13,6 +13,7 @@ from ibl_dask.model.text import read_text
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _BLANKS = " \t\r"
+_ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def find_sessions(arguments: Iterable[str]) -> list[Path]:
@@ -21,7 +22,8 @@ def find_sessions(arguments: Iterable[str]) -> list[Path]:
     Parameters
     ----------
     arguments
-        Session folders, folders that hold sessions, or text files with one of these a line. In such a file a `#` at the
+        Session folders, their identifiers in Alyx, folders that hold sessions, or text files with one of these a
+        line. An identifier stands for the folder below those of `$IBL_DASK_SUBJECTS`. In such a file a `#` at the
         start of a line, or after white space, begins a comment. `..` is followed, and a link to a session is that
         session. A path that ends like a session is taken as one even where it does not exist, so that its error is
         reported with the others.
@@ -50,7 +52,7 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]
         Lists that are being read, each named by the one before.
     """
     for argument in arguments:
-        path = real_path(argument)
+        path = real_path(_folder_of_id(argument) if _ID.fullmatch(argument) else argument)
         if is_session_path(path):
             yield path
         elif path.is_dir():
@@ -72,8 +74,18 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]
                 where=_place(argument, lists),
                 expected="a session folder, a folder that holds sessions, or a text file of paths",
                 got="nothing at this path" if "/" in argument else "no such file or folder",
-                do="check the path; sessions are found by folder, not by name in a database",
+                do="check the path; sessions are found by folder, or by their identifier in Alyx",
             )
+
+
+def _folder_of_id(eid: str) -> str | Path:
+    """Return the folder of a session by its identifier in Alyx; a file of that name takes precedence."""
+    if os.path.lexists(eid):
+        return eid
+    from ibl_dask.alyx.access import client_of
+    from ibl_dask.alyx.folders import find_folder, subject_folders
+
+    return find_folder(eid, client_of, subject_folders())
 
 
 def _place(argument: str, lists: tuple[Path, ...]) -> str:

@@ -128,6 +128,14 @@ class TaskFinished:
     """Errors, each once; empty where it succeeded."""
     time_s: float
     """Unix time."""
+    seconds: float = 0.0
+    """Time that its steps took in this run, s; those of workers side by side are added up."""
+    version: str = ""
+    """Version of the code that did its work."""
+    log: str = ""
+    """Folder of its logs; empty where it has none."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """File of its results -> MD5, as databases of the field keep it; empty in a run that was not asked for them."""
 
 
 @dataclass(frozen=True, slots=True)

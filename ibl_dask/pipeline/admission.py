@@ -7,7 +7,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.disk import RETRY_PAUSES_S
 from ibl_dask.store.lock import Attempt
 
@@ -44,6 +46,20 @@ class Candidate:
         return RETRY_PAUSES_S[self.n_failures] if self.n_failures < len(RETRY_PAUSES_S) else None
 
 
+class Feed(Protocol):
+    """Sessions that come while a run goes on, each once; called from the thread of the driver."""
+
+    @property
+    def is_over(self) -> bool:
+        """Return True once no further session will come."""
+
+    def take(self) -> Path | None:
+        """Return the next session folder; None where there is none now. It is called often, and must not wait."""
+
+    def specs(self, session: Path) -> Sequence[TaskSpec] | None:
+        """Return the tasks of a session that was taken; None for those of its description."""
+
+
 class Admission:
     """Hands out sessions that may be tried now.
 
@@ -51,15 +67,23 @@ class Admission:
     ----------
     paths : sequence of Path
         Session folders, in order.
+    feed : Feed, optional
+        Further sessions, which come after these.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
+    def __init__(self, paths: Sequence[Path], feed: Feed | None = None) -> None:
+        self._paths = list(paths)
+        self._feed = feed
         self._n_seen = 0
         self._last: deque[Candidate] = deque()
 
     def __len__(self) -> int:
+        """Return the number of sessions that are known and not begun."""
         return len(self._paths) - self._n_seen + len(self._last)
+
+    def __bool__(self) -> bool:
+        """Return whether a session is still to come."""
+        return len(self) > 0 or (self._feed is not None and not self._feed.is_over)
 
     def next(self, *, is_idle: bool) -> Candidate | None:
         """Hand out a session to be tried; None where none may be tried yet.
@@ -69,6 +93,9 @@ class Admission:
         is_idle : bool
             True if nothing else is in flight.
         """
+        if self._n_seen == len(self._paths) and self._feed is not None and not self._feed.is_over:
+            fresh = self._feed.take()
+            self._paths += [] if fresh is None else [fresh]
         if self._n_seen < len(self._paths):
             order = self._n_seen
             self._n_seen += 1
@@ -85,6 +112,7 @@ class Admission:
     def clear(self) -> None:
         """Hand out no further session."""
         self._n_seen = len(self._paths)
+        self._feed = None
         self._last.clear()
 
     def put_last(self, candidate: Candidate) -> None:

@@ -18,7 +18,7 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
-from ibl_dask.pipeline.admission import Admission, Candidate
+from ibl_dask.pipeline.admission import Admission, Candidate, Feed
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
@@ -95,6 +95,10 @@ class Driver:
         nothing is to be shared.
     options : str
         Fingerprint of the options of tasks.
+    feed : Feed, optional
+        Further sessions, which come while the run goes on; they are added to its result.
+    is_hashed : bool
+        Give the MD5 of the results of tasks with their ends.
     """
 
     def __init__(
@@ -106,7 +110,10 @@ class Driver:
         limits: Limits = NO_LIMITS,
         request: str = "",
         options: str = "",
+        feed: Feed | None = None,
+        is_hashed: bool = False,
     ) -> None:
+        self.feed, self.is_hashed = feed, is_hashed
         self.options = options
         self.request = request
         self._started_s = time.time()
@@ -174,7 +181,7 @@ class Driver:
         planner : callable
             Returns the call that plans the session of a folder.
         """
-        waiting = Admission([outcome.path for outcome in self.run.sessions])
+        waiting = Admission([outcome.path for outcome in self.run.sessions], self.feed)
         try:
             while waiting or self._is_busy:
                 self._admit_some(waiting, planner)
@@ -215,6 +222,8 @@ class Driver:
             self.run.stopped = self._guard.stopped
             waiting.clear()
         while self._has_room() and (candidate := waiting.next(is_idle=not self._is_busy)) is not None:
+            if candidate.order == len(self.run.sessions):
+                self.run.sessions.append(SessionOutcome(candidate.path))
             self._admit(candidate, planner(candidate.path), waiting)
 
     def _admit(self, candidate: Candidate, plan: Callable[[], Pipeline], waiting: Admission) -> None:
@@ -447,7 +456,8 @@ class Driver:
             if state.reason is None and not self._guard.has_bandwidth(session, state):
                 return
         records = {key: session.records[key] for key in state.keys}
-        function = partial(call_task, state.task, state.next_call, records, state.reason, state.name, self.run.name)
+        about = (state.reason, state.name, self.run.name, self.is_hashed)
+        function = partial(call_task, state.task, state.next_call, records, *about)
         step = remote_call(state.name, session.reference, function) if self._uses_workers else None
         if step is None:
             state.answer = _answer_here(state.name, function)
@@ -497,11 +507,11 @@ class Driver:
     def _end_task(self, session: RunningSession, state: TaskState, answer: TaskAnswer | Failure) -> None:
         """End a task, with the answer of its conclusion or with the error that stopped it."""
         outcome = session.outcome
-        outputs: tuple[str, ...] = ()
         if isinstance(answer, Failure):
             state.status, state.reason = Status.ERRORED, answer
+            answer = TaskAnswer("conclude", state.task)
         else:
-            state.status, state.failures, outputs = answer.status, answer.failures, answer.outputs
+            state.status, state.failures = answer.status, answer.failures
         if state.reason is not None:
             state.failures = (state.reason,)
         state.phase = "over"
@@ -514,8 +524,10 @@ class Driver:
         elif state.status is not Status.HELD:  # the failure of a held task is its parent's
             outcome.add_failures(state.failures, state.name)
         session.release_records(state)
-        ended = (str(outcome.path), state.name, state.status, outputs, state.failures, time.time())
-        self._emit_of(outcome, events.TaskFinished(*ended))
+        log = state.task.task_log
+        about = (answer.seconds, state.task.version, "" if log is None else str(log.folder), answer.hashes)
+        ended = (str(outcome.path), state.name, state.status, answer.outputs, state.failures, time.time())
+        self._emit_of(outcome, events.TaskFinished(*ended, *about))
 
     # -- ends of sessions -------------------------------------------------------------------------------------
 

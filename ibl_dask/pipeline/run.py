@@ -21,6 +21,7 @@ from ibl_dask.errors import InputError
 from ibl_dask.model import events
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
+from ibl_dask.pipeline.admission import Feed
 from ibl_dask.pipeline.driver import Driver, Listener
 from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.in_process import InProcess
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    sessions: Sequence[Session | str | Path],
+    sessions: Sequence[Session | str | Path] | Feed,
     *,
     client: Any = None,  # distributed has no types
     executor: Executor | None = None,
@@ -53,14 +54,15 @@ def run(
     listeners: Sequence[Listener] = (),
     hooks: Hooks | None = None,
     limits: Limits = NO_LIMITS,
+    is_hashed: bool = False,
     **options: Any,  # options of tasks, by name
 ) -> Run:
     """Run the tasks of some sessions.
 
     Parameters
     ----------
-    sessions : sequence of Session or path
-        Sessions to run, in order: the first is finished first.
+    sessions : sequence of Session or path, or Feed
+        Sessions to run, in order: the first is finished first. A feed hands them out while the run goes on.
     client : distributed.Client, optional
         Cluster where steps run; by default they run in this process, one after another.
     executor : Executor, optional
@@ -73,6 +75,8 @@ def run(
         Commands of the site. Here `on_pause` is run; the caller calls `Hooks.finish` with the result.
     limits : Limits
         Time-outs, longest pause, failed sessions, load on disks, and what is tried again.
+    is_hashed : bool
+        Give the MD5 of their results with the ends of tasks, for a database.
 
     Returns
     -------
@@ -85,9 +89,10 @@ def run(
     UsageError
         If the request makes no sense; see `check_request`. Nothing was started then.
     """
-    check_request(sessions, tasks=tasks, output_root=output_root, **options)
-    outcomes = [SessionOutcome(s.path if isinstance(s, Session) else real_path(s)) for s in sessions]
-    given = {s.path: s for s in sessions if isinstance(s, Session)}
+    feed, listed = (None, sessions) if isinstance(sessions, Sequence) else (sessions, [])
+    check_request(listed, tasks=tasks, output_root=output_root, **options)
+    outcomes = [SessionOutcome(s.path if isinstance(s, Session) else real_path(s)) for s in listed]
+    given = {s.path: s for s in listed if isinstance(s, Session)}
     folder = journal_folder([outcome.path for outcome in outcomes], output_root, work_dir)
     if executor is None:
         executor = InProcess() if client is None else _on_cluster(client)
@@ -99,6 +104,7 @@ def run(
     def planner(path: Path) -> Callable[[], Pipeline]:
         # A copy of the caller's object: the description that it reads and keeps must go with the session.
         session = copy.copy(given[path]) if path in given else path
+        specs = {} if feed is None else {"specs": feed.specs(path)}
         return partial(
             _plan,
             session,
@@ -109,17 +115,18 @@ def run(
             work_dir=work_dir,
             overwrite=overwrite,
             skip_absent=True,
-            **options,
+            **{**options, **specs},
         )
 
     name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + secrets.token_hex(3)
     clock = time.perf_counter()
     wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
-    request = _mark(wanted)
+    request = _mark(wanted) if feed is None else ""
     with RunRecord(folder, name, partial(_pool_figures, client)) as record:
         result = Run(name, record.run.journal, outcomes, n_workers)
         watching = [] if hooks is None else [hooks.watch(result)]
-        driver = Driver(executor, record, result, [*listeners, *watching], limits, request, _mark(options))
+        heard = [*listeners, *watching]
+        driver = Driver(executor, record, result, heard, limits, request, _mark(options), feed, is_hashed)
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))

@@ -14,7 +14,7 @@ from ibl_dask.tasks.registry import known_options, lab_spec
 
 ARGUMENTS = ("tasks", "specs", "output_root", "work_dir", "overwrite", "pose")
 """Arguments of a pipeline beside the options of its tasks."""
-OF_RUN = ("client", "executor", "hooks", "listeners", "limits")
+OF_RUN = ("client", "executor", "hooks", "listeners", "limits", "is_hashed")
 """Further arguments of a run."""
 
 

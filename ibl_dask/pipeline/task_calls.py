@@ -11,6 +11,7 @@ import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from secrets import token_hex
 from typing import Any, ClassVar, Literal
 
@@ -18,6 +19,7 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import Result
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord, Upstream
+from ibl_dask.store.identity import md5_of
 from ibl_dask.tasks.step_log import log_end, log_error, with_log
 from ibl_dask.tasks.task import Task
 
@@ -45,6 +47,10 @@ class TaskAnswer:
     """Its errors."""
     outputs: tuple[str, ...] = ()
     """Files it left."""
+    seconds: float = 0.0
+    """Time that its steps took, s."""
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    """File that it left -> MD5, where they were asked for."""
 
 
 def call_task(
@@ -54,6 +60,7 @@ def call_task(
     unmet: Failure | None = None,
     name: str = "",
     run: str = "",
+    is_hashed: bool = False,
 ) -> TaskAnswer:
     """Plan the next steps of a task, or conclude it; its log begins with the first call, and ends with the last.
 
@@ -71,6 +78,8 @@ def call_task(
         Name of the task within the session.
     run : str
         Name of the run.
+    is_hashed : bool
+        Return the MD5 of each file that it left.
 
     Raises
     ------
@@ -80,19 +89,25 @@ def call_task(
     if call == "first_steps":
         task.start_log(name, run=run)
     try:
-        return _answer(task, call, records, unmet)
+        return _answer(task, call, records, unmet, is_hashed)
     except Exception as error:
         log_error(task.task_log, call, error, "the task could not be planned")
         raise
 
 
-def _answer(task: Task, call: Call, records: Mapping[StepKey, StepRecord], unmet: Failure | None) -> TaskAnswer:
+def _answer(
+    task: Task, call: Call, records: Mapping[StepKey, StepRecord], unmet: Failure | None, is_hashed: bool
+) -> TaskAnswer:
     if call != "conclude":
         steps = task.first_steps() if call == "first_steps" else task.steps(records)
         return TaskAnswer(call, task, _each_once(with_log(steps, task.task_log)))
     status = task.conclude(dict(records), unmet_requirement=unmet)
     outputs = tuple(str(path) for path in task.outputs or ())
-    answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs)
+    seconds = sum(record.seconds for record in records.values())
+    own = task.session.own  # databases of the field know nothing of these files
+    hashed = [path for path in outputs if is_hashed and not Path(path).is_relative_to(own) and Path(path).is_file()]
+    hashes = {path: md5_of(Path(path)) for path in hashed}
+    answer = TaskAnswer(call, task, (), status, tuple(task.failures), outputs, seconds, hashes)
     log_end(task.task_log, status, records, answer.failures)
     task.records, task.log = {}, ""  # as large as all its records together
     return answer

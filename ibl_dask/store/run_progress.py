@@ -319,6 +319,7 @@ class RunProgress:
         self.numbers: dict[str, int] = {}
         """Session folder -> place in the run."""
         self._add_sessions(sessions)
+        self._n_given = len(self.numbers)
         self.open: dict[int, SessionProgress] = {}
         """Sessions that have begun, or were put off, and have not ended."""
         self.totals = RunTotals()
@@ -338,6 +339,7 @@ class RunProgress:
     def _take(self, name: str, event: Event) -> None:
         if name == "RunStarted":
             self._add_sessions(event["sessions"])
+            self._n_given = len(self.numbers)
         elif name == "RunFinished":
             self.pauses.clear()
             self._finish(event)
@@ -398,13 +400,17 @@ class RunProgress:
     # -- as JSON ----------------------------------------------------------------------------------------------
 
     def to_json(self) -> dict[str, object]:
-        """Return all but the sessions that ended and those that have not begun; `load_json` reads it back."""
+        """Return all but the sessions that ended and those that have not begun; `load_json` reads it back.
+
+        Sessions that the start of the run does not name, since a feed brought them, are listed in their order.
+        """
         pauses = [{**_fields(pause), "failure": pause.failure.to_json()} for pause in self.pauses.values()]
         return {
             "n_events": self.n_events,
             "totals": self.totals.to_json(),
             "pauses": pauses,
             "end": None if self.end is None else _fields(self.end),
+            "added": list(self.numbers)[self._n_given :],
             "open": [row.to_json() for row in self.open.values()],
         }
 
@@ -422,6 +428,7 @@ class RunProgress:
             found = Pause(str(each["place"]), Failure.from_json(each["failure"]), float(each["since_s"]))
             self.pauses[found.place] = found
         self.end = None if content["end"] is None else RunEnd(**content["end"])
+        self._add_sessions(map(str, content.get("added", ())))
         for each in content["open"]:
             row = SessionProgress.from_json(each)
             self.open[row.number] = row

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
+CONTRACT = Path(os.environ.get("IBL_DASK_ALYX_CONTRACT", DATA.parent / "alyx-contract"))
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
 POSE = os.environ.get("IBL_DASK_POSE_PYTHON", "")
 PUPIL_WHEEL = Path(POSE).parents[1] / "wheels" / "mouse_pupil_analysis-0.3.0-py3-none-any.whl" if POSE else Path()
@@ -65,6 +66,12 @@ def _missing_pose() -> str:
     )
 
 
+def _missing_contract() -> str:
+    if CONTRACT.is_dir():
+        return ""
+    return f"no recorded exchanges with Alyx in {CONTRACT}: name the folder that holds them in IBL_DASK_ALYX_CONTRACT"
+
+
 def _missing_slurm() -> str:
     form = os.environ.get("IBL_DASK_SLURM", "")
     if form == "none":
@@ -79,5 +86,6 @@ NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
     Need("pose", frozenset({"pose_python", "pupil_weights"}), _missing_pose),
+    Need("contract", frozenset({"alyx_contract"}), _missing_contract),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )

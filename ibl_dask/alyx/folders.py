@@ -1,0 +1,91 @@
+"""Folders of sessions that Alyx names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ibl_dask.alyx.client import Alyx, status_of
+from ibl_dask.errors import AlyxRefused, NotASession
+from ibl_dask.model.places import require_inside
+from ibl_dask.store.work_folder import nearest_work_folder
+
+VARIABLE = "IBL_DASK_SUBJECTS"
+"""Variable that names the folders of subjects, with `:` between them."""
+
+
+def subject_folders() -> list[Path]:
+    """Return the folders in which sessions are looked for: of the variable, else the one beside the work folder."""
+    named = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    return [Path(part).expanduser().absolute() for part in named] or [nearest_work_folder().absolute().parent]
+
+
+def find_folder(eid: str, client: Callable[[], Alyx], folders: Iterable[Path]) -> Path:
+    """Return the folder of a session here, by its identifier in Alyx.
+
+    Parameters
+    ----------
+    eid : str
+        The identifier.
+    client : callable
+        Returns the database.
+    folders : iterable of Path
+        Folders of subjects, or of labs, in the order in which they are looked into.
+
+    Raises
+    ------
+    NotASession
+        If Alyx does not have it, or it is in none of the folders.
+    """
+    folders = list(folders)
+    try:
+        row = client().read("sessions", eid)
+    except AlyxRefused as error:
+        if status_of(error) != 404:
+            raise
+        raise NotASession(
+            "Alyx has no session of this identifier",
+            where=eid,
+            expected="the identifier of a session",
+            got=error.got,
+            do="check it; identifiers of tasks and datasets look alike",
+        ) from error
+    places = [folder_of(row, folder) for folder in folders]
+    for path in places:
+        if path.is_dir():
+            return path
+    raise NotASession(
+        "this session is not here",
+        where=eid,
+        expected=" or ".join(map(str, places)),
+        got="no such folder",
+        do=f"name the folder of the subjects in ${VARIABLE}, or bring the files of the session with ONE first",
+    )
+
+
+def folder_of(row: Mapping[str, object], subjects: Path) -> Path:
+    """Return the folder of a session from its row in Alyx.
+
+    Parameters
+    ----------
+    row : mapping
+        Row of the session.
+    subjects : Path
+        Folder of the subjects, or of labs.
+
+    Raises
+    ------
+    OutsideSession
+        If the row leads elsewhere.
+    """
+    subject = require_inside(row.get("subject"), "the subject of a session", is_name=True)
+    date = require_inside(str(row.get("start_time"))[:10], "the date of a session", is_name=True)
+    number = require_inside(str(row.get("number")).zfill(3), "the number of a session", is_name=True)
+    plain = subjects / subject / date / number
+    lab = row.get("lab")
+    if not plain.is_dir() and isinstance(lab, str):
+        inner = subjects / require_inside(lab, "the lab of a session", is_name=True) / "Subjects"
+        if (inner / subject / date / number).is_dir():
+            return inner / subject / date / number
+    return plain

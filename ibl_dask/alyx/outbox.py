@@ -1,0 +1,145 @@
+"""Outbox of a runner: results go to the spool at once, and to Alyx by its one writer, in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.registrar import Registration
+from ibl_dask.alyx.spool import SPOOL_FOLDER, Spool
+from ibl_dask.alyx.sync import SyncReport, Writer
+from ibl_dask.alyx.task_result import TaskResult
+from ibl_dask.errors import AlyxUnreachable, SessionLocked
+from ibl_dask.model.json_object import JsonObject
+
+_log = logging.getLogger(__name__)
+
+PATIENCE_S = 30.0
+"""Longest wait for another process that sends the results of this spool, s."""
+INTERVAL_S = 5.0
+"""Interval at which results are sent while tasks run, s."""
+
+
+class SpoolOutbox:
+    """Results on their way to Alyx.
+
+    Parameters
+    ----------
+    alyx : Alyx
+        The database.
+    work_dir : Path
+        Work folder, which holds the spool.
+    repository : str
+        Data repository at which files are registered.
+    """
+
+    def __init__(self, alyx: Alyx, work_dir: Path, repository: str) -> None:
+        self.alyx = alyx
+        self.spool = Spool(work_dir / SPOOL_FOLDER)
+        self._writer = Writer(self.spool, alyx, Registration(repository))
+        self._lock = threading.Lock()
+        self._one_at_a_time = threading.Lock()
+        self._is_sent_elsewhere = False
+        self._keys: dict[str, list[str]] = {}
+        """Row -> keys of its results of this process."""
+        self._pending = self._read_pending()
+
+    def _read_pending(self) -> frozenset[str]:
+        return frozenset(letter.result.task_id for letter in self.spool.pending())
+
+    def put(self, result: TaskResult) -> None:
+        """Write a result to the spool; it is on disk when this returns."""
+        path = self.spool.add(result)
+        with self._lock:
+            self._pending |= {result.task_id}
+            self._keys.setdefault(result.task_id, []).append(path.stem.rpartition("-")[2])
+
+    def is_spooled(self, task: str) -> bool:
+        """Return whether a result of a row waits to be sent."""
+        return task in self._pending
+
+    def spooled(self) -> frozenset[str]:
+        """Return the identifiers of the rows whose results wait to be sent."""
+        return self._pending
+
+    def send_all(self) -> SyncReport | None:
+        """Send what the spool holds; None where another process does so, or Alyx gives no answer.
+
+        Raises
+        ------
+        AlyxLoginFailed
+            If the token is not accepted.
+        """
+        report = None
+        self._is_sent_elsewhere = False
+        try:
+            with self._one_at_a_time:
+                report = self._writer.run()
+        except (SessionLocked, AlyxUnreachable) as error:
+            self._is_sent_elsewhere = isinstance(error, SessionLocked)
+            _log.info("results wait in the spool: %s", error)
+        for problem in () if report is None else report.problems:
+            _log.warning("%s", problem)
+        found = self._read_pending()
+        with self._lock:
+            self._pending = found
+        return report
+
+    def send(self, tasks: Iterable[str]) -> dict[str, list[JsonObject]]:
+        """Send what the spool holds, and return the datasets of some rows that were registered.
+
+        Parameters
+        ----------
+        tasks : iterable of str
+            Identifiers of the rows.
+
+        Returns
+        -------
+        dict
+            Row -> its datasets: identifier, and path below the session.
+        """
+        tasks = frozenset(tasks)
+        until_s = time.monotonic() + PATIENCE_S
+        self.send_all()
+        while self._is_sent_elsewhere and tasks & self._pending and time.monotonic() < until_s:
+            time.sleep(0.5)
+            self.send_all()
+        sent = self.spool.sent()
+        found: dict[str, list[JsonObject]] = {}
+        for task in tasks:
+            receipts = (sent.get(key, {}).get("datasets") or {} for key in self._keys.get(task, ()))
+            found[task] = [{"id": key, "path": path} for receipt in receipts for path, key in receipt.items()]
+        return found
+
+    @contextlib.contextmanager
+    def sending(self, interval_s: float = INTERVAL_S) -> Iterator[None]:
+        """Send results in a thread while this block runs, and once more at its end.
+
+        Parameters
+        ----------
+        interval_s : float
+            Interval of passes over the spool, s.
+        """
+        is_over = threading.Event()
+
+        def work() -> None:
+            while not is_over.wait(interval_s):
+                try:
+                    if self._pending:
+                        self.send_all()
+                except Exception:  # noqa: BLE001  # the results are on disk; the last pass shows the error
+                    _log.exception("results could not be sent")
+
+        thread = threading.Thread(target=work, daemon=True, name="alyx-writer")
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
+            self.send_all()

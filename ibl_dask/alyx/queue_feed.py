@@ -1,0 +1,393 @@
+"""Feed of a run: sessions with waiting rows, claimed one session at a time, when there is room for it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ibl_dask.alyx import description_row
+from ibl_dask.alyx.allowed import require_allowed
+from ibl_dask.alyx.client import status_of
+from ibl_dask.alyx.coordinator import Coordinator
+from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
+from ibl_dask.alyx.folders import folder_of
+from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
+from ibl_dask.alyx.row_states import ready_together
+from ibl_dask.alyx.task_result import TaskResult
+from ibl_dask.alyx.task_row import TaskRow
+from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, IblDaskError, NotASession, UsageError
+from ibl_dask.model import events
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.session import Session
+from ibl_dask.model.status import Status
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.tasks.external.environments import Environments
+from ibl_dask.tasks.registry import build_task
+
+_log = logging.getLogger(__name__)
+
+REFRESH_S = 60.0
+"""Interval at which the queue is read again while tasks run, s."""
+BACKOFF_S = 600.0
+"""Pause before a row that came back, or cannot start, is looked at again, s; twice as long each time."""
+LONGEST_BACKOFF_S = 24 * 3600.0
+
+
+@dataclass(slots=True)
+class PutOff:
+    """Rows that are not tried again yet, so that they keep no other row from running."""
+
+    backoff_s: float = BACKOFF_S
+    """First pause, s."""
+    _until: dict[str, tuple[float, int]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+    """Row -> why it does not run."""
+
+    def add(self, row: str, reason: str) -> None:
+        """Put a row off, for longer each time; a reason is logged when it is new."""
+        _, n_times = self._until.get(row, (0.0, 0))
+        pause_s = min(self.backoff_s * 2**n_times, LONGEST_BACKOFF_S)
+        self._until[row] = (time.monotonic() + pause_s, n_times + 1)
+        if self.reasons.get(row) != reason:
+            _log.warning("row %s is left waiting: %s", row, reason)
+        self.reasons[row] = reason
+
+    def holds(self, row: str) -> bool:
+        """Return whether a row is put off now."""
+        return time.monotonic() < self._until.get(row, (0.0, 0))[0]
+
+    def forget(self, row: str) -> None:
+        """Take a row that ran off the list."""
+        self._until.pop(row, None)
+        self.reasons.pop(row, None)
+
+
+@dataclass(slots=True)
+class _Visit:
+    """A session whose rows are claimed."""
+
+    path: Path
+    eid: str
+    rows: dict[str, TaskRow]
+    """Name -> row, of those that have not ended."""
+    specs: tuple[TaskSpec, ...]
+
+
+class QueueFeed:
+    """Hands the sessions of waiting rows to a driver, and the ends of their tasks to an outbox.
+
+    It is both `Feed` and listener of one run. Rows are claimed when the driver has room for a session, and returned to
+    the queue if the run ends without a result of them.
+
+    Parameters
+    ----------
+    coordinator : Coordinator
+        Claims rows; its lock is held.
+    outbox : Outbox
+        Receives results.
+    subjects : Path
+        Folder of the subjects.
+    wanted : callable
+        Returns the waiting rows to run, most urgent first; called again every `REFRESH_S`.
+    packages : iterable of str
+        Packages whose classes may run, see `allowed_packages`.
+    put_off : PutOff, optional
+        Rows that are not tried yet; kept from run to run.
+    environments : Environments, optional
+        Environments of other packages.
+    most_tasks : int, optional
+        Number of tasks with results to register after which no more is claimed.
+    is_stopped : callable
+        Returns True once no more is to be claimed.
+    refresh_s : float
+        See `REFRESH_S`.
+    is_list : bool
+        What `wanted` returns is read once: a list, not a queue.
+    """
+
+    def __init__(
+        self,
+        coordinator: Coordinator,
+        outbox: Outbox,
+        subjects: Path,
+        wanted: Callable[[], Sequence[JsonObject]],
+        packages: Iterable[str],
+        *,
+        put_off: PutOff | None = None,
+        environments: Environments | None = None,
+        most_tasks: int | None = None,
+        is_stopped: Callable[[], bool] = lambda: False,
+        refresh_s: float = REFRESH_S,
+        is_list: bool = False,
+    ) -> None:
+        self.coordinator, self.outbox, self.subjects = coordinator, outbox, subjects.expanduser().absolute()
+        self._wanted, self._packages = wanted, tuple(packages)
+        self.put_off = PutOff() if put_off is None else put_off
+        self._environments = environments
+        self._most_tasks, self._is_stopped, self._refresh_s = most_tasks, is_stopped, refresh_s
+        self._queue: list[list[TaskRow]] = []
+        self._next_s = 0.0
+        self._was_empty = False
+        self._is_list, self._is_read = is_list, False
+        self._visits: dict[Path, _Visit] = {}
+        self._ahead: Path | None = None
+        self._folders: dict[str, Path] = {}
+        self.n_registered = 0
+        """Tasks that ended with files to register."""
+        self.ended: list[TaskResult] = []
+        """Ends of tasks, in order."""
+        self.errors: list[Exception] = []
+        """Errors for which the end of a task was not noted."""
+
+    # -- feed -------------------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Return True once the queue is empty and all that was claimed has ended, or no more is to be claimed."""
+        if self._is_stopped() or self._is_enough(0):
+            return True
+        return self._was_empty and not self._queue and not self._visits
+
+    def begin(self) -> bool:
+        """Claim the first session, and return whether there is one: no run is made for nothing."""
+        self._ahead = self.take()
+        return self._ahead is not None
+
+    def take(self) -> Path | None:
+        """Claim the rows of a session and return its folder; None where there is none now."""
+        if self._ahead is not None:
+            path, self._ahead = self._ahead, None
+            return path
+        try:
+            while not self._is_stopped() and not self._is_enough(self._n_in_flight):
+                if not self._queue and not self._refill():
+                    return None
+                busy = {visit.eid for visit in self._visits.values()}
+                rows = next((rows for rows in self._queue if rows[0].session not in busy), None)
+                if rows is None:
+                    return None
+                self._queue.remove(rows)
+                visit = self._visit_safely(rows)
+                if visit is not None:
+                    return visit.path
+                if not self._visits:
+                    self._next_s = 0.0  # nothing is waited for
+        except AlyxUnreachable as error:
+            _log.warning("no rows are claimed for now: %s", error)
+            self._next_s = time.monotonic() + self._refresh_s
+            self._was_empty = not self._visits
+        return None
+
+    def specs(self, session: Path) -> Sequence[TaskSpec] | None:
+        """Return the tasks that were claimed in a session."""
+        return self._visits[session].specs
+
+    @property
+    def _n_in_flight(self) -> int:
+        return sum(len(visit.rows) for visit in self._visits.values())
+
+    def _is_enough(self, n_in_flight: int) -> bool:
+        return self._most_tasks is not None and self.n_registered + n_in_flight >= self._most_tasks
+
+    def _refill(self) -> bool:
+        """Read the queue again, if it is time; return whether there is something in it."""
+        if self._is_list and self._is_read:
+            self._was_empty = True
+            return False
+        if time.monotonic() < self._next_s:
+            return False
+        self._is_read = True
+        self._next_s = time.monotonic() + self._refresh_s
+        in_flight = {row.id for visit in self._visits.values() for row in visit.rows.values()}
+        groups: dict[str, list[TaskRow]] = {}
+        for row in readable(self._wanted()):
+            if row.id not in in_flight and not self.put_off.holds(row.id) and not self.outbox.is_spooled(row.id):
+                groups.setdefault(row.session, []).append(row)
+        self._queue = list(groups.values())
+        self._was_empty = not self._queue
+        return bool(self._queue)
+
+    def _visit_safely(self, rows: list[TaskRow]) -> _Visit | None:
+        """Claim rows of a session; one whose rows Alyx refuses to list or to change is put off."""
+        try:
+            return self._visit(rows)
+        except AlyxLoginFailed:
+            raise
+        except AlyxRefused as error:
+            for row in rows:
+                self.put_off.add(row.id, str(error))
+            return None
+
+    def _visit(self, rows: list[TaskRow]) -> _Visit | None:
+        """Claim those rows of a session that may run; None where there is none."""
+        eid = rows[0].session
+        try:
+            path = self._folder(eid)
+        except (IblDaskError, OSError) as error:
+            if isinstance(error, AlyxUnreachable):
+                raise
+            for row in rows:
+                self.put_off.add(row.id, str(error))
+            return None
+        if path in self._visits:
+            return None
+        asked = {row.id for row in rows}
+        deck = read_deck(self.coordinator.alyx, eid)
+        known = readable(deck)
+        for missing in asked - {row.id for row in known}:
+            self.put_off.add(missing, "Alyx does not list it among the tasks of its session")
+        fresh = [row for row in known if row.id in asked and row.status is Status.WAITING]
+        fresh = [row for row in fresh if self._may_run(row, path)]
+        statuses = statuses_in(deck)
+        elsewhere = [row for row in fresh if not statuses.keys() >= set(row.parents)]
+        if elsewhere:
+            statuses = statuses_of(self.coordinator.alyx, elsewhere, deck)
+        ready, held = ready_together(fresh, statuses)
+        if self._most_tasks is not None:
+            n_left = max(0, self._most_tasks - self.n_registered - self._n_in_flight)
+            ready, later = ready[:n_left], ready[n_left:]
+            self._queue += [later] if later else []
+        for row in held:
+            self.coordinator.hold(row)
+        claimed = self._claim_all(ready, path)
+        self._register_descriptions(claimed, path)
+        if not claimed:
+            return None
+        names = {row.id: row.name for row in claimed.values()}
+        specs = tuple(
+            row.spec([names[parent] for parent in row.parents if parent in names]) for row in claimed.values()
+        )
+        visit = _Visit(path, eid, claimed, specs)
+        self._visits[path] = visit
+        return visit
+
+    def _register_descriptions(self, claimed: dict[str, TaskRow], path: Path) -> None:
+        """End the rows among some that work on Alyx alone, and take them out."""
+        for row in [row for row in claimed.values() if row.executable == description_row.EXECUTABLE]:
+            try:
+                result = description_row.register_description(self.coordinator.alyx, row, Session(path))
+            except AlyxUnreachable:
+                self._return(row, path)
+            else:
+                self._end(row, result)
+            del claimed[row.name]
+
+    def _claim_all(self, rows: Sequence[TaskRow], path: Path) -> dict[str, TaskRow]:
+        """Claim rows and return them by name; where Alyx goes away in between, those that were claimed before."""
+        claimed: dict[str, TaskRow] = {}
+        for row in rows:
+            try:
+                claimed[row.name] = self.coordinator.claim(row)
+            except AlyxLoginFailed:
+                raise
+            except AlyxRefused as error:
+                self.coordinator.in_flight.discard(row.id)
+                self.put_off.add(row.id, str(error))
+            except AlyxUnreachable:
+                self._return(row, path)  # it may have been carried out, although no answer came
+                if not claimed:
+                    raise
+                break
+        return claimed
+
+    def _may_run(self, row: TaskRow, path: Path) -> bool:
+        """Return whether a row can run here; one that cannot is put off, and stays as it is."""
+        try:
+            require_allowed(row.executable, self._packages)
+            if row.executable == description_row.EXECUTABLE:
+                return True
+            task = build_task(row.spec(), Session(path), environments=self._environments)
+            unmet = task.unmet_requirement()
+        except UsageError as error:
+            self.put_off.add(row.id, str(error))
+            return False
+        except Exception as error:  # noqa: BLE001  # one row must not stop the others
+            self.put_off.add(row.id, f"{type(error).__name__}: {error}")
+            return False
+        if unmet is not None:
+            self.put_off.add(row.id, unmet.message)
+            return False
+        return True
+
+    def _folder(self, eid: str) -> Path:
+        """Return the folder of a session here.
+
+        Raises
+        ------
+        NotASession
+            If there is none.
+        """
+        if eid not in self._folders:
+            self._folders[eid] = folder_of(self._row_of_session(eid), self.subjects)
+        path = self._folders[eid]
+        Session(path).look()
+        return path
+
+    def _row_of_session(self, eid: str) -> Mapping[str, object]:
+        try:
+            row: Mapping[str, object] = self.coordinator.alyx.read("sessions", eid)
+            return row
+        except AlyxRefused as error:
+            if status_of(error) != 404:
+                raise
+            raise NotASession(
+                "Alyx does not have the session of a task", where=eid, do="delete the task in Alyx"
+            ) from error
+
+    # -- listener ---------------------------------------------------------------------------------------------
+
+    def __call__(self, event: events.Event) -> None:
+        """Take the end of a task or of a session; an error is kept, since the driver drops a listener that raises."""
+        try:
+            self._take_event(event)
+        except Exception as error:  # noqa: BLE001  # the rows are returned at the next start
+            _log.exception("the end of a task could not be noted")
+            self.errors.append(error)
+
+    def _take_event(self, event: events.Event) -> None:
+        if isinstance(event, events.TaskFinished):
+            visit = self._visits.get(Path(event.session))
+            row = None if visit is None else visit.rows.pop(event.task, None)
+            if visit is not None and row is not None:
+                self._end(row, result_of_event(row, visit.path, event))
+        elif isinstance(event, events.SessionFinished):
+            visit = self._visits.pop(Path(event.session), None)
+            if visit is not None and event.failure is not None:
+                for row in visit.rows.values():
+                    self._end(row, result_of_failure(row, visit.path, event.failure))
+            elif visit is not None:
+                for row in visit.rows.values():
+                    self._return(row, visit.path)
+            self._next_s = 0.0  # children may be free now
+
+    def _end(self, row: TaskRow, result: TaskResult) -> None:
+        self._hand_over(result)
+        self.ended.append(result)
+        self.n_registered += bool(result.outputs)
+        if result.status == Status.WAITING:
+            self.put_off.add(row.id, result.log.splitlines()[-1] if result.log else "it asked for another try")
+        else:
+            self.put_off.forget(row.id)
+
+    def _return(self, row: TaskRow, path: Path) -> None:
+        text = "Returned to the queue: the run was ended before this task was."
+        self._hand_over(result_of(row, path, Status.WAITING, text))
+
+    def _hand_over(self, result: TaskResult) -> None:
+        self.outbox.put(result)
+        self.coordinator.in_flight.discard(result.task_id)
+
+    def return_claims(self) -> None:
+        """Return the rows that were claimed and have no result to the queue: the run ended.
+
+        After the loss of the lock they are left to its new holder, which may have claimed them again.
+        """
+        if self.coordinator.is_lost:
+            self._visits.clear()
+        for visit in self._visits.values():
+            for row in visit.rows.values():
+                self._return(row, visit.path)
+        self._visits.clear()

@@ -1,0 +1,193 @@
+"""Tasks of one session in Alyx, with the calling convention of the reference's `Pipeline`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ibl_dask.alyx.access import client_of
+from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.deck import read_deck
+from ibl_dask.alyx.job_creator import find_session, register_tasks
+from ibl_dask.alyx.row_states import RERUN, RERUN_FAILED
+from ibl_dask.alyx.run_task import run_alyx_task
+from ibl_dask.alyx.task_row import GRAPH, body_of
+from ibl_dask.errors import InputError, UsageError
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.session import Session
+from ibl_dask.model.status import Status
+from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.pipeline.plan import plan_tasks
+from ibl_dask.tasks.registry import build_task
+from ibl_dask.tasks.task import Task
+
+
+class Pipeline:
+    """Tasks of one session, and their rows in Alyx.
+
+    Parameters
+    ----------
+    session_path : path, optional
+        Session folder.
+    one : Alyx, ONE or AlyxClient, optional
+        See `client_of`; asked for when it is needed.
+    eid : str, optional
+        Identifier of the session in Alyx; by default it is searched for.
+    tasks : mapping, optional
+        Name -> task or its spec; by default those of the session's description.
+    repository : str, optional
+        Data repository whose server runs the tasks.
+    """
+
+    def __init__(
+        self,
+        session_path: str | Path | None = None,
+        one: Any = None,  # ONE has no types
+        eid: str | None = None,
+        tasks: Mapping[str, Task | TaskSpec] | None = None,
+        *,
+        repository: str | None = None,
+    ) -> None:
+        if session_path is None:
+            raise UsageError(
+                "a pipeline needs the folder of its session",
+                expected="session_path",
+                got="none" if eid is None else f"the identifier {eid} alone",
+                do="give the folder; bring the files of a session that is not here with ONE first",
+            )
+        self.session = Session(Path(session_path))
+        self.one, self.data_repo = one, repository
+        self._eid = eid
+        self._given = tasks
+
+    @property
+    def session_path(self) -> Path:
+        """Return the session folder."""
+        return self.session.path
+
+    @property
+    def name(self) -> str:
+        """Return the name of the class, which is the graph of its rows."""
+        return GRAPH if type(self) is Pipeline else type(self).__name__
+
+    @cached_property
+    def alyx(self) -> Alyx:
+        """Return the client of the database."""
+        return client_of(self.one)
+
+    @property
+    def eid(self) -> str:
+        """Return the identifier of the session in Alyx.
+
+        Raises
+        ------
+        InputError
+            If Alyx does not have the session.
+        """
+        if self._eid is None:
+            found = find_session(self.alyx, self.session)
+            if found is None:
+                raise InputError(
+                    "Alyx does not have this session",
+                    where=self.session.reference,
+                    expected="a session of this subject, date and number",
+                    got="none",
+                    do="create it: ibl-dask alyx create, or local_server.job_creator",
+                )
+            self._eid = str(found["id"])
+        return self._eid
+
+    @cached_property
+    def tasks(self) -> dict[str, Task]:
+        """Return the tasks by name, parents first."""
+        if self._given is not None and all(isinstance(task, Task) for task in self._given.values()):
+            return dict(self._given)  # type: ignore[arg-type]  # all are tasks
+        return {spec.name: build_task(spec, self.session) for spec in self.task_specs()}
+
+    def task_specs(self, tasks_list: Iterable[object] | None = None) -> tuple[TaskSpec, ...]:
+        """Return the tasks as plain data, parents first.
+
+        Parameters
+        ----------
+        tasks_list : iterable of dict, TaskSpec or Task, optional
+            Tasks instead of those of the pipeline; dicts name their parents.
+        """
+        if tasks_list is None and self._given is None:
+            return plan_tasks(self.session)[0]
+        given = tasks_list if tasks_list is not None else (self._given or {}).values()
+        return sort_specs(_spec(task) for task in given)
+
+    def create_alyx_tasks(
+        self, rerun__status__in: str | Sequence[str] | None = None, tasks_list: Iterable[object] | None = None
+    ) -> list[JsonObject]:
+        """Add the rows that the tasks lack, and return all rows, parents first.
+
+        Parameters
+        ----------
+        rerun__status__in : str or sequence of str, optional
+            Statuses of existing rows that are set back to Waiting; `__all__` for all but abandoned and started ones. A
+            waiting row is left as it is: it may be claimed at this moment.
+        tasks_list : iterable, optional
+            See `task_specs`.
+        """
+        wanted = [rerun__status__in] if isinstance(rerun__status__in, str) else list(rerun__status__in or ())
+        if "__all__" in wanted:
+            wanted = [str(status) for status in RERUN if status is not Status.STARTED]
+        statuses = [status for status in wanted if status != Status.WAITING]
+        specs = self.task_specs(tasks_list)
+        repository, rerun = self.data_repo, bool(statuses)
+        return register_tasks(self.alyx, self.eid, specs, repository, rerun=rerun, statuses=statuses, graph=self.name)[
+            0
+        ]
+
+    def create_tasks_list_from_pipeline(self) -> list[JsonObject]:
+        """Return the tasks as the field writes them into `pipeline_tasks.yaml`: rows with names of parents."""
+        return [
+            {**body_of(spec, "", spec.parents, self.data_repo, self.name), "session": None}
+            for spec in self.task_specs()
+        ]
+
+    def run(
+        self,
+        status__in: Sequence[str] = (Status.WAITING,),
+        machine: str | None = None,
+        clobber: bool = True,
+        **kwargs: Any,  # arguments of `run_alyx_task`
+    ) -> tuple[list[JsonObject], list[JsonObject]]:
+        """Run the rows of the session that are in some statuses, one after another.
+
+        Returns
+        -------
+        list of mapping, list of mapping
+            Rows of the session as they are now; datasets that were registered.
+        """
+        deck = read_deck(self.alyx, self.eid)
+        datasets: list[JsonObject] = []
+        order = sorted(deck, key=lambda row: (int(row.get("level") or 0), -int(row.get("priority") or 0)))
+        for row in order:
+            if row.get("status") in status__in:
+                common = {"job_deck": deck, "machine": machine, "clobber": clobber, **kwargs}
+                datasets += run_alyx_task(row, self.session.path, self.alyx, **common)[1]
+        return deck, datasets
+
+    def rerun_failed(self, **kwargs: Any) -> tuple[list[JsonObject], list[JsonObject]]:  # arguments of `run`
+        """Run the rows that wait, are held or started, failed or were empty; see `run`."""
+        return self.run(status__in=RERUN_FAILED, **kwargs)
+
+    def rerun(self, **kwargs: Any) -> tuple[list[JsonObject], list[JsonObject]]:  # arguments of `run`
+        """Run all rows but abandoned ones; see `run`."""
+        return self.run(status__in=RERUN, **kwargs)
+
+
+def _spec(task: object) -> TaskSpec:
+    if isinstance(task, TaskSpec):
+        return task
+    if isinstance(task, Task):
+        return task.spec(parents=[parent.name for parent in task.parents])
+    if isinstance(task, Mapping):
+        return TaskSpec.from_dict(task)
+    raise UsageError(
+        "this is no task", expected="a Task, a TaskSpec or a dict of one", got=type(task).__name__, do="name a task"
+    )

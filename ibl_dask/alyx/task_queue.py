@@ -1,0 +1,96 @@
+"""Waiting rows of this server, by size and environment, most urgent first."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.repository import Place
+from ibl_dask.errors import UsageError
+from ibl_dask.model.choices import nearest
+from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.status import Status
+from ibl_dask.tasks.catalogue import FIELD, environment_of, find_row
+from ibl_dask.tasks.registry import find_task
+
+_log = logging.getLogger(__name__)
+
+MODES = ("all", "small", "large")
+"""Sizes of jobs, and all of them."""
+
+
+def task_env(executable: str) -> str | None:
+    """Return the label of the environment of a class, by its dotted path alone; None for that of the field.
+
+    >>> task_env("ibllib.pipes.video_tasks.DLC"), task_env("ibllib.pipes.video_tasks.VideoCompress")
+    ('dlc', None)
+    """
+    label = environment_of(executable)
+    return None if label == FIELD else label
+
+
+def job_size(executable: str) -> str | None:
+    """Return the size of the jobs of a class, small or large; None if there is no such class here."""
+    row = find_row(executable)
+    if row is not None:
+        return row.job_size
+    try:
+        found = find_task(executable)
+    except UsageError as error:
+        _log.warning("%s", error)
+        return None
+    return None if found is None else found.job_size
+
+
+def check_mode(mode: str) -> None:
+    """Raise unless a mode is one of `MODES`."""
+    if mode not in MODES:
+        near = nearest(mode, MODES)
+        raise UsageError(
+            "there is no such size of jobs",
+            expected=", ".join(MODES),
+            got=mode,
+            do=f"write {near}" if near else "name one of these",
+        )
+
+
+def select(rows: Iterable[JsonObject], mode: str = "all", env: Sequence[str | None] | None = None) -> list[JsonObject]:
+    """Return the rows of a size and of some environments, most urgent first; rows of one urgency keep their order.
+
+    Parameters
+    ----------
+    rows : iterable of mapping
+        Rows as Alyx answers them.
+    mode : {"all", "small", "large"}
+        Size of the jobs.
+    env : sequence of str or None, optional
+        Labels of environments; None among them stands for that of the field. All of them by default.
+    """
+    check_mode(mode)
+    found = []
+    for row in rows:
+        executable = str(row.get("executable") or "")
+        if (env is None or task_env(executable) in env) and (mode == "all" or job_size(executable) == mode):
+            found.append(row)
+    return sorted(found, key=lambda row: -int(row.get("priority") or 0))
+
+
+def rows_of(alyx: Alyx, place: Place, status: Status) -> list[JsonObject]:
+    """Return the rows of a server in a status.
+
+    Parameters
+    ----------
+    alyx : Alyx
+        The database.
+    place : Place
+        The server.
+    status : Status
+        Status of the rows.
+    """
+    found: dict[str, JsonObject] = {}
+    for lab in place.labs:
+        for row in alyx.rows("tasks", status=str(status), lab=lab):
+            if place.repository is None or row.get("data_repository") in (place.repository, None):
+                found[str(row.get("id"))] = row
+    return list(found.values())

@@ -1,0 +1,6 @@
+"""Nothing of `ibllib.pipes.scan_fix_passive_files`, which has no part in pipelines."""
+
+from ibl_dask.pipes.absent import absent
+
+__all__: list[str] = []
+__getattr__ = absent(__name__, "it is no task: import it from ibllib.pipes.scan_fix_passive_files")

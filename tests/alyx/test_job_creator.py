@@ -1,0 +1,189 @@
+"""Flagged sessions become sessions and tasks of Alyx, once, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from fake_alyx import FakeAlyx
+from flagged import flagged
+
+from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.job_creator import Creation, create_jobs
+from ibl_dask.errors import AlyxUnreachable, SessionLocked
+from ibl_dask.store.lock import holding
+
+TASKS = [
+    "ExperimentDescriptionRegisterRaw",
+    "RegisterRaw_trainingChoiceWorld_00",
+    "Trials_trainingChoiceWorld_00",
+    "TrainingStatus_trainingChoiceWorld_00",
+    "VideoRegisterRaw",
+    "VideoCompress",
+    "VideoSyncQC_bpod",
+    "AudioRegisterRaw",
+]
+
+
+@pytest.fixture
+def subjects(tmp_path: Path) -> Path:
+    return tmp_path / "Subjects"
+
+
+def create(subjects: Path, alyx: Alyx, **options) -> dict[str, Creation]:
+    options = {"settled_s": 0.0, "repository": "cortexlab_local", **options}
+    return {"/".join(each.path.parts[-3:]): each for each in create_jobs(subjects, alyx, **options)}
+
+
+def rows(fake: FakeAlyx) -> dict[str, dict]:
+    return {row["name"]: row for row in fake.world.tasks.values()}
+
+
+def changes(fake: FakeAlyx) -> int:
+    return sum(method not in ("GET",) for method, *_ in fake.requests)
+
+
+def test_a_flagged_session_becomes_a_session_and_its_tasks(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    made = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert (made.state, made.n_new) == ("created", len(TASKS))
+    (session,) = fake.world.sessions.values()
+    wanted = {
+        "subject": "TST_001", "users": ["test_user"], "location": "_iblrig_cortexlab_behavior_0", "number": 1,
+        "procedures": ["Behavior training/tasks"], "lab": "cortexlab", "projects": ["ibl_dask_project"],
+        "task_protocol": "_iblrig_tasks_trainingChoiceWorld5.0.0", "start_time": "2026-11-20T12:15:18.145140",
+        "end_time": "2026-11-20T12:17:18.145140", "n_trials": 12, "n_correct_trials": 5,
+        "json": {"IS_MOCK": False, "IBLRIG_VERSION": "5.0.0"},
+    }  # fmt: skip
+    assert {key: session[key] for key in wanted} == wanted
+    found = rows(fake)
+    assert set(found) == set(TASKS)
+    assert {row["status"] for row in found.values()} == {"Waiting"}
+    assert all(row["arguments"] is not None and row["data_repository"] == "cortexlab_local" for row in found.values())
+    assert found["VideoSyncQC_bpod"]["parents"] == [found["VideoCompress"]["id"]]
+    assert found["VideoCompress"]["executable"] == "ibllib.pipes.video_tasks.VideoCompress"
+    assert not (path / "raw_session.flag").exists()
+
+
+def test_a_second_run_changes_nothing_and_undoes_no_claim(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    create(subjects, alyx)
+    claimed = rows(fake)["VideoCompress"]
+    claimed["status"], claimed["log"] = "Started", "of somebody"
+    (path / "raw_session.flag").touch()
+    before = json.dumps([fake.world.sessions, fake.world.tasks]), changes(fake)
+    made = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert made.state == "unchanged"
+    assert (json.dumps([fake.world.sessions, fake.world.tasks]), changes(fake)) == before
+    assert not (path / "raw_session.flag").exists()
+
+
+def test_rerun_sets_rows_back_but_not_those_that_run_or_are_abandoned(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    create(subjects, alyx)
+    for name, status in (
+        ("VideoCompress", "Started"),
+        ("AudioRegisterRaw", "Abandoned"),
+        ("VideoRegisterRaw", "Complete"),
+    ):
+        rows(fake)[name]["status"] = status
+    (path / "raw_session.flag").touch()
+    create(subjects, alyx, rerun=True)
+    found = {name: row["status"] for name, row in rows(fake).items()}
+    assert found["VideoCompress"] == "Started"
+    assert found["AudioRegisterRaw"] == "Abandoned"
+    assert found["VideoRegisterRaw"] == "Waiting"
+
+
+def test_the_bad_session_is_reported_and_the_others_go_on(fake, alyx, subjects: Path) -> None:
+    fake.world.subjects.pop("TST_002")
+    bad = {
+        "TST_001/2026-11-19/001": flagged(subjects, date="2026-11-19", description="{"),
+        "TST_001/2026-11-20/002": flagged(subjects, number="002", SUBJECT_NAME="somebody else"),
+        "TST_002/2026-11-20/001": flagged(subjects, "TST_002"),
+    }  # fmt: skip
+    good = flagged(subjects, date="2026-11-21")
+    made = create(subjects, alyx)
+    assert made["TST_001/2026-11-21/001"].state == "created"
+    assert not (good / "raw_session.flag").exists()
+    for reference in bad:
+        assert made[reference].state == "failed", reference
+        assert made[reference].failure is not None
+        assert made[reference].failure.do
+        assert (bad[reference] / "raw_session.flag").exists()
+    assert "SUBJECT_NAME is somebody else" in str(made["TST_001/2026-11-20/002"].failure.message)
+
+
+def test_a_session_that_is_still_copied_waits(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    assert create(subjects, alyx, settled_s=60.0)["TST_001/2026-11-20/001"].state == "waiting"
+    (path / "raw_video_data" / "_iblrig_leftCamera.raw.avi").unlink()
+    made = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert made.state == "waiting"
+    assert "video of the left camera" in made.reason
+    assert not fake.world.sessions
+    assert create(subjects, alyx, patience_s=60.0)["TST_001/2026-11-20/001"].state == "created"
+
+
+def test_a_session_without_description_gets_the_one_of_its_protocol(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects, description=None)
+    assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "created"
+    assert "trainingChoiceWorld" in (path / "_ibl_experiment.description.yaml").read_text()
+    assert "VideoSyncQC_bpod" in rows(fake)
+
+
+def test_a_dry_run_names_sessions_and_changes_nothing(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    flagged(subjects, "test")
+    assert {each.state for each in create(subjects, alyx, dry=True).values()} == {"found"}
+    assert not fake.requests
+    assert (path / "raw_session.flag").exists()
+
+
+def test_lost_answers_make_no_second_row(fake, alyx, subjects: Path) -> None:
+    flagged(subjects)
+    fake.faults.plan("drop_after", "POST", "/sessions")
+    fake.faults.plan("drop_after", "POST", "/tasks", times=3)
+    assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "created"
+    assert len(fake.world.sessions) == 1
+    assert sorted(row["name"] for row in fake.world.tasks.values()) == sorted(TASKS)
+
+
+def test_an_alyx_that_is_away_leaves_the_flag(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    fake.stop()
+    with pytest.raises(AlyxUnreachable):
+        create(subjects, alyx)
+    assert (path / "raw_session.flag").exists()
+    fake.start()
+    assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "created"
+
+
+def test_one_writer_creates_sessions(fake, alyx, subjects: Path) -> None:
+    flagged(subjects)
+    (subjects / ".ibl_dask").mkdir()
+    with holding(subjects / ".ibl_dask" / "alyx-creator.lock.json"), pytest.raises(SessionLocked):
+        create(subjects, alyx)
+    assert not fake.world.sessions
+
+
+def test_rivals_create_one_session(fake, alyx, subjects: Path) -> None:
+    flagged(subjects)
+    outcomes: list[object] = []
+
+    def work() -> None:
+        try:
+            outcomes.append(create(subjects, alyx))
+        except SessionLocked as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(outcomes) == 4
+    assert len(fake.world.sessions) == 1
+    assert len(fake.world.tasks) == len(TASKS)

@@ -1,0 +1,79 @@
+"""Scripts of the field, with `ibl_dask.pipes` in place of `ibllib.pipes`."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from described import described
+
+import ibl_dask as ibd
+from ibl_dask import pipes
+from ibl_dask.errors import UsageError
+from ibl_dask.pipes import base_tasks, behavior_tasks, dynamic_pipeline, local_server, misc, tasks, video_tasks
+from ibl_dask.pipes.absent import NotOffered
+
+
+def test_tasks_of_this_package_are_the_very_classes() -> None:
+    assert video_tasks.VideoCompress is ibd.VideoCompress
+    assert base_tasks.BehaviourTask is ibd.BehaviourTask
+    assert tasks.Task is ibd.Task
+    assert tasks.str2class("ibllib.pipes.video_tasks.VideoSyncQcNidq") is ibd.VideoSyncQcNidq
+
+
+def test_tasks_of_other_environments_are_classes_that_say_what_they_need(tmp_path: Path) -> None:
+    path = described(tmp_path)
+    task = behavior_tasks.ChoiceWorldTrialsBpod(path, collection="raw_behavior_data", on_error="continue")
+    assert (task.name, task.job_size, task.priority) == ("ChoiceWorldTrialsBpod", "small", 90)
+    assert task.spec().executable == "ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod"
+    assert task.arguments() == {"collection": "raw_behavior_data"}
+    assert type(pickle.loads(pickle.dumps(task))) is behavior_tasks.ChoiceWorldTrialsBpod
+    assert "environment" in task.unmet_requirement().message
+
+
+def test_a_deck_is_filled_as_in_the_field(tmp_path: Path) -> None:
+    deck: dict[str, ibd.Task] = {}
+    pipes.assign_task(deck, described(tmp_path), video_tasks.VideoCompress, cameras=("left",))
+    assert list(deck) == ["VideoCompress"]
+
+
+def test_a_name_that_is_not_offered_names_the_way_to_go() -> None:
+    with pytest.raises(NotOffered, match="use iblrig"):
+        misc.WindowsInhibitor  # noqa: B018
+    with pytest.raises(ImportError, match="histology"):
+        from ibl_dask.pipes.histology import get_picked_tracks  # noqa: F401
+    with pytest.raises(AttributeError):
+        misc.no_such_name  # noqa: B018
+    assert not hasattr(video_tasks, "no_such_name")
+
+
+def test_a_pipeline_lists_its_tasks_without_alyx(tmp_path: Path) -> None:
+    path = described(tmp_path)
+    pipeline = dynamic_pipeline.make_pipeline(path)
+    names = [spec.name for spec in pipeline.task_specs()]
+    assert set(names) == set(pipeline.tasks) == set(ibd.make_pipeline(path).tasks)
+    rows = dynamic_pipeline.make_pipeline_dict(pipeline)
+    assert [row["name"] for row in dynamic_pipeline.load_pipeline_dict(path)] == names
+    assert {row["status"] for row in rows} == {"Waiting"}
+    tail = tasks.Pipeline(path, tasks={"VideoCompress": ibd.VideoCompress(path, cameras=("left",))})
+    assert [spec.name for spec in tail.task_specs()] == ["VideoCompress"]
+    with pytest.raises(UsageError, match="folder of its session"):
+        tasks.Pipeline(eid="f9502295-bd4c-4643-99a6-99278d7d75ac")
+
+
+def test_a_server_function_without_access_says_what_to_set(monkeypatch) -> None:
+    for name in ("URL", "USER", "TOKEN", "TOKEN_FILE"):
+        monkeypatch.delenv(f"IBL_DASK_ALYX_{name}", raising=False)
+    with pytest.raises(UsageError, match="IBL_DASK_ALYX_URL"):
+        local_server.task_queue()
+    assert local_server.list_available_envs() == [None]
+
+
+def test_importing_the_package_loads_neither_doors_nor_requests() -> None:
+    modules = ("ibl_dask.pipes", "ibl_dask.alyx", "requests", "one")
+    code = f"import sys, ibl_dask; print([m for m in {modules} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
