@@ -105,7 +105,7 @@ class QueueFeed:
     refresh_s : float
         See `REFRESH_S`.
     is_list : bool
-        What `wanted` returns is read once: a list, not a queue.
+        The rows are a list, which is read once, and not a queue.
     """
 
     def __init__(
