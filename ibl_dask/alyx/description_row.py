@@ -22,7 +22,7 @@ from ibl_dask.store.identity import md5_of
 EXECUTABLE = "ibllib.pipes.base_tasks.ExperimentDescriptionRegisterRaw"
 """Class of such rows."""
 _CATEGORIES = {"neuropixel": ("raw", "spike_sorting", "alignment")}
-"""Device -> what is signed off of it; of others the device as a whole."""
+"""Device -> its parts that are signed off; of others the device as a whole."""
 _CHECKLIST = "sign_off_checklist"
 
 

@@ -351,7 +351,7 @@ def _create_task(alyx: Alyx, body: JsonObject) -> tuple[JsonObject, bool]:
             if row.get("arguments") == body["arguments"]:
                 return row, False
         raise UsageError(
-            "Alyx says that a task exists, and does not list it",
+            "a task exists by one answer of Alyx, and is in no list",
             where=str(body["session"]),
             expected=f"a row named {body['name']}",
             got=error.got,

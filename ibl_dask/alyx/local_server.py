@@ -171,7 +171,7 @@ def tasks_runner(
             environments=kwargs.get("environments"),
         )
         run_pass(feed, work_dir=folder, **kwargs)
-        registered = outbox.send([result.task_id for result in feed.ended])
+        registered = outbox.send(feed.ended)
     return [dataset for datasets in registered.values() for dataset in datasets]
 
 

@@ -68,7 +68,7 @@ class SpoolOutbox:
         return self._pending
 
     def send_all(self) -> SyncReport | None:
-        """Send what the spool holds; None where another process does so, or Alyx gives no answer.
+        """Send the results in the spool; None where another process does so, or Alyx gives no answer.
 
         Raises
         ------
@@ -91,7 +91,7 @@ class SpoolOutbox:
         return report
 
     def send(self, tasks: Iterable[str]) -> dict[str, list[JsonObject]]:
-        """Send what the spool holds, and return the datasets of some rows that were registered.
+        """Send the results in the spool, and return the datasets of some rows that were registered.
 
         Parameters
         ----------

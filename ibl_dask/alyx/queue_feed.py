@@ -105,7 +105,7 @@ class QueueFeed:
     refresh_s : float
         See `REFRESH_S`.
     is_list : bool
-        What `wanted` returns is read once: a list, not a queue.
+        The rows are a list, which is read once, and not a queue.
     """
 
     def __init__(
@@ -137,8 +137,8 @@ class QueueFeed:
         self._folders: dict[str, Path] = {}
         self.n_registered = 0
         """Tasks that ended with files to register."""
-        self.ended: list[TaskResult] = []
-        """Ends of tasks, in order."""
+        self.ended: list[str] = []
+        """Identifiers of the rows that ended, in order."""
         self.errors: list[Exception] = []
         """Errors for which the end of a task was not noted."""
 
@@ -365,7 +365,7 @@ class QueueFeed:
 
     def _end(self, row: TaskRow, result: TaskResult) -> None:
         self._hand_over(result)
-        self.ended.append(result)
+        self.ended.append(row.id)
         self.n_registered += bool(result.outputs)
         if result.status == Status.WAITING:
             self.put_off.add(row.id, result.log.splitlines()[-1] if result.log else "it asked for another try")

@@ -14,13 +14,13 @@ from ibl_dask.tasks.session_files import camera_file_paths, video_paths
 SETTLED_S = 60.0
 """Age of the last change of any raw file from which on a session counts as stable, s."""
 PATIENCE_S = 24 * 3600.0
-"""Age of the flag from which on a session is taken as it is, s: its tasks then report what is missing."""
+"""Age of the flag from which on a session is taken as it is, s: its tasks then report missing files."""
 COPYING = ("transfer_me.flag", "_devices/*.status_pending")
 """Marks of the field's programs in a session that is still being copied."""
 
 
 def lacking(session: Session) -> list[str]:
-    """Return what a session's description declares and its folder does not hold.
+    """Return the files and folders that a session's description declares and its folder lacks.
 
     Parameters
     ----------

@@ -16,7 +16,7 @@ RELEASING = frozenset({Status.COMPLETE, Status.INCOMPLETE})
 RERUN = tuple(status for status in Status if status is not Status.ABANDONED)
 """Statuses of rows that `rerun` runs again."""
 RERUN_FAILED = (Status.WAITING, Status.HELD, Status.STARTED, Status.ERRORED, Status.EMPTY)
-"""Statuses of rows that `rerun_failed` runs again; an incomplete one has done what it could."""
+"""Statuses of rows that `rerun_failed` runs again; an incomplete one is as complete as it can be."""
 
 Verdict = Literal["run", "hold", "unknown parent"]
 
@@ -27,7 +27,7 @@ def status_after(code: int | None, outputs: Sequence[object] | None) -> Status:
     Parameters
     ----------
     code : int
-        What the task returned: 0 done, -1 failed, -2 to be tried again, -3 incomplete.
+        Code that the task returned: 0 done, -1 failed, -2 to be tried again, -3 incomplete.
     outputs : sequence, optional
         Files that it left. None stands for nothing to do; an empty list is complete.
     """

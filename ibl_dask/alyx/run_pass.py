@@ -21,7 +21,7 @@ def run_pass(
     listeners: tuple[Any, ...] = (),  # listeners of a run
     **options: Any,  # see `ibl_dask.pipeline.run.run`
 ) -> Run:
-    """Run what a feed claims, to its end.
+    """Run the rows that a feed claims, to their end.
 
     A row that a person set back to Waiting is tried, although it failed before and nothing has changed since.
 

@@ -101,7 +101,7 @@ class Server:
         Parameters
         ----------
         once : bool
-            Run one round, or more while rows become free by what it did.
+            Run one round, and further ones as long as rows end.
 
         Raises
         ------
@@ -132,7 +132,7 @@ class Server:
         try:
             self._create()
             self._report()
-            self._outbox.send_all()  # what ended releases children
+            self._outbox.send_all()  # ended rows release children
             coordinator.sweep()
             feed = QueueFeed(
                 coordinator,
@@ -150,7 +150,7 @@ class Server:
             raise
         except (AlyxUnreachable, AlyxRefused) as error:
             problem = str(error)
-            _log.warning("this round ended early; what ended is in the spool: %s", error)
+            _log.warning("this round ended early; results are in the spool: %s", error)
         created, self._created = tuple(self._created), []
         return Round(created, run, 0 if feed is None else len(feed.ended), problem)
 

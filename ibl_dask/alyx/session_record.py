@@ -27,7 +27,7 @@ NARRATIVE = "narrative.txt"
 
 @dataclass(frozen=True, slots=True)
 class RigFiles:
-    """What the rig wrote down about one protocol of a session."""
+    """Records of the rig about one protocol of a session."""
 
     settings: JsonObject
     """Settings of the task."""
@@ -130,7 +130,7 @@ def _unusable(path: Path, got: str) -> UnusableFile:
 
 
 def read_narrative(session: Session) -> str:
-    """Return what the experimenter wrote about a session; empty where there is nothing."""
+    """Return the experimenter's note on a session; empty where there is none."""
     path = session.path / NARRATIVE
     return read_text(path) if path.is_file() else ""
 
@@ -143,7 +143,7 @@ def changes_of(session: Session, rig: Sequence[RigFiles], narrative: str = "") -
     session : Session
         The session.
     rig : sequence of RigFiles
-        What the rig wrote down, see `read_rig_files`; empty for a session without tasks.
+        Records of the rig, see `read_rig_files`; empty for a session without tasks.
     narrative : str
         See `read_narrative`.
     """
@@ -185,7 +185,7 @@ def body_of_session(session: Session, rig: Sequence[RigFiles], subject: JsonObje
     session : Session
         The session.
     rig : sequence of RigFiles
-        What the rig wrote down, of one protocol at least.
+        Records of the rig, of one protocol at least.
     subject : mapping
         Row of the subject.
     users : sequence of str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from ibl_dask.alyx.allowed import allowed_packages, require_allowed
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.repository import Place
 from ibl_dask.errors import UsageError
@@ -30,12 +31,21 @@ def task_env(executable: str) -> str | None:
     return None if label == FIELD else label
 
 
-def job_size(executable: str) -> str | None:
-    """Return the size of the jobs of a class, small or large; None if there is no such class here."""
+def job_size(executable: str, packages: Collection[str] | None = None) -> str | None:
+    """Return the size of the jobs of a class, small or large; None if there is no such class here.
+
+    Parameters
+    ----------
+    executable : str
+        Dotted path of the class.
+    packages : collection of str, optional
+        Packages whose modules may be imported; see `allowed_packages`.
+    """
     row = find_row(executable)
     if row is not None:
         return row.job_size
     try:
+        require_allowed(executable, allowed_packages() if packages is None else packages)
         found = find_task(executable)
     except UsageError as error:
         _log.warning("%s", error)
@@ -68,10 +78,11 @@ def select(rows: Iterable[JsonObject], mode: str = "all", env: Sequence[str | No
         Labels of environments; None among them stands for that of the field. All of them by default.
     """
     check_mode(mode)
+    packages = allowed_packages() if mode != "all" else frozenset()
     found = []
     for row in rows:
         executable = str(row.get("executable") or "")
-        if (env is None or task_env(executable) in env) and (mode == "all" or job_size(executable) == mode):
+        if (env is None or task_env(executable) in env) and (mode == "all" or job_size(executable, packages) == mode):
             found.append(row)
     return sorted(found, key=lambda row: -int(row.get("priority") or 0))
 

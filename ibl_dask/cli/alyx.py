@@ -193,7 +193,7 @@ class _Workers:
 
 @contextlib.contextmanager
 def _signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the loop, and what runs: results that are there are sent, rows return to the queue."""
+    """Let SIGTERM and Ctrl-C end the loop and the run: finished results are sent, other rows return to the queue."""
 
     def end(number: int, frame: FrameType | None) -> None:
         is_first = not stop.is_set()

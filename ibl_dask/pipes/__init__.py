@@ -1,7 +1,7 @@
 """The field's module names: a script moves here when `ibllib.pipes` is replaced by `ibl_dask.pipes`.
 
 Each module holds the names of the module of the reference (ibllib 4.1.0) that it is called after. A name that is not
-offered says, when it is asked for, what to use instead.
+offered raises an error with the alternative.
 """
 
 from ibl_dask.tasks.registry import assign_task

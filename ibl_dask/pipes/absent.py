@@ -23,7 +23,7 @@ def absent(module: str, reasons: Mapping[str, str] | str) -> Callable[[str], NoR
     module : str
         Name of the module.
     reasons : mapping or str
-        Name of the reference -> what to use instead; one text for all names.
+        Name of the reference -> its alternative; one text for all names.
     """
 
     def get(name: str) -> NoReturn:

@@ -45,7 +45,7 @@ __getattr__ = absent(
 
 
 def make_pipeline(session_path: str | Path, **pkwargs: Any) -> Pipeline:  # arguments of `Pipeline`
-    """Return the pipeline of a session, which knows its rows in Alyx; without Alyx, `ibl_dask.make_pipeline` does more.
+    """Return the pipeline of a session, with its rows in Alyx; without Alyx, `ibl_dask.make_pipeline` does more.
 
     Parameters
     ----------

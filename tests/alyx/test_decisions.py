@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 
 import pytest
 from hypothesis import given
@@ -177,3 +178,12 @@ def test_a_queue_is_ordered_by_urgency_and_filtered_by_size_and_environment() ->
     assert names(select(rows, env=("dlc",))) == ["DLC"]
     with pytest.raises(UsageError, match="write large"):
         select(rows, "larrge")
+
+
+def test_listing_a_queue_imports_no_module_that_a_row_names(tmp_path, monkeypatch) -> None:
+    (tmp_path / "stranger.py").write_text("raise SystemExit('it was imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    rows = [{"name": "a", "executable": "stranger.Task", "priority": 1}]
+    assert select(rows, "small") == []
+    assert select(rows, "all") == rows
+    assert "stranger" not in sys.modules

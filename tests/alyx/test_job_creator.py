@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -187,3 +188,21 @@ def test_rivals_create_one_session(fake, alyx, subjects: Path) -> None:
     assert len(outcomes) == 4
     assert len(fake.world.sessions) == 1
     assert len(fake.world.tasks) == len(TASKS)
+
+
+def test_a_recorded_session_becomes_the_row_that_the_reference_made_of_it(
+    fake, alyx, subjects: Path, data_folder: Path
+) -> None:
+    """Protocol, trials and duration are those of the recorded `POST /sessions` for this recording."""
+    path = subjects / "_iblrig_test_mouse" / "2019-07-01" / "001"
+    shutil.copytree(data_folder / "bpod" / "session_training_ge5", path)
+    (path / "raw_session.flag").touch()
+    fake.world.add_subject("_iblrig_test_mouse")
+    made = create(subjects, alyx, patience_s=0.0)["_iblrig_test_mouse/2019-07-01/001"]
+    assert made.state == "created", made
+    (session,) = fake.world.sessions.values()
+    assert session["task_protocol"] == "_iblrig_tasks_trainingChoiceWorld5.0.0"
+    assert (session["n_trials"], session["n_correct_trials"]) == (12, 6)
+    assert (session["start_time"], session["end_time"]) == ("2019-07-01T12:15:18.145140", "2019-07-01T12:17:06.322242")
+    assert session["json"] == {"IS_MOCK": False, "IBLRIG_VERSION": "5.0.0", "POOP_COUNT": 1}
+    assert "VideoSyncQC_bpod" in rows(fake)

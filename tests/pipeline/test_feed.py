@@ -9,6 +9,7 @@ from described import described
 
 from ibl_dask.model import events
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.run_folder import RunFolder
 from ibl_dask.store.run_summary import read_progress
@@ -70,3 +71,14 @@ def test_a_feed_that_has_nothing_ends_at_once(tmp_path: Path) -> None:
     result = run(Later([]), work_dir=tmp_path / "work")
     assert result.sessions == []
     assert result.is_success
+
+
+def test_workers_plan_and_hash_sessions_of_a_feed(tmp_path: Path, client, monkeypatch) -> None:
+    monkeypatch.setattr(task_calls, "MOST_SLOTS_SERVED", 0)
+    paths = [described(tmp_path, f"SW_{n:03}/2023-05-01/001") for n in range(3)]
+    heard: list[events.Event] = []
+    feed = Later(paths)
+    result = run(feed, work_dir=tmp_path / "work", client=client, listeners=[heard.append, feed], is_hashed=True)
+    assert {str(outcome.tasks["Done"]) for outcome in result.sessions} == {"Complete"}
+    ends = [event for event in heard if isinstance(event, events.TaskFinished)]
+    assert [len(end.hashes) for end in ends] == [1, 1, 1]
