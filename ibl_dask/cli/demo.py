@@ -49,7 +49,7 @@ def run_demo(folder: Path, duration_s: float, workers: int | None, pose: bool = 
 
 
 def _pose_options() -> dict[str, Any]:  # options of tasks have many types
-    """Return the options of a run with the toy network on the side cameras; the right one sees the scene in a mirror."""
+    """Return the options of a run with the toy network on the side cameras, the right one mirrored."""
     from ibl_dask.pose.networks import Network, NetworkSet, View
     from ibl_dask.pose.toy import toy_engine
 
