@@ -49,11 +49,11 @@ def run_demo(folder: Path, duration_s: float, workers: int | None, pose: bool = 
 
 
 def _pose_options() -> dict[str, Any]:  # options of tasks have many types
-    """Return the options of a run with the toy network on the side cameras, the right one mirrored."""
-    from ibl_dask.pose.networks import Network, NetworkSet, View
+    """Return the options of a run with the toy network on the left camera."""
+    from ibl_dask.pose.networks import Network, NetworkSet
     from ibl_dask.pose.toy import toy_engine
 
     engine = toy_engine()
-    network = Network("toy", (engine.name,), ("left", "right"))
-    declared = NetworkSet("lightning_pose", (network,), {"right": View(flip=True)}, device="cpu")
+    network = Network("toy", (engine.name,), ("left",))
+    declared = NetworkSet("lightning_pose", (network,), device="cpu")
     return {"pose": ["lightning_pose"], "engines": {engine.name: engine}, "networks": {"lightning_pose": declared}}
