@@ -55,11 +55,12 @@ def demo(
     folder: Annotated[Path | None, typer.Argument(help="Folder of the session [./ibl_dask_demo].")] = None,
     duration: Annotated[float, typer.Option(help="Length of the session, s.")] = 20.0,
     workers: Workers = None,
+    pose: Annotated[bool, typer.Option("--pose", help="Find keypoints with a toy network (extra `pose`).")] = False,
 ) -> None:
     """Write a realistic session, run its tasks, and print the path of the report."""
     from ibl_dask.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(folder or Path("ibl_dask_demo"), duration, workers))
+    raise typer.Exit(run_demo(folder or Path("ibl_dask_demo"), duration, workers, pose))
 
 
 @app.command()

@@ -21,7 +21,7 @@ CHUNK_PIXELS = 320 * 256 * 20
 def write_discs(folder: Path, cameras=("left", "body"), n_discs=2) -> dict[str, np.ndarray]:
     """Write a session with lossless videos, and return the places of the discs (frame, disc, 2) of each camera."""
     places = {
-        label: disc_places(DURATION_S * RATES[label], n_discs, *SIZES[label], seed=number)
+        label: disc_places(DURATION_S * RATES[label], min(n_discs, SIZES[label][0] // 34), *SIZES[label], seed=number)
         for number, label in enumerate(cameras)
     }
     write_session(

@@ -79,7 +79,7 @@ def test_centroids_equal_the_truth_and_all_expected_files_stand(session, truth):
     assert not any((session.parents[2] / ".ibl_dask" / "scratch").glob("*/*-dlc*"))
 
 
-def test_a_second_run_computes_nothing_and_a_plan_knows(session):
+def test_a_second_run_computes_nothing_as_a_plan_forecasts(session):
     pose(session)
     outcome = pose(session)
     assert not steps(outcome, "pose")

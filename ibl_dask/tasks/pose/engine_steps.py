@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from ibl_dask.errors import EngineFailed
+from ibl_dask.errors import MissingEnvironment, WrongKeypoints
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, Upstream
 from ibl_dask.pose.engine import Engine, EngineInfo, EngineSettings
@@ -72,14 +72,14 @@ def require_declared(engines: Mapping[str, Engine], known: EnginesOpened) -> Non
 
     Raises
     ------
-    EngineFailed
+    MissingEnvironment
         If one differs, in its runtime for instance: its values must not stand beside those of another worker.
     """
     for name, engine in engines.items():
         expected = known.info(name)
         if engine.info != expected:
             changed = [key for key, value in asdict(engine.info).items() if getattr(expected, key) != value]
-            raise EngineFailed(
+            raise MissingEnvironment(
                 f"the engine {name} is another one on this worker",
                 expected=", ".join(f"{key}: {getattr(expected, key)}" for key in changed),
                 got=", ".join(f"{key}: {getattr(engine.info, key)}" for key in changed),
@@ -94,7 +94,7 @@ def _require_alike(members: Sequence[Member], infos: Mapping[str, EngineInfo]) -
         other = first.setdefault(member.network.name, member)
         expected, got = infos[other.settings.name].keypoints, infos[member.settings.name].keypoints
         if expected != got:
-            raise EngineFailed(
+            raise WrongKeypoints(
                 f"the engines of {member.network.name} have different keypoints",
                 where=f"{other.settings.name}, {member.settings.name}",
                 expected=", ".join(expected),

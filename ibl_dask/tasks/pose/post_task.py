@@ -18,6 +18,7 @@ from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pose.features import Tracker
+from ibl_dask.pose.networks import ALF_NAMES, NetworkSet
 from ibl_dask.store import alf
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.marker import marked_fingerprint
@@ -37,6 +38,8 @@ class DescribePoses(VideoTask):
     ----------
     trials_collection : str, optional
         Folder of trials and wheel; `alf` by default.
+    networks : mapping of str to NetworkSet, optional
+        Networks of the site by estimator: a camera that they leave out, and that has no table, is left out here.
 
     Notes
     -----
@@ -47,7 +50,6 @@ class DescribePoses(VideoTask):
     """Estimator whose tables are read."""
     io_charge = 90
     ram = 1.0
-    takes_options: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -55,14 +57,31 @@ class DescribePoses(VideoTask):
         cameras: Sequence[str] | str | None = None,
         *,
         trials_collection: str | None = None,
+        networks: Mapping[str, NetworkSet] | None = None,
         **kwargs: Any,  # see VideoTask
     ) -> None:
         super().__init__(session_path, cameras, **kwargs)
         folder = trials_collection or ALF
         self.trials_collection = require_inside(folder, "trials_collection", where=self.session.path)
+        estimator = next(name for name, attribute in ALF_NAMES.items() if attribute == self.tracker)
+        self.declared = (networks or {}).get(estimator)
 
     def arguments(self) -> dict[str, object]:
         return {**super().arguments(), "trials_collection": self.trials_collection}
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return the labels of the cameras that have, or should have, keypoints."""
+        if self.declared is None:
+            return self.cameras
+        files, declared = self.files, self.declared
+        return tuple(label for label in self.cameras if declared.of_camera(label) or files.table(label) is not None)
+
+    @property
+    def shown(self) -> tuple[Camera, ...]:
+        """Return these cameras."""
+        labels = self.labels
+        return tuple(camera for camera in self.described if camera.label in labels)
 
     @property
     def files(self) -> PoseFiles:
@@ -71,7 +90,7 @@ class DescribePoses(VideoTask):
 
     @property
     def signature(self) -> Signature:
-        files, labels = self.files, self.cameras
+        files, labels = self.files, self.labels
         names = {label: files.names(label) for label in labels}
         read = ExpectedDataset.input
         return Signature(
@@ -107,14 +126,14 @@ class DescribePoses(VideoTask):
         publish = PublishPoseQc(
             **self._common(),
             files=self.files,
-            cameras=self.cameras,
+            cameras=self.labels,
             described=tuple(step.key for step in marked if isinstance(step, DescribePose)),
         )
         return [*marked, publish]
 
     def _marked(self) -> list[Step]:
         """Return the steps that leave a marker, for the files as they are now."""
-        describing = [self._describing(camera) for camera in self.described]
+        describing = [self._describing(camera) for camera in self.shown]
         licking = self._licking()
         before = [*describing, *licking]
         return [*before, self._drawing(before)]
@@ -131,7 +150,7 @@ class DescribePoses(VideoTask):
 
     def _licking(self) -> list[PublishLicks]:
         files = self.files
-        cameras = tuple(label for label in self.cameras if has_licks(files.names(label), label))
+        cameras = tuple(label for label in self.labels if has_licks(files.names(label), label))
         if not cameras:
             return []
         read = [path for label in cameras for path in (files.table(label), files.times(label))]
@@ -146,12 +165,12 @@ class DescribePoses(VideoTask):
 
     def _drawing(self, before: Sequence[Step]) -> DrawPose:
         files = self.files
-        further = [*(files.energy(label) for label in self.cameras), files.trials(), *(files.wheel() or ())]
+        further = [*(files.energy(label) for label in self.labels), files.trials(), *(files.wheel() or ())]
         return DrawPose(
             **self._common(),
             marker=self.workspace.marker(f"{self.tracker}_figure"),
             files=files,
-            described=self.described,
+            described=self.shown,
             after=tuple(step.key for step in before),
             inputs=[*self._inputs(*further), find_spec("matplotlib") is not None],
         )
