@@ -66,10 +66,11 @@ class DescribePose(Step):
 
     def run(self, upstream: Upstream) -> PoseDescribed:
         keypoints = self.files.read_keypoints(self.camera)
+        times = self.files.read_times(self.camera)
         made: Features | None = None
         outputs = []
         if has_features(keypoints.names, self.camera):
-            made = features(keypoints, self.camera, self.files.tracker)
+            made = features(keypoints, self.camera, self.files.tracker, _rate_hz(times))
             content = table_bytes(made.columns())
             workspace = self.files.workspace
             outputs.append(alf.publish(features_file(workspace, self.camera), content, workspace.overwrite))
@@ -77,7 +78,7 @@ class DescribePose(Step):
             self.camera,
             self.files.tracker,
             keypoints.likely(),
-            self.files.read_times(self.camera),
+            times,
             _stimuli(self.files),
             None if made is None else made.pupil_raw_px,
             None if made is None else made.pupil_smooth_px,
@@ -86,6 +87,14 @@ class DescribePose(Step):
         record = pose_record(run_pose_checks(evidence), self.files.tracker)
         notes = () if made is None else tuple(f"pupil: {note}" for note in made.notes)
         return PoseDescribed(record=dict(record), outputs=tuple(outputs), notes=notes)
+
+
+def _rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
+    """Return the rate of a camera in whole Hz, as rates are given, from its frame times; None without them."""
+    if times_s is None or len(times_s) < 2:
+        return None
+    interval_s = float(np.nanmedian(np.diff(times_s)))
+    return float(round(1 / interval_s)) if interval_s > 0 else None
 
 
 def _stimuli(files: PoseFiles) -> NDArray[np.float64] | None:
