@@ -222,7 +222,10 @@ def table(disturber: Disturber, options: argparse.Namespace, seconds: float, wro
         ("tasks in the last run", ", ".join(f"{state} {n}" for state, n in tasks.items())),
         ("events of all drivers", ", ".join(f"{kind} {n:,}" for kind, n in kinds.most_common())),
         ("sessions whose results differ from an undisturbed run", f"{len(wrong)}"),
-        ("locks and temporary files left", f"{len(left)}"),
+        (
+            "locks and temporary files left",
+            f"{len(left)}" + "".join(f", {path.name} in {path.parent.name}" for path in left),
+        ),
         ("scratch folders left", f"{len(scratch)}"),
     ]
     lines = [
