@@ -13,12 +13,13 @@ beginning and end are kept on disk, also where the process is killed.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
@@ -35,6 +36,7 @@ RETRY_S = 5.0
 """Pause after a write that failed, s: what is logged meanwhile is lost."""
 MOST_CHARACTERS = 100_000
 """Longest record; of a longer one the middle is left out."""
+_LOCK_ATTEMPTS, _LOCK_PAUSE_S = 50, 0.01
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _FILE = re.compile(r"(?P<attempt>\d+)-(?P<place>[\w-]+)(?:\+(?P<part>[12]))?\.log")
@@ -180,19 +182,36 @@ class LogWriter:
         return os.fstat(self._file).st_size
 
     def _open(self, path: Path, first: Callable[[], str]) -> None:
-        """Open a file for appending; the process that creates it writes its first record."""
+        """Open a file for appending; the process that finds it empty writes its first record."""
         self._release()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            try:
-                self._file = os.open(path, flags | os.O_EXCL, 0o666)
-            except FileNotFoundError:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = os.open(path, flags | os.O_EXCL, 0o666)
-        except FileExistsError:
             self._file = os.open(path, flags, 0o666)
-        else:
-            os.write(self._file, first().encode("utf-8", "backslashreplace"))
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, flags, 0o666)
+        if self._size() == 0:
+            with _locked(self._file):
+                if self._size() == 0:
+                    os.write(self._file, first().encode("utf-8", "backslashreplace"))
+
+
+@contextlib.contextmanager
+def _locked(file: int) -> Iterator[None]:
+    """Lock a file for the time of a block; it goes on without: a holder may be stopped, and a disk lack locks."""
+    for _ in range(_LOCK_ATTEMPTS):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE_S)
+        except OSError:
+            break
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _title(log: TaskLog, at_s: float) -> str:

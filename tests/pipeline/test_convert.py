@@ -450,6 +450,7 @@ def test_a_byte_that_changes_before_the_mp4_has_its_name_costs_the_mp4_alone(ses
         return made
 
     monkeypatch.setattr(remux, "copy_to_mp4", write_badly)
+    monkeypatch.setattr("ibl_dask.pipeline.attempts.PAUSES_S", (0.01,))
     result = run([session], raw_video="delete", **CONVERT)
     assert result.exit_code == 1
     (failure,) = result.sessions[0].failures

@@ -152,7 +152,7 @@ def test_a_lab_s_own_task_needs_nothing_but_its_steps(session_folder):
 
 def test_delayed_gives_a_graph_per_task_that_computes_to_its_records(session_folder):
     graph = ibd.make_pipeline(session_folder).delayed()
-    assert list(graph) == ["VideoRegisterRaw", "VideoCompress", "VideoSyncQC_nidq"]
+    assert list(graph) == ["VideoRegisterRaw", "VideoCompress", "VideoSyncQC_nidq", "PostDLC"]
     with dask.config.set(scheduler="synchronous"):
         (records,) = dask.compute(graph["VideoSyncQC_nidq"])
     assert all(record.is_ok for record in records)
