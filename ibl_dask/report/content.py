@@ -85,3 +85,5 @@ class SessionContent:
     """Every run, oldest first: `run`, `host`, `n_workers`, `started_s`, `seconds`, `tasks` {name: status}, `made`."""
     pose_figures: Mapping[str, bytes] = field(default_factory=dict)
     """Figures of keypoints, PNG, by the names of their files."""
+    pose_clips: Mapping[str, bytes] = field(default_factory=dict)
+    """Clips with keypoints, MP4, by the names of their files."""

@@ -141,6 +141,10 @@ def render_session(content: SessionContent) -> str:
                 (name, "data:image/png;base64," + base64.b64encode(image).decode())
                 for name, image in content.pose_figures.items()
             ],
+            pose_clips=[
+                (name, "data:video/mp4;base64," + base64.b64encode(clip).decode())
+                for name, clip in content.pose_clips.items()
+            ],
             tasks=content.ran.get("tasks") or {},
             steps=_steps(steps),
             status_names=_STATUS_NAMES,

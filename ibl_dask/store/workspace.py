@@ -124,6 +124,10 @@ class Workspace:
         """Return the path of the record of how the keypoints of a camera were made."""
         return self._own(f"{camera}Camera-{attribute}.json")
 
+    def pose_preview(self, camera: str, attribute: str) -> Path:
+        """Return the path of the clip of a camera with its keypoints."""
+        return self._own(f"{camera}Camera-{attribute}_preview.mp4")
+
     def raw_index_file(self, camera: str) -> Path:
         """Return the path of the cached frame index of a raw video that is compressed."""
         return below(self.scratch, f"{camera}-raw-index.npz")

@@ -116,6 +116,7 @@ def gather(workspace: Workspace, known: JsonObject) -> SessionContent:
         dict(known.get("made") or {}),
         tuple(known.get("runs") or ()),
         pose_figures=_pose_figures(session),
+        pose_clips=_pose_clips(workspace),
     )
 
 
@@ -125,6 +126,17 @@ def _pose_figures(session: Session) -> dict[str, bytes]:
     for name in FILE_NAMES.values():
         with contextlib.suppress(OSError):
             found[name] = (session.outputs / "snapshot" / name).read_bytes()
+    return found
+
+
+def _pose_clips(workspace: Workspace) -> dict[str, bytes]:
+    """Return the clips with keypoints that the session has."""
+    found: dict[str, bytes] = {}
+    for tracker in FILE_NAMES:
+        for camera in _described(workspace.session):
+            path = workspace.pose_preview(camera.label, tracker)
+            with contextlib.suppress(OSError):
+                found[path.name] = path.read_bytes()
     return found
 
 

@@ -17,6 +17,7 @@ from ibl_dask.pose.features import features
 from ibl_dask.pose.licks import lick_times
 from ibl_dask.pose.networks import Network
 from ibl_dask.store.tables import read_table, write_table
+from ibl_dask.video.reader import FrameReader
 
 SESSION = Path("Subjects") / "SW_001" / "2023-05-01" / "001"
 N_FRAMES = 120
@@ -58,6 +59,11 @@ def test_features_licks_checks_and_figure_of_any_table(session):
     assert record["extended_qc"]["_dlcLeft_time_trace_length_match"] == "PASS"
     assert "dlcLeft" in record["pose"]
     assert (session / "snapshot" / "dlc_qc_plot.png").read_bytes().startswith(b"\x89PNG")
+    with FrameReader(session / "ibl_dask" / "leftCamera-dlc_preview.mp4") as clip:
+        assert len(clip.index) == N_FRAMES
+    assert not (session / "ibl_dask" / "bodyCamera-dlc_preview.mp4").exists()
+    page = (session / "ibl_dask" / "report.html").read_text()
+    assert page.count("data:video/mp4;base64,") == 1
     # The body camera has no keypoints: it fails by itself.
     assert outcome.tasks["PostDLC"] is Status.ERRORED
     assert any("body" in failure.where for failure in outcome.failures)

@@ -27,6 +27,7 @@ from ibl_dask.tasks.camera_forecast import outline_or_problem
 from ibl_dask.tasks.pose.figure_step import DrawPose
 from ibl_dask.tasks.pose.post_files import ALF, TRIALS, WHEEL, PoseFiles
 from ibl_dask.tasks.pose.post_steps import DescribePose, PublishLicks, PublishPoseQc, has_features, has_licks
+from ibl_dask.tasks.pose.preview_step import DrawPreview
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_task import VideoTask
 
@@ -136,7 +137,7 @@ class DescribePoses(VideoTask):
         describing = [self._describing(camera) for camera in self.shown]
         licking = self._licking()
         before = [*describing, *licking]
-        return [*before, self._drawing(before)]
+        return [*before, self._drawing(before), *self._previewing()]
 
     def _describing(self, camera: Camera) -> DescribePose:
         files, label = self.files, camera.label
@@ -147,6 +148,22 @@ class DescribePoses(VideoTask):
             inputs=self._inputs(files.table(label), files.times(label), files.trials()),
             frame_size_px=self._frame_size(camera),
         )
+
+    def _previewing(self) -> list[DrawPreview]:
+        steps = []
+        for camera in self.shown:
+            table, video = self.files.table(camera.label), self._video(camera)
+            if table is None or video is None:
+                continue
+            step = DrawPreview(
+                **self._common(camera.label),
+                marker=self.workspace.marker(f"{self.tracker}_preview-{camera.label}"),
+                files=self.files,
+                described=camera,
+                inputs=self._inputs(table, video),
+            )
+            steps.append(step)
+        return steps
 
     def _licking(self) -> list[PublishLicks]:
         files = self.files
@@ -204,12 +221,16 @@ class DescribePoses(VideoTask):
 
     def _frame_size(self, camera: Camera) -> tuple[int, int] | None:
         """Return width and height of a camera's frames; None if its video cannot tell."""
-        try:
-            video = find_video(self.workspace, camera)
-        except IblDaskError:
-            return None
+        video = self._video(camera)
         outline = "" if video is None else outline_or_problem(video)
         return None if isinstance(outline, str) else (outline.width, outline.height)
+
+    def _video(self, camera: Camera) -> Path | None:
+        """Return the video of a camera; None if there is none, or several that differ."""
+        try:
+            return find_video(self.workspace, camera)
+        except IblDaskError:
+            return None
 
     def _common(self, camera: str = "") -> dict[str, Any]:  # arguments of any step
         return {"session": self.session.reference, "camera": camera, "resources": self.resources}
