@@ -18,6 +18,7 @@ def test_each_missing_thing_is_told_in_one_line_with_the_way_to_get_it(tmp_path)
         "-m",
         "pytest",
         "-q",
+        "-n=0",
         "-p",
         "no:cacheprovider",
         "-m",
