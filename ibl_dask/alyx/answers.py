@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -32,7 +32,7 @@ class Answer:
     """HTTP status."""
     text: str = ""
     """Body as text."""
-    headers: Mapping[str, str] = ()  # type: ignore[assignment]
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Headers; names are compared without case where `requests` provides them."""
 
     @property
@@ -80,7 +80,7 @@ def judge(answer: Answer) -> Verdict:
     status, detail = answer.status, answer.detail
     if 200 <= status < 300:
         return "done"
-    if status == 429 or (status == 503 and answer.headers and answer.headers.get("Retry-After")):
+    if status == 429 or (status == 503 and answer.headers.get("Retry-After")):
         return "later"
     if status == 401 or (status == 403 and any(text in detail for text in _LOGIN)):
         return "login"
@@ -93,7 +93,7 @@ def judge(answer: Answer) -> Verdict:
 
 def retry_after_s(answer: Answer, now: datetime | None = None) -> float:
     """Return the seconds that the server asks to wait, from `Retry-After` (a number or a date); 0 for none."""
-    text = (answer.headers or {}).get("Retry-After", "")
+    text = answer.headers.get("Retry-After", "")
     if not text:
         return 0.0
     try:

@@ -12,6 +12,7 @@ from typing import Literal
 from ibl_dask.alyx.client import Alyx, is_duplicate, status_of
 from ibl_dask.alyx.readiness import PATIENCE_S, SETTLED_S, reason_to_wait
 from ibl_dask.alyx.session_record import (
+    RigFiles,
     body_of_session,
     changes_of,
     mismatch,
@@ -240,8 +241,8 @@ def _find_or_create(session: Session, alyx: Alyx) -> str:
     return str(made["id"])
 
 
-def _creator(files: object) -> str:
-    creator = files.settings.get("PYBPOD_CREATOR")  # type: ignore[attr-defined]  # RigFiles
+def _creator(files: RigFiles) -> str:
+    creator = files.settings.get("PYBPOD_CREATOR")
     name = creator[0] if isinstance(creator, list) and creator else creator
     return str(name or "")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ibl_dask.errors import UsageError
@@ -44,7 +44,7 @@ class TaskRow:
     """Its state."""
     parents: tuple[str, ...] = ()
     """Identifiers of the tasks that must end first."""
-    arguments: Mapping[str, Any] = ()  # type: ignore[assignment]  # replaced in `read`
+    arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Keyword arguments of the class."""
     priority: int = 30
     """0 to 100, higher first."""
