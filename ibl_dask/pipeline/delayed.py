@@ -1,9 +1,9 @@
-"""Steps as `dask.delayed`: the only place that knows how a step becomes a Dask task."""
+"""Steps as tasks of Dask: the only place that knows how a step becomes a Dask task."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -46,23 +46,30 @@ class Trial:
     """Log of the step, which is not read to know it."""
 
 
-def delayed_step(
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A step as a Dask task: what runs, under which key, with which annotations."""
+
+    run: Callable[[Sequence[StepRecord]], StepRecord | Unseen | Death]
+    """Function of the records of the steps upstream."""
+    key: StepKey
+    annotations: Mapping[str, Any]
+
+
+def call_of(
     step: Step,
-    records: Sequence[Any],
     root: Path,
     priority: int = 0,
     trial: Trial = Trial(),
     asked: Mapping[str, float] | None = None,
     group: str = "",
-) -> Any:
-    """Return a Delayed that computes to the step's record.
+) -> Call:
+    """Return the Dask task of a step.
 
     Parameters
     ----------
     step
         The step.
-    records
-        Records of the steps upstream, or their Delayed ones.
     root
         See `run_step`.
     priority
@@ -86,12 +93,26 @@ def delayed_step(
     trial = replace(trial, log=step.task_log)
     # As bytes: an error while a worker imports the step's module is one of this step alone.
     run = partial(_run, dumps(step), step.key, root, trial, group)
-    annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True}
-    with dask.annotate(**annotations):
-        node = dask.delayed(run, name=step.key[0], pure=False)
-        name, session, mark, chunk = step.key
-        key = (name, session, mark if trial.number == 1 else f"{mark}-{trial.number}", chunk)
-        return node(list(records), dask_key_name=key)
+    key = step.key if trial.number == 1 else step.key._replace(fingerprint=f"{step.key.fingerprint}-{trial.number}")
+    return Call(run, key, {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True})
+
+
+def submit_step(client: Any, call: Call, records: Sequence[StepRecord]) -> Any:  # distributed has no types
+    """Give a step to a cluster, and return its future.
+
+    Parameters
+    ----------
+    client
+        Client of the cluster.
+    call
+        The step.
+    records
+        Records of the steps upstream.
+    """
+    # Bound to the function, since Dask searches arguments for futures. Nor is the source code of the caller sent along,
+    # which Dask reads for its dashboard with every task.
+    with dask.config.set({"distributed.diagnostics.computations.nframes": 0}), dask.annotate(**call.annotations):
+        return client.submit(partial(call.run, records), key=tuple(call.key), pure=False)
 
 
 def delayed_tasks(
@@ -112,7 +133,10 @@ def delayed_tasks(
     group = token_hex(8)
     for step in in_order(step for steps in tasks.values() for step in steps):
         records = [nodes[need] if need in nodes else known[need] for need in step.needs]
-        nodes[step.key] = delayed_step(step, records, root, group=group)
+        call = call_of(step, root, group=group)
+        with dask.annotate(**call.annotations):
+            node = dask.delayed(call.run, name=call.key[0], pure=False)
+            nodes[step.key] = node(records, dask_key_name=tuple(call.key))
     return {
         name: dask.delayed(list, name=name, pure=False)([nodes[step.key] for step in steps])
         for name, steps in tasks.items()

@@ -21,7 +21,7 @@ from ibl_dask.errors import RunError, joined
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.pipeline.circuit_breakers import NodeHealth
-from ibl_dask.pipeline.delayed import Trial, delayed_step
+from ibl_dask.pipeline.delayed import Trial, call_of, submit_step
 from ibl_dask.pipeline.isolation import Death
 from ibl_dask.pipeline.ready_queue import QueuedStep, ReadyQueue
 from ibl_dask.pipeline.retries import Paused, Retries
@@ -351,17 +351,12 @@ class OnCluster:
         self._start([queued], is_alone=True)
 
     def _start(self, batch: Sequence[QueuedStep], *, is_alone: bool = False) -> None:
-        if not batch:
-            return
-        nodes = []
         for queued in batch:
             # A place that this process does not see either is no fault of a worker.
             trial = Trial(len(queued.keys) + 1, queued.n_lost > 0, visible(queued.places), queued.time_out_s)
             asked = self._asks(queued.step.resources)
-            nodes.append(delayed_step(queued.step, queued.records, queued.root, queued.priority, trial, asked))
-        # Optimising would rename or fuse tasks and lose their annotations.
-        futures = self._client.compute(nodes, optimize_graph=False)
-        for queued, future in zip(batch, futures, strict=True):
+            call = call_of(queued.step, queued.root, queued.priority, trial, asked)
+            future = submit_step(self._client, call, queued.records)
             self._running[future.key] = _Running(queued, future, is_alone)
             self._attempts[future.key] = queued
             queued.keys.append(future.key)
