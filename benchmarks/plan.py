@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import struct
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,20 @@ def write_video(path: Path) -> None:
             frame.pts = number
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    enlarge(path)
+
+
+def enlarge(path: Path) -> None:
+    """Write the size of a picture of the right camera into the tables of a video, so that it has as many chunks.
+
+    No frame is decoded: to encode an hour of that size would take minutes.
+    """
+    content = bytearray(path.read_bytes())
+    place = content.index(b"avc1", content.index(b"stsd")) + 28  # width and height follow 24 bytes of the entry
+    if struct.unpack_from(">HH", content, place) != (16, 16):
+        raise RuntimeError("the size of a picture is not where it was expected")
+    struct.pack_into(">HH", content, place, 640, 512)
+    path.write_bytes(content)
 
 
 def write_session(folder: Path, video: Path) -> None:

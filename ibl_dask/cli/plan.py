@@ -11,16 +11,13 @@ from typing import Any, TypedDict
 from rich.table import Column, Table
 
 from ibl_dask.cli.console import out, print_lines, print_table, print_whole, show_failure, table_width
-from ibl_dask.cli.guard import known_error, printable, printable_failure
+from ibl_dask.cli.session_plans import plan_sessions
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.model.forecast import CameraForecast, Rates, TaskForecast
+from ibl_dask.model.forecast import CameraForecast, TaskForecast
 from ibl_dask.model.step import Resources
-from ibl_dask.pipeline.forecast import forecast
-from ibl_dask.pipeline.plan import OutputPlaces, Pipeline, check_request, make_pipeline
-from ibl_dask.pipeline.rates import read_rates
+from ibl_dask.pipeline.plan import check_request
 from ibl_dask.report.failure_groups import FailureGroup
 from ibl_dask.report.plan_matrix import PlannedSession, plan_groups, plan_matrix
-from ibl_dask.store.failures import failure_from
 
 _DETAILED = ("environment missing", "results elsewhere", "unusable")
 """Reasons whose details are printed in full below the table of tasks."""
@@ -73,41 +70,29 @@ def show_plan(
     code = 0
     found: list[dict[str, object]] = []
     everything: list[TaskForecast] = []
-    rates: dict[Path, Rates] = {}
+    sources: set[str] = set()
     asked: Counter[Resources] = Counter()
     durations: list[Duration] = []
-    places = OutputPlaces()
     details = details or len(paths) == 1
     rows: list[PlannedSession] = []
-    for path in paths:
-        try:
-            made = make_pipeline(path, **request)
-            planned = _forecast(made, places, rates)
-        except Exception as error:  # noqa: BLE001  # one session must not stop the others
-            failure = printable_failure(failure_from(known_error(error)))
-            row = PlannedSession(printable("/".join(path.parts[-3:])), printable(path), failure=failure)
-            plain: dict[str, object] = {"session": printable(path), "error": failure.message}
-            plain["failure"] = failure.to_json()
-        else:
-            row = _planned_session(made, planned)
-            plain = _plain(made, planned) if as_json else {}
-            everything += planned
-            for task in planned:
-                if task.runs:
-                    resources = made.tasks[task.task].resources
-                    asked[resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
-                    if task.step_s is not None:
-                        durations.append(Duration(task.task, resources, task.step_s, task.step_source))
-        code = 1 if row.fails else code
+    for plan in plan_sessions(paths, request):
+        row = plan.row
         rows.append(row)
+        everything += row.tasks
+        sources |= {plan.rates_from} - {""}
+        for task in row.tasks:
+            if task.runs:
+                resources = plan.resources[task.task]
+                asked[resources] += max(1, sum(c.n_chunks_left for c in task.cameras))
+                if task.step_s is not None:
+                    durations.append(Duration(task.task, resources, task.step_s, task.step_source))
+        code = 1 if row.fails else code
         if failed_only and not row.fails:
             continue
-        found.append(plain)
-        if details and not as_json:
-            if row.failure is not None:
-                show_failure(row.session, row.failure)
-            else:
-                _show(made, planned)
+        if as_json:
+            found.append(plan.to_json())
+        elif details:
+            _show(row)
     too_long, notes = too_long_lines(site, durations)
     impossible = [*impossible_lines(site, asked), *too_long]
     code = 1 if impossible else code
@@ -116,55 +101,16 @@ def show_plan(
     groups = plan_groups(rows)
     if as_json:
         reasons = [group.to_json() for group in groups]
-        print_whole(json.dumps({"sessions": found, "totals": totals, "reasons": reasons}, indent=1))
+        print_whole(
+            json.dumps({"sessions": found, "totals": totals, "reasons": reasons}, indent=None if len(paths) > 1 else 1)
+        )
     else:
         if not details:
             _show_matrix([row for row in rows if row.fails or not failed_only], groups)
         for line in [*pool_lines(site, asked), *notes, *impossible]:
             out.print(line, markup=False)
-        _show_totals(totals, site.name, {rate.source for rate in rates.values()})
+        _show_totals(totals, site.name, sources)
     return code
-
-
-def _forecast(pipeline: Pipeline, places: OutputPlaces, rates: dict[Path, Rates]) -> list[TaskForecast]:
-    """Return the forecast of a session.
-
-    Parameters
-    ----------
-    pipeline : Pipeline
-        Tasks of the session.
-    places : OutputPlaces
-        Outputs of the sessions before; that of this one is added.
-    rates : dict
-        Work folder -> rates of earlier runs in it; read where missing.
-
-    Raises
-    ------
-    UsageError, NotWritable
-        If two sessions have one output, or results cannot be written.
-    """
-    if pipeline.specs:
-        places.claim(pipeline.session)
-        pipeline.workspace.require_writable()
-    folder = pipeline.workspace.work_dir
-    if folder not in rates:
-        rates[folder] = read_rates(folder)
-    return forecast(pipeline, rates[folder])
-
-
-def _planned_session(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> PlannedSession:
-    session = pipeline.session
-    names = printable(session.reference), printable(session.path)
-    return PlannedSession(*names, tuple(planned), pipeline.is_asked, notes=pipeline.notes)
-
-
-def _plain(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> dict[str, object]:
-    """Return a session's plan for JSON."""
-    head = {"session": printable(pipeline.session.path), "reference": printable(pipeline.session.reference)}
-    tasks = []
-    for spec, task in zip(pipeline.specs, planned, strict=True):
-        tasks.append({**task.to_json(), "parents": list(spec.parents), "executable": spec.executable})
-    return {**head, "notes": list(pipeline.notes), "tasks": tasks}
 
 
 class _Totals(TypedDict):
@@ -222,11 +168,15 @@ def _show_matrix(planned: Sequence[PlannedSession], groups: Sequence[FailureGrou
     print_lines(lines)
 
 
-def _show(pipeline: Pipeline, planned: Sequence[TaskForecast]) -> None:
+def _show(session: PlannedSession) -> None:
     """Print one session: its tasks, then the videos to decode."""
+    if session.failure is not None:
+        show_failure(session.session, session.failure)
+        return
+    planned = session.tasks
     running = [task.task for task in planned if task.runs]
-    out.print(f"{printable(pipeline.session.reference)}: {', '.join(running) or 'nothing to do'}", markup=False)
-    for note in pipeline.notes:
+    out.print(f"{session.session}: {', '.join(running) or 'nothing to do'}", markup=False)
+    for note in session.notes:
         out.print(f"  note: {note}", markup=False)
     print_table(_task_table(planned))
     # Several tasks may wait for the same requirement.

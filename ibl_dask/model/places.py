@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from ibl_dask.errors import OutsideSession
@@ -41,6 +42,11 @@ def complaint(text: object, *, is_name: bool = False, may_vary: bool = False) ->
     """
     if not isinstance(text, str):
         return f"a text is needed, not a {type(text).__name__}"
+    return _complaint(text, is_name, may_vary)
+
+
+@lru_cache(maxsize=10_000)  # a plan of many sessions asks for the same few names
+def _complaint(text: str, is_name: bool, may_vary: bool) -> str | None:
     if not all(letter.isprintable() for letter in text) or not _can_be_encoded(text):
         return "it holds a character that no name may hold"
     if "\\" in text or text[1:2] == ":":

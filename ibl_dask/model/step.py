@@ -7,7 +7,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
@@ -50,9 +50,11 @@ def fingerprint(kind: str, version: int, **parts: object) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return the JSON form of a mapping, set or sequence."""
+    """Return the JSON form of a mapping, dataclass, set or sequence."""
     if isinstance(value, Mapping):
         return dict(value)
+    if is_dataclass(value):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
     if isinstance(value, Set):
         return sorted(value)  # the order of a set of strings differs from process to process
     if isinstance(value, Iterable):

@@ -263,7 +263,7 @@ class Driver:
                 candidate.wait()
                 self._put_last(candidate, waiting, "another folder with the name of this session is under way")
                 return
-            self._outputs.claim(pipeline.session)
+            self._outputs.claim(pipeline.session.path, pipeline.session.outputs)
             pipeline.workspace.check_writable()
             if session.held is None:
                 candidate.attempt = Attempt(

@@ -8,8 +8,8 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast, Why
 from ibl_dask.pipeline.plan import Pipeline
 from ibl_dask.pipeline.selection import class_of
-from ibl_dask.store.containment import contained
 from ibl_dask.store.failures import failure_from
+from ibl_dask.tasks.registry import guard
 
 _UNMET: Mapping[str, Why] = {
     "MissingEnvironment": "environment missing",
@@ -40,7 +40,7 @@ def forecast(pipeline: Pipeline, rates: Rates | None = None) -> list[TaskForecas
         blocking = [name for name in blocking if classes[name] not in task.optional_parents]
         earlier = EarlierWork(tuple(parent.task for parent in parents if parent.runs), measured)
         try:
-            with contained(spec.name):
+            with guard(type(task).__module__, spec.name):
                 unmet = task.unmet_requirement()
                 held = _held(spec.name, unmet, blocking)
                 found[spec.name] = task.forecast(rates, spec, earlier) if held is None else held

@@ -197,20 +197,25 @@ class OutputPlaces:
     def __init__(self) -> None:
         self._owners: dict[str, str] = {}  # text: an entry stays for the whole run, and is smaller than paths
 
-    def claim(self, session: Session) -> None:
+    def claim(self, session: Path, outputs: Path) -> None:
         """Reserve the output folder of a session.
+
+        Parameters
+        ----------
+        session, outputs : Path
+            Folder of the session, and of its results.
 
         Raises
         ------
         UsageError
             If another session has the same.
         """
-        path = str(session.path)
-        first = self._owners.setdefault(str(session.outputs), path)
+        path = str(session)
+        first = self._owners.setdefault(str(outputs), path)
         if first != path:
             raise UsageError(
                 "two sessions would write into one folder",
-                where=str(session.outputs),
+                where=str(outputs),
                 expected="a folder for each session",
                 got=f"{first} and {path}",
                 do="give these sessions different --output-root folders, in two runs",

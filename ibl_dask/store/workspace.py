@@ -19,6 +19,8 @@ from ibl_dask.store.atomic import make_folder, readable_folder, require_writable
 from ibl_dask.store.work_folder import SCRATCH_VARIABLE, WORK_FOLDER
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.model.description import Camera
     from ibl_dask.model.session import Session
@@ -138,6 +140,18 @@ class Workspace:
 
     def _parts(self, camera: str, kind: str) -> Path:
         return below(self.scratch, f"{camera}-{kind}")
+
+    def with_pass(self, camera: str, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Return the chunks that have a file of their frame pass, whatever it holds."""
+        return _with_file(self._parts(camera, "chunks"), chunks)
+
+    def with_pose(self, camera: str, attribute: str, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Return the chunks that have a file of their keypoints, whatever it holds."""
+        return _with_file(self._parts(camera, attribute), chunks)
+
+    def with_segment(self, camera: str, chunks: Sequence[Chunk]) -> list[Chunk]:
+        """Return the chunks that have a compressed segment, whatever it holds."""
+        return _with_file(self._parts(camera, "segments"), chunks)
 
     def video_file(self, camera: Camera) -> Path:
         """Return the path of the compressed video of a camera."""
@@ -300,6 +314,12 @@ class Workspace:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _chunk_path(chunk: Chunk) -> Path:
+def _chunk_path(chunk: Chunk) -> str:
     """Return the relative path of a chunk's file, in a folder per million frames, which limits the size of folders."""
-    return Path(f"{chunk.start // _SHARD_FRAMES:04d}") / f"{chunk.start:09d}-{chunk.stop:09d}.npz"
+    return f"{chunk.start // _SHARD_FRAMES:04d}/{chunk.start:09d}-{chunk.stop:09d}.npz"
+
+
+def _with_file(folder: Path, chunks: Sequence[Chunk]) -> list[Chunk]:
+    """Return the chunks that have a file in a folder of parts, which is listed once: a session has thousands."""
+    present = {f"{path.parent.name}/{path.name}" for path in folder.glob("*/*.npz")}
+    return [chunk for chunk in chunks if _chunk_path(chunk) in present] if present else []

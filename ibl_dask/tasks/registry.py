@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, MutableMapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
@@ -28,6 +29,7 @@ from ibl_dask.tasks.video_task import VideoTask
 
 ENTRY_POINTS = "ibl_dask.tasks"
 """Group of entry points under which an installed package names its tasks."""
+_OWN = "ibl_dask."
 _COMMON = ("output_root", "work_dir", "overwrite")
 """Arguments of every task."""
 SITE_OPTIONS = ("environments", "engines", "networks")
@@ -102,16 +104,19 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     shared = {name: value for name, value in common.items() if name in _COMMON}
     try:
         _require_inside(spec)
-        with contained(spec.executable):
-            cls = _estimator(spec.executable, common.get("networks")) or find_task(spec.executable)
-            if cls is not None:
-                given = {name: value for name, value in common.items() if name in keywords(cls)}
-                return cls(session, **{**spec.arguments, **shared, **(given if _takes_options(cls) else {})})
+        cls = _estimator(spec.executable, common.get("networks")) or find_task(spec.executable)
+        if cls is not None:
+            given = (
+                {name: value for name, value in common.items() if name in keywords(cls)} if _takes_options(cls) else {}
+            )
+            with guard(cls.__module__, spec.executable):
+                return cls(session, **{**spec.arguments, **shared, **given})
     except Exception as error:  # noqa: BLE001  # one task must not stop the others
         return UnusableTask(session, spec=spec, error=error, **shared)
     return ForeignTask(session, spec=spec, environments=common.get("environments"), **shared)
 
 
+@cache
 def known_options() -> tuple[str, ...]:
     """Return the names of a pipeline's options: arguments of the native tasks on cameras, and places of a site."""
     classes = (_load(row.native, row.name) for row in native_rows() if row.native is not None)
@@ -223,7 +228,7 @@ def assign_task(
 
 def is_native(cls: type[Task]) -> bool:
     """Return whether a class is one of this package."""
-    return cls.__module__.startswith("ibl_dask.")
+    return cls.__module__.startswith(_OWN)
 
 
 def _takes_options(cls: type[Task]) -> bool:
@@ -256,7 +261,7 @@ def _load(path: str, executable: str) -> type[Task] | None:
     """
     module, _, name = path.rpartition(".")
     try:
-        with contained(executable):
+        with guard(module, executable):
             found = getattr(import_module(module), name)
     except Exception as error:  # any error may come out of a lab's module
         raise UsageError(
@@ -267,3 +272,16 @@ def _load(path: str, executable: str) -> type[Task] | None:
             do="check the name, and that what the module needs is installed in this environment",
         ) from error
     return found if isinstance(found, type) and issubclass(found, Task) else None
+
+
+def guard(module: str, name: str) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which code of a module runs: that of other packages is contained.
+
+    Parameters
+    ----------
+    module : str
+        Dotted path of the module.
+    name : str
+        The task, for messages.
+    """
+    return contextlib.nullcontext() if module.startswith(_OWN) else contained(name)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from ibl_dask.errors import UsageError
 from ibl_dask.model.chunk import Chunk
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
 LARGEST_PIXELS = 2_500_000_000
@@ -118,15 +118,17 @@ def plan_chunks(
             expected="n_frames >= 1 and chunks of >= 1 frames",
             got=f"{n_frames} and {smallest}",
         )
-    inner = keyframes[(keyframes > 0) & (keyframes < n_frames)]
+    inner = keyframes[(keyframes > 0) & (keyframes < n_frames)].tolist()
     borders = [0]
     while True:
         left = n_frames - borders[-1]
         wanted = max(smallest, min(target_frames, left // share))
-        later = inner[np.searchsorted(inner, borders[-1], side="right") :]
-        if left <= wanted or len(later) == 0:
+        after = bisect_right(inner, borders[-1])
+        if left <= wanted or after == len(inner):
             break
-        nearest = int(later[np.abs(later - borders[-1] - wanted).argmin()])
+        target = borders[-1] + wanted
+        at = bisect_left(inner, target, after)
+        nearest = min(inner[max(at - 1, after) : at + 1], key=lambda keyframe: abs(keyframe - target))
         # A tail far shorter than a chunk is not worth a task of its own.
         if n_frames - nearest < wanted // 4:
             break

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 
 import pytest
 from described import described
@@ -144,6 +145,17 @@ def test_a_plan_of_two_sessions_that_would_write_into_one_folder_refuses_the_sec
     assert "two sessions would write into one folder" in out
 
 
+def test_several_processes_plan_sessions_as_one_does(command, tmp_path, monkeypatch):
+    for number in (1, 2, 3):
+        described(tmp_path, f"SW_001/2023-05-01/00{number}")
+    plans = []
+    for many in (4, 3):
+        monkeypatch.setattr("ibl_dask.cli.session_plans.MANY", many)
+        plans.append(json.loads(command("plan", tmp_path, "--json")[1]))
+    assert plans[0] == plans[1]
+    assert [Path(plan["session"]).name for plan in plans[1]["sessions"]] == ["001", "002", "003"]
+
+
 class Surprise(Exception):
     """What nobody foresaw."""
 
@@ -156,7 +168,11 @@ def test_a_fault_of_our_own_is_a_message_and_the_other_sessions_go_on(command, t
     def broken(*_, **__):
         raise Surprise("one by nothing")
 
-    for name in ("ibl_dask.cli.plan.make_pipeline", "ibl_dask.cli.qc.read_qc", "ibl_dask.cli.report.read_provenance"):
+    for name in (
+        "ibl_dask.cli.session_plans.make_pipeline",
+        "ibl_dask.cli.qc.read_qc",
+        "ibl_dask.cli.report.read_provenance",
+    ):
         monkeypatch.setattr(name, broken)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -20,6 +21,8 @@ VARIABLE = "IBL_DASK_PYTHON_"
 """Prefix of the variables that hold the python of an environment; its label in capitals follows."""
 PROBE_S = 120
 """Time limit for listing the packages of an environment on a slow disk, s."""
+_LOOKED_UP_EVERY_S = 10.0
+"""Interval at which it is looked up whether ibllib is in this environment, s: a session asks for each of its tasks."""
 _PROBE = """
 import importlib.metadata, importlib.util, json, sys
 is_there = importlib.util.find_spec(sys.argv[1]) is not None
@@ -51,7 +54,7 @@ class Environments:
         """
         variable = VARIABLE + label.upper().replace("-", "_")
         place = self.places.get(label) or os.environ.get(variable)
-        if place is None and label == FIELD and find_spec(FIELD) is not None:
+        if place is None and label == FIELD and _is_beside(FIELD, int(time.monotonic() / _LOOKED_UP_EVERY_S)):
             return Path(sys.executable)
         wanted = f"the python of an environment `{label}`: under `environments:` of the site profile, or in ${variable}"
         if place is None:
@@ -118,6 +121,12 @@ def as_environments(given: Environments | Mapping[str, str] | None) -> Environme
 
 def _how_to_install(label: str) -> str:
     return "; or install it beside this package: pip install 'ibl_dask[ibllib]'" if label == FIELD else ""
+
+
+@lru_cache(maxsize=8)
+def _is_beside(package: str, period: int) -> bool:  # the period limits how long an answer is kept
+    """Return whether a package is in this very environment: it may be installed while sessions run."""
+    return find_spec(package) is not None
 
 
 @lru_cache(maxsize=64)

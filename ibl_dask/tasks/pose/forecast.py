@@ -88,7 +88,9 @@ def forecast_pose(
     named = CameraForecast(label, "missing output", "", video.name, outline.n_frames, len(chunks))
     if not fresh:
         return replace(named, why="nothing to do", detail="estimated already")
-    left = [chunk for chunk in chunks if workspace.overwrite or not _is_done(workspace, networks, fresh, chunk)]
+    begun = [] if workspace.overwrite else workspace.with_pose(label, networks.attribute, chunks)
+    done = {chunk for chunk in begun if _is_done(workspace, networks, fresh, chunk)}
+    left = [chunk for chunk in chunks if chunk not in done]
     n_frames_left = sum(len(chunk) for chunk in left)
     why: Why = "missing output" if not is_recorded else "changed parameters" if is_same else "changed input"
     names = "keypoints" if len(fresh) == len(networks.networks) else f"keypoints of {', '.join(fresh)}"

@@ -107,7 +107,10 @@ class VideoCompress(RawVideoTask):
 
     def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
         forecast = partial(forecast_compression, profile=self.profile.name, encode_pixels=self.encode_pixels)
-        cameras = [forecast(self.workspace, c, rates, raw=self.to_compress(c)) for c in self.described]
+        cameras = [
+            forecast(self.workspace, camera, rates, found=self._files(camera), raw=self.to_compress(camera))
+            for camera in self.described
+        ]
         found = TaskForecast.of_cameras(spec.name, cameras)
         return replace(found, measured_cameras=frozenset(c.label for c in cameras if c.why in RUNNING))
 

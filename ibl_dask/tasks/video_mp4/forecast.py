@@ -31,7 +31,14 @@ _INDEX_BYTES_PER_FRAME = 37
 
 
 def forecast_compression(
-    workspace: Workspace, camera: Camera, rates: Rates, *, raw: Path | None, profile: str, encode_pixels: int | None
+    workspace: Workspace,
+    camera: Camera,
+    rates: Rates,
+    *,
+    found: RawVideo,
+    raw: Path | None,
+    profile: str,
+    encode_pixels: int | None,
 ) -> CameraForecast:
     """Forecast the compression of a camera's raw video.
 
@@ -43,6 +50,8 @@ def forecast_compression(
         The camera.
     rates : Rates
         Durations measured in earlier runs.
+    found : RawVideo
+        Its video files.
     raw : Path or None
         Raw video to compress, as `VideoCompress.to_compress` decides; None if there is nothing to compress.
     profile : str
@@ -50,7 +59,6 @@ def forecast_compression(
     encode_pixels : int or None
         Pixels per chunk; None for the table in `ibl_dask.video.chunking`.
     """
-    found = find_raw_video(workspace, camera)
     if raw is None:
         return without_video(camera) if _is_absent(found) else _finished(camera, found, "compressed already")
     outline = outline_or_problem(raw)
@@ -58,8 +66,8 @@ def forecast_compression(
         return CameraForecast(camera.label, "no input", outline, raw.name)
     size = (outline.width, outline.height)
     chunks = split_for_encoding(outline.keyframes, outline.n_frames, *size, encode_pixels)
-    is_kept = {chunk: workspace.segment_file(camera.label, chunk).exists() for chunk in chunks}
-    left = [chunk for chunk in chunks if workspace.overwrite or not is_kept[chunk]]
+    kept = set() if workspace.overwrite else set(workspace.with_segment(camera.label, chunks))
+    left = [chunk for chunk in chunks if chunk not in kept]
     n_frames_left = sum(len(chunk) for chunk in left)
     n_pixels = n_frames_left * outline.width * outline.height
     n_bytes = int(n_pixels * COMPRESSED_BYTES_PER_PIXEL.get(profile, _LARGEST_BYTES_PER_PIXEL))

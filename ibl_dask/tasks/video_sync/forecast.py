@@ -26,7 +26,7 @@ from ibl_dask.tasks.camera_forecast import (
     without_video,
 )
 from ibl_dask.tasks.session_files import find_video
-from ibl_dask.tasks.video_sync.frame_pass import chunk_is_done
+from ibl_dask.tasks.video_sync.frame_pass import measured_chunks
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.summary import ContainerSummary
 from ibl_dask.video.reducers.protocol import Reducer
@@ -146,7 +146,8 @@ def _forecast_measuring(
         fingerprints = partial(decisions.marker_fingerprints, camera, identity, reducers)
         return _forecast_times(workspace, camera, named, fingerprints)
     cached = {} if is_forced else cached_identity(workspace, label, video)
-    left = [chunk for chunk in chunks if not chunk_is_done(workspace, label, chunk, cached, fresh)]
+    measured = measured_chunks(workspace, label, chunks, cached, fresh)
+    left = [chunk for chunk in chunks if chunk not in measured]
     names = "everything" if len(fresh) == len(reducers) else ", ".join(r.name for r in fresh)
     why: Why = "missing output" if stored is None else "changed parameters" if is_same else "changed input"
     if is_forced and stored is not None:

@@ -141,10 +141,14 @@ def staying_the_same(video: Path, frame_index: FrameIndex) -> Iterator[None]:
         frame_index.require_unchanged(video)
 
 
-def chunk_is_done(
-    workspace: Workspace, camera: str, chunk: Chunk, video: Mapping[str, object], reducers: Sequence[Reducer]
-) -> bool:
-    """Return True if the file of a chunk holds the values of every reducer.
+def measured_chunks(
+    workspace: Workspace,
+    camera: str,
+    chunks: Sequence[Chunk],
+    video: Mapping[str, object],
+    reducers: Sequence[Reducer],
+) -> set[Chunk]:
+    """Return the chunks whose files hold the values of every reducer.
 
     Parameters
     ----------
@@ -152,15 +156,16 @@ def chunk_is_done(
         The session.
     camera : str
         Label.
-    chunk : Chunk
-        Frames of the chunk.
+    chunks : sequence of Chunk
+        Chunks of the video.
     video : mapping
         Identity of the video.
     reducers : sequence of Reducer
         The reducers.
     """
-    found = find_chunk(workspace.chunk_file(camera, chunk), LAYOUT, video, chunk)
-    return not found.missing({reducer.name: reducer.fingerprint() for reducer in reducers})
+    wanted = {reducer.name: reducer.fingerprint() for reducer in reducers}
+    begun = {chunk: workspace.chunk_file(camera, chunk) for chunk in workspace.with_pass(camera, chunks)}
+    return {chunk for chunk, path in begun.items() if not find_chunk(path, LAYOUT, video, chunk).missing(wanted)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -30,7 +30,8 @@ class DefaultReducer:
 
     def fingerprint(self) -> str:
         # Fingerprints are kept with results, so the names of classes and of their fields are part of the file format.
-        return fingerprint(type(self).__name__, self.version, **asdict(self))  # type: ignore[call-overload]  # every reducer is a dataclass
+        parameters = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]  # every reducer is a dataclass
+        return fingerprint(type(self).__name__, self.version, **parameters)
 
     def join(self) -> Joiner:
         return Concatenation(self.variables)
