@@ -134,7 +134,7 @@ def _checked_by_clock(inputs: AlignmentInput, assignment: Assignment) -> Assignm
         frames = ", ".join(f"{frame:,}" for frame in agreement.steps[:3])
         notes.append(f"the main clock lost samples before frame {frames}: it and the camera's clock step apart there")
     assumed = "; ".join(filter(None, (assignment.assumed, agreement.why)))
-    if agreement.why:
+    if agreement.why and agreement.why not in notes:
         notes.append(agreement.why)
     is_odd = assignment.is_odd or bool(agreement.steps) or bool(agreement.notes)
     return replace(assignment, agreement=agreement, notes=(*assignment.notes, *notes), assumed=assumed, is_odd=is_odd)

@@ -33,7 +33,9 @@ from ibl_dask.timing.alignment.clock_steps import (
     noise_s,
     small_steps,
 )
+from ibl_dask.timing.alignment.end_intervals import odd_end
 from ibl_dask.timing.alignment.lost_samples import read_shift
+from ibl_dask.timing.alignment.match_doubts import odd_stretch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,10 +81,42 @@ def compare_with_clock(times_s: Floats, measured: Bools, evidence: Evidence) -> 
     rough = max(STEP_S, DEVIATIONS * float(np.median(np.abs(steps))))
     leaps = np.abs(steps) > rough + DRIFT_UNKNOWN * spans
     if np.count_nonzero(leaps) > max(MOST_STEPS * frames.size, 4):
-        return None
+        return _of_other_pulses(times_s, measured, frames, leaps)
     at = np.union1d(np.flatnonzero(leaps), small_steps(apart[frames], leaps))
     runs = np.split(frames, at + 1)
     return _Comparison(evidence, times_s, measured, clock, times_s[:known] - apart, runs, rough).compared()
+
+
+def _of_other_pulses(times_s: Floats, measured: Bools, frames: Ints, leaps: Bools) -> Agreement | None:
+    """Return the times as an assumption where the clocks disagree all along one stretch, and agree elsewhere.
+
+    The intervals of an uneven camera fit no pulses but its own: there, frames have those of others.
+
+    Parameters
+    ----------
+    times_s, measured
+        See `compare_with_clock`.
+    frames : ndarray of int
+        Frames with a pulse (frame with pulse,).
+    leaps : ndarray of bool
+        Intervals between these at which the clocks leap (interval,).
+
+    Returns
+    -------
+    Agreement or None
+        None where the clocks disagree everywhere: one of them is too rough to be compared.
+    """
+    stretch = odd_stretch(leaps)
+    if (
+        stretch is None
+        or np.count_nonzero(leaps) - np.count_nonzero(leaps[stretch.start : stretch.stop]) > MOST_STEPS * frames.size
+    ):
+        return None
+    first, last = int(frames[stretch.start]), int(frames[stretch.stop])
+    is_assumed = np.zeros(times_s.size, np.bool_)
+    is_assumed[0 if stretch.start == 0 else first : last + 1] = True
+    note = f"the clocks disagree from frame to frame between {first:,} and {last:,}, as they do nowhere else"
+    return Agreement(times_s.copy(), measured.copy(), is_assumed, np.zeros(times_s.size, np.bool_), notes=[note])
 
 
 class _Comparison:
@@ -132,6 +166,8 @@ class _Comparison:
             for first, stop in stretches:  # the longest comes first, and gives the delay of the pin
                 delay = self._place_stretch(first, stop, delay)
             self._straighten()
+        elif not self.evidence.by_trials:
+            self._doubt_ends()
         self._fill_in()
         self._put_in_order()
         out.is_moved = out.times_s != self.before
@@ -350,6 +386,15 @@ class _Comparison:
             has = np.abs(nearest - due) <= self.near
             self.out.times_s[frames], self.out.is_measured[frames] = np.where(has, nearest, due), has
         return reading.delay
+
+    def _doubt_ends(self) -> None:
+        """Make the times of frames at an end an assumption where these fit other pulses."""
+        out, frames = self.out, np.flatnonzero(self.out.is_measured[: self.clock.size])
+        for name, side in (("first", 1), ("last", -1)):
+            n = odd_end(out.times_s, self.scaled, frames, self.evidence.pulses_s, self.evidence.period_s, side)
+            if n:
+                out.is_assumed[slice(int(frames[n - 1]) + 1) if side > 0 else slice(int(frames[-n]), None)] = True
+                out.notes.append(f"the {name} {n:,} frames fit other pulses better than their own")
 
     def _straighten(self) -> None:
         """Make times increase again beside samples that were lost, where frames were exposed within them."""

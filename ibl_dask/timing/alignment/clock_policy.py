@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from ibl_dask.timing.tolerance import TOLERATED_S
 
+MOST_LOST_S = 2.5
+"""Longest loss of samples that is searched for, s."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClockPolicy:

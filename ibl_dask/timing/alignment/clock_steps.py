@@ -22,7 +22,7 @@ STEP_S = 1.7e-4
 """Smallest step between two frames, s: above the camera's tick of 125 us and a sample of a DAQ."""
 DEVIATIONS = 8.0
 """Smallest step in median deviations of the intervals, for clocks that are read less exactly."""
-SMALL_STEP_S, _MEAN_OF = 1.3e-4, 16
+SMALL_STEP_S, _MEAN_OF = 1.3e-4, 64
 """Smallest difference between the means before and after a small step, s, and the frames in each: above a tick of the
 camera's clock, which may beat with its rate."""
 DRIFT_UNKNOWN = 5e-6
@@ -36,10 +36,11 @@ MOST_STEPS = 0.1
 def noise_s(apart: Floats) -> float:
     """Return the standard deviation of single frames without drift, s.
 
-    The second difference of three frames in a row has no drift and a standard deviation of sqrt(6) = 2.45; its median
-    absolute value is 0.674 of that: 1.65.
+    The second difference of three frames in a row has no drift and a standard deviation of sqrt(6) = 2.45; its mean
+    absolute value is 0.798 of that: 1.95. It is clipped at four times its median, beyond which there are steps.
     """
-    return float(np.median(np.abs(apart[2:] - 2 * apart[1:-1] + apart[:-2]))) / 1.65
+    bends = np.abs(apart[2:] - 2 * apart[1:-1] + apart[:-2])
+    return float(np.minimum(bends, 4 * np.median(bends)).mean()) / 1.95
 
 
 def small_steps(apart: Floats, leaps: Bools) -> Ints:

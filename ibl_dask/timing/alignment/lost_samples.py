@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ibl_dask.timing.alignment.clock_policy import MOST_LOST_S
 from ibl_dask.timing.alignment.pin_changes import pin_edges
 from ibl_dask.timing.alignment.pin_delay import PinReading, reading_delay
 
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_MOST_LOST_S = 2.5
-"""Longest loss of samples that is searched for, s."""
 _EDGE = 0.03
 """Periods by which a change may lie outside its period."""
 _CLEAR_VOTES = 3
@@ -67,7 +66,7 @@ def read_shift(
     for polarity in (1, -1):
         times = np.sort(ttl.times_s[ttl.polarities == polarity])
         due = times_s[frames[polarities == polarity]]
-        low, high = (np.searchsorted(times, due + side * (_MOST_LOST_S + period)) for side in (-1, 1))
+        low, high = (np.searchsorted(times, due + side * (MOST_LOST_S + period)) for side in (-1, 1))
         lags += [times[a:b] - t for a, b, t in zip(low.tolist(), high.tolist(), due.tolist(), strict=True)]
     lag = np.concatenate(lags) / period
     best = _best_of(lag - (delay or 0.0), is_known=delay is not None)

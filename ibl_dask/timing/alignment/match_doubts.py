@@ -38,6 +38,8 @@ _SHORTEST_STRETCH = 4
 """Changes below which no stretch is tested."""
 _EDGE = 0.02
 """Periods by which a change may lie beyond its period: sampling of the DAQ, jitter of the camera."""
+_MOST_AT_END = 12
+"""Changes of an end that are tried together as a stretch of another start."""
 LEAST_TOGETHER = 6
 """Changes below which their places within a period show nothing."""
 
@@ -145,7 +147,7 @@ def doubt_of_stretch(count: IntArray, frames: IntArray, shown: IntArray, pin_ind
     alone[pin_index] = False
     odd = [(np.arange(frames.size), alone), *((pin_index, off == side) for side in (-1, 1))]
     for changes, is_odd in odd:
-        stretch = _odd_stretch(is_odd)
+        stretch = odd_stretch(is_odd)
         if stretch is None:
             continue
         first, last = (int(frames[changes[at]]) for at in (stretch.start, stretch.stop - 1))
@@ -187,9 +189,12 @@ def doubt_of_end(
     pin: tuple[IntArray, NDArray[np.int8]],
     line: tuple[IntArray, NDArray[np.int8]],
     pairs: tuple[IntArray, IntArray],
-    last: int,
+    most: float,
 ) -> str:
-    """Return the end at which changes fit another start: none of them has a partner, and all would have one there.
+    """Return the end at which another start explains more changes, as where the main clock lost samples.
+
+    Up to `_MOST_AT_END` changes of an end are tried, with those of the line that no other change matches. Beyond lost
+    samples, the line changes later than the pin at the first end, and sooner at the last.
 
     Parameters
     ----------
@@ -197,25 +202,30 @@ def doubt_of_end(
         Exposure that first shows each change, and its direction, by the camera and by the main clock (change,).
     pairs : tuple of ndarray
         Changes of pin and line that are matched (match,).
-    last : int
-        Exposures from the first frame to the last, less one.
+    most : float
+        Exposures that may be lost at most.
     """
     (seen, seen_up), (shown, shown_up) = pin, line
-    if not pairs[0].size:
-        return ""
-    ends = (("first", -1, int(seen[pairs[0]].min())), ("last", int(seen[pairs[0]].max()), last + 1))
-    for name, low, high in ends:
-        alone, other = ((exposures > low) & (exposures < high) for exposures in (seen, shown))
-        lags = [
-            np.subtract.outer(shown[other & (shown_up == sign)], seen[alone & (seen_up == sign)]).ravel()
-            for sign in (1, -1)
-        ]
-        if np.intersect1d(*lags).size:
-            return f"the {name} changes, which have no partner, want another place than the rest"
+    for name, side in (("first", 1), ("last", -1)):
+        order = np.arange(seen.size)[::side]
+        for n in range(2, min(_MOST_AT_END, seen.size) + 1):
+            is_here = np.isin(pairs[0], order[:n])
+            is_free = np.abs(shown - seen[order[0]]) <= np.ptp(seen[order[:n]]) + most
+            is_free[pairs[1][~is_here]] = False
+            lags, votes = [], []
+            for sign in (1, -1):
+                own, others = seen[order[:n]][seen_up[order[:n]] == sign], shown[is_free & (shown_up == sign)]
+                lag, n_votes = np.unique(side * np.subtract.outer(others, own), return_counts=True)
+                is_near = (lag > 1) & (lag <= most)
+                lags.append(lag[is_near])
+                votes.append(n_votes[is_near])
+            both, up, down = np.intersect1d(lags[0], lags[1], assume_unique=True, return_indices=True)
+            if both.size and (votes[0][up] + votes[1][down]).max() > np.count_nonzero(is_here):
+                return f"the {name} changes want another place than the rest"
     return ""
 
 
-def _odd_stretch(is_odd: NDArray[np.bool_]) -> range | None:
+def odd_stretch(is_odd: NDArray[np.bool_]) -> range | None:
     """Return the stretch in which nearly all are odd, against the usual share; None where chance may have made it.
 
     The stretch is the one whose log likelihood gains most if nearly all of its members (`_NEARLY_ALL`) are expected to

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ibl_dask.timing.alignment.clock_policy import MOST_LOST_S
 from ibl_dask.timing.alignment.match_doubts import (
     LEAST_TOGETHER,
     doubt_of_chance,
@@ -123,7 +124,7 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
     )
     stretch = doubt_of_stretch(count, frames, shown_to_camera, fit.pairs[0], fit.off)
     end = doubt_of_neighbour(match, count, pulses) or doubt_of_end(
-        (count[frames], polarities), (shown, ups), fit.pairs, int(count[-1])
+        (count[frames], polarities), (shown, ups), fit.pairs, MOST_LOST_S / pulses.period_s
     )
     return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch, end=end)
 
