@@ -13,19 +13,19 @@ beginning and end are kept on disk, also where the process is killed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 
 from ibl_dask.model.task_log import TaskLog
+from ibl_dask.store.file_lock import locked
 from ibl_dask.store.processes import this_process
 
 NO_STEP = "-"
@@ -36,7 +36,6 @@ RETRY_S = 5.0
 """Pause after a write that failed, s: what is logged meanwhile is lost."""
 MOST_CHARACTERS = 100_000
 """Longest record; of a longer one the middle is left out."""
-_LOCK_ATTEMPTS, _LOCK_PAUSE_S = 50, 0.01
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 _FILE = re.compile(r"(?P<attempt>\d+)-(?P<place>[\w-]+)(?:\+(?P<part>[12]))?\.log")
@@ -191,27 +190,9 @@ class LogWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, flags, 0o666)
         if self._size() == 0:
-            with _locked(self._file):
+            with locked(self._file):
                 if self._size() == 0:
                     os.write(self._file, first().encode("utf-8", "backslashreplace"))
-
-
-@contextlib.contextmanager
-def _locked(file: int) -> Iterator[None]:
-    """Lock a file for the time of a block; it goes on without: a holder may be stopped, and a disk lack locks."""
-    for _ in range(_LOCK_ATTEMPTS):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_S)
-        except OSError:
-            break
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def _title(log: TaskLog, at_s: float) -> str:

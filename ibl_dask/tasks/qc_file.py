@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.qc_record import SessionRecord
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
+from ibl_dask.store.file_lock import locked_by
+from ibl_dask.store.lock import LOCK_NAME
 from ibl_dask.store.workspace import Workspace
+
+
+def changing_qc(workspace: Workspace) -> AbstractContextManager[None]:
+    """Return a context for reading, changing and writing `qc.json`: tasks of one session may end at the same time."""
+    return locked_by(workspace.session.own / LOCK_NAME)
 
 
 def read_qc(workspace: Workspace) -> SessionRecord | None:

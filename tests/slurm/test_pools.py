@@ -1,16 +1,21 @@
 """CPU and GPU pools under one scheduler: steps go where they belong, and jobs come and go with the work."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+from disc_sessions import site as disc_site
+from disc_sessions import toy, write_discs
 from published import assert_same, results
 from simple_steps import simple_step
 from slurm_machine import GPU_NODES, wait_until
 from slurm_runs import GPU, Watch, Watched, pool, run_it, site, wait_for_end_of_jobs
 
 from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.model.status import Status
 from ibl_dask.model.step import Resources
 from ibl_dask.pipeline.executors import OnCluster
+from ibl_dask.pipeline.run import run
 
 pytestmark = pytest.mark.slurm
 
@@ -45,6 +50,28 @@ def test_three_cameras_decode_on_cpu_workers_while_gpu_workers_look_at_their_fra
     for record in watched.found.values():
         assert record.status == "done", record.failure
         assert record.value["in_order"], record
+
+
+def test_two_gpus_share_one_video_and_steps_for_gpus_run_nowhere_else(slurm, tmp_path):
+    """The GPUs are those of a fake Slurm node; the engine takes as long as on one, and leaves the cores alone."""
+    folder = tmp_path / "Subjects" / "SW_001" / "2023-05-01" / "001"
+    write_discs(folder, ("left",))
+    request = {"tasks": ["DLC"], "chunk_pixels": 320 * 256 * 20}
+    (alone,) = run([folder], output_root=tmp_path / "alone", **request, **disc_site(engines=(toy(),))).sessions
+    assert alone.tasks["DLC"] is Status.COMPLETE, alone.failures
+    options = disc_site(engines=(toy(ms_per_frame=50),))
+    options["networks"]["dlc"] = replace(options["networks"]["dlc"], device="cuda")
+    with connect(site(tmp_path, pool("cpu"), pool("gpu", **GPU))) as client:
+        watched = Watched(client, tmp_path)
+        (outcome,) = run([folder], executor=watched, **request, **options).sessions
+    assert outcome.tasks["DLC"] is Status.COMPLETE, outcome.failures
+    for kind, partitions in {"pose": {"gpu"}, "motion": {"cpu"}, "keypoints": {"cpu"}}.items():
+        assert {line["partition"] for line in watched.lines(kind)} == partitions, kind
+    chunks = Counter((line["node"], line["gpus"]) for line in watched.lines("pose"))
+    assert len(chunks) == 2
+    assert chunks.total() == 6
+    (expected,) = (tmp_path / "alone").rglob("_ibl_leftCamera.dlc.pqt")
+    assert (folder / "alf" / expected.name).read_bytes() == expected.read_bytes()
 
 
 def test_gpu_work_alone_starts_gpu_jobs_alone(slurm, tmp_path):

@@ -99,8 +99,10 @@ def test_pose_and_what_follows_it_run_one_after_the_other_and_are_found_done(tmp
     # The body camera has no network, which costs nothing.
     names = [name for name in SIDE if "tube" not in name]
     options = site(Network("side", ("toy",), cameras=("left",)), engines=(toy(keypoints=tuple(names)),))
-    tasks = ["DLC", "PostDLC", "VideoSyncQcNidq"]
+    tasks = ["DLC", "PostDLC", "VideoSyncQcNidq", "ChoiceWorldTrialsNidq"]
     (outcome,) = run([folder], tasks=tasks, **options).sessions
+    # Trials wait for an environment, and are for the figure alone.
+    assert outcome.tasks["Trials__iblrig_tasks_ephysChoiceWorld_00"] is Status.WAITING
     assert outcome.tasks["DLC"] is outcome.tasks["PostDLC"] is Status.COMPLETE, outcome.failures
     assert len(read_table(folder / "alf" / "_ibl_leftCamera.features.pqt")["pupilDiameter_raw"]) == N_FRAMES
     record = json.loads((folder / "ibl_dask" / "qc.json").read_text())

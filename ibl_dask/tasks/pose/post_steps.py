@@ -26,6 +26,7 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.tables import read_table, table_bytes
 from ibl_dask.tasks.pose.post_files import PoseFiles, features_file, licks_file
+from ibl_dask.tasks.qc_file import changing_qc
 from ibl_dask.tasks.video_sync.camera_qc import known_checks, known_pose
 
 
@@ -178,9 +179,10 @@ class PublishPoseQc(Step):
             if upstream[key].is_ok:
                 records[camera] = dict(upstream.result(key, PoseDescribed).record)
         pose = {pose_namespace(self.files.tracker, camera): record for camera, record in records.items()}
-        known = known_checks(workspace)
-        content = session_record(workspace.session.reference, known, {**known_pose(workspace), **pose})  # type: ignore[dict-item]  # JSON of these records
-        text = json.dumps(content, indent=1)
-        if not workspace.qc_file.exists() or workspace.qc_file.read_text() != text:
-            write_text(workspace.qc_file, text)
+        with changing_qc(workspace):
+            known = known_checks(workspace)
+            content = session_record(workspace.session.reference, known, {**known_pose(workspace), **pose})  # type: ignore[dict-item]  # JSON of these records
+            text = json.dumps(content, indent=1)
+            if not workspace.qc_file.exists() or workspace.qc_file.read_text() != text:
+                write_text(workspace.qc_file, text)
         return Result(facts={name: record["outcome"] for name, record in pose.items()})

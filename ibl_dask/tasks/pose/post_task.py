@@ -44,11 +44,13 @@ class DescribePoses(VideoTask):
 
     Notes
     -----
-    Neither pixels nor networks are needed, so a session that was timed anew costs no GPU.
+    Neither pixels nor networks are needed, so a session that was timed anew costs no GPU. Trials and wheel are for the
+    figure alone: where their task fails, or waits for its environment, the rest is made without.
     """
 
     tracker: ClassVar[Tracker]
     """Estimator whose tables are read."""
+    optional_parents = frozenset(f"ChoiceWorldTrials{clock}" for clock in ("Bpod", "Nidq", "Timeline"))
     io_charge = 90
     ram = 1.0
 
