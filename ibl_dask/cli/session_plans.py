@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import lru_cache, partial
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from ibl_dask.cli.guard import known_error, printable, printable_failure
@@ -67,7 +68,8 @@ def plan_sessions(paths: Sequence[Path], request: Mapping[str, Any]) -> Iterator
         Arguments of `make_pipeline`.
     """
     places = OutputPlaces()
-    for path, plan in zip(paths, _plans(paths, partial(_plan, request)), strict=True):
+    call = token_hex(8)
+    for path, plan in zip(paths, _plans(paths, partial(_plan, request, call)), strict=True):
         if plan.outputs is None:
             yield plan
             continue
@@ -89,13 +91,13 @@ def _plans(paths: Sequence[Path], plan: partial[SessionPlan]) -> Iterator[Sessio
         yield from pool.map(plan, paths, chunksize=_AT_ONCE)
 
 
-def _plan(request: Mapping[str, Any], path: Path) -> SessionPlan:
+def _plan(request: Mapping[str, Any], call: str, path: Path) -> SessionPlan:
     """Return the plan of a session; one that cannot be planned has a failure."""
     try:
         pipeline = make_pipeline(path, **request)
         if pipeline.specs:
             pipeline.workspace.require_writable()
-        rates = _rates(pipeline.workspace.work_dir)
+        rates = _rates(pipeline.workspace.work_dir, call)
         planned = forecast(pipeline, rates)
     except Exception as error:  # noqa: BLE001  # one session must not stop the others
         return _unplanned(path, error)
@@ -110,8 +112,9 @@ def _plan(request: Mapping[str, Any], path: Path) -> SessionPlan:
     )
 
 
-@cache
-def _rates(work_dir: Path) -> Rates:
+@lru_cache(maxsize=64)
+def _rates(work_dir: Path, call: str) -> Rates:
+    """Return the rates of earlier runs in a work folder, read once for each call of `plan_sessions`."""
     return read_rates(work_dir)
 
 

@@ -65,6 +65,19 @@ def test_workers_start_with_their_environment_and_this_process_keeps_its_own():
     assert dict(os.environ) == before
 
 
+def test_workers_have_the_variables_that_this_process_has_when_they_are_started(monkeypatch):
+    """They are forked from a process that is older."""
+    seen = []
+    for value in ("first", "second", None):
+        if value is None:
+            monkeypatch.delenv("COLOUR_OF_THE_RIG")
+        else:
+            monkeypatch.setenv("COLOUR_OF_THE_RIG", value)
+        with connect(SMALL) as client:
+            seen += client.run(lambda: os.environ.get("COLOUR_OF_THE_RIG")).values()
+    assert seen == ["first", "second", None]
+
+
 def test_a_profile_is_read_and_the_number_of_workers_may_be_given(tmp_path):
     path = tmp_path / "site.yaml"
     path.write_text("name: server\nworkers: 7\nmemory_gb: 3.5\n")

@@ -10,8 +10,10 @@ import warnings
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from ibl_dask.deploy.cluster.worker_setup import INHERITED_VARIABLE
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import RunError
+from ibl_dask.model.step_modules import STEP_MODULES
 
 if TYPE_CHECKING:
     from distributed import LocalCluster, Security
@@ -32,6 +34,13 @@ madvise or always); no effect elsewhere. Read once, when a process starts."""
 
 WORKER_ENVIRONMENT = {**ONE_THREAD, **_HUGE_PAGES, "MALLOC_TRIM_THRESHOLD_": "134217728"}
 """Environment of every worker process."""
+
+FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
+"""Workers are forked from a process that has imported all modules, once: without, each one imports them for 2 s."""
+_PRELOADED = ["distributed", "distributed.nanny", "ibl_dask.deploy.cluster.worker_setup", *STEP_MODULES]
+"""Modules of that process."""
+_given: dict[str, str] = {}
+"""Environment that it was started with, and its workers would have."""
 
 RARE_POLLING = {
     "distributed.admin.tick.interval": "500ms",
@@ -79,6 +88,19 @@ def _environment_kept(names: Iterable[str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def _worker_environment() -> dict[str, str]:
+    """Return the variables that make a worker's environment the present one of this process."""
+    from distributed.utils import get_mp_context
+
+    get_mp_context().set_forkserver_preload(_PRELOADED)
+    present = dict(os.environ)
+    umask = os.umask(0)
+    os.umask(umask)
+    if not _given:
+        _given.update(present)
+    return {**present, INHERITED_VARIABLE: f"{umask:o} {' '.join(_given.keys() - present.keys())}"}
+
+
 @contextlib.contextmanager
 def local_workers(profile: Profile, security: Security | None = None) -> Iterator[LocalCluster]:
     """Start the workers of a profile on this machine, and yield their `LocalCluster`.
@@ -100,7 +122,7 @@ def local_workers(profile: Profile, security: Security | None = None) -> Iterato
     with (
         # For the whole time, since workers may be restarted later.
         _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]),
-        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT}),
+        dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, **FORKED}),
     ):
         with warnings.catch_warnings():
             # Another dashboard on this machine is no problem: a free port is taken.
@@ -127,6 +149,7 @@ def _start(profile: Profile, security: Security | None) -> LocalCluster:
                 dashboard_address=f"127.0.0.1:{profile.dashboard_port}",
                 security=security,
                 silence_logs=logging.ERROR,
+                env=_worker_environment(),
                 preload=["ibl_dask.deploy.cluster.worker_setup"],
             )
         except RuntimeError as error:

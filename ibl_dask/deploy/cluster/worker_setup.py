@@ -27,6 +27,9 @@ _STATUS_EVERY_S = 0.05
 """Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
+INHERITED_VARIABLE = "IBL_DASK_INHERITED"
+"""Variable of a worker that was forked from another process than its driver: the driver's umask, and the names of
+variables that the driver does not have, with spaces between."""
 
 
 async def dask_setup(worker: Worker) -> None:
@@ -35,6 +38,7 @@ async def dask_setup(worker: Worker) -> None:
     A terminal sends Ctrl-C to every process of its foreground group; the driver stops its workers itself. Imports run
     in the background while the driver still plans.
     """
+    become_like_driver()
     redirect_output()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(is_relevant)
@@ -51,6 +55,15 @@ async def dask_setup(worker: Worker) -> None:
             turn_away(worker, format_broken(gpu, str(worker.name)), gpu.problem, node_at_fault(gpu, os.environ))
             return
     threading.Thread(target=import_all, name="imports", daemon=True).start()
+
+
+def become_like_driver() -> None:
+    """Set the umask, and remove the variables, that the process this one was forked from has otherwise."""
+    umask, *unset = os.environ.pop(INHERITED_VARIABLE, "").split() or [""]
+    if umask:
+        os.umask(int(umask, 8))
+    for name in unset:
+        os.environ.pop(name, None)
 
 
 def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str]:
