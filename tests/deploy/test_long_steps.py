@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from program import says
 
-from ibl_dask.cli import plan
+from ibl_dask.cli import plan, session_plans
 from ibl_dask.deploy.batch_systems.commands import exceeded_walltime_s
 from ibl_dask.deploy.batch_systems.registry import batch_system
 from ibl_dask.deploy.cluster.walltime_ends import RunningSteps, cut_short
@@ -93,7 +93,7 @@ def test_plan_refuses_a_task_that_earlier_runs_show_to_be_longer_than_its_jobs(t
     profile = tmp_path / "site.yaml"
     profile.write_text(PROFILE.format(folder=tmp_path / "work"))
     specs = [TaskSpec("Sorting", "long_tasks.Sorting"), TaskSpec("Quick", "long_tasks.Quick")]
-    monkeypatch.setattr(plan, "make_pipeline", partial(make_pipeline, specs=specs))
+    monkeypatch.setattr(session_plans, "make_pipeline", partial(make_pipeline, specs=specs))
 
     def planned():
         code = plan.show_plan([str(session)], None, None, None, profile)
