@@ -27,6 +27,8 @@ _STATUS_EVERY_S = 0.05
 """Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
+_AT_AN_END = ("failed during get data", "Failed to communicate with scheduler during heartbeat")
+"""Beginnings of messages of Dask about a connection that the other side closed."""
 INHERITED_VARIABLE = "IBL_DASK_INHERITED"
 """Variable of a worker that was forked from another process than its driver: the driver's umask, and the names of
 variables that the driver does not have, with spaces between."""
@@ -149,10 +151,11 @@ async def _leave(worker: Worker, refusal: Refusal) -> None:
 def is_relevant(record: logging.LogRecord) -> bool:
     """Return whether a log record of a worker is worth keeping.
 
-    A worker that ends while another fetches a result from it is not: the scheduler reports the consequences.
+    A worker that ends while another fetches a result from it is not, nor a scheduler that ends while a worker gives a
+    sign of life: the other side reports the consequences.
     """
     error = record.exc_info[1] if record.exc_info else None
-    return not (isinstance(error, OSError) and str(record.msg).startswith("failed during get data"))
+    return not (isinstance(error, OSError) and str(record.msg).startswith(_AT_AN_END))
 
 
 def import_all() -> None:
