@@ -48,7 +48,8 @@ class TimeCamera(Step):
 
     kind: ClassVar[str] = "times"
     version: ClassVar[int] = 5
-    """4: pins that are read late are doubted where the intervals of the pulses are short."""
+    """4: pins that are read late are doubted where the intervals of the pulses are short. 5: few frames beyond lost
+    samples are doubted."""
     result_form: ClassVar[type[Result]] = FramesTimed
 
     workspace: Workspace
