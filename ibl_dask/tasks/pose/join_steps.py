@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, DecodeFailed
+from ibl_dask.errors import CorruptOutput
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.failure import Failure
-from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import Result, VideoIndexed
 from ibl_dask.model.step import Step, StepKey, Upstream
@@ -24,11 +22,11 @@ from ibl_dask.pose.keypoints import Keypoints
 from ibl_dask.pose.networks import Network
 from ibl_dask.pose.smoothing import smoothed
 from ibl_dask.store import alf
-from ibl_dask.store.failures import failure_from
 from ibl_dask.store.results import require_chunk
 from ibl_dask.store.tables import read_table, table_bytes
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
+from ibl_dask.tasks.lost_frames import lost_frames
 from ibl_dask.tasks.pose.chunk_steps import LAYOUT, ChunkEstimated, built, picture_maps
 from ibl_dask.tasks.pose.engine_steps import EnginesOpened
 from ibl_dask.tasks.pose.members import CameraNetworks
@@ -111,7 +109,13 @@ class JoinPoses(Step):
         written = write_record(workspace, camera, attribute, record)
         if self.chunks:
             shutil.rmtree(workspace.pose_file(camera, attribute, self.chunks[0]).parent.parent, ignore_errors=True)
-        lost = _lost_frames(errors, camera, video)
+        lost = lost_frames(
+            errors,
+            camera,
+            video,
+            lack="have no keypoints",
+            consequence="the rows of these frames hold NaN with likelihood 0",
+        )
         return PosesJoined(
             frames=len(frame_index),
             errors=int(errors.sum()),
@@ -235,18 +239,3 @@ def require_tiling(chunks: Sequence[Chunk], n_frames: int, where: Path) -> None:
 
 def _format_chunks(chunks: Iterable[Chunk]) -> str:
     return ", ".join(f"[{chunk.start}, {chunk.stop})" for chunk in chunks)
-
-
-def _lost_frames(errors: NDArray[np.bool_], camera: str, video: Path) -> Failure | None:
-    """Return the failure that names the frames without keypoints; None where all decode."""
-    if not errors.any():
-        return None
-    lost = DecodeFailed(
-        f"{int(errors.sum()):,} of {len(errors):,} frames of the {camera} camera have no keypoints",
-        where=str(video),
-        expected="every frame of the video",
-        got=f"nothing exact for frames {format_ranges(find_ranges(errors))}",
-        do="compare the file with the original on the acquisition computer, and copy it again if they differ; the rows "
-        "of these frames hold NaN with likelihood 0",
-    )
-    return replace(failure_from(lost), kind="Incomplete")

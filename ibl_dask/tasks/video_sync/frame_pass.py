@@ -5,25 +5,23 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import CorruptOutput, DecodeFailed
+from ibl_dask.errors import CorruptOutput
 from ibl_dask.model.chunk import Chunk
-from ibl_dask.model.failure import Failure
-from ibl_dask.model.frame_ranges import find_ranges, format_ranges
 from ibl_dask.model.result import Result, VideoIndexed, Work, WorkKind
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.store.arrays import Array
-from ibl_dask.store.failures import failure_from
 from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.results import ABSENT, ChunkLayout, ChunkResult, commit_chunk, find_chunk, require_chunk
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
+from ibl_dask.tasks.lost_frames import lost_frames
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 from ibl_dask.video.container.index import FrameIndex
 from ibl_dask.video.reducers.motion_energy import MotionEnergy
@@ -226,7 +224,14 @@ class MergeChunks(Step):
         content = FramesStore(columns, coordinates, fingerprints, frame_index.identity())
         write_frames(store_path, content, workspace.session.reference, camera)
         shutil.rmtree(workspace.chunk_file(camera, self.chunks[0]).parent.parent, ignore_errors=True)
-        lost = _lost_frames(errors, camera, upstream.result(self.index, VideoIndexed).video)
+        lost = lost_frames(
+            errors,
+            camera,
+            upstream.result(self.index, VideoIndexed).video,
+            lack="do not decode",
+            consequence="every frame has a time all the same, and what is measured of these frames is NaN "
+            "(`decode_error` names them)",
+        )
         return Result(
             outputs=(store_path,),
             facts={"frames": n_frames, **self._pass_facts(upstream), "decode_errors": int(errors.sum())},
@@ -279,21 +284,6 @@ def read_motion_energy(
     path = workspace.frames_store(camera)
     _carry_over(reducer, read_frames(path), columns, {}, path)
     return np.asarray(columns[reducer.name].values, np.float32)
-
-
-def _lost_frames(errors: NDArray[np.uint8], camera: str, video: Path) -> Failure | None:
-    """Return the failure that names the frames that do not decode; None where all do."""
-    if not errors.any():
-        return None
-    lost = DecodeFailed(
-        f"{int(errors.sum()):,} of {len(errors):,} frames of the {camera} camera do not decode",
-        where=str(video),
-        expected="every frame of the video",
-        got=f"nothing exact for frames {format_ranges(find_ranges(errors))}",
-        do="compare the file with the original on the acquisition computer, and copy it again if they differ; every "
-        "frame has a time all the same, and what is measured of these frames is NaN (`decode_error` names them)",
-    )
-    return replace(failure_from(lost), kind="Incomplete")
 
 
 def _old_store(path: Path, *, everything_fresh: bool) -> FramesStore | None:
