@@ -31,6 +31,10 @@ class Candidate:
     """At the last try another run held it for certain."""
     n_failures: int = 0
     """Number of transient errors that kept it from starting."""
+    n_pauses: int = 0
+    """Number of pauses of a full disk that it caused."""
+    disk: Path | None = None
+    """Disk that took no files when it was to start; None for none."""
     not_before_s: float = 0.0
     """Time of the next try, by the clock of `time.monotonic`."""
     is_announced: bool = False

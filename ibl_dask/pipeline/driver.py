@@ -19,6 +19,7 @@ from ibl_dask.model.status import Status
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline import task_calls
 from ibl_dask.pipeline.admission import Admission, Candidate, Feed
+from ibl_dask.pipeline.attempts import MOST_PAUSES
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
 from ibl_dask.pipeline.plan import OutputPlaces, Pipeline
@@ -30,7 +31,7 @@ from ibl_dask.pipeline.running_session import RunningSession
 from ibl_dask.pipeline.task_calls import TaskAnswer, call_task, read_answer, remote_call
 from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back, startable
 from ibl_dask.store.containment import contained
-from ibl_dask.store.disk import is_transient, retry_transient
+from ibl_dask.store.disk import OF_FULL_DISK, is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.last_run import read_last_run, write_last_run
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
@@ -187,6 +188,9 @@ class Driver:
                 self._admit_some(waiting, planner)
                 if waiting and not self._is_busy:
                     time.sleep(IDLE_S)
+                    # Nothing else looks at a full disk while no step is under way.
+                    self.executor.retries.due()
+                    self.executor.retries.given_up()
                 for record in self.executor.completed():
                     self._take(record, waiting)
                     while (first := self._guard.first_in_line()) is not None:
@@ -229,6 +233,10 @@ class Driver:
     def _admit(self, candidate: Candidate, plan: Callable[[], Pipeline], waiting: Admission) -> None:
         """Plan a session and begin it; one that was refused before is planned once its lock is held."""
         held: Held | None = None
+        if candidate.disk is not None and self.executor.retries.is_paused(candidate.disk):
+            candidate.wait()
+            waiting.put_last(candidate)
+            return
         try:
             if candidate.attempt is not None:
                 held = candidate.attempt.take()
@@ -322,6 +330,12 @@ class Driver:
             candidate.n_failures += 1
             candidate.wait(pause_s)
             return str(error)
+        failure, retries = failure_from(error), self.executor.retries
+        if failure.kind in OF_FULL_DISK and retries.longest_pause_s > 0 and candidate.n_pauses < MOST_PAUSES:
+            candidate.n_pauses += 1
+            candidate.disk = retries.pause(failure.where, failure)
+            candidate.wait()
+            return failure.message
         return ""
 
     def _put_last(self, candidate: Candidate, waiting: Admission, reason: str) -> None:

@@ -125,7 +125,7 @@ class Retries:
         verdict = next_attempt(queued.failures, has_more_memory=has_more_memory, has_other_nodes=has_other_nodes)
         n = len(queued.failures)
         if isinstance(verdict, Pause) and self.longest_pause_s > 0:
-            self._held.setdefault(self._pause(verdict.place, failure), []).append(queued)
+            self._held.setdefault(self.pause(verdict.place, failure), []).append(queued)
             return None
         if not isinstance(verdict, Again):
             return with_number(failure, n)
@@ -139,8 +139,20 @@ class Retries:
         self.listen(Retried(queued.step.key, n, failure, verdict.pause_s))
         return None
 
-    def _pause(self, place: str, failure: Failure) -> Path:
-        """Pause a disk, and return where it is mounted."""
+    def is_paused(self, disk: Path) -> bool:
+        """Return whether a disk took no files at the last look."""
+        return disk in self._pauses
+
+    def pause(self, place: str, failure: Failure) -> Path:
+        """Give out no step on a disk until it takes files again, and return where it is mounted.
+
+        Parameters
+        ----------
+        place : str
+            File or folder that could not be written.
+        failure : Failure
+            The error, for those who wait.
+        """
         disk = mount_of(Path(place))
         if disk not in self._pauses:
             now_s = time.monotonic()

@@ -6,8 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from simple_steps import Calling
 
 import ibl_dask as ibd
 from ibl_dask.errors import SessionLocked
-from ibl_dask.model.events import SessionFinished, SessionPutOff, StepFinished
+from ibl_dask.model.events import RunPaused, SessionFinished, SessionPutOff, StepFinished
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline.limits import Limits
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import Journal, read_journal
 from ibl_dask.store.lock import holding
@@ -50,6 +52,42 @@ def sessions(tmp_path):
         made[-1].mkdir(parents=True)
         (made[-1] / "_ibl_experiment.description.yaml").write_text("version: 1.0.0\n")
     return made
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a real disk of 20 MB, which is full."""
+    disk = tmp_path / "lab"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "none", disk], capture_output=True).returncode:
+        pytest.skip("only root mounts disks")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+def test_sessions_wait_for_a_full_disk_until_it_is_emptied(small_disk, sessions, tmp_path, monkeypatch):
+    monkeypatch.setattr("ibl_dask.pipeline.retries.PROBED_EVERY_S", 0.1)
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 12))
+    thread = threading.Timer(1.5, (small_disk / "filler").unlink)
+    thread.start()
+    seen = []
+    result = run(sessions, specs=SPECS, work_dir=tmp_path / "work", listeners=[seen.append])
+    thread.join()
+    assert result.exit_code == 0, [one.failures for one in result.sessions]
+    paused = [event for event in seen if isinstance(event, RunPaused)]
+    assert [event.place for event in paused] == [str(small_disk)]
+    assert "the disk is full" in paused[0].failure.message
+
+
+def test_sessions_wait_for_a_full_disk_no_longer_than_the_longest_pause(small_disk, sessions, tmp_path, monkeypatch):
+    monkeypatch.setattr("ibl_dask.pipeline.retries.PROBED_EVERY_S", 0.1)
+    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 12))
+    result = run(sessions, specs=SPECS, work_dir=tmp_path / "work", limits=Limits(longest_pause_s=0.5))
+    assert [failure.kind for one in result.sessions for failure in one.failures] == ["DiskFull"] * 3
 
 
 def lock_of(session):
