@@ -201,13 +201,15 @@ class Retries:
     def given_up(self) -> list[tuple[QueuedStep, Failure]]:
         """Hand out the steps of pauses that lasted too long, each with its failure."""
         lost: list[tuple[QueuedStep, Failure]] = []
+        is_over = False
         for disk, pause in list(self._pauses.items()):
             if time.monotonic() - pause.since_s < self.longest_pause_s:
                 continue
             note = f"The run waited {self.longest_pause_s / 3600:.1f} h for this disk."
             failure = replace(pause.failure, notes=(*pause.failure.notes, note))
             lost += [(queued, failure) for queued in self._end(disk)]
-        if lost:
+            is_over = True
+        if is_over:
             self.longest_pause_s = 0.0  # it had its chance: later failures of this kind are final at once
         return lost
 

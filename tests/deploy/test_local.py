@@ -1,7 +1,11 @@
 import os
+import subprocess
+import sys
 
 import distributed
+import psutil
 import pytest
+from slurm_machine import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect, tunnel_line
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
@@ -76,6 +80,36 @@ def test_workers_have_the_variables_that_this_process_has_when_they_are_started(
         with connect(SMALL) as client:
             seen += client.run(lambda: os.environ.get("COLOUR_OF_THE_RIG")).values()
     assert seen == ["first", "second", None]
+
+
+HANGING = """
+import ctypes, os, sys
+from ibl_dask.deploy.cluster.connect import connect
+from ibl_dask.deploy.site.profile import this_machine
+
+
+def hang(path):
+    with open(path + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(path + ".new", path)
+    ctypes.PyDLL(None).sleep(600)
+
+
+if __name__ == "__main__":
+    with connect(this_machine(1, dashboard_port=0)) as client:
+        client.submit(hang, sys.argv[1]).result()
+"""
+
+
+def test_a_worker_ends_with_a_driver_that_is_killed_also_while_code_in_c_keeps_its_interpreter(tmp_path):
+    noted = tmp_path / "pid"
+    driver = subprocess.Popen([sys.executable, "-c", HANGING, noted])
+    wait_until(noted.exists, 60)
+    pid = int(noted.read_text())
+    assert psutil.pid_exists(pid)
+    driver.kill()
+    driver.wait()
+    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10)
 
 
 def test_a_profile_is_read_and_the_number_of_workers_may_be_given(tmp_path):

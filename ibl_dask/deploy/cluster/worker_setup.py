@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import importlib
 import logging
 import math
@@ -27,6 +28,8 @@ _STATUS_EVERY_S = 0.05
 """Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
+_END_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of Linux: the signal that a process receives when its parent ends."""
 _AT_AN_END = ("failed during get data", "Failed to communicate with scheduler during heartbeat")
 """Beginnings of messages of Dask about a connection that the other side closed."""
 INHERITED_VARIABLE = "IBL_DASK_INHERITED"
@@ -60,12 +63,21 @@ async def dask_setup(worker: Worker) -> None:
 
 
 def become_like_driver() -> None:
-    """Set the umask, and remove the variables, that the process this one was forked from has otherwise."""
+    """Set the umask, and remove the variables, that the process this one was forked from has otherwise; end with it.
+
+    Dask's own watch over the driver is a thread, which waits for ever where code in C keeps the interpreter to itself:
+    the step would run on beside the next driver's.
+    """
     umask, *unset = os.environ.pop(INHERITED_VARIABLE, "").split() or [""]
-    if umask:
-        os.umask(int(umask, 8))
+    if not umask:
+        return
+    os.umask(int(umask, 8))
     for name in unset:
         os.environ.pop(name, None)
+    # The process that forks workers ends with the driver, whatever ends that.
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)
+    if prctl is not None:
+        prctl(_END_WITH_PARENT, signal.SIGKILL)
 
 
 def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str]:
