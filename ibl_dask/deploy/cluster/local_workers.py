@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
+import tempfile
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibl_dask.deploy.cluster.worker_setup import INHERITED_VARIABLE
+from ibl_dask.deploy.cluster.worker_setup import DRIVER_VARIABLE
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.errors import RunError
 from ibl_dask.model.step_modules import STEP_MODULES
@@ -88,17 +91,26 @@ def _environment_kept(names: Iterable[str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _worker_environment() -> dict[str, str]:
-    """Return the variables that make a worker's environment the present one of this process."""
+@contextlib.contextmanager
+def _worker_environment() -> Iterator[dict[str, str]]:
+    """Yield the variables that make workers like this process, and let them end when the block or the process does."""
     from distributed.utils import get_mp_context
 
     get_mp_context().set_forkserver_preload(_PRELOADED)
     present = dict(os.environ)
-    umask = os.umask(0)
-    os.umask(umask)
     if not _given:
         _given.update(present)
-    return {**present, INHERITED_VARIABLE: f"{umask:o} {' '.join(_given.keys() - present.keys())}"}
+    umask = os.umask(0)
+    os.umask(umask)
+    with tempfile.TemporaryDirectory(prefix="ibl_dask-") as folder:
+        pipe = Path(folder) / "driver"
+        os.mkfifo(pipe, 0o600)
+        end = os.open(pipe, os.O_RDWR)
+        try:
+            driver = {"umask": umask, "unset": sorted(_given.keys() - present.keys()), "pipe": str(pipe)}
+            yield {**present, DRIVER_VARIABLE: json.dumps(driver)}
+        finally:
+            os.close(end)
 
 
 @contextlib.contextmanager
@@ -123,16 +135,18 @@ def local_workers(profile: Profile, security: Security | None = None) -> Iterato
         # For the whole time, since workers may be restarted later.
         _environment_kept([*WORKER_ENVIRONMENT, "PYTHONHASHSEED"]),
         dask.config.set({"distributed.nanny.pre-spawn-environ": WORKER_ENVIRONMENT, **FORKED}),
+        contextlib.ExitStack() as stack,
     ):
+        environment = stack.enter_context(_worker_environment())
         with warnings.catch_warnings():
             # Another dashboard on this machine is no problem: a free port is taken.
             warnings.filterwarnings("ignore", "Port .* is already in use", category=UserWarning)
-            cluster = _start(profile, security)
+            cluster = _start(profile, security, environment)
         with cluster, _workers_replaced(cluster, profile.most_workers):
             yield cluster
 
 
-def _start(profile: Profile, security: Security | None) -> LocalCluster:
+def _start(profile: Profile, security: Security | None, environment: Mapping[str, str]) -> LocalCluster:
     """Start the workers; one that dies meanwhile ends the whole attempt, so there are several."""
     from distributed import LocalCluster
 
@@ -149,7 +163,7 @@ def _start(profile: Profile, security: Security | None) -> LocalCluster:
                 dashboard_address=f"127.0.0.1:{profile.dashboard_port}",
                 security=security,
                 silence_logs=logging.ERROR,
-                env=_worker_environment(),
+                env=dict(environment),
                 preload=["ibl_dask.deploy.cluster.worker_setup"],
             )
         except RuntimeError as error:

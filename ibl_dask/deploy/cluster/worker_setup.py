@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import contextlib
+import fcntl
 import importlib
+import json
 import logging
 import math
 import os
 import signal
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibl_dask.deploy.batch_systems.registry import excludable_node, node_name, own_job
@@ -28,13 +31,10 @@ _STATUS_EVERY_S = 0.05
 """Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
-_END_WITH_PARENT = 1
-"""PR_SET_PDEATHSIG of Linux: the signal that a process receives when its parent ends."""
 _AT_AN_END = ("failed during get data", "Failed to communicate with scheduler during heartbeat")
 """Beginnings of messages of Dask about a connection that the other side closed."""
-INHERITED_VARIABLE = "IBL_DASK_INHERITED"
-"""Variable of a worker that was forked from another process than its driver: the driver's umask, and the names of
-variables that the driver does not have, with spaces between."""
+DRIVER_VARIABLE = "IBL_DASK_DRIVER"
+"""Variable of a worker that was forked from another process than its driver; see `become_like_driver`."""
 
 
 async def dask_setup(worker: Worker) -> None:
@@ -63,21 +63,33 @@ async def dask_setup(worker: Worker) -> None:
 
 
 def become_like_driver() -> None:
-    """Set the umask, and remove the variables, that the process this one was forked from has otherwise; end with it.
+    """Take over from the driver what a worker that was forked from another process does not inherit, and end with it.
 
-    Dask's own watch over the driver is a thread, which waits for ever where code in C keeps the interpreter to itself:
-    the step would run on beside the next driver's.
+    The variable holds a JSON object: `umask`, `unset`, the names of variables that the driver does not have, and `pipe`, a named pipe
+    that the driver keeps open.
     """
-    umask, *unset = os.environ.pop(INHERITED_VARIABLE, "").split() or [""]
-    if not umask:
+    content = os.environ.pop(DRIVER_VARIABLE, "")
+    if not content:
         return
-    os.umask(int(umask, 8))
-    for name in unset:
+    driver = json.loads(content)
+    os.umask(driver["umask"])
+    for name in driver["unset"]:
         os.environ.pop(name, None)
-    # The process that forks workers ends with the driver, whatever ends that.
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)
-    if prctl is not None:
-        prctl(_END_WITH_PARENT, signal.SIGKILL)
+    if hasattr(fcntl, "F_SETSIG"):  # Linux
+        with contextlib.suppress(OSError):  # old temporary files may have been removed, and Dask watches as well
+            _end_with(Path(driver["pipe"]))
+
+
+def _end_with(pipe: Path) -> None:
+    """Let the kernel end this process once nobody keeps a pipe open for writing.
+
+    Dask's own watch over the driver is a thread, which waits for as long as code in C keeps the interpreter to itself:
+    the step would run on beside that of the next driver.
+    """
+    end = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # open until the process ends
+    fcntl.fcntl(end, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(end, fcntl.F_SETSIG, signal.SIGKILL)
+    fcntl.fcntl(end, fcntl.F_SETFL, fcntl.fcntl(end, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def thread_settings(environment: Mapping[str, str], cores: int) -> dict[str, str]:
