@@ -57,7 +57,13 @@ class Feed(Protocol):
         """Return the next session folder; None where there is none now. It is called often, and must not wait."""
 
     def specs(self, session: Path) -> Sequence[TaskSpec] | None:
-        """Return the tasks of a session that was taken; None for those of its description."""
+        """Return the tasks of a session that was taken; None for those of its description.
+
+        Raises
+        ------
+        IblDaskError
+            For which the session cannot be run: its failure.
+        """
 
 
 class Admission:

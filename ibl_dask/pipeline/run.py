@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.deploy.batch_systems.registry import own_job
-from ibl_dask.errors import InputError
+from ibl_dask.errors import IblDaskError, InputError
 from ibl_dask.model import events
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
@@ -104,7 +104,10 @@ def run(
     def planner(path: Path) -> Callable[[], Pipeline]:
         # A copy of the caller's object: the description that it reads and keeps must go with the session.
         session = copy.copy(given[path]) if path in given else path
-        specs = {} if feed is None else {"specs": feed.specs(path)}
+        try:
+            specs = {} if feed is None else {"specs": feed.specs(path)}
+        except IblDaskError as error:
+            return partial(_raise, copy.copy(error))
         return partial(
             _plan,
             session,
@@ -156,6 +159,11 @@ def _plan(
     """Plan a session, with the time-outs of its tasks."""
     pipeline = make_pipeline(session, **arguments)
     return replace(pipeline, time_outs_s=choose_time_outs(pipeline, rates, time_outs_s))
+
+
+def _raise(error: IblDaskError) -> Pipeline:
+    """Fail, in place of a plan."""
+    raise error
 
 
 def _with_variables(environments: Environments, variables: Mapping[str, str]) -> Environments:
