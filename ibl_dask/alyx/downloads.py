@@ -16,16 +16,19 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from ibl_dask.alyx.data_login import DataLogin
-from ibl_dask.alyx.packages import require_packages
 from ibl_dask.alyx.pacing import Backoff
+from ibl_dask.alyx.packages import require_packages
 from ibl_dask.alyx.remote_files import RemoteFile
 from ibl_dask.errors import ConnectionBroke, DownloadFailed, IblDaskError
 from ibl_dask.model.sizes import format_size
 from ibl_dask.store.disk import explain_os_error
+
+if TYPE_CHECKING:
+    import requests
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +60,7 @@ class _TryAgain(Exception):
 
 
 class _NotHere(Exception):
-    """This address does not have the file; its text is the reason."""
+    """An address does not have the file; its text is the reason."""
 
 
 class _Differs(Exception):
@@ -156,7 +159,7 @@ class Downloads:
                     got=f"{reason}, in {n_tries} tries",
                     do="run again: the part that came is kept; check the network if it happens again",
                 )
-            pause_s = self._limits.backoff.pause_s(n_tries, random.random())  # noqa: S311  # no secret
+            pause_s = self._limits.backoff.pause_s(n_tries, random.random())  # no secret
             _log.info("%s: %s; try %d in %.1f s", file.path, reason, n_tries + 1, pause_s)
             self._sleep(pause_s)
 
@@ -186,17 +189,14 @@ class Downloads:
             text = "no byte in time" if isinstance(error, requests.Timeout) else "the connection failed or broke"
             raise _TryAgain(text) from None
 
-    def _auth(self, url: str) -> Callable[..., object]:
+    def _auth(self, url: str) -> Callable[[Any], Any]:  # requests of `requests`
         """Return what signs a request: as a function, since a line of ~/.netrc would be taken otherwise."""
         from requests.auth import HTTPBasicAuth
 
         login = self._login.for_url(url)
         return (lambda request: request) if login is None else HTTPBasicAuth(*login)
 
-    def _take(self, answer: object, start: int, part: Path) -> None:
-        import requests
-
-        assert isinstance(answer, requests.Response)
+    def _take(self, answer: requests.Response, start: int, part: Path) -> None:
         status = answer.status_code
         if status in _PASSING:
             raise _TryAgain(f"status {status}")
@@ -223,8 +223,8 @@ class Downloads:
         if length is not None and length.isdecimal() and n_bytes < int(length):
             raise _TryAgain(f"the answer ended after {n_bytes} of {length} bytes")
 
-    def _copy(self, answer: object, out: BinaryIO) -> None:
-        for block in answer.iter_content(_BLOCK_BYTES):  # type: ignore[attr-defined]  # a Response, see `_take`
+    def _copy(self, answer: requests.Response, out: BinaryIO) -> None:
+        for block in answer.iter_content(_BLOCK_BYTES):
             if self._is_stopped():
                 raise Stopped
             out.write(block)

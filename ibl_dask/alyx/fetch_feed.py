@@ -1,4 +1,4 @@
-"""Feed of a run: sessions that are fetched while it goes on, a few ahead of the workers and within a share of the disk."""
+"""Feed of a run: sessions that are fetched while it goes on, a few ahead of the workers, in a share of the disk."""
 
 from __future__ import annotations
 

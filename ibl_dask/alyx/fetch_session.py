@@ -117,7 +117,7 @@ class SessionFetcher:
                     where=eid,
                     expected="datasets with a file record that exists, and an address",
                     got=f"{len(files)} datasets, none with one" if files else "no datasets",
-                    do="check the file records of the session in Alyx; files that a lab has not sent yet exist there alone",
+                    do="check the file records of the session in Alyx: what a lab has not sent is there alone",
                 )
             self._bring(record, [file for file in to_plan_from(files) if file.urls])
             pipeline = make_pipeline(path, **self._place.request)
@@ -187,7 +187,8 @@ def reader_of(name: str, task: Task) -> Reader:
     folders: tuple[str, ...] = ()
     if isinstance(task, ForeignTask):
         named = (value for key, value in task.arguments().items() if key.endswith("collection"))
-        folders = tuple(text for value in named for text in ([value] if isinstance(value, str) else value or ()))
+        lists = ([value] if isinstance(value, str) else value for value in named)
+        folders = tuple(text for texts in lists if isinstance(texts, list | tuple) for text in texts)
     return Reader(name, signature.inputs, signature.outputs, folders)
 
 

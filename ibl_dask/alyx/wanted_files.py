@@ -131,9 +131,9 @@ class _Look:
         if not found and expected.revision is None:
             of_revisions = "/".join(part for part in (expected.collection, "#*#", expected.name) if part)
             found = [path for path in self.paths if fits(path, of_revisions)]
-        left = [path for path in found if not any(fits(path, made) for made in self.made)]
-        is_made = bool(found) > bool(left) or any(_may_meet(pattern, made) for made in self.made)
-        return _Found(bool(left) or is_made or not expected.required, dict.fromkeys(left, expected.required))
+        unmade = [path for path in found if not any(fits(path, made) for made in self.made)]
+        is_made = bool(found) > bool(unmade) or any(_may_meet(pattern, made) for made in self.made)
+        return _Found(bool(unmade) or is_made or not expected.required, dict.fromkeys(unmade, expected.required))
 
 
 def _may_meet(pattern: str, made: str) -> bool:

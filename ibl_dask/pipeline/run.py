@@ -173,7 +173,7 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
         if name.startswith(VARIABLE):
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
-    return Environments({**places, **environments.places})
+    return replace(environments, places={**places, **environments.places})
 
 
 def _mark(values: Mapping[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""A task that reads what it was brought, for sessions that are fetched."""
+"""Tasks that read what was brought for them, and that draw a figure."""
 
 from __future__ import annotations
 
@@ -32,3 +32,19 @@ class Copies(Task):
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(source.read_bytes() + (b"+" if optional.exists() else b"-"))
         return [target]
+
+
+class Draws(Task):
+    """Draws a figure, and leaves a dataset beside it."""
+
+    def _run(self) -> list[Path]:
+        figure = self.session.path / "snapshot" / "dlc_qc_plot.png"
+        table = self.session.path / "alf" / "licks.times.npy"
+        for path, content in ((figure, self.image()), (table, b"times")):
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(content)
+        return [figure, table]
+
+    def image(self) -> bytes:
+        """Return the image that a file in the session names."""
+        return (self.session.path / "image").read_bytes()

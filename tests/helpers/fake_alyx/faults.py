@@ -10,7 +10,7 @@ KINDS = ("500", "502", "drop_before", "drop_after", "hang_before", "hang_after",
 """500, 502: an error, nothing is carried out; drop: the connection closes without an answer, before or after the
 request is carried out; hang: the same, after the client lost patience; throttle: 429."""
 FILE_KINDS = ("truncate", "wrong", "404", "503")
-"""Failures of the server of files, to be planned: the first half alone; other bytes; not there; an error that passes."""
+"""Failures of the server of files, to be planned: half of it; other bytes; not there; an error that passes."""
 
 
 @dataclass
