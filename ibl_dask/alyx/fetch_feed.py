@@ -99,7 +99,9 @@ class FetchFeed:
         self._guests: dict[Path, _Guest] = {}
         """Sessions that were handed out, or are about to be, and have not ended."""
         self._now: _Guest | None = None
+        self._here = frozenset(local)
         self._n_left = len(self._eids)
+        self._n_sessions = len(local) + len(eids)
         self._thread = threading.Thread(target=self._fetch_all, daemon=True, name="alyx-fetch")
 
     def __enter__(self) -> FetchFeed:
@@ -115,6 +117,11 @@ class FetchFeed:
         self._thread.join()
 
     # -- feed -------------------------------------------------------------------------------------------------
+
+    @property
+    def n_sessions(self) -> int:
+        """Return the number of sessions."""
+        return self._n_sessions
 
     @property
     def is_over(self) -> bool:
@@ -156,7 +163,7 @@ class FetchFeed:
             with self._changed:
                 self._n_left -= 1
                 self._now = None
-                if guest is not None and guest.path in self._guests:  # named twice
+                if guest is not None and (guest.path in self._guests or guest.path in self._here):  # named twice
                     guest = None
                 if guest is not None:
                     self._guests[guest.path] = guest
@@ -169,7 +176,7 @@ class FetchFeed:
         try:
             guest.path, _ = self._fetcher.folder(eid)
             is_own = guest.path.is_dir() and FetchRecord.read(guest.path) is None  # somebody else put it there
-            if guest.path not in self._guests and not is_own:
+            if not is_own and guest.path not in self._guests and guest.path not in self._here:
                 guest.record = self._fetcher.fetch(eid, guest.path)
                 guest.n_bytes = guest.record.n_bytes()
         except Stopped:
@@ -229,7 +236,7 @@ class FetchFeed:
             if event.is_success and self._bounds.evicts:
                 self._evict(guest)
             with self._changed:
-                guest.n_bytes = 0
+                guest.n_bytes, guest.record = 0, None
                 self._changed.notify_all()
 
     def _evict(self, guest: _Guest) -> None:

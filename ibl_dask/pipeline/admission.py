@@ -50,6 +50,10 @@ class Feed(Protocol):
     """Sessions that come while a run goes on, each once; called from the thread of the driver."""
 
     @property
+    def n_sessions(self) -> int:
+        """Return the number of sessions that come in all; 0 where it is not known."""
+
+    @property
     def is_over(self) -> bool:
         """Return True once no further session will come."""
 

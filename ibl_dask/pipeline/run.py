@@ -133,7 +133,7 @@ def run(
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))
-        driver.emit(events.RunStarted(name, paths, *about))
+        driver.emit(events.RunStarted(name, paths, *about, n_to_come=0 if feed is None else feed.n_sessions))
         try:
             driver.drive(planner)
         except KeyboardInterrupt:

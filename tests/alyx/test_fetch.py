@@ -109,22 +109,26 @@ def test_a_session_that_cannot_be_had_fails_alone_and_by_name(fake, add, fetch, 
 
 
 @pytest.mark.parametrize(
-    ("collection", "name"), [("../002/raw_wheel", "wheel.position.npy"), ("ibl_dask", "lock.json"), ("/etc", "passwd")]
+    ("collection", "name"),
+    [("..", "x.ap.meta"), ("ibl_dask", "x.ap.meta"), ("", "../x.ap.meta"), ("a/b", "c\\x.ap.meta")],
 )
 def test_no_dataset_leads_out_of_its_session(fake, add, fetch, tmp_path: Path, collection: str, name: str) -> None:
-    eid = add()
-    row = next(row for row in fake.world.datasets.values() if row["name"] == "_ibl_experiment.description.yaml")
-    row["collection"], row["name"] = collection, name
-    files = [RemoteFile("id", f"{collection}/{name}", urls=("http://x",))]
-    everything = Reader("T", (ExpectedDataset.input("*", None),), folders=(collection,))
-    wanted = choose(files, [everything])
-    for each in wanted:
-        with pytest.raises(Exception, match="does not stay inside"):
-            each.file.require_inside_session()
-    result = fetch(eid)
-    assert result.exit_code != 0
-    outside = {path for path in tmp_path.rglob("*") if path.is_file() and "SW_001" not in str(path)}
-    assert not [path for path in outside if path.name in ("lock.json", "passwd", "wheel.position.npy")]
+    evil, fine = add(1), add(2)
+    key = fake.world.add_file(evil, "raw_ephys_data/x.ap.meta", b"evil")
+    fake.world.datasets[key].update(collection=collection, name=name)
+    result = fetch(evil, fine)
+    assert [outcome.is_success for outcome in result.sessions] == [False, True]
+    assert "does not stay inside" in failure_of(result)
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith("x.ap.meta")]
+
+
+def test_no_link_in_a_session_leads_a_file_out_of_it(add, fetch, tmp_path: Path) -> None:
+    eid, outside = add(), tmp_path / "outside"
+    fetch(eid, bounds=FetchBounds(evicts=True))
+    outside.mkdir()
+    (folder(tmp_path) / "raw_wheel").symlink_to(outside)
+    assert "a link leads out of the session" in failure_of(fetch(eid))
+    assert not list(outside.iterdir())
 
 
 def test_fetched_files_go_after_success_and_nothing_else_does(fake, add, fetch, tmp_path: Path) -> None:
