@@ -39,6 +39,7 @@ _TYPES = {
     "camera.ROIMotionEnergy": "*Camera.ROIMotionEnergy*",
     "ROIMotionEnergy.position": "*ROIMotionEnergy.position*",
     "licks.times": "licks.times*",
+    "probes.description": "probes.description*",
     "wheel.position": "*wheel.position*",
     "wheel.timestamps": "*wheel.timestamps*",
     "trials.table": "*trials.table*",
@@ -94,6 +95,7 @@ class World:
         self.notes: dict[str, dict] = {}
         self.weighings: dict[str, dict] = {}
         self.waters: dict[str, dict] = {}
+        self.insertions: dict[str, dict] = {}
         self.images: dict[str, bytes] = {}
         self.files: dict[str, bytes] = {}
         """Path below `FILES` -> content."""
