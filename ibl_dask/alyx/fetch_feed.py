@@ -6,10 +6,11 @@ import copy
 import logging
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.data_login import DataLogin
@@ -20,6 +21,7 @@ from ibl_dask.errors import IblDaskError, TaskFailed
 from ibl_dask.model import events
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.free_space import measure_spaces
+from ibl_dask.store.task_record import parameters_fingerprint
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +29,8 @@ MOST_AHEAD = 4
 """Fetched sessions that the driver has not taken yet."""
 MOST_BYTES = 200 * 10**9
 """Size of fetched files of sessions that have not ended, beyond which no further one is fetched, bytes."""
+_OF_SITE = ("work_dir", "environments", "skip_absent")
+"""Arguments of a request that do not change its results."""
 _WAIT_S = 0.5
 """Interval at which a free place is looked for."""
 
@@ -100,9 +104,16 @@ class FetchFeed:
         """Sessions that were handed out, or are about to be, and have not ended."""
         self._now: _Guest | None = None
         self._here = frozenset(local)
+        self._n_done = 0
+        self._request = _fingerprint(place.request)
         self._n_left = len(self._eids)
         self._n_sessions = len(local) + len(eids)
         self._thread = threading.Thread(target=self._fetch_all, daemon=True, name="alyx-fetch")
+
+    @property
+    def n_done(self) -> int:
+        """Return the number of sessions that succeeded in an earlier run with this request, and were evicted."""
+        return self._n_done
 
     def __enter__(self) -> FetchFeed:
         self._thread.start()
@@ -175,7 +186,12 @@ class FetchFeed:
         guest = self._now = _Guest(self._place.folder / eid)
         try:
             guest.path, _ = self._fetcher.folder(eid)
-            is_own = guest.path.is_dir() and FetchRecord.read(guest.path) is None  # somebody else put it there
+            known = FetchRecord.read(guest.path)
+            if known is not None and known.done == self._request != "":
+                _log.info("%s succeeded before, and its fetched files were removed", guest.path)
+                self._n_done += 1
+                return None
+            is_own = guest.path.is_dir() and known is None  # somebody else put it there
             if not is_own and guest.path not in self._guests and guest.path not in self._here:
                 guest.record = self._fetcher.fetch(eid, guest.path)
                 guest.n_bytes = guest.record.n_bytes()
@@ -244,6 +260,13 @@ class FetchFeed:
         if record is None:
             return
         try:
-            record.evict(guest.outputs)
+            record.evict(guest.outputs, self._request)
         except OSError as error:
             _log.warning("%s: fetched files could not be removed: %s", guest.path, error)
+
+
+def _fingerprint(request: Mapping[str, Any]) -> str:
+    """Return a fingerprint of what is asked for; empty where all is to be made anew."""
+    if request.get("overwrite"):
+        return ""
+    return parameters_fingerprint(sorted((key, repr(value)) for key, value in request.items() if key not in _OF_SITE))

@@ -60,11 +60,14 @@ class FetchRecord:
         Identifier of the session in Alyx.
     files : mapping
         Path below the session -> file.
+    done : str
+        Fingerprint of the request that succeeded before the files were evicted; empty while they are here.
     """
 
-    def __init__(self, session: Path, session_id: str, files: Mapping[str, FetchedFile]) -> None:
+    def __init__(self, session: Path, session_id: str, files: Mapping[str, FetchedFile], done: str = "") -> None:
         self.session, self.session_id = session, session_id
         self.files = dict(files)
+        self.done = done
         self._lock = threading.Lock()
 
     @classmethod
@@ -78,7 +81,8 @@ class FetchRecord:
             files = {str(path): FetchedFile(**row) for path, row in dict(content["files"]).items()}
         except (KeyError, TypeError, ValueError):
             return None
-        return cls(session, eid, {path: file for path, file in files.items() if complaint(path) is None})
+        inside = {path: file for path, file in files.items() if complaint(path) is None}
+        return cls(session, eid, inside, str(content.get("done") or ""))
 
     @classmethod
     def begin(cls, session: Path, session_id: str) -> FetchRecord:
@@ -131,6 +135,7 @@ class FetchRecord:
         make_folder(target.parent)
         there = part.stat()
         with self._lock:
+            self.done = ""
             self.files[file.path] = FetchedFile(file.id, there.st_size, there.st_mtime_ns, file.md5)
             self.write()
         part.replace(target)
@@ -139,22 +144,26 @@ class FetchRecord:
     def write(self) -> None:
         """Write the record."""
         rows = {path: asdict(file) for path, file in sorted(self.files.items())}
-        content = {"version": RECORD_VERSION, "session_id": self.session_id, "files": rows}
+        content = {"version": RECORD_VERSION, "session_id": self.session_id, "done": self.done, "files": rows}
         write_text(self.session / RECORD, json.dumps(content, indent=1) + "\n")
 
     def n_bytes(self) -> int:
         """Return the size of the fetched files that are here, bytes."""
         return sum(file.size for path, file in self.files.items() if file.is_unchanged(self.session / path))
 
-    def evict(self, outputs: Container[Path] = ()) -> int:
+    def evict(self, outputs: Container[Path] = (), request: str = "") -> int:
         """Remove the fetched files that nobody changed, and return their size, bytes.
 
         Parameters
         ----------
         outputs : container of Path
             Results of tasks, which stay, fetched or not.
+        request : str
+            Fingerprint of the request that succeeded: the same one need not fetch them again.
         """
         n_bytes = 0
+        self.done = request
+        self.write()
         for name, file in self.files.items():
             path = self.session / name
             if path in outputs or not file.is_unchanged(path) or path.is_symlink():

@@ -128,6 +128,12 @@ def run_sessions(
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if feed is not None and feed.n_done:
+            was = "was" if feed.n_done == 1 else "were"
+            text = (
+                f"{count(feed.n_done, 'session')} {was} done before and evicted: not fetched again (--overwrite does)"
+            )
+            out.print(text, markup=False)
         print_outcome(result, log.line())
         page = page_of(result)
         for warning in hooks.finish(result, page if page.exists() else None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from pathlib import Path
 
@@ -124,7 +125,8 @@ def test_no_dataset_leads_out_of_its_session(fake, add, fetch, tmp_path: Path, c
 
 def test_no_link_in_a_session_leads_a_file_out_of_it(add, fetch, tmp_path: Path) -> None:
     eid, outside = add(), tmp_path / "outside"
-    fetch(eid, bounds=FetchBounds(evicts=True))
+    fetch(eid)
+    shutil.rmtree(folder(tmp_path) / "raw_wheel")
     outside.mkdir()
     (folder(tmp_path) / "raw_wheel").symlink_to(outside)
     assert "a link leads out of the session" in failure_of(fetch(eid))
@@ -207,7 +209,15 @@ def test_run_fetches_a_session_by_its_identifier(fake, add, tmp_path: Path, monk
     ):  # fmt: skip
         monkeypatch.setenv(f"IBL_DASK_{name}", value)
     eid = add()
-    done = CliRunner().invoke(app, ["run", eid, "--workers", "0", "--tasks", TASK, "--evict-fetched"])
+    command = ["run", eid, "--workers", "0", "--tasks", TASK, "--evict-fetched"]
+    done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     assert (folder(tmp_path) / "alf" / "wheel.copy.npy").exists()
     assert not (folder(tmp_path) / "raw_wheel").exists()
+    n_requests = len(fake.file_requests)
+    again = CliRunner().invoke(app, command)
+    assert again.exit_code == 0, again.output
+    assert "1 session was done before and evicted" in again.output
+    assert len(fake.file_requests) == n_requests
+    assert CliRunner().invoke(app, [*command, "--overwrite"]).exit_code == 0
+    assert len(fake.file_requests) == 2 * n_requests
