@@ -31,6 +31,8 @@ MOST_BYTES = 200 * 10**9
 """Size of fetched files of sessions that have not ended, beyond which no further one is fetched, bytes."""
 _OF_SITE = ("work_dir", "environments", "skip_absent")
 """Arguments of a request that do not change its results."""
+_PATIENCE_S = 5.0
+"""Wait for the end of downloads at the end of a run, s."""
 _WAIT_S = 0.5
 """Interval at which a free place is looked for."""
 
@@ -125,7 +127,7 @@ class FetchFeed:
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(_PATIENCE_S)  # longer only for a server that is silent; what came is kept
 
     # -- feed -------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,14 +146,34 @@ class SessionFetcher:
             self._downloads.bring(file, part)
             record.accept(file, part)
 
-        with ThreadPoolExecutor(N_THREADS) as pool:
-            futures = [pool.submit(bring, file) for file in missing]
-            wait(futures, return_when=FIRST_EXCEPTION)
-            for future in futures:
-                future.cancel()
-        errors = [error for future in futures if not future.cancelled() and (error := future.exception()) is not None]
-        if errors:
-            raise errors[0]
+        _side_by_side(bring, missing)
+
+
+def _side_by_side(bring: Callable[[RemoteFile], None], files: Sequence[RemoteFile]) -> None:
+    """Call a function for some files, a few at a time; after an error no further one is begun, and it is raised.
+
+    In threads that a server which is silent cannot keep the program alive with, as those of an executor would be.
+    """
+    left, errors = deque(files), deque[BaseException]()
+
+    def work() -> None:
+        while not errors:
+            try:
+                file = left.popleft()
+            except IndexError:
+                return
+            try:
+                bring(file)
+            except BaseException as error:  # noqa: BLE001  # it is raised by the caller
+                errors.append(error)
+
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(min(N_THREADS, len(files)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
 
 
 def session_row(alyx: Alyx, eid: str) -> JsonObject:

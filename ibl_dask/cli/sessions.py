@@ -5,11 +5,16 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ibl_dask.errors import NotASession, UsageError
 from ibl_dask.model.session import is_session_path, real_path
 from ibl_dask.model.text import read_text
+
+if TYPE_CHECKING:
+    from ibl_dask.alyx.client import Alyx
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _BLANKS = " \t\r"
@@ -39,12 +44,12 @@ def find_sessions(arguments: Iterable[str], elsewhere: list[str] | None = None) 
         If a list is no text, or names itself.
     """
     sessions: dict[str, Path] = {}
-    for path in _expand(arguments, (), elsewhere):
+    for path in _expand(arguments, (), _Identifiers(elsewhere)):
         sessions.setdefault(os.path.realpath(path), path)
     return list(sessions.values())
 
 
-def _expand(arguments: Iterable[str], lists: tuple[Path, ...], elsewhere: list[str] | None) -> Iterator[Path]:
+def _expand(arguments: Iterable[str], lists: tuple[Path, ...], identifiers: _Identifiers) -> Iterator[Path]:
     """Yield the sessions of some arguments.
 
     Parameters
@@ -53,11 +58,11 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...], elsewhere: list[s
         Arguments, or lines of a list.
     lists : tuple of Path
         Lists that are being read, each named by the one before.
-    elsewhere : list of str or None
-        See `find_sessions`.
+    identifiers : _Identifiers
+        Finds the folders of identifiers.
     """
     for argument in arguments:
-        found = _folder_of_id(argument, elsewhere) if _ID.fullmatch(argument) else argument
+        found = identifiers.folder(argument) if _ID.fullmatch(argument) else argument
         if found is None:
             continue
         path = real_path(found)
@@ -75,7 +80,7 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...], elsewhere: list[s
                 )
             yield from below
         elif path.is_file():
-            yield from _expand(_lines(path, lists), (*lists, path.resolve()), elsewhere)
+            yield from _expand(_lines(path, lists), (*lists, path.resolve()), identifiers)
         else:
             raise NotASession(
                 "this is no session",
@@ -86,28 +91,45 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...], elsewhere: list[s
             )
 
 
-def _folder_of_id(eid: str, elsewhere: list[str] | None) -> str | Path | None:
-    """Return the folder of a session by its identifier in Alyx; a file of that name takes precedence.
+class _Identifiers:
+    """Folders of sessions by their identifiers in Alyx, of which all are asked through one client.
 
-    None for a session that is not here, or was fetched, where `elsewhere` takes these.
+    Parameters
+    ----------
+    elsewhere : list of str, optional
+        See `find_sessions`.
     """
-    if os.path.lexists(eid):
-        return eid
-    from ibl_dask.alyx.access import client_of
-    from ibl_dask.alyx.fetched import FetchRecord
-    from ibl_dask.alyx.folders import find_folder, subject_folders
 
-    try:
-        found = find_folder(eid, client_of, subject_folders())
-    except NotASession:
-        found = None
-        if elsewhere is None:
-            raise
-    if elsewhere is not None and (found is None or FetchRecord.read(found) is not None):
-        if eid.lower() not in elsewhere:
-            elsewhere.append(eid.lower())
-        return None
-    return found
+    def __init__(self, elsewhere: list[str] | None) -> None:
+        self._elsewhere = elsewhere
+
+    @cached_property
+    def _client(self) -> Alyx:
+        from ibl_dask.alyx.access import client_of
+
+        return client_of()
+
+    def folder(self, eid: str) -> str | Path | None:
+        """Return the folder of a session; a file of that name takes precedence.
+
+        None for a session that is not here, or was fetched, where `elsewhere` takes these.
+        """
+        if os.path.lexists(eid):
+            return eid
+        from ibl_dask.alyx.fetched import FetchRecord
+        from ibl_dask.alyx.folders import find_folder, subject_folders
+
+        try:
+            found = find_folder(eid, lambda: self._client, subject_folders())
+        except NotASession:
+            found = None
+            if self._elsewhere is None:
+                raise
+        if self._elsewhere is not None and (found is None or FetchRecord.read(found) is not None):
+            if eid.lower() not in self._elsewhere:
+                self._elsewhere.append(eid.lower())
+            return None
+        return found
 
 
 def _place(argument: str, lists: tuple[Path, ...]) -> str:

@@ -181,6 +181,28 @@ def test_no_more_is_fetched_than_may_wait(fake, add, alyx, tmp_path: Path) -> No
         assert not take(1, 0.1)
 
 
+def test_a_run_that_is_ended_keeps_what_came(fake, add, alyx, fetch, tmp_path: Path) -> None:
+    eid = add()
+    fake.faults.hang_s = 30.0
+    start = "/flatiron/cortexlab/Subjects/SW_001/2026-11-20/001/raw_wheel/wheel."
+    fake.faults.plan("truncate", "GET", f"{start}position")
+    fake.faults.plan("hang_before", "GET", f"{start}position")
+    feed = FetchFeed(
+        alyx, (), [eid], FetchPlace(tmp_path / "cache", {"tasks": [TASK]}), limits=DownloadLimits(2.0, 1.0)
+    )
+    with feed:
+        until = time.monotonic() + 20
+        while len([path for path, _, _ in fake.file_requests if "position" in path]) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+    (part,) = folder(tmp_path).rglob("*.part")
+    assert 0 < part.stat().st_size < len(POSITION)
+    assert not (folder(tmp_path) / "raw_wheel" / "wheel.position.npy").exists()
+    assert fetch(eid).exit_code == 0
+    asked = [start for path, start, _ in fake.file_requests if "position" in path]
+    assert asked[-1].startswith("bytes="), "the part was not continued"
+
+
 def test_the_password_goes_to_its_own_server_alone() -> None:
     login = DataLogin("https://files.example.org", "me", "secret words")
     assert login.for_url("https://files.example.org/a/b") == ("me", "secret words")
