@@ -20,6 +20,7 @@
     |   |-- NoPulses                       the sync holds no pulse of this camera
     |   |-- ClocksDisagree                 camera clock, nominal rate and pulses show different rates
     |   |-- PulseCountMismatch             too many frames have no pulse
+    |   |-- DownloadFailed                 a file that Alyx lists cannot be had, or has another content
     |   `-- TransferIncomplete (AssertionError)  a copy lacks files, or they differ
     |-- OutputError (OSError)              a result cannot be written, or the target does not belong to this package
     |   |-- NotWritable                    a folder that may not be written to
@@ -251,6 +252,12 @@ class ClocksDisagree(InputError):
 
 class PulseCountMismatch(InputError):
     """Too many frames have no pulse."""
+
+
+class DownloadFailed(InputError):
+    """A file that Alyx lists cannot be downloaded, or is another one there than Alyx lists."""
+
+    category: ClassVar[Category] = "missing_input"
 
 
 class TransferIncomplete(InputError, AssertionError):

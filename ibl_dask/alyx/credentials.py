@@ -134,24 +134,43 @@ def read_token_file(path: Path) -> Token:
     AlyxLoginFailed
         If it cannot be read, or others may read it.
     """
+    return Token(read_private_text(path, "token"))
+
+
+def read_private_text(path: Path, role: str) -> str:
+    """Read a token or password from a file that its owner alone may read.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    role : str
+        Its content, for messages: `token`.
+
+    Raises
+    ------
+    AlyxLoginFailed
+        If it cannot be read, or others may read it.
+    """
+    do = _DO if role == "token" else f"write the {role} into a file of mode 0600"
     try:
         with path.expanduser().open("rb") as file:
             status = os.fstat(file.fileno())
             content = file.read(_LONGEST_FILE)
     except OSError as error:
         raise AlyxLoginFailed(
-            "the file of the token cannot be read",
+            f"the file of the {role} cannot be read",
             where=str(path),
-            expected="a file that holds the token alone",
+            expected=f"a file that holds the {role} alone",
             got=error.strerror or type(error).__name__,
-            do=_DO,
+            do=do,
         ) from error
     if status.st_mode & 0o077 or not stat.S_ISREG(status.st_mode):
         raise AlyxLoginFailed(
-            "others may read the file of the token",
+            f"others may read the file of the {role}",
             where=str(path),
             expected="a file of mode 0600",
             got=f"mode {stat.S_IMODE(status.st_mode):04o}",
-            do=f"chmod 600 {path}; ask for another token if others may have read it",
+            do=f"chmod 600 {path}; ask for another {role} if others may have read it",
         )
-    return Token(content.decode("utf-8", "replace").strip())
+    return content.decode("utf-8", "replace").strip()

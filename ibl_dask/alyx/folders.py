@@ -13,12 +13,19 @@ from ibl_dask.store.work_folder import nearest_work_folder
 
 VARIABLE = "IBL_DASK_SUBJECTS"
 """Variable that names the folders of subjects, with `:` between them."""
+FETCH_VARIABLE = "IBL_DASK_FETCH_TO"
+"""Variable that names the folder into which sessions are fetched."""
 
 
 def subject_folders() -> list[Path]:
-    """Return the folders in which sessions are looked for: of the variable, else the one beside the work folder."""
+    """Return the folders in which sessions are looked for: of the variable, else the one beside the work folder.
+
+    The one that sessions are fetched into comes last, if a variable names it.
+    """
     named = [part for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
-    return [Path(part).expanduser().absolute() for part in named] or [nearest_work_folder().absolute().parent]
+    found = [Path(part).expanduser().absolute() for part in named] or [nearest_work_folder().absolute().parent]
+    fetched = os.environ.get(FETCH_VARIABLE)
+    return [*found, Path(fetched).expanduser().absolute()] if fetched else found
 
 
 def find_folder(eid: str, client: Callable[[], Alyx], folders: Iterable[Path]) -> Path:
@@ -60,7 +67,7 @@ def find_folder(eid: str, client: Callable[[], Alyx], folders: Iterable[Path]) -
         where=eid,
         expected=" or ".join(map(str, places)),
         got="no such folder",
-        do=f"name the folder of the subjects in ${VARIABLE}, or bring the files of the session with ONE first",
+        do=f"name the folder of the subjects in ${VARIABLE}; `ibl-dask run` with the identifier fetches it",
     )
 
 

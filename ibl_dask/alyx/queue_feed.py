@@ -145,6 +145,11 @@ class QueueFeed:
     # -- feed -------------------------------------------------------------------------------------------------
 
     @property
+    def n_sessions(self) -> int:
+        """Return 0: rows come to the queue at any time."""
+        return 0
+
+    @property
     def is_over(self) -> bool:
         """Return True once the queue is empty and all that was claimed has ended, or no more is to be claimed."""
         if self._is_stopped() or self._is_enough(0):

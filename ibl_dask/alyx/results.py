@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ibl_dask.alyx.figures import with_figures
 from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.alyx.task_row import TaskRow
@@ -93,7 +94,7 @@ def result_of_event(row: TaskRow, session: Path, event: TaskFinished) -> TaskRes
         outputs=map(Path, event.outputs) if has_run else (),
         hashes=event.hashes,
     )
-    return with_checks(result, row.executable)
+    return with_figures(with_checks(result, row.executable), row.executable)
 
 
 def result_of_failure(row: TaskRow, session: Path, failure: Failure) -> TaskResult:

@@ -13,6 +13,7 @@ from ibl_dask.alyx.claims import Claim, read_claim, without_claim
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
 from ibl_dask.alyx.description_row import EXECUTABLE, register_description
+from ibl_dask.alyx.figures import with_figures
 from ibl_dask.alyx.outbox import SpoolOutbox
 from ibl_dask.alyx.results import result_of
 from ibl_dask.alyx.row_states import judge, released
@@ -179,7 +180,7 @@ def _run(
         outputs=outputs,
         hashes={str(path): md5_of(path) for path in hashed},
     )
-    return with_checks(result, row.executable)
+    return with_figures(with_checks(result, row.executable), row.executable)
 
 
 def _text(task: Task) -> str:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from ibl_dask.alyx.client import Alyx
+from ibl_dask.alyx.figures import as_png, media_type
 from ibl_dask.alyx.task_result import Note, TaskResult, is_uuid
 from ibl_dask.errors import MissingFile, UnusableFile
 from ibl_dask.model.json_object import JsonObject
@@ -14,6 +15,8 @@ from ibl_dask.model.places import below
 
 KEY_FIELD = "ibl_dask_key"
 """Field of a note's `json` that holds its key."""
+FIGURE_TAG = "## report ##"
+"""Tag of the figures of a session, by which Alyx shows them in its gallery."""
 LARGEST_IMAGE_BYTES = 32 << 20
 
 
@@ -50,11 +53,11 @@ def write_notes(alyx: Alyx, result: TaskResult, present: dict[str, str]) -> None
             "content_type": "session",
             "object_id": result.session_id,
             "text": note.text,
-            "json": {KEY_FIELD: key, "name": note.text, "task": result.task},
+            "json": {KEY_FIELD: key, "name": note.text, "task": result.task, **_of_figure(note, result)},
         }
-        files = {"image": (Path(note.image).name, image, "image/png")} if note.image else None
-        if files is not None:
-            body["width"] = "orig"
+        files = {"image": _sent(result, note, image)} if note.image else None
+        if files is not None and note.function:
+            body["width"] = "orig"  # photographs are made smaller by Alyx, as in the reference
 
         def find(key: str = key) -> JsonObject | None:
             found = find_notes(alyx, result.session_id)
@@ -89,11 +92,36 @@ def find_notes(alyx: Alyx, session_id: str) -> dict[str, str]:
     return found
 
 
+def _of_figure(note: Note, result: TaskResult) -> dict[str, str]:
+    """Return the entries by which the field shows the figures of a session."""
+    if not note.function:
+        return {}
+    return {"tag": FIGURE_TAG, "version": result.version, "function": note.function}
+
+
+def _sent(result: TaskResult, note: Note, image: bytes) -> tuple[str, bytes, str]:
+    """Return name, content and media type of an image as it is sent."""
+    path = Path(note.image)
+    kind = media_type(image)
+    if kind:
+        return path.name, image, kind
+    try:
+        return f"{path.stem}.png", as_png(image), "image/png"
+    except ValueError as error:
+        raise UnusableFile(
+            "the image of a note is none",
+            where=str(Path(result.folder) / note.image),
+            expected="PNG, JPEG, GIF, or another format that Pillow reads",
+            got=str(error),
+            do="remove it from the folder of snapshots, or convert it",
+        ) from error
+
+
 def _read_image(result: TaskResult, note: Note) -> bytes:
     if not note.image:
         return b""
     path = below(Path(result.folder), note.image)
-    wanted = {"where": str(path), "expected": f"a PNG of at most {LARGEST_IMAGE_BYTES >> 20} MiB"}
+    wanted = {"where": str(path), "expected": f"an image of at most {LARGEST_IMAGE_BYTES >> 20} MiB"}
     try:
         if path.stat().st_size > LARGEST_IMAGE_BYTES:
             raise UnusableFile("the image of a note is too large", **wanted, got="more", do="make it smaller")

@@ -55,7 +55,7 @@ class Pipeline:
                 "a pipeline needs the folder of its session",
                 expected="session_path",
                 got="none" if eid is None else f"the identifier {eid} alone",
-                do="give the folder; bring the files of a session that is not here with ONE first",
+                do="give the folder; `ibl-dask run` with the identifier fetches a session that is not here",
             )
         self.session = Session(Path(session_path))
         self.one, self.data_repo = one, repository

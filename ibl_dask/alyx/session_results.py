@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from ibl_dask.alyx.figures import with_figures
 from ibl_dask.alyx.spool import Spool
 from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.errors import MissingFile
@@ -91,21 +92,20 @@ def results_of(workspace: Workspace) -> list[TaskResult]:
         names += _registered(workspace) if _REGISTRATION in names else []
         checks = checks_of(workspace) if any(step.startswith("qc-") for step in steps) else ({}, "")
         ended = [row for row in provenance.get("runs") or () if task in (row.get("tasks") or {})]
-        results.append(
-            TaskResult(
-                session=session.reference,
-                task=task,
-                status=status,
-                folder=str(session.outputs),
-                log=_log(workspace, task, ran),
-                version=str((ended[-1] if ended else provenance).get("made", {}).get("ibl_dask") or ""),
-                seconds=_seconds(ran, steps),
-                outputs=tuple(_outputs(session.outputs, names, hashed)),
-                qc=checks[0],
-                outcome=checks[1],
-                made_s=_ended_s(ended[-1] if ended else ran),
-            )
+        result = TaskResult(
+            session=session.reference,
+            task=task,
+            status=status,
+            folder=str(session.outputs),
+            log=_log(workspace, task, ran),
+            version=str((ended[-1] if ended else provenance).get("made", {}).get("ibl_dask") or ""),
+            seconds=_seconds(ran, steps),
+            outputs=tuple(_outputs(session.outputs, names, hashed)),
+            qc=checks[0],
+            outcome=checks[1],
+            made_s=_ended_s(ended[-1] if ended else ran),
         )
+        results.append(with_figures(result))
     return results
 
 

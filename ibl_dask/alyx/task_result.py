@@ -48,7 +48,9 @@ class Note:
     text: str
     """Its text."""
     image: str = ""
-    """Path of a PNG below the folder of the session; empty for none."""
+    """Path of an image below the folder of the session; empty for none."""
+    function: str = ""
+    """What drew the image; a note with it is shown among the figures of the session."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import signal
 import threading
 from collections import Counter
@@ -18,7 +19,7 @@ from rich.table import Column, Table
 
 from ibl_dask.alyx.allowed import allowed_packages
 from ibl_dask.alyx.client import Alyx
-from ibl_dask.alyx.credentials import read_access
+from ibl_dask.alyx.credentials import TOKEN_FILE_VARIABLE, URL_VARIABLE, USER_VARIABLE, read_access
 from ibl_dask.alyx.job_creator import Creation, create_jobs
 from ibl_dask.alyx.repository import Place, find_place
 from ibl_dask.alyx.serve import Round, Server, waiting_rows
@@ -28,6 +29,7 @@ from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.session import is_session_path
 from ibl_dask.pipeline.limits import limits_of
 from ibl_dask.store.work_folder import WORK_FOLDER
+from ibl_dask.tasks.external.environments import Database, Environments
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class Login:
         """Return a client, and the server that this machine is."""
         alyx = Alyx(read_access(self.url, self.user, self.token_file))
         return alyx, find_place(alyx, self.repository, self.lab)
+
+    def database(self) -> Database:
+        """Return the database for tasks that work on it themselves; the token stays in its file or variable."""
+        url, user = (
+            given or os.environ[name] for given, name in ((self.url, URL_VARIABLE), (self.user, USER_VARIABLE))
+        )
+        file = self.token_file or os.environ.get(TOKEN_FILE_VARIABLE)
+        return Database(url.rstrip("/"), user, "" if file is None else str(Path(file).expanduser().absolute()))
 
 
 def create_jobs_here(
@@ -152,7 +162,7 @@ def serve_here(
             lease_s=None if lease_h is None else lease_h * 3600,
             interval_s=interval_s,
             client=_Workers(site, workers, stack),
-            options={"limits": limits_of(site), "environments": site.environments},
+            options={"limits": limits_of(site), "environments": Environments(site.environments, login.database())},
             creates=creates,
             on_round=_print_round,
             stop=stop,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -83,8 +86,7 @@ def queue(
     raise typer.Exit(show_queue(Login(url, user, token_file, repository, lab), mode, env, as_json))
 
 
-@alyx_app.command()
-def run(
+def _read_request(
     subjects: Root,
     url: Url = "",
     user: User = "",
@@ -97,30 +99,43 @@ def run(
     profile: Profile = None,
     workers: Workers = None,
     package: Package = None,
-) -> None:
-    """Run the waiting tasks of this server until none is left, and send their results."""
-    from ibl_dask.cli.alyx import Login, serve_here
+) -> tuple[object, ...]:
+    """Return the first arguments of `serve_here`: its options are those of each command that runs the queue."""
+    from ibl_dask.cli.alyx import Login
 
     login = Login(url, user, token_file, repository, lab)
-    raise typer.Exit(
-        serve_here(login, subjects, mode, env, work_dir, profile, workers, package, once=True, creates=False)
-    )
+    return login, subjects, mode, env, work_dir, profile, workers, package
+
+
+def _running_queue(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `_read_request`, and its result as the first argument."""
+    shared = list(inspect.signature(_read_request, eval_str=True).parameters.values())
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+
+    @functools.wraps(command)
+    def with_options(**given: Any) -> None:  # values of all types that commands take
+        request = _read_request(**{option.name: given.pop(option.name) for option in shared})
+        command(request, **given)
+
+    parameters = [*shared, *own]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
+    with_options.__annotations__ = {option.name: option.annotation for option in parameters}
+    return with_options
 
 
 @alyx_app.command()
+@_running_queue
+def run(request: tuple[Any, ...]) -> None:
+    """Run the waiting tasks of this server until none is left, and send their results."""
+    from ibl_dask.cli.alyx import serve_here
+
+    raise typer.Exit(serve_here(*request, once=True, creates=False))
+
+
+@alyx_app.command()
+@_running_queue
 def serve(
-    subjects: Root,
-    url: Url = "",
-    user: User = "",
-    token_file: TokenFile = None,
-    repository: Repository = None,
-    lab: Lab = None,
-    mode: Mode = "all",
-    env: Env = None,
-    work_dir: WorkDir = None,
-    profile: Profile = None,
-    workers: Workers = None,
-    package: Package = None,
+    request: tuple[Any, ...],
     lease: Annotated[
         float | None,
         typer.Option(
@@ -131,11 +146,9 @@ def serve(
     once: Annotated[bool, typer.Option("--once", help="Stop when nothing waits, as for cron.")] = False,
 ) -> None:
     """Create jobs, run the queue and send results, on and on, until SIGTERM or Ctrl-C."""
-    from ibl_dask.cli.alyx import Login, serve_here
+    from ibl_dask.cli.alyx import serve_here
 
-    login = Login(url, user, token_file, repository, lab)
-    request = (subjects, mode, env, work_dir, profile, workers, package)
-    raise typer.Exit(serve_here(login, *request, once=once, lease_h=lease, interval_s=interval))
+    raise typer.Exit(serve_here(*request, once=once, lease_h=lease, interval_s=interval))
 
 
 @alyx_app.command()

@@ -103,9 +103,24 @@ def run(
     yes: Annotated[
         bool, typer.Option("--yes", help="Start a run that may not fit on its disks; do not ask about a large one.")
     ] = False,
+    fetch_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--fetch-to",
+            help="Folder for sessions of Alyx that are not here "
+            "[$IBL_DASK_FETCH_TO, the profile, the first of $IBL_DASK_SUBJECTS].",
+        ),
+    ] = None,
+    fetch_max: Annotated[
+        str | None, typer.Option("--fetch-max", help="Most that is fetched and not run yet [200 GB].")
+    ] = None,
+    evict_fetched: Annotated[
+        bool, typer.Option("--evict-fetched", help="Remove fetched files, unchanged ones alone, after success.")
+    ] = False,
     **options: Any,  # see `with_task_options`
 ) -> None:
     """Run the tasks of some sessions. Running again continues where it stopped."""
+    from ibl_dask.cli.fetching import FetchWishes
     from ibl_dask.cli.run import run_sessions
 
     raise typer.Exit(
@@ -120,6 +135,7 @@ def run(
             retry=retry,
             max_failures=max_failures,
             yes=yes,
+            fetch=FetchWishes(fetch_to, fetch_max, evict_fetched),
             **options,
         )
     )

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from ibl_dask.cli.before_run import approve
 from ibl_dask.cli.console import out, print_lines, print_table
+from ibl_dask.cli.fetching import FetchWishes, make_feed, work_folder
 from ibl_dask.cli.progress import make_view
 from ibl_dask.cli.run_log import RunLog
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import IblDaskError
+from ibl_dask.pipeline.driver import Listener
 from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.limits import limits_of
 from ibl_dask.pipeline.plan import check_request
@@ -53,6 +55,7 @@ def run_sessions(
     retry: str | None = None,
     max_failures: str | None = None,
     yes: bool = False,
+    fetch: FetchWishes | None = None,
     **options: Any,  # options of tasks, by name
 ) -> int:
     """Run sessions and print the outcome; return the exit code.
@@ -77,16 +80,21 @@ def run_sessions(
         Failed sessions after which none is begun; by default those of the profile.
     yes : bool
         Start even a run that is not expected to fit on its disks, and do not ask about a large one.
+    fetch : FetchWishes or None
+        Where to sessions are fetched that are not here, and how much at a time.
     options
         Options of tasks, by name.
     """
     from ibl_dask.deploy.cluster.connect import permissions
     from ibl_dask.deploy.site.schema import read_profile
 
-    paths = find_sessions(sessions)
+    fetch = fetch or FetchWishes()
+    elsewhere: list[str] = []
+    paths = find_sessions(sessions, elsewhere)
     site = read_profile(profile, workers or None)
     options = {**site.task_options, **options}
-    check_request(paths, tasks=tasks, output_root=output_root, **options)  # before workers start
+    known = [] if elsewhere else paths  # of sessions that have not come nobody can tell the tasks
+    check_request(known, tasks=tasks, output_root=output_root, **options)  # before workers start
     limits = limits_of(site, retry, max_failures)
     given = {
         "tasks": tasks,
@@ -95,24 +103,37 @@ def run_sessions(
         "overwrite": overwrite,
         **options,
     }
-    if not approve(paths, site, workers, yes=yes, skip_absent=True, **given):
+    if elsewhere:
+        given["work_dir"] = given["work_dir"] or (
+            journal_folder(paths, output_root, None) if paths else work_folder(fetch, site)
+        )
+        out.print(f"fetching: {count(len(elsewhere), 'session')}, into {fetch.folder(site)}", markup=False)
+    if paths and not approve(paths, site, workers, yes=yes, skip_absent=True, **given):
         out.print("nothing was started")
         return 1
     hooks = Hooks(site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
-    wanted = partial(run, paths, limits=limits, hooks=hooks, **given)
+    feed = make_feed(paths, elsewhere, fetch, site, given) if elsewhere else None
+    wanted = partial(run, paths if feed is None else feed, limits=limits, hooks=hooks, **given)
     stop = _Stop()
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     # The end of the terminal must not stop the run; workers started from here inherit the handler.
     before[signal.SIGHUP] = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with permissions(site), RunLog(journal_folder(paths, output_root, given["work_dir"])) as log:
         try:
-            result = _run(wanted, site, workers, stop, log)
+            with contextlib.nullcontext() if feed is None else feed:
+                result = _run(wanted, site, workers, stop, [log] if feed is None else [log, feed], log)
         except KeyboardInterrupt:  # before the first step or after the last
             out.print(_INTERRUPTED)
             return stop.exit_code
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+        if feed is not None and feed.n_done:
+            was = "was" if feed.n_done == 1 else "were"
+            text = (
+                f"{count(feed.n_done, 'session')} {was} done before and evicted: not fetched again (--overwrite does)"
+            )
+            out.print(text, markup=False)
         print_outcome(result, log.line())
         page = page_of(result)
         for warning in hooks.finish(result, page if page.exists() else None):
@@ -148,12 +169,19 @@ class _Stop:
             self._waits = True
 
 
-def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _Stop, log: RunLog) -> Run:
+def _run(
+    wanted: Callable[..., Run],
+    site: Profile,
+    workers: int | None,
+    stop: _Stop,
+    listeners: Sequence[Listener],
+    log: RunLog,
+) -> Run:
     from ibl_dask.deploy.cluster.connect import connect, tunnel_line
 
     if workers == 0:
         with make_view() as view, stop.now():
-            return wanted(listeners=[view, log])
+            return wanted(listeners=[view, *listeners])
     from ibl_dask.deploy.cluster.performance import recorded
 
     with connect(site) as client:
@@ -162,7 +190,7 @@ def _run(wanted: Callable[..., Run], site: Profile, workers: int | None, stop: _
             out.print(f"dashboard: {client.dashboard_link}    (from elsewhere: {tunnel_line(client)})", markup=False)
         with recorded(client) as write:
             with make_view(getattr(client.cluster, "pools", None)) as view, stop.now():
-                result = wanted(client=client, listeners=[view, log])
+                result = wanted(client=client, listeners=[view, *listeners])
             if not result.interrupted:
                 path = result.journal / f"dask-{result.name}.html"
                 result.performance, result.performance_failure = write(path)

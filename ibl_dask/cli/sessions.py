@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ibl_dask.errors import NotASession, UsageError
 from ibl_dask.model.session import is_session_path, real_path
 from ibl_dask.model.text import read_text
+
+if TYPE_CHECKING:
+    from ibl_dask.alyx.client import Alyx
 
 _COMMENT = re.compile(r"(^|\s)#.*")
 _BLANKS = " \t\r"
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def find_sessions(arguments: Iterable[str]) -> list[Path]:
+def find_sessions(arguments: Iterable[str], elsewhere: list[str] | None = None) -> list[Path]:
     """Return the session folders of some arguments, each once, in order.
 
     Parameters
@@ -27,6 +32,9 @@ def find_sessions(arguments: Iterable[str]) -> list[Path]:
         start of a line, or after white space, begins a comment. `..` is followed, and a link to a session is that
         session. A path that ends like a session is taken as one even where it does not exist, so that its error is
         reported with the others.
+    elsewhere : list of str, optional
+        Receives the identifiers of sessions that are not here, or were fetched; by default those are errors, and these
+        stand for their folders.
 
     Raises
     ------
@@ -36,12 +44,12 @@ def find_sessions(arguments: Iterable[str]) -> list[Path]:
         If a list is no text, or names itself.
     """
     sessions: dict[str, Path] = {}
-    for path in _expand(arguments, ()):
+    for path in _expand(arguments, (), _Identifiers(elsewhere)):
         sessions.setdefault(os.path.realpath(path), path)
     return list(sessions.values())
 
 
-def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]:
+def _expand(arguments: Iterable[str], lists: tuple[Path, ...], identifiers: _Identifiers) -> Iterator[Path]:
     """Yield the sessions of some arguments.
 
     Parameters
@@ -50,9 +58,14 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]
         Arguments, or lines of a list.
     lists : tuple of Path
         Lists that are being read, each named by the one before.
+    identifiers : _Identifiers
+        Finds the folders of identifiers.
     """
     for argument in arguments:
-        path = real_path(_folder_of_id(argument) if _ID.fullmatch(argument) else argument)
+        found = identifiers.folder(argument) if _ID.fullmatch(argument) else argument
+        if found is None:
+            continue
+        path = real_path(found)
         if is_session_path(path):
             yield path
         elif path.is_dir():
@@ -67,7 +80,7 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]
                 )
             yield from below
         elif path.is_file():
-            yield from _expand(_lines(path, lists), (*lists, path.resolve()))
+            yield from _expand(_lines(path, lists), (*lists, path.resolve()), identifiers)
         else:
             raise NotASession(
                 "this is no session",
@@ -78,14 +91,45 @@ def _expand(arguments: Iterable[str], lists: tuple[Path, ...]) -> Iterator[Path]
             )
 
 
-def _folder_of_id(eid: str) -> str | Path:
-    """Return the folder of a session by its identifier in Alyx; a file of that name takes precedence."""
-    if os.path.lexists(eid):
-        return eid
-    from ibl_dask.alyx.access import client_of
-    from ibl_dask.alyx.folders import find_folder, subject_folders
+class _Identifiers:
+    """Folders of sessions by their identifiers in Alyx, of which all are asked through one client.
 
-    return find_folder(eid, client_of, subject_folders())
+    Parameters
+    ----------
+    elsewhere : list of str, optional
+        See `find_sessions`.
+    """
+
+    def __init__(self, elsewhere: list[str] | None) -> None:
+        self._elsewhere = elsewhere
+
+    @cached_property
+    def _client(self) -> Alyx:
+        from ibl_dask.alyx.access import client_of
+
+        return client_of()
+
+    def folder(self, eid: str) -> str | Path | None:
+        """Return the folder of a session; a file of that name takes precedence.
+
+        None for a session that is not here, or was fetched, where `elsewhere` takes these.
+        """
+        if os.path.lexists(eid):
+            return eid
+        from ibl_dask.alyx.fetched import FetchRecord
+        from ibl_dask.alyx.folders import find_folder, subject_folders
+
+        try:
+            found = find_folder(eid, lambda: self._client, subject_folders())
+        except NotASession:
+            found = None
+            if self._elsewhere is None:
+                raise
+        if self._elsewhere is not None and (found is None or FetchRecord.read(found) is not None):
+            if eid.lower() not in self._elsewhere:
+                self._elsewhere.append(eid.lower())
+            return None
+        return found
 
 
 def _place(argument: str, lists: tuple[Path, ...]) -> str:

@@ -34,6 +34,8 @@ class RunStarted:
     """Number of the batch job that the driver runs in; empty outside of one."""
     request: Mapping[str, str] = field(default_factory=dict)
     """Tasks and options that were asked for, as text; those left at their defaults are missing."""
+    n_to_come: int = 0
+    """Number of sessions that come while the run goes on; 0 where it is not known, or all are listed."""
 
 
 @dataclass(frozen=True, slots=True)

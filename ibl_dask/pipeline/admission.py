@@ -54,6 +54,10 @@ class Feed(Protocol):
     """Sessions that come while a run goes on, each once; called from the thread of the driver."""
 
     @property
+    def n_sessions(self) -> int:
+        """Return the number of sessions that come in all; 0 where it is not known."""
+
+    @property
     def is_over(self) -> bool:
         """Return True once no further session will come."""
 
@@ -61,7 +65,13 @@ class Feed(Protocol):
         """Return the next session folder; None where there is none now. It is called often, and must not wait."""
 
     def specs(self, session: Path) -> Sequence[TaskSpec] | None:
-        """Return the tasks of a session that was taken; None for those of its description."""
+        """Return the tasks of a session that was taken; None for those of its description.
+
+        Raises
+        ------
+        IblDaskError
+            For which the session cannot be run: its failure.
+        """
 
 
 class Admission:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ibl_dask.deploy.batch_systems.registry import own_job
-from ibl_dask.errors import InputError
+from ibl_dask.errors import IblDaskError, InputError
 from ibl_dask.model import events
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
@@ -104,7 +104,10 @@ def run(
     def planner(path: Path) -> Callable[[], Pipeline]:
         # A copy of the caller's object: the description that it reads and keeps must go with the session.
         session = copy.copy(given[path]) if path in given else path
-        specs = {} if feed is None else {"specs": feed.specs(path)}
+        try:
+            specs = {} if feed is None else {"specs": feed.specs(path)}
+        except IblDaskError as error:
+            return partial(_raise, copy.copy(error))
         return partial(
             _plan,
             session,
@@ -130,7 +133,7 @@ def run(
         paths = tuple(str(outcome.path) for outcome in outcomes)
         made_by, host, pid = version("ibl_dask"), socket.gethostname(), os.getpid()
         about = (host, pid, n_workers, made_by, time.time(), this_process().mark, own_job(), _as_text(wanted))
-        driver.emit(events.RunStarted(name, paths, *about))
+        driver.emit(events.RunStarted(name, paths, *about, n_to_come=0 if feed is None else feed.n_sessions))
         try:
             driver.drive(planner)
         except KeyboardInterrupt:
@@ -158,6 +161,11 @@ def _plan(
     return replace(pipeline, time_outs_s=choose_time_outs(pipeline, rates, time_outs_s))
 
 
+def _raise(error: IblDaskError) -> Pipeline:
+    """Fail, in place of a plan."""
+    raise error
+
+
 def _with_variables(environments: Environments, variables: Mapping[str, str]) -> Environments:
     """Return environments with those that variables of this process name: workers may not have these variables."""
     places: dict[str, str] = {}
@@ -165,7 +173,7 @@ def _with_variables(environments: Environments, variables: Mapping[str, str]) ->
         if name.startswith(VARIABLE):
             label = name.removeprefix(VARIABLE).lower()
             places |= {label: place, label.replace("_", "-"): place}
-    return Environments({**places, **environments.places})
+    return replace(environments, places={**places, **environments.places})
 
 
 def _mark(values: Mapping[str, object]) -> str:

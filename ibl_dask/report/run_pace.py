@@ -65,7 +65,7 @@ class RunPace:
     def take(self, event: events.Event) -> None:
         """Count an event."""
         if isinstance(event, events.RunStarted):
-            self.n_sessions = len(event.sessions)
+            self.n_sessions = len(event.sessions) + event.n_to_come
         elif isinstance(event, events.SessionPlanned):
             self._change(event.session, planned=sum(event.steps.values()))
         elif isinstance(event, events.StepFinished):
@@ -77,6 +77,7 @@ class RunPace:
             self._active_share -= self._active.pop(event.session, _Steps()).share
             self.n_done += event.is_success
             self.n_failed += not event.is_success
+        self.n_sessions = max(self.n_sessions, self.n_done + self.n_failed + self.n_active)
 
     def _change(self, session: str, planned: int = 0, ended: int = 0) -> None:
         steps = self._active.setdefault(session, _Steps())

@@ -5,21 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from alyx_passes import one_pass
 from described import described
 from seven_tasks import MENDED, SEVEN
 
 from ibl_dask.alyx import local_server
-from ibl_dask.alyx.allowed import allowed_packages
-from ibl_dask.alyx.coordinator import Coordinator
-from ibl_dask.alyx.outbox import SpoolOutbox
-from ibl_dask.alyx.queue_feed import QueueFeed
-from ibl_dask.alyx.repository import Place
-from ibl_dask.alyx.run_pass import run_pass
 from ibl_dask.alyx.session_pipeline import Pipeline
-from ibl_dask.alyx.task_queue import rows_of
-from ibl_dask.model.status import Status
-
-PLACE = Place("cortexlab_local", ("cortexlab",))
 
 
 @pytest.fixture(autouse=True)
@@ -43,24 +34,6 @@ def seven(fake, tmp_path):
             eid, name, executable=f"seven_tasks.{name}", parents=[ids[p] for p in parents], level=level // 5
         )
     return path, ids
-
-
-def one_pass(alyx, subjects: Path, **options) -> tuple[QueueFeed, SpoolOutbox]:
-    outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
-    with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=outbox.spooled) as coordinator:
-        coordinator.sweep()
-        feed = QueueFeed(
-            coordinator,
-            outbox,
-            subjects,
-            lambda: rows_of(alyx, PLACE, Status.WAITING),
-            allowed_packages(),
-            **options,
-        )
-        run_pass(feed)
-        outbox.send_all()
-    assert not feed.errors
-    return feed, outbox
 
 
 def statuses(fake, ids: dict[str, str]) -> dict[str, str]:

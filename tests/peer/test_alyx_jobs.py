@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from alyx_passes import one_pass
 from described import described
 from fake_alyx import FakeAlyx
+from field_recordings import record_probe
 from flagged import flagged
 from needs import PEER
 from seven_tasks import MENDED, SEVEN
@@ -23,6 +25,7 @@ from ibl_dask.alyx.description_row import sign_off_keys
 from ibl_dask.alyx.job_creator import create_jobs
 from ibl_dask.alyx.session_pipeline import Pipeline
 from ibl_dask.pipes.absent import NotOffered
+from ibl_dask.tasks.external.environments import Database, Environments
 
 if TYPE_CHECKING:
     pass
@@ -192,3 +195,19 @@ def test_every_name_of_every_module_is_there_or_names_the_way_to_go() -> None:
         assert set(module.__all__) <= names_in(path.read_text()), name
     assert n_there > 60
     assert n_reasons > 30
+
+
+def test_a_task_of_the_reference_that_works_on_alyx_runs_from_here(tmp_path: Path) -> None:
+    path = described(tmp_path, "SW_001/2026-11-20/001")
+    record_probe(path / "raw_ephys_data" / "probe00", 0.1)
+    token = tmp_path / "token"
+    token.write_text("0" * 39 + "1")
+    token.chmod(0o600)
+    with FakeAlyx() as fake:
+        eid = fake.world.add_session("SW_001")
+        key = fake.world.add_task(eid, "EphysRegisterRaw", executable="ibllib.pipes.ephys_tasks.EphysRegisterRaw")
+        environments = Environments({"ibllib": PEER}, Database(fake.url, "test_user", str(token)))
+        one_pass(alyx_of(fake), tmp_path / "Subjects", environments=environments)
+        assert fake.world.tasks[key]["status"] == "Complete", fake.world.tasks[key]["log"]
+        assert [(row["name"], row["session"]) for row in fake.world.insertions.values()] == [("probe00", eid)]
+        assert fake.world.files_of(eid) == ["alf/probes.description.json"]

@@ -23,6 +23,8 @@ class Later:
     def __init__(self, paths: list[Path]) -> None:
         self.left, self.in_flight, self.n_calls = list(paths), 0, 0
 
+    n_sessions = 0
+
     @property
     def is_over(self) -> bool:
         return not self.left

@@ -137,6 +137,10 @@ class Profile:
     """Failed sessions, a number or a share (`5%`), from which on no further session is begun; empty for any."""
     io_limit: float | None = None
     """Sum of `io_charge` of the tasks that may run at once on one file system, %; None for any."""
+    fetch_to: Path | None = None
+    """Folder into which sessions of Alyx are fetched; None for the first folder of subjects."""
+    fetch_max_gb: float | None = None
+    """Size of fetched files of sessions that have not ended, beyond which no further one is fetched, GB."""
     source: Path | None = None
     """File that it was read from."""
     lines: Mapping[str, int] = field(default_factory=dict, compare=False)

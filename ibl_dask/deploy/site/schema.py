@@ -216,6 +216,13 @@ class _SiteSchema(BaseModel):
         None, gt=0, le=1e6, description="a sum of io_charge, %, more than 0", examples=["100"]
     )
 
+    fetch_to: _Folder | None = Field(
+        None, description="a folder that every node sees, for sessions that are fetched", examples=["/shared/fetched"]
+    )
+    fetch_max: _Memory | None = Field(
+        None, description="size of fetched sessions that have not ended, with its unit", examples=["500 GB"]
+    )
+
     def to_profile(self, path: Path, lines: Mapping[str, int]) -> Profile:
         """Return the profile; `check_profile` checks its values against each other."""
         if self.pools is None:
@@ -246,6 +253,8 @@ class _SiteSchema(BaseModel):
             longest_pause_s=float(self.longest_pause),
             max_failures=self.max_failures,
             io_limit=self.io_limit,
+            fetch_to=self.fetch_to,
+            fetch_max_gb=self.fetch_max,
             source=path,
             lines=lines,
         )

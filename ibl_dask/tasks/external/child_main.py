@@ -46,11 +46,13 @@ def main() -> None:
 def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
     """Run a task and return the outcome."""
     module, name = request["executable"].rsplit(".", 1)
+    session = Path(request["session"])
+    one = connected(request["database"], session) if request.get("database") else None
     found = getattr(importlib.import_module(module), name)
-    task = found(Path(request["session"]), one=None, location="local", **request["arguments"])
+    task = found(session, one=one, location="local", **request["arguments"])
     for attribute, value in request["settings"].items():
         setattr(task, attribute, Path(value) if attribute in ("dlcenv", "scripts") else value)
-    given = {**without_database(task), **request["given"]}
+    given = {**(without_database(task) if one is None else {}), **request["given"]}
     errors: list[Exception] = []
     for method in ("setUp", "_run"):
         note_errors(task, method, errors)
@@ -69,6 +71,30 @@ def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
     if status == 0 and outputs is not None:
         answer["missing_outputs"] = looked_up(task, "output_files")[1]
     return answer
+
+
+def connected(database: dict[str, str], session: Path) -> Any:  # an object of ONE
+    """Return a ONE that is logged in with the token, which is written nowhere and passed on to no other program."""
+    from one.api import OneAlyx
+
+    text = os.environ.pop("IBL_DASK_ALYX_TOKEN", "")
+    file = database["token_file"] or os.environ.pop("IBL_DASK_ALYX_TOKEN_FILE", "")
+    if file:
+        with open(file, encoding="utf-8") as content:  # noqa: PTH123
+            text = content.read()
+    if not text.strip():
+        raise RuntimeError("no token of the database: neither a file nor a variable of the worker has it")
+    is_of_lab = len(session.parts) >= 6 and session.parts[-4] == "Subjects"
+    home = Path(os.environ["HOME"])
+    one = OneAlyx(
+        base_url=database["url"],
+        cache_dir=session.parents[4 if is_of_lab else 2],
+        tables_dir=home / "tables",
+        silent=True,
+        cache_rest=None,
+    )
+    one.alyx.authenticate(username=database["user"], token=text.strip(), cache_token=False)
+    return one
 
 
 def without_database(task: Any) -> dict[str, bool]:  # a class of another package

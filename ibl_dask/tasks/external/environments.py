@@ -17,6 +17,8 @@ from ibl_dask.errors import MissingEnvironment
 from ibl_dask.model.choices import nearest
 from ibl_dask.tasks.catalogue import FIELD, find_row
 
+TOKEN_VARIABLES = ("IBL_DASK_ALYX_TOKEN", "IBL_DASK_ALYX_TOKEN_FILE")
+"""Variables of the token of the database, which tasks that do not need it do not get."""
 VARIABLE = "IBL_DASK_PYTHON_"
 """Prefix of the variables that hold the python of an environment; its label in capitals follows."""
 PROBE_S = 120
@@ -35,11 +37,25 @@ print(json.dumps([is_there, version]))
 
 
 @dataclass(frozen=True, slots=True)
+class Database:
+    """The field's database, for tasks that work on it themselves. The token is not part of it."""
+
+    url: str
+    """Address."""
+    user: str
+    """User whose token it is."""
+    token_file: str = ""
+    """File with the token, which each worker sees; empty where the token is in a variable of the workers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Environments:
     """The environments of a site, by label: ibllib, dlc, litpose, mpci, iblsorter, ..."""
 
     places: Mapping[str, str] = field(default_factory=dict)
     """Label -> folder of the environment, or its python."""
+    database: Database | None = None
+    """The database; None where tasks run on files alone."""
 
     def python_of(self, label: str) -> Path:
         """Return the python of an environment.
@@ -152,7 +168,7 @@ def _probe(python: str, package: str) -> tuple[bool, str, str]:
 
 def clean_environment(python: Path) -> dict[str, str]:
     """Return the variables for a python of another environment, without those meant for this one."""
-    variables = dict(os.environ)
+    variables = {name: value for name, value in os.environ.items() if name not in TOKEN_VARIABLES}
     if python != Path(sys.executable):
         for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX"):
             variables.pop(name, None)

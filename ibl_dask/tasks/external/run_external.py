@@ -34,7 +34,7 @@ from ibl_dask.store.task_record import (
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.external import child_main
 from ibl_dask.tasks.external.child_process import run_child
-from ibl_dask.tasks.external.environments import Environments, clean_environment
+from ibl_dask.tasks.external.environments import TOKEN_VARIABLES, Environments, clean_environment
 from ibl_dask.tasks.log_capture import current_log
 from ibl_dask.tasks.run_method import UNFINISHED, made_inside, unfinished
 from ibl_dask.tasks.step_log import StepLog
@@ -143,9 +143,14 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
         "settings": dict(request.settings),
         "given": dict(request.given),
     }
+    database = request.environments.database
+    if database is not None:
+        content["database"] = {"url": database.url, "user": database.user, "token_file": database.token_file}
     asked.write_text(json.dumps(content))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(request.cpu))
     plain = {"NO_COLOR": "1"}  # the log is read in files and in messages
+    if database is not None and not database.token_file:
+        plain |= {name: os.environ[name] for name in TOKEN_VARIABLES if name in os.environ}
     lease = _lease(workspace)
     try:
         status = run_child(

@@ -102,14 +102,14 @@ class ForeignTask(Task):
                 where=self.plain.executable,
                 do=f"nothing is amiss; a later {package} may do it",
             )
-        if self.needs_alyx:
+        if self.needs_alyx and self.environments.database is None:
             return failure_from(
                 MissingDatabase(
                     f"{self.name} needs Alyx",
                     where=str(self.session.path),
                     expected="a database to ask or to write to",
                     got="none: tasks run on files alone",
-                    do="let the lab's server run it, which has one; nothing else waits for it but its children",
+                    do="run it with `ibl-dask alyx run`, which has one; nothing else waits for it but its children",
                 )
             )
         return in_place_requirement(self)
@@ -140,13 +140,15 @@ class ForeignTask(Task):
             self._place(),
             self.resources.cpu,
             self.time_out_secs,
-            self.force or self.workspace.overwrite,
+            # The database may have changed, which no completion record can tell.
+            self.force or self.workspace.overwrite or self.needs_alyx,
         )
 
     def _place(self) -> Environments:
         """Return where its environment is, for a worker that may not have the variables of this process."""
         try:
-            return Environments({self.environment: str(self.environments.python_of(self.environment))})
+            database = self.environments.database if self.needs_alyx else None
+            return Environments({self.environment: str(self.environments.python_of(self.environment))}, database)
         except MissingEnvironment:
             return self.environments
 

@@ -523,6 +523,29 @@ def _uploaded(world: World, call: Call, key: str) -> tuple[int, object]:
     return 200, f"/data/alyx-var/uploaded/{key}"
 
 
+def _insertions(world: World, call: Call, key: str) -> tuple[int, object]:
+    known = {
+        name: value for name, value in call.fields.items() if name in ("session", "model", "serial", "name", "json")
+    }
+    if key:
+        if key not in world.insertions:
+            raise not_found("ProbeInsertion")
+        if call.method in ("PATCH", "PUT"):
+            _may_write(call)
+            world.insertions[key].update(known)
+        return 200, world.insertions[key]
+    if call.method == "POST":
+        _may_write(call)
+        new = str(uuid.uuid4())
+        world.insertions[new] = {"id": new, "datasets": [], **known}
+        return 201, world.insertions[new]
+    rows = list(world.insertions.values())
+    for name in ("session", "name"):
+        if name in call.query:
+            rows = [row for row in rows if row[name] == call.query[name]]
+    return _page(world, call, rows, dict)
+
+
 # -- datasets -----------------------------------------------------------------------------------------------------
 
 
@@ -785,6 +808,7 @@ _HANDLERS: dict[str, Callable[[World, Call, str], tuple[int, object]]] = {
     "water-administrations": _measured("waters", "water-administrations"),
     "sessions": _sessions,
     "tasks": _tasks,
+    "insertions": _insertions,
     "notes": _notes,
     "uploaded": _uploaded,
     "datasets": _datasets,

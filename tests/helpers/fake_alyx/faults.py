@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 KINDS = ("500", "502", "drop_before", "drop_after", "hang_before", "hang_after", "throttle")
 """500, 502: an error, nothing is carried out; drop: the connection closes without an answer, before or after the
 request is carried out; hang: the same, after the client lost patience; throttle: 429."""
+FILE_KINDS = ("truncate", "wrong", "404", "503")
+"""Failures of the server of files, to be planned: half of it; other bytes; not there; an error that passes."""
 
 
 @dataclass

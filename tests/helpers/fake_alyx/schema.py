@@ -32,6 +32,8 @@ ENDPOINTS = (
     ("/datasets/{id}", _ALL, "", "name hash qc tags"),
     ("/files", _LIST, "data_repository dataset django exists lab relative_path", "exists relative_path dataset"),
     ("/files/{id}", _ALL, "", "exists relative_path dataset"),
+    ("/insertions", _LIST, "django name serial session", "id session model serial name json"),
+    ("/insertions/{id}", _ALL, "", "id session model serial name json"),
     ("/labs", _LIST, "django name repositories", "name repositories json"),
     ("/labs/{name}", _ALL, "", "name repositories json"),
     ("/notes", _LIST, "django", "id user date_time content_type object_id text image json"),

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from fake_alyx.endpoints import Call, Rejection, answer
 from fake_alyx.faults import Faults
 from fake_alyx.schema import openapi
-from fake_alyx.world import World
+from fake_alyx.world import FILES, World
 
 HTML_404 = (
     '\n<!doctype html>\n<html lang="en">\n<head>\n  <title>Not Found</title>\n</head>\n<body>\n  <h1>Not Found</h1>'
@@ -36,6 +36,8 @@ class FakeAlyx:
         self.notices: dict[str, str] = {}
         self.requests: list[tuple[str, str, dict, object]] = []
         self.times: dict[str, list[float]] = {}
+        self.file_requests: list[tuple[str, str, str]] = []
+        """(path, Range, Authorization) of each request of a file."""
         self._port = 0
         self._server: ThreadingHTTPServer | None = None
 
@@ -121,6 +123,8 @@ class _Handler(BaseHTTPRequestHandler):
         path, query = unquote(parts.path), dict(parse_qsl(parts.query, keep_blank_values=True))
         kind = fake.faults.draw(self.command, path)
         fake.requests.append((self.command, path, query, raw))
+        if path.startswith(FILES):
+            return self._send_file(path.removeprefix(FILES), kind)
         if kind in ("drop_before", "hang_before"):
             return self._drop(fake.faults.hang_s if kind == "hang_before" else 0)
         if kind == "500":
@@ -135,6 +139,31 @@ class _Handler(BaseHTTPRequestHandler):
         if status == 429:
             return self._throttled(str(content))
         return self._send(status, content, media)
+
+    def _send_file(self, path: str, kind: str) -> None:
+        """Send a file, or its end, as the server of the field's files does."""
+        given = self.headers.get("Range", "")
+        self.fake.file_requests.append((path, given, self.headers.get("Authorization", "")))
+        if kind in ("drop_before", "hang_before"):
+            return self._drop(self.fake.faults.hang_s if kind == "hang_before" else 0)
+        content = self.fake.world.files.get(path)
+        status = {"404": 404, "503": 503, "500": 500}.get(kind, 200 if content is not None else 404)
+        if content is None or status != 200:
+            return self._send(status, f"<html><h1>{status}</h1></html>", "text/html")
+        content = bytes(reversed(content)) if kind == "wrong" else content
+        start = int(given.removeprefix("bytes=").partition("-")[0] or 0)
+        if start and start >= len(content):
+            return self._send(416, "<html><h1>416</h1></html>", "text/html")
+        self.send_response(206 if given else 200)
+        if given:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Type", "application/octet-stream")
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        rest = content[start:]
+        self.wfile.write(rest[: len(rest) // 2] if kind == "truncate" else rest)
+        self.wfile.flush()
+        return self._drop(0) if kind == "truncate" else None
 
     do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = _answer  # noqa: N815  # names of the library
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 import re
@@ -12,6 +13,8 @@ import zlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+FILES = "/flatiron/"
+"""Beginning of the addresses of files; the fake serves them itself."""
 STATUSES = ("Waiting", "Held", "Started", "Errored", "Abandoned", "Empty", "Incomplete", "Complete")
 QC = {"NOT_SET": 0, "PASS": 10, "WARNING": 30, "FAIL": 40, "CRITICAL": 50}
 _TYPES = {
@@ -36,6 +39,7 @@ _TYPES = {
     "camera.ROIMotionEnergy": "*Camera.ROIMotionEnergy*",
     "ROIMotionEnergy.position": "*ROIMotionEnergy.position*",
     "licks.times": "licks.times*",
+    "probes.description": "probes.description*",
     "wheel.position": "*wheel.position*",
     "wheel.timestamps": "*wheel.timestamps*",
     "trials.table": "*trials.table*",
@@ -91,7 +95,10 @@ class World:
         self.notes: dict[str, dict] = {}
         self.weighings: dict[str, dict] = {}
         self.waters: dict[str, dict] = {}
+        self.insertions: dict[str, dict] = {}
         self.images: dict[str, bytes] = {}
+        self.files: dict[str, bytes] = {}
+        """Path below `FILES` -> content."""
         self.protected_tags = {"protected_tag"}
         self.procedures = {"Behavior training/tasks", "Ephys recording with acute probe(s)"}
         self.types = [_named(name, filename_pattern=p, created_by=None, description="") for name, p in _TYPES.items()]
@@ -150,6 +157,27 @@ class World:
             "time_out_secs": 7200, "time_elapsed_secs": None, "executable": f"ibllib.pipes.video_tasks.{name}",
             "graph": "Pipeline", "log": None, "version": None, "datetime": now(), "arguments": {}, **fields,
         }  # fmt: skip
+        return key
+
+    def add_file(self, session: str, path: str, content: bytes, **fields: object) -> str:
+        """Add a dataset whose file the server of files has; return its id."""
+        row, (collection, _, name) = self.sessions[session], path.rpartition("/")
+        repository = self.repositories["flatiron_cortexlab"]
+        repository["data_url"] = f"{self.url}{FILES}cortexlab/Subjects/"
+        key = str(uuid.uuid4())
+        whole = f"{row['subject']}/{row['start_time'][:10]}/{row['number']:03}/{path}"
+        records = [
+            {"id": str(uuid.uuid4()), "data_repository": place, "relative_path": whole, "exists": True}
+            for place in ("flatiron_cortexlab", "cortexlab_local")
+        ]
+        self.datasets[key] = {
+            "id": key, "name": name, "created_by": "test_user", "created_datetime": now(), "auto_datetime": now(),
+            "dataset_type": "", "data_format": "", "session": session, "collection": collection, "revision": "",
+            "tags": [], "file_records": records, "file_size": len(content),
+            "hash": hashlib.md5(content).hexdigest(), "version": None, "default": True, "qc": "NOT_SET", **fields,
+        }  # fmt: skip
+        stem, _, kind = whole.rpartition(".")
+        self.files[f"cortexlab/Subjects/{stem}.{key}.{kind}"] = content
         return key
 
     def protect(self, name: str) -> None:
