@@ -65,8 +65,8 @@ async def dask_setup(worker: Worker) -> None:
 def become_like_driver() -> None:
     """Take over from the driver what a worker that was forked from another process does not inherit, and end with it.
 
-    The variable holds a JSON object: `umask`, `unset`, the names of variables that the driver does not have, and `pipe`, a named pipe
-    that the driver keeps open.
+    The variable holds a JSON object: `umask`, `unset`, the names of variables that the driver does not have, and
+    `pipe`, a named pipe that the driver keeps open.
     """
     content = os.environ.pop(DRIVER_VARIABLE, "")
     if not content:
