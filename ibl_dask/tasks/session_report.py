@@ -17,7 +17,7 @@ from ibl_dask.model.qc_record import CameraRecord, CheckRecord
 from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
 from ibl_dask.model.step import Step, Upstream
-from ibl_dask.report.check_rows import check_failure, split_namespace
+from ibl_dask.report.check_rows import check_failure, outcome_with_keypoints, split_namespace
 from ibl_dask.report.content import CameraContent, SessionContent
 from ibl_dask.report.pose_figure import FILE_NAMES
 from ibl_dask.store import alf
@@ -49,7 +49,8 @@ class WriteReport(Step):
     def run(self, upstream: Upstream) -> CamerasJudged:
         known = write_provenance(self.workspace, self.ran, made_with())
         content = write_report(self.workspace, known, self.workspace.report_file)
-        outcomes = {camera.label: camera.qc["outcome"] for camera in content.cameras if "outcome" in camera.qc}
+        judged = (camera for camera in content.cameras if "outcome" in camera.qc)
+        outcomes = {camera.label: outcome_with_keypoints(camera.qc, camera.pose.values()) for camera in judged}
         return CamerasJudged(cameras=outcomes, facts={"report": str(self.workspace.report_file)})
 
 

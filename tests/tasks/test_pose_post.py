@@ -107,6 +107,8 @@ def test_pose_and_what_follows_it_run_one_after_the_other_and_are_found_done(tmp
     assert len(read_table(folder / "alf" / "_ibl_leftCamera.features.pqt")["pupilDiameter_raw"]) == N_FRAMES
     record = json.loads((folder / "ibl_dask" / "qc.json").read_text())
     assert {"cameras", "pose"} <= record.keys()
+    # The keypoints were drawn to be found, and not to make sense.
+    assert record["pose"]["dlcLeft"]["outcome"] == outcome.qc["left"] == "FAIL"
     planned = {task.task: task.why for task in forecast(make_pipeline(folder, tasks=tasks, **options))}
     assert (planned["DLC"], planned["PostDLC"]) == ("nothing to do", "nothing to do")
     (again,) = run([folder], tasks=tasks, **options).sessions
