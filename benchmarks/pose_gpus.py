@@ -27,6 +27,8 @@ from slurm_runs import GPU, pool, site
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.pipeline.run import run
 
+CHUNK_PIXELS = 320 * 256 * 60
+"""Chunks of 60 frames: those of a run, with its larger pictures, take as long."""
 RESULTS = Path(__file__).parent / "results" / "pose_gpus.md"
 
 
@@ -60,7 +62,8 @@ def measure(slurm: Slurm, root: Path, session: Path, n_gpus: int, ms_per_frame: 
     profile = site(root, pool("cpu", max_jobs=1), pool("gpu", **GPU, min_jobs=n_gpus, max_jobs=n_gpus))
     with connect(profile) as client:
         client.wait_for_workers(n_gpus, timeout=120)
-        result = run([session], client=client, output_root=root / "out", tasks=["DLC"], **options)
+        request = {"tasks": ["DLC"], "chunk_pixels": CHUNK_PIXELS, **options}
+        result = run([session], client=client, output_root=root / "out", **request)
     if result.exit_code:
         raise SystemExit([failure.message for failure in result.sessions[0].failures])
     chunks = [record for record in result.sessions[0].records.values() if record.key.name.startswith("pose-")]
