@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import distributed
 import psutil
@@ -110,6 +111,24 @@ def test_a_worker_ends_with_a_driver_that_is_killed_also_while_code_in_c_keeps_i
     driver.kill()
     driver.wait()
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10)
+
+
+def note_and_wait(path, seconds):
+    path.with_suffix(".new").write_text(str(os.getpid()))
+    path.with_suffix(".new").rename(path)
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def test_a_worker_ends_with_the_process_it_was_forked_from_before_another_one_does_its_work(tmp_path):
+    noted = tmp_path / "pid"
+    with connect(SMALL) as client:
+        future = client.submit(note_and_wait, noted, 3)
+        wait_until(noted.exists, 60)
+        first = psutil.Process(int(noted.read_text()))
+        psutil.Process(first.ppid()).kill()
+        wait_until(lambda: not first.is_running() or first.status() == psutil.STATUS_ZOMBIE, 5)
+        assert future.result(timeout=60) != first.pid
 
 
 def test_a_profile_is_read_and_the_number_of_workers_may_be_given(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import fcntl
 import importlib
 import json
@@ -11,6 +12,7 @@ import logging
 import math
 import os
 import signal
+import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +33,8 @@ _STATUS_EVERY_S = 0.05
 """Interval between two looks at the status of a starting worker, s."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _OPENCV_THREADS = "OPENCV_FOR_THREADS_NUM"
+_PR_SET_PDEATHSIG = 1
+"""Option of `prctl` (linux/prctl.h): the signal that this process receives when its parent ends."""
 _AT_AN_END = ("failed during get data", "Failed to communicate with scheduler during heartbeat")
 """Beginnings of messages of Dask about a connection that the other side closed."""
 DRIVER_VARIABLE = "IBL_DASK_DRIVER"
@@ -75,9 +79,19 @@ def become_like_driver() -> None:
     os.umask(driver["umask"])
     for name in driver["unset"]:
         os.environ.pop(name, None)
-    if hasattr(fcntl, "F_SETSIG"):  # Linux
+    if sys.platform == "linux":
+        _end_with_parent()
         with contextlib.suppress(OSError):  # old temporary files may have been removed, and Dask watches as well
             _end_with(Path(driver["pipe"]))
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process with the one it was forked from.
+
+    Through that one its nanny watches it: without it, the nanny takes the worker for dead and starts another one, which
+    would do the same steps.
+    """
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _end_with(pipe: Path) -> None:
