@@ -1,8 +1,11 @@
 """Raw videos are compressed, proven and put in place; the raw ones stay until that is done."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
+from pathlib import Path
 
 import av
 import numpy as np
@@ -115,6 +118,29 @@ def test_running_again_compresses_nothing_and_changes_nothing(one_camera):
     assert again.exit_code == 0
     assert again.sessions[0].count("encode", "done") == 0
     assert (mp4(one_camera).stat().st_mtime_ns, mp4(one_camera).stat().st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+def test_a_join_whose_result_was_lost_after_its_segments_were_removed_is_found_done(one_camera, monkeypatch):
+    """As where its worker is killed at that very moment: the next attempt has no segments, and the video."""
+    lost = []
+    remove = shutil.rmtree
+
+    def lose(path, *arguments, **options):
+        remove(path, *arguments, **options)
+        if Path(path).name.endswith("-segments") and not lost:
+            lost.append(path)
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+
+    monkeypatch.setattr("shutil.rmtree", lose)
+    monkeypatch.setattr("ibl_dask.pipeline.attempts.PAUSES_S", (0.01,))
+    monkeypatch.setattr("ibl_dask.store.disk.RETRY_PAUSES_S", ())
+    result = run([one_camera], tasks=["VideoCompress"])
+    assert result.exit_code == 0, result.sessions[0].failures
+    assert len(lost) == 1
+    (joined,) = (r for r in result.sessions[0].records.values() if r.key.name == "compress-left")
+    assert joined.status == "kept"
+    record = json.loads((one_camera / "ibl_dask" / "leftCamera-compression.json").read_text())
+    assert digest(mp4(one_camera)) == record["result"]["sha256"]
 
 
 def test_a_video_of_somebody_else_is_not_overwritten_unless_asked(one_camera):
