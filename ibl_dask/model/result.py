@@ -44,6 +44,8 @@ class Result:
     """True where results of an earlier run were found and nothing was computed."""
     outputs: tuple[Path, ...] = ()
     """Files that the step left in the session."""
+    spent: tuple[Path, ...] = ()
+    """Folders of scratch that another attempt needs, and nobody once the result is recorded: removed then."""
     notes: tuple[str, ...] = ()
     """Remarks for the report and the checks."""
     log: Path | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -70,6 +71,8 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
         # A marker is permanent: a result made without one of the optional inputs must be made again.
         if step.marker is not None and not broken:
             write_marker(step.marker, step.fingerprint, root, result.outputs, result.to_json())
+            for folder in result.spent:
+                shutil.rmtree(folder, ignore_errors=True)
         return result
 
     lock = root / OWN_FOLDER / LOCK_NAME

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -107,8 +106,6 @@ class JoinPoses(Step):
             decode_errors=int(errors.sum()),
         )
         written = write_record(workspace, camera, attribute, record)
-        if self.chunks:
-            shutil.rmtree(workspace.pose_file(camera, attribute, self.chunks[0]).parent.parent, ignore_errors=True)
         lost = lost_frames(
             errors,
             camera,
@@ -120,6 +117,7 @@ class JoinPoses(Step):
             frames=len(frame_index),
             errors=int(errors.sum()),
             outputs=(table, written),
+            spent=tuple(workspace.pose_file(camera, attribute, chunk).parent.parent for chunk in self.chunks[:1]),
             disposition="incomplete" if lost else "complete",
             reason=lost or "",
             notes=() if lost is None else (f"keypoints: {lost.message}",),

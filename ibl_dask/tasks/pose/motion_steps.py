@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,9 +154,9 @@ class PublishMotion(Step):
         energy = alf.publish_npy(motion_energy_file(workspace, camera), values, workspace.overwrite)
         place = region_position(Region(*found.region))
         position = alf.publish_npy(motion_position_file(workspace, camera), place, workspace.overwrite)
-        first = motion_file(workspace, camera, self.attribute, self.chunks[0])
-        shutil.rmtree(first.parent.parent, ignore_errors=True)
-        return Result(outputs=(energy, position), facts={"region": list(found.region), "frames": len(values)})
+        spent = motion_file(workspace, camera, self.attribute, self.chunks[0]).parent.parent
+        facts = {"region": list(found.region), "frames": len(values)}
+        return Result(outputs=(energy, position), spent=(spent,), facts=facts)
 
     def _read(self, chunk: Chunk, video: Mapping[str, object], reducer: RoiMotionEnergy) -> Mapping[str, Array]:
         path = motion_file(self.workspace, self.camera, self.attribute, chunk)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,7 +222,6 @@ class MergeChunks(Step):
         fingerprints = {reducer.name: reducer.fingerprint() for reducer in self.reducers}
         content = FramesStore(columns, coordinates, fingerprints, frame_index.identity())
         write_frames(store_path, content, workspace.session.reference, camera)
-        shutil.rmtree(workspace.chunk_file(camera, self.chunks[0]).parent.parent, ignore_errors=True)
         lost = lost_frames(
             errors,
             camera,
@@ -234,6 +232,7 @@ class MergeChunks(Step):
         )
         return Result(
             outputs=(store_path,),
+            spent=(workspace.chunk_file(camera, self.chunks[0]).parent.parent,),
             facts={"frames": n_frames, **self._pass_facts(upstream), "decode_errors": int(errors.sum())},
             disposition="incomplete" if lost else "complete",
             reason=lost or "",
