@@ -1,11 +1,11 @@
 import os
 import subprocess
 import sys
-import time
 
 import distributed
 import psutil
 import pytest
+from simple_steps import note_process
 from slurm_machine import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect, tunnel_line
@@ -113,17 +113,10 @@ def test_a_worker_ends_with_a_driver_that_is_killed_also_while_code_in_c_keeps_i
     wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, 10)
 
 
-def note_and_wait(path, seconds):
-    path.with_suffix(".new").write_text(str(os.getpid()))
-    path.with_suffix(".new").rename(path)
-    time.sleep(seconds)
-    return os.getpid()
-
-
 def test_a_worker_ends_with_the_process_it_was_forked_from_before_another_one_does_its_work(tmp_path):
     noted = tmp_path / "pid"
     with connect(SMALL) as client:
-        future = client.submit(note_and_wait, noted, 3)
+        future = client.submit(note_process, noted, 3)
         wait_until(noted.exists, 60)
         first = psutil.Process(int(noted.read_text()))
         psutil.Process(first.ppid()).kill()

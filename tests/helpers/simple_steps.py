@@ -1,5 +1,6 @@
 """Steps that only note what happened. In a module of its own, since workers import it by name."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, StepKey
+from ibl_dask.store.atomic import write_text
+from ibl_dask.store.file_lock import locked_by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,3 +82,19 @@ def simple_step(folder, name, needs=(), chunk=0, function=note, tolerated=(), **
         parts=str(folder),
         chunk=chunk,
     )
+
+
+def note_process(path, seconds):
+    """Leave the number of this process in a file, wait, and return it."""
+    path.with_suffix(".new").write_text(str(os.getpid()))
+    path.with_suffix(".new").rename(path)
+    time.sleep(seconds)
+    return os.getpid()
+
+
+def add_numbers(path, lock, numbers):
+    """Add numbers to a JSON list one by one, holding a lock each time."""
+    for number in numbers:
+        with locked_by(lock):
+            known = json.loads(path.read_text())
+            write_text(path, json.dumps([*known, number]))

@@ -3,17 +3,11 @@
 import json
 import multiprocessing
 
-from ibl_dask.store.atomic import write_text
+from simple_steps import add_numbers
+
 from ibl_dask.store.file_lock import locked_by
 
 N = 50
-
-
-def add_numbers(path, lock, first):
-    for number in range(first, first + N):
-        with locked_by(lock):
-            known = json.loads(path.read_text())
-            write_text(path, json.dumps([*known, number]))
 
 
 def test_changes_of_several_processes_are_all_kept(tmp_path):
@@ -21,7 +15,7 @@ def test_changes_of_several_processes_are_all_kept(tmp_path):
     path.write_text("[]")
     lock.write_text("held by a driver")
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=add_numbers, args=(path, lock, N * i)) for i in range(3)]
+    processes = [context.Process(target=add_numbers, args=(path, lock, range(N * i, N * (i + 1)))) for i in range(3)]
     for process in processes:
         process.start()
     for process in processes:
