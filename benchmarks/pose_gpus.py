@@ -14,7 +14,6 @@ import os
 import statistics
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
@@ -57,8 +56,7 @@ def main() -> None:
 def measure(slurm: Slurm, root: Path, session: Path, n_gpus: int, ms_per_frame: float) -> tuple[float, float, int]:
     """Return the time from the first chunk to the last, s; that between the workers' last ones, s; and the chunks."""
     os.environ["SLURM_CONF"] = str(slurm.conf)
-    options = disc_sessions.site(engines=(disc_sessions.toy(ms_per_frame=ms_per_frame),))
-    options["networks"]["dlc"] = replace(options["networks"]["dlc"], device="cuda")  # type: ignore[index]
+    options = disc_sessions.site(engines=(disc_sessions.toy(ms_per_frame=ms_per_frame),), device="cuda")
     profile = site(root, pool("cpu", max_jobs=1), pool("gpu", **GPU, min_jobs=n_gpus, max_jobs=n_gpus))
     with connect(profile) as client:
         client.wait_for_workers(n_gpus, timeout=120)

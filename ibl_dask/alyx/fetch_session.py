@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.alyx.client import Alyx, status_of
+from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.downloads import Downloads
 from ibl_dask.alyx.fetched import PARTS, FetchRecord
-from ibl_dask.alyx.folders import folder_of
+from ibl_dask.alyx.folders import folder_of, session_row
 from ibl_dask.alyx.remote_files import RemoteFile, read_files
 from ibl_dask.alyx.wanted_files import Reader, Wanted, choose, to_plan_from
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
-from ibl_dask.errors import AlyxRefused, DiskFull, DownloadFailed, NotASession, OutsideSession
+from ibl_dask.errors import DiskFull, DownloadFailed, OutsideSession
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.places import is_inside, require_inside
 from ibl_dask.model.session import OWN_FOLDER
@@ -174,29 +174,6 @@ def _side_by_side(bring: Callable[[RemoteFile], None], files: Sequence[RemoteFil
         thread.join()
     if errors:
         raise errors[0]
-
-
-def session_row(alyx: Alyx, eid: str) -> JsonObject:
-    """Return the row of a session.
-
-    Raises
-    ------
-    NotASession
-        If Alyx does not have it.
-    """
-    try:
-        row: JsonObject = alyx.read("sessions", eid)
-    except AlyxRefused as error:
-        if status_of(error) != 404:
-            raise
-        raise NotASession(
-            "Alyx has no session of this identifier",
-            where=eid,
-            expected="the identifier of a session",
-            got=error.got,
-            do="check it; identifiers of tasks and datasets look alike",
-        ) from error
-    return row
 
 
 def reader_of(name: str, task: Task) -> Reader:

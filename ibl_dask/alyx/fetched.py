@@ -100,7 +100,7 @@ class FetchRecord:
         record = cls(draft, session_id, {})
         record.write()
         try:
-            os.rename(draft, session)  # noqa: PTH104  # onto an empty folder at most
+            draft.rename(session)  # onto an empty folder at most
         except OSError as error:
             (draft / RECORD).unlink()
             (draft / OWN_FOLDER).rmdir()

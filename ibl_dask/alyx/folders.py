@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ibl_dask.alyx.client import Alyx, status_of
 from ibl_dask.errors import AlyxRefused, NotASession
+from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.places import require_inside
 from ibl_dask.store.work_folder import nearest_work_folder
 
@@ -46,18 +47,7 @@ def find_folder(eid: str, client: Callable[[], Alyx], folders: Iterable[Path]) -
         If Alyx does not have it, or it is in none of the folders.
     """
     folders = list(folders)
-    try:
-        row = client().read("sessions", eid)
-    except AlyxRefused as error:
-        if status_of(error) != 404:
-            raise
-        raise NotASession(
-            "Alyx has no session of this identifier",
-            where=eid,
-            expected="the identifier of a session",
-            got=error.got,
-            do="check it; identifiers of tasks and datasets look alike",
-        ) from error
+    row = session_row(client(), eid)
     places = [folder_of(row, folder) for folder in folders]
     for path in places:
         if path.is_dir():
@@ -69,6 +59,29 @@ def find_folder(eid: str, client: Callable[[], Alyx], folders: Iterable[Path]) -
         got="no such folder",
         do=f"name the folder of the subjects in ${VARIABLE}; `ibl-dask run` with the identifier fetches it",
     )
+
+
+def session_row(alyx: Alyx, eid: str) -> JsonObject:
+    """Return the row of a session.
+
+    Raises
+    ------
+    NotASession
+        If Alyx does not have it.
+    """
+    try:
+        row: JsonObject = alyx.read("sessions", eid)
+    except AlyxRefused as error:
+        if status_of(error) != 404:
+            raise
+        raise NotASession(
+            "Alyx has no session of this identifier",
+            where=eid,
+            expected="the identifier of a session",
+            got=error.got,
+            do="check it; identifiers of tasks and datasets look alike",
+        ) from error
+    return row
 
 
 def folder_of(row: Mapping[str, object], subjects: Path) -> Path:

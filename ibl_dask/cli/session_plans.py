@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Any
 
 from ibl_dask.cli.guard import known_error, printable, printable_failure
+from ibl_dask.errors import UsageError
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import TaskSpec
@@ -75,7 +76,7 @@ def plan_sessions(paths: Sequence[Path], request: Mapping[str, Any]) -> Iterator
             continue
         try:
             places.claim(path, plan.outputs)
-        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+        except UsageError as error:
             yield _unplanned(path, error)
         else:
             yield plan

@@ -116,7 +116,7 @@ def test_a_worker_ends_with_a_driver_that_is_killed_also_while_code_in_c_keeps_i
 def test_a_worker_ends_with_the_process_it_was_forked_from_before_another_one_does_its_work(tmp_path):
     noted = tmp_path / "pid"
     with connect(SMALL) as client:
-        future = client.submit(note_process, noted, 3)
+        future = client.submit(note_process, noted, 8)
         wait_until(noted.exists, 60)
         first = psutil.Process(int(noted.read_text()))
         psutil.Process(first.ppid()).kill()

@@ -42,10 +42,10 @@ def toy(name="toy", keypoints=NAMES, **options) -> EngineSettings:
     return EngineSettings(name, "synthetic", keypoints=keypoints, options=options)
 
 
-def site(*networks: Network, estimator="dlc", engines=(), **more) -> dict[str, object]:
+def site(*networks: Network, estimator="dlc", engines=(), device="cpu", **more) -> dict[str, object]:
     """Return the options of a run with the networks of a site; by default one on the whole frame."""
     engines = engines or (toy(),)
-    declared = NetworkSet(estimator, networks or (Network("whole", ("toy",)),), device="cpu", **more)
+    declared = NetworkSet(estimator, networks or (Network("whole", ("toy",)),), device=device, **more)
     return {"engines": {each.name: each for each in engines}, "networks": {estimator: declared}}
 
 

@@ -8,13 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import dask
 import pytest
 from simple_steps import Calling
+from small_disks import fill, mounted
 
 import ibl_dask as ibd
 from ibl_dask.errors import SessionLocked
@@ -56,20 +57,13 @@ def sessions(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Return a real disk of 20 MB, which is full."""
-    disk = tmp_path / "lab"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "none", disk], capture_output=True).returncode:
-        pytest.skip("only root mounts disks")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
+    with mounted(tmp_path / "lab") as disk:
+        yield disk
 
 
 def test_sessions_wait_for_a_full_disk_until_it_is_emptied(small_disk, sessions, tmp_path, monkeypatch):
     monkeypatch.setattr("ibl_dask.pipeline.retries.PROBED_EVERY_S", 0.1)
-    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1 << 12))
+    fill(small_disk)
     thread = threading.Timer(1.5, (small_disk / "filler").unlink)
     thread.start()
     seen = []
@@ -83,9 +77,7 @@ def test_sessions_wait_for_a_full_disk_until_it_is_emptied(small_disk, sessions,
 
 def test_sessions_wait_for_a_full_disk_no_longer_than_the_longest_pause(small_disk, sessions, tmp_path, monkeypatch):
     monkeypatch.setattr("ibl_dask.pipeline.retries.PROBED_EVERY_S", 0.1)
-    with suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(1 << 12))
+    fill(small_disk)
     result = run(sessions, specs=SPECS, work_dir=tmp_path / "work", limits=Limits(longest_pause_s=0.5))
     assert [failure.kind for one in result.sessions for failure in one.failures] == ["DiskFull"] * 3
 

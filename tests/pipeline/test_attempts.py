@@ -1,7 +1,5 @@
 """What follows a failed attempt: another one, a pause of the run, or none."""
 
-import contextlib
-import subprocess
 import threading
 import time
 
@@ -10,6 +8,7 @@ from failing_steps import fail_first, hang_in_c, write_much
 from hypothesis import given
 from hypothesis import strategies as st
 from simple_steps import Calling, simple_step
+from small_disks import fill, mounted
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import this_machine
@@ -117,20 +116,8 @@ def test_a_bug_and_a_bad_input_are_tried_once(executor, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Return a real disk of 20 MB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "none", disk], capture_output=True).returncode:
-        pytest.skip("only root mounts disks")
-    yield disk
-    subprocess.run(["umount", "-l", disk], check=True)
-
-
-def fill(disk):
-    """Fill a disk to the last byte."""
-    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
-        while True:
-            file.write(bytes(4096))
+    with mounted(tmp_path / "disk") as disk:
+        yield disk
 
 
 def writing(disk, name):

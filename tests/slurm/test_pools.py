@@ -59,8 +59,7 @@ def test_two_gpus_share_one_video_and_steps_for_gpus_run_nowhere_else(slurm, tmp
     request = {"tasks": ["DLC"], "chunk_pixels": 320 * 256 * 20}
     (alone,) = run([folder], output_root=tmp_path / "alone", **request, **disc_site(engines=(toy(),))).sessions
     assert alone.tasks["DLC"] is Status.COMPLETE, alone.failures
-    options = disc_site(engines=(toy(ms_per_frame=50),))
-    options["networks"]["dlc"] = replace(options["networks"]["dlc"], device="cuda")
+    options = disc_site(engines=(toy(ms_per_frame=50),), device="cuda")
     with connect(site(tmp_path, pool("cpu"), pool("gpu", **GPU))) as client:
         watched = Watched(client, tmp_path)
         (outcome,) = run([folder], executor=watched, **request, **options).sessions

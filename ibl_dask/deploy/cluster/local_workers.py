@@ -42,8 +42,8 @@ FORKED = {"distributed.worker.multiprocessing-method": "forkserver"}
 """Workers are forked from a process that has imported all modules, once: without, each one imports them for 2 s."""
 _PRELOADED = ["distributed", "distributed.nanny", "ibl_dask.deploy.cluster.worker_setup", *STEP_MODULES]
 """Modules of that process."""
-_given: dict[str, str] = {}
-"""Environment that it was started with, and its workers would have."""
+_ever_set: set[str] = set()
+"""Names of the variables that it may have, and its workers inherit."""
 
 RARE_POLLING = {
     "distributed.admin.tick.interval": "500ms",
@@ -98,8 +98,7 @@ def _worker_environment() -> Iterator[dict[str, str]]:
 
     get_mp_context().set_forkserver_preload(_PRELOADED)
     present = dict(os.environ)
-    if not _given:
-        _given.update(present)
+    _ever_set.update(present)
     umask = os.umask(0)
     os.umask(umask)
     with tempfile.TemporaryDirectory(prefix="ibl_dask-") as folder:
@@ -107,7 +106,7 @@ def _worker_environment() -> Iterator[dict[str, str]]:
         os.mkfifo(pipe, 0o600)
         end = os.open(pipe, os.O_RDWR)
         try:
-            driver = {"umask": umask, "unset": sorted(_given.keys() - present.keys()), "pipe": str(pipe)}
+            driver = {"umask": umask, "unset": sorted(_ever_set - present.keys()), "pipe": str(pipe)}
             yield {**present, DRIVER_VARIABLE: json.dumps(driver)}
         finally:
             os.close(end)

@@ -80,8 +80,7 @@ def connected(database: dict[str, str], session: Path) -> Any:  # an object of O
     text = os.environ.pop("IBL_DASK_ALYX_TOKEN", "")
     file = database["token_file"] or os.environ.pop("IBL_DASK_ALYX_TOKEN_FILE", "")
     if file:
-        with open(file, encoding="utf-8") as content:  # noqa: PTH123
-            text = content.read()
+        text = Path(file).read_text(encoding="utf-8")
     if not text.strip():
         raise RuntimeError("no token of the database: neither a file nor a variable of the worker has it")
     is_of_lab = len(session.parts) >= 6 and session.parts[-4] == "Subjects"

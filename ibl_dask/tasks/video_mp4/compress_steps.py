@@ -134,9 +134,9 @@ class PutInPlace(RawVideoStep):
         from ibl_dask.video.encoding.join import check_mp4, write_mp4
 
         workspace, camera = self.workspace, self.described
-        if self._is_done():
-            return keep_compressed(workspace, camera)
         source = load_index(workspace.raw_index_file(camera.label))
+        if self._is_done(source):
+            return keep_compressed(workspace, camera)
         notes = [*compare_with_rows(workspace, camera, self.video, len(source)), *source.notes]
         target, before = workspace.video_file(camera), read_record(workspace, camera.label)
         read = _Segments(workspace, camera.label, source.identity(), self.compression)
@@ -161,12 +161,13 @@ class PutInPlace(RawVideoStep):
         shutil.rmtree(workspace.segment_file(camera.label, self.chunks[0]).parent.parent, ignore_errors=True)
         return recorded_result(record, (target, workspace.compression_file(camera.label)))
 
-    def _is_done(self) -> bool:
+    def _is_done(self, source: FrameIndex) -> bool:
         """Return whether an attempt whose result was lost got as far as removing the segments, which it does last."""
         label = self.described.label
         record = read_record(self.workspace, label)
-        is_same = record is not None and record.made.get("mark") == self.compression
-        return is_same and len(self.workspace.with_segment(label, self.chunks)) < len(self.chunks)
+        if record is None or (record.source.index, record.made.get("mark")) != (source.identity(), self.compression):
+            return False
+        return len(self.workspace.with_segment(label, self.chunks)) < len(self.chunks)
 
 
 class _Segments:

@@ -1,0 +1,23 @@
+"""Real disks of 20 MB, which are soon full."""
+
+import contextlib
+import subprocess
+
+import pytest
+
+
+@contextlib.contextmanager
+def mounted(folder):
+    """Mount a disk on a new folder, and yield that."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "none", folder], capture_output=True).returncode:
+        pytest.skip("only root mounts disks")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+def fill(disk):
+    """Fill a disk to the last byte."""
+    with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
