@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ibl_dask.timing.alignment.pin_changes import PinMatch
     from ibl_dask.timing.clocks.pulses import Pulses
 
+    FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
 
 
@@ -157,8 +158,10 @@ def doubt_of_stretch(count: IntArray, frames: IntArray, shown: IntArray, pin_ind
     return ""
 
 
-def doubt_of_neighbour(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
+def doubt_of_neighbour(match: PinMatch, count: IntArray, pulses: Pulses, line_s: FloatArray) -> str:
     """Return the end at which a change is off by one exposure, so that frames beyond may be.
+
+    A change that rounding explains is none (see `rounding_explains`).
 
     Parameters
     ----------
@@ -168,6 +171,8 @@ def doubt_of_neighbour(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
         Exposures before each frame (frame,).
     pulses : Pulses
         Pulses on the main clock.
+    line_s : ndarray of float
+        Changes of the sync line in order, s (change,).
     """
     if match.frames is None or match.residuals_s is None or match.n_matched < LEAST_TOGETHER:
         return ""
@@ -179,14 +184,39 @@ def doubt_of_neighbour(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
     inside = np.clip(shown, 1, len(pulses) - 1)
     known = (inside == shown) & pulses.measured[inside] & pulses.measured[inside - 1]
     is_off = known & single & ((late > edge) | (late <= -since - edge))
+    is_off &= ~rounding_explains(pulses, shown, line_s, match.delay_periods)
     for name, end in (("first", slice(2)), ("last", slice(-2, None))):
         if is_off[end].any():
             return f"one of the {name} two changes is a frame off, and all beyond may be"
     return ""
 
 
+def rounding_explains(pulses: Pulses, shown: IntArray, line_s: FloatArray, delay_periods: float) -> NDArray[np.bool_]:
+    """Return which changes of the pin rounding explains: the line changes at the very time of an exposure next to them.
+
+    Such a change, as within a double sound, is seen by the camera and not by the main clock, or the other way round.
+
+    Parameters
+    ----------
+    pulses : Pulses
+        Pulses on the main clock.
+    shown : ndarray of int
+        Exposure that first shows each change of the pin (change,).
+    line_s : ndarray of float
+        Changes of the sync line in order, s (change,).
+    delay_periods : float
+        Delay of the pin's reading, periods.
+    """
+    explained = np.zeros(shown.size, np.bool_)
+    for exposure in (shown - 1, shown):
+        read_s = pulses.at(exposure) + delay_periods * pulses.period_s
+        low, high = read_s - _EDGE * pulses.period_s, read_s + _EDGE * pulses.period_s
+        explained |= np.searchsorted(line_s, low) < np.searchsorted(line_s, high, "right")
+    return explained
+
+
 def doubt_of_end(
-    pin: tuple[IntArray, NDArray[np.int8]],
+    pin: tuple[IntArray, NDArray[np.int8], NDArray[np.bool_]],
     line: tuple[IntArray, NDArray[np.int8]],
     pairs: tuple[IntArray, IntArray],
     most: float,
@@ -199,13 +229,15 @@ def doubt_of_end(
     Parameters
     ----------
     pin, line : tuple of ndarray
-        Exposure that first shows each change, and its direction, by the camera and by the main clock (change,).
+        Exposure that first shows each change, and its direction, by the camera and by the main clock (change,); of the
+        pin also whether rounding explains it.
     pairs : tuple of ndarray
         Changes of pin and line that are matched (match,).
     most : float
         Exposures that may be lost at most.
     """
-    (seen, seen_up), (shown, shown_up) = pin, line
+    (seen, seen_up, is_explained), (shown, shown_up) = pin, line
+    is_explained = is_explained | np.isin(np.arange(seen.size), pairs[0])
     for name, side in (("first", 1), ("last", -1)):
         order = np.arange(seen.size)[::side]
         for n in range(2, min(_MOST_AT_END, seen.size) + 1):
@@ -220,7 +252,7 @@ def doubt_of_end(
                 lags.append(lag[is_near])
                 votes.append(n_votes[is_near])
             both, up, down = np.intersect1d(lags[0], lags[1], assume_unique=True, return_indices=True)
-            if both.size and (votes[0][up] + votes[1][down]).max() > np.count_nonzero(is_here):
+            if both.size and (votes[0][up] + votes[1][down]).max() > np.count_nonzero(is_explained[order[:n]]):
                 return f"the {name} changes want another place than the rest"
     return ""
 

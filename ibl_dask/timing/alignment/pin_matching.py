@@ -30,6 +30,7 @@ from ibl_dask.timing.alignment.match_doubts import (
     doubt_of_neighbour,
     doubt_of_regularity,
     doubt_of_stretch,
+    rounding_explains,
     unusable_reason,
 )
 from ibl_dask.timing.alignment.pin_changes import PIN, PinMatch, pin_edges, visible_changes
@@ -123,8 +124,9 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         doubt_of_regularity(reach, (shown + match.start, ups), (count[frames], polarities)),
     )
     stretch = doubt_of_stretch(count, frames, shown_to_camera, fit.pairs[0], fit.off)
-    end = doubt_of_neighbour(match, count, pulses) or doubt_of_end(
-        (count[frames], polarities), (shown, ups), fit.pairs, MOST_LOST_S / pulses.period_s
+    rounded = rounding_explains(pulses, match.start + count[frames], line.times_s, delay)
+    end = doubt_of_neighbour(match, count, pulses, line.times_s) or doubt_of_end(
+        (count[frames], polarities, rounded), (shown, ups), fit.pairs, MOST_LOST_S / pulses.period_s
     )
     return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch, end=end)
 
