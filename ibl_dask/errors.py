@@ -25,6 +25,7 @@
     |-- OutputError (OSError)              a result cannot be written, or the target does not belong to this package
     |   |-- NotWritable                    a folder that may not be written to
     |   |   |-- DiskFull                   no room, or no quota, on the disk
+    |   |   |   |-- NoRoomToFetch          nor after the longest pause, for the files of a session
     |   |   |-- ReadOnlyDisk               the disk takes no writes
     |   |   `-- WriteFailed                the disk, or the server that it is on, failed
     |   |-- AlreadyThere (FileExistsError)  something else has the name of a result
@@ -277,6 +278,10 @@ class NotWritable(OutputError):
 
 class DiskFull(NotWritable):
     """The disk, or the quota on it, has no room."""
+
+
+class NoRoomToFetch(DiskFull):
+    """The disk had no room for the files of a session, however long it was waited for."""
 
 
 class ReadOnlyDisk(NotWritable):

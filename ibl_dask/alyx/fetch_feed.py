@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from ibl_dask.alyx.data_login import DataLogin
 from ibl_dask.alyx.downloads import DownloadLimits, Downloads, Stopped
 from ibl_dask.alyx.fetch_session import FetchPlace, SessionFetcher
 from ibl_dask.alyx.fetched import FetchRecord
-from ibl_dask.errors import IblDaskError, TaskFailed
+from ibl_dask.errors import DiskFull, IblDaskError, NoRoomToFetch, TaskFailed
 from ibl_dask.model import events
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.free_space import measure_spaces
@@ -35,6 +36,8 @@ _PATIENCE_S = 5.0
 """Wait for the end of downloads at the end of a run, s."""
 _WAIT_S = 0.5
 """Interval at which a free place is looked for."""
+LOOKED_EVERY_S = 30.0
+"""Interval at which room is looked for on a full disk, s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class FetchBounds:
     """See `MOST_BYTES`. A session that is larger alone is fetched when no other one is there."""
     evicts: bool = False
     """Remove fetched files after the success of their session."""
+    longest_pause_s: float = 86_400.0
+    """How long a full disk is waited for, s."""
 
 
 @dataclass(eq=False, slots=True)
@@ -195,7 +200,7 @@ class FetchFeed:
                 return None
             is_own = guest.path.is_dir() and known is None  # somebody else put it there
             if not is_own and guest.path not in self._guests and guest.path not in self._here:
-                guest.record = self._fetcher.fetch(eid, guest.path)
+                guest.record = self._bring(eid, guest)
                 guest.n_bytes = guest.record.n_bytes()
         except Stopped:
             return None
@@ -207,6 +212,32 @@ class FetchFeed:
             got = f"{type(error).__name__}: {error}"
             guest.error = TaskFailed("a session could not be fetched", where=eid, got=got, do="report it")
         return guest
+
+    def _bring(self, eid: str, guest: _Guest) -> FetchRecord:
+        """Fetch the files of a session, once the disk has room for them.
+
+        Raises
+        ------
+        NoRoomToFetch
+            If it has none for the longest pause.
+        Stopped
+            If the run ended.
+        """
+        until_s, is_told = time.monotonic() + self._bounds.longest_pause_s, False
+        while True:
+            try:
+                return self._fetcher.fetch(eid, guest.path)
+            except DiskFull as error:
+                if time.monotonic() >= until_s:
+                    raise NoRoomToFetch(
+                        error.what, where=error.where, expected=error.expected, got=error.got, do=error.do
+                    ) from error
+                if not is_told:
+                    _log.warning("paused, as no further session can be fetched: %s", error)
+                is_told, guest.n_bytes = True, 0
+                self._sleep(LOOKED_EVERY_S)
+                if self._stop.is_set():
+                    raise Stopped from None
 
     def _reserve(self, n_bytes: int) -> None:
         """Return once there is room for the files of a session, or no other session is left that could make some.

@@ -79,7 +79,7 @@ def make_feed(
     from ibl_dask.alyx.fetch_session import FetchPlace
 
     place = FetchPlace(wishes.folder(site), {**request, "skip_absent": True})
-    bounds = FetchBounds(most_bytes=wishes.most_bytes(site), evicts=wishes.evicts)
+    bounds = FetchBounds(most_bytes=wishes.most_bytes(site), evicts=wishes.evicts, longest_pause_s=site.longest_pause_s)
     return FetchFeed(client_of(), local, eids, place, bounds, login=read_data_login())
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from described import CAMERA, SYNCS
+from small_disks import fill, mounted
 
 from ibl_dask.alyx.data_login import DataLogin
 from ibl_dask.alyx.downloads import DownloadLimits
@@ -131,6 +133,37 @@ def test_no_link_in_a_session_leads_a_file_out_of_it(add, fetch, tmp_path: Path)
     (folder(tmp_path) / "raw_wheel").symlink_to(outside)
     assert "a link leads out of the session" in failure_of(fetch(eid))
     assert not list(outside.iterdir())
+
+
+def test_a_full_disk_is_waited_for_and_what_came_before_is_kept(fake, add, fetch, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("ibl_dask.alyx.fetch_feed.LOOKED_EVERY_S", 0.1)
+    # Bytes that no server announces: the disk is full in the middle of a file, and not before.
+    big = bytes(range(256)) * 30_000
+    with mounted(tmp_path / "cache") as disk:
+        eid, second = fake.world.add_session("SW_001", number=1), add(2)
+        fake.world.add_file(eid, "_ibl_experiment.description.yaml", DESCRIPTION)
+        fake.world.add_file(eid, "raw_wheel/wheel.position.npy", big, file_size=None)
+        fake.world.add_file(eid, "raw_wheel/wheel.timestamps.npy", TIMES)
+        fill(disk, leaving=4 << 20)
+        thread = threading.Timer(1.5, (disk / "filler").unlink)
+        thread.start()
+        result = fetch(eid, second)
+        thread.join()
+        assert result.exit_code == 0, failure_of(result)
+        assert (folder(tmp_path) / "raw_wheel" / "wheel.position.npy").read_bytes() == big
+    starts = [start for path, start, _ in fake.file_requests if "/001/raw_wheel/wheel.position" in path]
+    assert len(starts) > 1
+    assert starts[-1].startswith("bytes="), "what came was asked for again"
+
+
+def test_a_disk_that_stays_full_fails_the_session_after_the_longest_pause(add, fetch, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("ibl_dask.alyx.fetch_feed.LOOKED_EVERY_S", 0.1)
+    with mounted(tmp_path / "cache") as disk:
+        fill(disk, leaving=200_000)
+        result = fetch(add(1), bounds=FetchBounds(longest_pause_s=0.5))
+        failures = [failure for outcome in result.sessions for failure in outcome.failures]
+        assert [(failure.kind, failure.category) for failure in failures] == [("NoRoomToFetch", "disk")]
+        assert not list(disk.rglob("wheel.position*.npy"))
 
 
 def test_fetched_files_go_after_success_and_nothing_else_does(fake, add, fetch, tmp_path: Path) -> None:

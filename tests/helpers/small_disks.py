@@ -1,6 +1,7 @@
 """Real disks of 20 MB, which are soon full."""
 
 import contextlib
+import shutil
 import subprocess
 
 import pytest
@@ -16,8 +17,8 @@ def mounted(folder):
     subprocess.run(["umount", "-l", folder], check=True)
 
 
-def fill(disk):
-    """Fill a disk to the last byte."""
+def fill(disk, leaving=0):
+    """Fill a disk to the last byte, or up to some bytes."""
     with contextlib.suppress(OSError), (disk / "filler").open("wb", buffering=0) as file:
-        while True:
+        while leaving < 4096 or shutil.disk_usage(disk).free >= leaving:
             file.write(bytes(4096))
