@@ -10,11 +10,11 @@ from typing import ClassVar
 from ibl_dask.errors import CorruptOutput, FormatTooNew
 from ibl_dask.model.description import Camera
 from ibl_dask.model.result import VideoIndexed
-from ibl_dask.model.step import Step, Upstream
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord, Upstream
 from ibl_dask.store import alf, arrays
 from ibl_dask.store.identity import content_of
 from ibl_dask.store.workspace import Workspace
-from ibl_dask.tasks.session_files import find_video, video_pattern
+from ibl_dask.tasks.session_files import find_video, video_paths, video_pattern
 from ibl_dask.video.container.index import INDEX_VERSION, FrameIndex, index_video
 from ibl_dask.video.decoder import decoder_build
 
@@ -113,3 +113,49 @@ def _cached_index(path: Path, video: Path, content: Mapping[str, str]) -> FrameI
     stat = video.stat()
     is_same = (found.size_bytes, found.mtime_ns, found.content) == (stat.st_size, stat.st_mtime_ns, content)
     return found if is_same else None
+
+
+class IndexSteps:
+    """The steps of a task that index the videos of its cameras.
+
+    Each is made once: its key must stay the same where the video changes meanwhile.
+
+    Parameters
+    ----------
+    session : str
+        Reference of the session.
+    workspace : Workspace
+        Its folders.
+    resources : Resources
+        What each step needs.
+    """
+
+    def __init__(self, session: str, workspace: Workspace, resources: Resources) -> None:
+        self._session, self._workspace, self._resources = session, workspace, resources
+        self._steps: dict[str, IndexVideo] = {}
+
+    def step(self, camera: Camera) -> IndexVideo:
+        """Return the step of a camera."""
+        if camera.label not in self._steps:
+            self._steps[camera.label] = IndexVideo(
+                session=self._session,
+                camera=camera.label,
+                resources=self._resources,
+                workspace=self._workspace,
+                described=camera,
+                files=alf.identities(video_paths(self._workspace, camera)),
+            )
+        return self._steps[camera.label]
+
+    def result(self, camera: Camera, records: Mapping[StepKey, StepRecord]) -> VideoIndexed | None:
+        """Return the result of the step of a camera; None where its video could not be indexed.
+
+        Parameters
+        ----------
+        camera : Camera
+            The camera.
+        records : mapping
+            Records of the steps.
+        """
+        key = self.step(camera).key
+        return Upstream([records[key]]).result(key, VideoIndexed) if records[key].is_ok else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,24 +12,21 @@ from ibl_dask.errors import MissingEnvironment, UsageError
 from ibl_dask.model.description import Camera
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
-from ibl_dask.model.result import VideoIndexed
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
-from ibl_dask.model.step import Resources, Step, StepKey, StepRecord, Upstream
+from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.networks import ALF_NAMES, Estimator, NetworkSet
-from ibl_dask.store import alf
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.tables import require_parquet
-from ibl_dask.tasks.index_video import IndexVideo, load_index
+from ibl_dask.tasks.index_video import IndexSteps, load_index
 from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.pose.camera_plan import MEMORY_GB, CameraPosePlan, choose_pose_chunks, fresh_networks
 from ibl_dask.tasks.pose.forecast import forecast_pose
 from ibl_dask.tasks.pose.members import CameraNetworks, require_engines
 from ibl_dask.tasks.pose.motion_steps import has_region
 from ibl_dask.tasks.pose.record import read_record, stored_networks
-from ibl_dask.tasks.session_files import video_paths
 from ibl_dask.tasks.video_task import VideoTask
 from ibl_dask.video.chunking import split_video
 from ibl_dask.video.container.summary import ContainerSummary
@@ -85,7 +83,10 @@ class EstimatePose(VideoTask):
             )
         require_engines(declared, self.engines)
         self.declared = declared
-        self._indexing: dict[str, Step] = {}
+
+    @cached_property
+    def _indexing(self) -> IndexSteps:
+        return IndexSteps(self.session.reference, self.workspace, Resources(memory_gb=0.5))
 
     @property
     def attribute(self) -> str:
@@ -146,7 +147,7 @@ class EstimatePose(VideoTask):
             self.workspace.forget_pose(label, self.attribute)
 
     def first_steps(self) -> list[Step]:
-        return [self._index_step(camera) for camera in self.posed]
+        return [self._indexing.step(camera) for camera in self.posed]
 
     def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         plans = [self.camera_plan(camera, records) for camera in self.posed]
@@ -162,11 +163,9 @@ class EstimatePose(VideoTask):
         records : mapping
             Records of the first steps.
         """
-        index = self._index_step(camera).key
-        record = records[index]
-        if not record.is_ok:
+        video = self._indexing.result(camera, records)
+        if video is None:
             return None
-        video = Upstream([record]).result(index, VideoIndexed)
         label = camera.label
         networks = CameraNetworks(label, self.declared, self.engines, video.identity)
         frame_index = load_index(self.workspace.index_file(label))
@@ -182,7 +181,7 @@ class EstimatePose(VideoTask):
             chunks=choose_pose_chunks(outline, self.chunk_pixels),
             motion_chunks=split_video(outline.keyframes, *outline_size, self.chunk_pixels),
             fresh=fresh_networks(networks, known),
-            index=index,
+            index=self._indexing.step(camera).key,
             resources=Resources(memory_gb=1.0),
         )
 
@@ -193,19 +192,6 @@ class EstimatePose(VideoTask):
         ]
         found = TaskForecast.of_cameras(spec.name, cameras)
         return replace(found, gpu_s=found.core_s) if self.declared.device == "cuda" else found
-
-    def _index_step(self, camera: Camera) -> Step:
-        """Return the step as it was planned first: its key must stay the same where the video changes meanwhile."""
-        if camera.label not in self._indexing:
-            self._indexing[camera.label] = IndexVideo(
-                session=self.session.reference,
-                camera=camera.label,
-                resources=Resources(memory_gb=0.5),
-                workspace=self.workspace,
-                described=camera,
-                files=alf.identities(video_paths(self.workspace, camera)),
-            )
-        return self._indexing[camera.label]
 
 
 class DLC(EstimatePose):

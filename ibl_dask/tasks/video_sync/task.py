@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,15 @@ from ibl_dask.model.choices import advice
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import LABELS, Camera
 from ibl_dask.model.forecast import EarlierWork, Rates, TaskForecast
-from ibl_dask.model.result import CamerasJudged, VideoIndexed
+from ibl_dask.model.result import CamerasJudged
 from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
-from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.store import alf
 from ibl_dask.store.frames import stored_fingerprints
-from ibl_dask.tasks.index_video import IndexVideo, load_index
+from ibl_dask.tasks.index_video import IndexSteps, load_index
 from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.run_step import walk
-from ibl_dask.tasks.session_files import video_paths
 from ibl_dask.tasks.session_qc import CameraQc, SessionQc
 from ibl_dask.tasks.video_sync.camera_plan import CameraPlan
 from ibl_dask.tasks.video_sync.camera_qc import CheckCamera, PublishQc
@@ -72,7 +70,10 @@ class VideoSyncQc(VideoTask):
         self.chunk_pixels = chunk_pixels
         self.reference_frames = reference_folder(reference_frames)
         self.reducers = reducers or partial(camera_reducers, reference_frames=self.reference_frames)
-        self._indexing: dict[str, Step] = {}
+
+    @cached_property
+    def _indexing(self) -> IndexSteps:
+        return IndexSteps(self.session.reference, self.workspace, self.resources)
 
     def checked_labels(self, labels: tuple[str, ...]) -> tuple[str, ...]:
         unknown = [label for label in labels if label not in LABELS]
@@ -114,7 +115,7 @@ class VideoSyncQc(VideoTask):
             self.workspace.forget_measured(label)
 
     def first_steps(self) -> list[Step]:
-        return [self._index_step(camera) for camera in self.described]
+        return [self._indexing.step(camera) for camera in self.described]
 
     def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
         out: list[Step] = []
@@ -129,7 +130,7 @@ class VideoSyncQc(VideoTask):
                 workspace=self.workspace,
                 described=camera,
                 reference_frames=self.reference_frames,
-                index=self._index_step(camera).key,
+                index=self._indexing.step(camera).key,
                 wheel=None if plan is None else plan.wheel.key,
                 merge=None if plan is None else plan.merge.key,
                 parents=tuple(step.fingerprint for step in steps),
@@ -164,11 +165,9 @@ class VideoSyncQc(VideoTask):
         records : mapping
             Records of the first steps.
         """
-        index = self._index_step(camera).key
-        record = records[index]
-        if not record.is_ok:
+        video = self._indexing.result(camera, records)
+        if video is None:
             return None
-        video = Upstream([record]).result(index, VideoIndexed)
         label = camera.label
         reducers = tuple(self.reducers(label, video.frames, video.width, video.height))
         store = self.workspace.frames_store(label)
@@ -178,7 +177,7 @@ class VideoSyncQc(VideoTask):
             described=camera,
             route=self.timing(camera),
             resources=self.resources,
-            index=index,
+            index=self._indexing.step(camera).key,
             video_identity=video.identity,
             reducers=reducers,
             video=video.video,
@@ -285,16 +284,3 @@ class VideoSyncQc(VideoTask):
         """Return the chunks of a video: those that it was compressed in, where it was, so that they are measured."""
         outline = ContainerSummary(len(frame_index), frame_index.width, frame_index.height, frame_index.keyframes)
         return choose_chunks(self.workspace, label, outline, frame_index.identity(), self.chunk_pixels)
-
-    def _index_step(self, camera: Camera) -> Step:
-        """Return the step as it was planned first: its key must stay the same where the video changes meanwhile."""
-        if camera.label not in self._indexing:
-            self._indexing[camera.label] = IndexVideo(
-                session=self.session.reference,
-                camera=camera.label,
-                resources=self.resources,
-                workspace=self.workspace,
-                described=camera,
-                files=alf.identities(video_paths(self.workspace, camera)),
-            )
-        return self._indexing[camera.label]
