@@ -26,7 +26,7 @@ LONGEST_TRIAL_S = 10.0
 SIDES = ("left", "right")
 """Cameras that show face and paws, in the order of preference."""
 TRIAL_COLUMNS = ("stimOn_times", "feedback_times", "choice", "feedbackType")
-"""Columns of `_ibl_trials.table.pqt` that the figure needs."""
+"""Columns of `_ibl_trials.table.pqt` that results after pose estimation are made of."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

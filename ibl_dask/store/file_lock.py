@@ -8,23 +8,30 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_ATTEMPTS, _PAUSE_S = 50, 0.01
+_PAUSE_S = 0.01
+CHANGE_S = 60.0
+"""How long a change of a file waits for another one, s: many times what one takes on a busy network disk."""
 
 
 @contextlib.contextmanager
-def locked(file: int) -> Iterator[None]:
+def locked(file: int, patience_s: float = 0.5) -> Iterator[None]:
     """Lock an open file for the time of a block; it goes on without: a holder may be stopped, and a disk lack locks.
 
     Parameters
     ----------
     file : int
         Descriptor of the file.
+    patience_s : float
+        Longest wait for another holder, s.
     """
-    for _ in range(_ATTEMPTS):
+    until_s = time.monotonic() + patience_s
+    while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             break
         except BlockingIOError:
+            if time.monotonic() >= until_s:
+                break
             time.sleep(_PAUSE_S)
         except OSError:
             break
@@ -50,5 +57,5 @@ def locked_by(path: Path) -> Iterator[None]:
         except OSError:
             pass
         else:
-            stack.enter_context(locked(file.fileno()))
+            stack.enter_context(locked(file.fileno(), CHANGE_S))
         yield

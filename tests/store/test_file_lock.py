@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import time
 
 from simple_steps import add_numbers
 
@@ -22,6 +23,19 @@ def test_changes_of_several_processes_are_all_kept(tmp_path):
         process.join()
     assert sorted(json.loads(path.read_text())) == list(range(3 * N))
     assert lock.read_text() == "held by a driver"
+
+
+def test_a_change_waits_for_one_that_takes_seconds(tmp_path):
+    path, lock = tmp_path / "numbers.json", tmp_path / "lock"
+    path.write_text("[]")
+    lock.touch()
+    process = multiprocessing.get_context("spawn").Process(target=add_numbers, args=(path, lock, [1]))
+    with locked_by(lock):
+        process.start()
+        time.sleep(3)
+        path.write_text("[0]")
+    process.join()
+    assert json.loads(path.read_text()) == [0, 1]
 
 
 def test_without_the_file_a_block_runs_all_the_same(tmp_path):

@@ -71,10 +71,10 @@ def steps(folder: Path) -> dict[str, object]:
         ("index", "13f6a5f0c4aec308"),
         ("rawindex", "e6d31cc7b5be5255"),
         ("sync", "9bdcdd916eb668aa"),
-        ("times", "767c9c773a155c75"),
+        ("times", "9663b0038eb9cfbb"),
         ("framepass", "52c3f58a2e82b4cd"),
-        ("wheel", "8ce326dd338cfe66"),
-        ("frames", "c001922cbe13a356"),
+        ("wheel", "d15d5c199f34b788"),
+        ("frames", "d5c2d81a7dd3a9ed"),
     ],
 )
 def test_fingerprints_are_those_of_earlier_versions(tmp_path, kind, fingerprint):

@@ -9,6 +9,7 @@ import pytest
 from disc_sessions import site, toy, write_discs
 from pose_data import SIDE, side_camera
 
+from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import make_pipeline
@@ -17,6 +18,8 @@ from ibl_dask.pose.features import features
 from ibl_dask.pose.licks import lick_times
 from ibl_dask.pose.networks import Network
 from ibl_dask.store.tables import read_table, write_table
+from ibl_dask.store.workspace import Workspace
+from ibl_dask.tasks.pose.post_files import PoseFiles
 from ibl_dask.video.reader import FrameReader
 
 SESSION = Path("Subjects") / "SW_001" / "2023-05-01" / "001"
@@ -91,6 +94,28 @@ def test_times_of_another_number_cost_the_licks_and_nothing_else(session):
     assert not (session / "alf" / "licks.times.npy").exists()
     record = json.loads((session / "ibl_dask" / "qc.json").read_text())
     assert record["extended_qc"]["_dlcLeft_time_trace_length_match"] == "FAIL"
+
+
+@pytest.mark.parametrize("held", ["table", "arrays", "both"])
+def test_trials_are_found_in_the_table_and_in_arrays_of_older_sessions(session, held):
+    trials = {
+        "stimOn_times": np.array([5.1, 5.6, 6.2]),
+        "feedback_times": np.array([5.4, 5.9, 6.5]),
+        "choice": np.array([-1, 1, 1]),
+        "feedbackType": np.array([1, 1, -1]),
+    }
+    in_table = [name for name in trials if held == "table" or (held == "both" and name != "stimOn_times")]
+    if in_table:
+        write_table(session / "alf" / "_ibl_trials.table.pqt", {name: trials[name] for name in in_table})
+    for name in trials.keys() - set(in_table):
+        np.save(session / "alf" / f"_ibl_trials.{name}.npy", trials[name])
+    post(session, pose=["dlc"])
+    record = json.loads((session / "ibl_dask" / "qc.json").read_text())
+    assert "there are no trials" not in json.dumps(record)
+    files = PoseFiles(Workspace(Session(session), session / "work"), "dlc")
+    assert {name: values.tolist() for name, values in files.read_trials().items()} == {
+        name: values.tolist() for name, values in trials.items()
+    }
 
 
 def test_pose_and_what_follows_it_run_one_after_the_other_and_are_found_done(tmp_path):

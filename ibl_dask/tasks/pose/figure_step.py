@@ -82,8 +82,7 @@ class DrawPose(Step):
         )
 
     def _trials(self) -> Trials | None:
-        path = self.files.trials()
-        return None if path is None else Trials.from_columns(read_table(path))
+        return Trials.from_columns(self.files.read_trials())
 
     def _wheel(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         found = self.files.wheel()

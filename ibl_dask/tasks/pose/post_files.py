@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from ibl_dask.errors import MissingFile, UnusableFile
 from ibl_dask.pose.features import Tracker
 from ibl_dask.pose.keypoints import Keypoints
+from ibl_dask.report.pose_content import TRIAL_COLUMNS
 from ibl_dask.store import alf
 from ibl_dask.store.tables import column_names, read_table
 from ibl_dask.store.workspace import Workspace
@@ -18,6 +19,8 @@ from ibl_dask.tasks.pose.record import published_table
 
 ALF = "alf"
 TRIALS = "_ibl_trials.table.pqt"
+TRIAL_ARRAYS = tuple(f"_ibl_trials.{name}.npy" for name in TRIAL_COLUMNS)
+"""Where sessions of before 2022 hold the columns of the table."""
 WHEEL = ("_ibl_wheel.timestamps.npy", "_ibl_wheel.position.npy")
 
 
@@ -54,9 +57,29 @@ class PoseFiles:
         """Return the features of a camera; None if there are none."""
         return alf.latest(features_file(self.workspace, camera))
 
-    def trials(self) -> Path | None:
-        """Return the table of trials; None if there is none."""
-        return alf.find(self.workspace.session, self.trials_collection, TRIALS)
+    def trials(self) -> tuple[Path, ...]:
+        """Return the files of the trials: the table, and the arrays of single columns; none if there are none."""
+        found = (alf.find(self.workspace.session, self.trials_collection, name) for name in (TRIALS, *TRIAL_ARRAYS))
+        return tuple(path for path in found if path is not None)
+
+    def read_trials(self) -> dict[str, NDArray[np.float64]]:
+        """Return the columns of the trials that results are made of (`TRIAL_COLUMNS`), each (trial,); those there are.
+
+        A column of the table precedes an array of its own.
+
+        Raises
+        ------
+        UnusableFile
+            If a file holds no table, or no numbers.
+        """
+        columns: dict[str, NDArray[np.float64]] = {}
+        for path in self.trials():
+            if path.suffix == ".pqt":
+                read = read_table(path, TRIAL_COLUMNS)
+                columns.update({name: np.asarray(values, np.float64) for name, values in read.items()})
+            else:
+                columns.setdefault(path.name.split(".")[1], read_array(path))
+        return columns
 
     def wheel(self) -> tuple[Path, Path] | None:
         """Return times and positions of the wheel; None if there are none."""

@@ -24,7 +24,7 @@ from ibl_dask.qc.record import pose_namespace, pose_record, session_record
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.failures import failure_from
-from ibl_dask.store.tables import read_table, table_bytes
+from ibl_dask.store.tables import table_bytes
 from ibl_dask.tasks.pose.post_files import PoseFiles, features_file, licks_file
 from ibl_dask.tasks.qc_file import changing_qc
 from ibl_dask.tasks.video_sync.camera_qc import known_checks, known_pose
@@ -80,7 +80,7 @@ class DescribePose(Step):
             self.files.tracker,
             keypoints.likely(),
             times,
-            _stimuli(self.files),
+            self.files.read_trials().get("stimOn_times"),
             None if made is None else made.pupil_raw_px,
             None if made is None else made.pupil_smooth_px,
             self.frame_size_px,
@@ -96,14 +96,6 @@ def _rate_hz(times_s: NDArray[np.float64] | None) -> float | None:
         return None
     interval_s = float(np.nanmedian(np.diff(times_s)))
     return float(round(1 / interval_s)) if interval_s > 0 else None
-
-
-def _stimuli(files: PoseFiles) -> NDArray[np.float64] | None:
-    trials = files.trials()
-    if trials is None:
-        return None
-    columns = read_table(trials, ("stimOn_times",))
-    return None if not columns else np.asarray(columns["stimOn_times"], np.float64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

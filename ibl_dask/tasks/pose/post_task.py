@@ -25,7 +25,7 @@ from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.store.tables import require_parquet
 from ibl_dask.tasks.camera_forecast import outline_or_problem
 from ibl_dask.tasks.pose.figure_step import DrawPose
-from ibl_dask.tasks.pose.post_files import ALF, TRIALS, WHEEL, PoseFiles
+from ibl_dask.tasks.pose.post_files import ALF, TRIAL_ARRAYS, TRIALS, WHEEL, PoseFiles
 from ibl_dask.tasks.pose.post_steps import DescribePose, PublishLicks, PublishPoseQc, has_features, has_licks
 from ibl_dask.tasks.pose.preview_step import DrawPreview
 from ibl_dask.tasks.session_files import find_video
@@ -101,7 +101,7 @@ class DescribePoses(VideoTask):
                 *(read(f"_ibl_{label}Camera.{self.tracker}.pqt", ALF) for label in labels),
                 *(read(f"_ibl_{label}Camera.times.npy", ALF) for label in labels),
                 *(read(f"{label}Camera.ROIMotionEnergy.npy", ALF, False) for label in labels),
-                *(read(name, self.trials_collection, False) for name in (TRIALS, *WHEEL)),
+                *(read(name, self.trials_collection, False) for name in (TRIALS, *TRIAL_ARRAYS, *WHEEL)),
             ),
             outputs=(
                 *(
@@ -147,7 +147,7 @@ class DescribePoses(VideoTask):
             **self._common(label),
             marker=self.workspace.marker(f"{self.tracker}_features-{label}"),
             files=files,
-            inputs=self._inputs(files.table(label), files.times(label), files.trials()),
+            inputs=self._inputs(files.table(label), files.times(label), *files.trials()),
             frame_size_px=self._frame_size(camera),
         )
 
@@ -184,7 +184,7 @@ class DescribePoses(VideoTask):
 
     def _drawing(self, before: Sequence[Step]) -> DrawPose:
         files = self.files
-        further = [*(files.energy(label) for label in self.labels), files.trials(), *(files.wheel() or ())]
+        further = [*(files.energy(label) for label in self.labels), *files.trials(), *(files.wheel() or ())]
         return DrawPose(
             **self._common(),
             marker=self.workspace.marker(f"{self.tracker}_figure"),
