@@ -104,15 +104,17 @@ def test_trials_are_found_in_the_table_and_in_arrays_of_older_sessions(session, 
         "choice": np.array([-1, 1, 1]),
         "feedbackType": np.array([1, 1, -1]),
     }
+    folder = session / "alf" / "task_00"  # the tasks of the session are described
+    folder.mkdir()
     in_table = [name for name in trials if held == "table" or (held == "both" and name != "stimOn_times")]
     if in_table:
-        write_table(session / "alf" / "_ibl_trials.table.pqt", {name: trials[name] for name in in_table})
+        write_table(folder / "_ibl_trials.table.pqt", {name: trials[name] for name in in_table})
     for name in trials.keys() - set(in_table):
-        np.save(session / "alf" / f"_ibl_trials.{name}.npy", trials[name])
+        np.save(folder / f"_ibl_trials.{name}.npy", trials[name])
     post(session, pose=["dlc"])
     record = json.loads((session / "ibl_dask" / "qc.json").read_text())
     assert "there are no trials" not in json.dumps(record)
-    files = PoseFiles(Workspace(Session(session), session / "work"), "dlc")
+    files = PoseFiles(Workspace(Session(session), session / "work"), "dlc", "alf/task_00")
     assert {name: values.tolist() for name, values in files.read_trials().items()} == {
         name: values.tolist() for name, values in trials.items()
     }
