@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Colour = Literal["rgb", "bgr", "gray"]
 """Order of the colours that a network was trained on."""
-EngineKind = Literal["onnx", "synthetic"]
+EngineKind = Literal["onnx", "deeplabcut", "synthetic"]
 """Kind of an engine: the adapter that runs it."""
 ENGINE_KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
 
@@ -78,9 +78,9 @@ class EngineSettings:
     python: str = ""
     """Python of the environment that holds the runtime; empty for the one that runs this."""
     weights: Path | None = None
-    """File of the network; None for an engine without one."""
+    """File or folder of the network; None for an engine without one."""
     sha256: str = ""
-    """SHA-256 of that file, hexadecimal."""
+    """SHA-256 of that, hexadecimal; of a folder see `weights_digest`."""
     keypoints: tuple[str, ...] = ()
     """Names of the keypoints. The engine has to declare the same; empty for any."""
     options: Mapping[str, Any] = field(default_factory=dict, hash=False)  # JSON

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 from ibl_dask.errors import WrongWeights
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.host.weights import stage_weights
+from ibl_dask.pose.weights_digest import weights_digest
 
 CONTENT = bytes(range(256)) * 9000
 
@@ -114,3 +116,90 @@ def test_two_processes_at_once_make_one_copy(shared, tmp_path):
     files = [path for path in (tmp_path / "node").rglob("*") if path.is_file()]
     assert len(files) == 1
     assert os.access(files[0], os.R_OK)
+
+
+@pytest.fixture
+def network_folder(tmp_path) -> Path:
+    """Return the folder of a network on a shared disk."""
+    folder = tmp_path / "shared" / "net"
+    (folder / "deeper").mkdir(parents=True)
+    (folder / "config.yaml").write_text("method: bu\n")
+    (folder / "deeper" / "snapshot 1.pt").write_bytes(CONTENT)
+    return folder
+
+
+def of_folder(folder: Path) -> EngineSettings:
+    return EngineSettings("net", "deeplabcut", weights=folder, sha256=weights_digest(folder))
+
+
+def test_the_digest_of_a_folder_is_that_of_the_shell_command(network_folder):
+    command = "find . -xtype f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum"
+    found = subprocess.run(["sh", "-c", command], cwd=network_folder, capture_output=True, text=True, check=True)
+    assert weights_digest(network_folder) == found.stdout.split()[0]
+    (network_folder / "deeper" / "snapshot 1.pt").rename(network_folder / "snapshot 1.pt")
+    assert weights_digest(network_folder) != found.stdout.split()[0], "names count"
+
+
+def test_a_folder_is_copied_once_and_read_only(network_folder, tmp_path):
+    settings = of_folder(network_folder)
+    staged = stage_weights(settings, tmp_path / "node")
+    assert staged.is_relative_to(tmp_path / "node")
+    assert weights_digest(staged) == settings.sha256
+    assert {stat.S_IMODE(path.stat().st_mode) for path in staged.rglob("*") if path.is_file()} == {0o400}
+    shutil.rmtree(network_folder)
+    assert stage_weights(settings, tmp_path / "node") == staged, "the shared disk is not needed again"
+    assert list(staged.parent.iterdir()) == [staged], "nothing half written"
+
+
+def test_a_copy_of_a_folder_that_was_changed_is_made_again(network_folder, tmp_path):
+    settings = of_folder(network_folder)
+    staged = stage_weights(settings, tmp_path / "node")
+    (staged / "added").write_text("by someone")
+    assert stage_weights(settings, tmp_path / "node") == staged
+    assert weights_digest(staged) == settings.sha256
+    assert list(staged.parent.iterdir()) == [staged]
+
+
+@pytest.mark.parametrize("changed", ["config.yaml", "deeper/snapshot 2.pt"])
+def test_another_folder_than_the_pinned_one_is_refused(network_folder, tmp_path, changed):
+    settings = of_folder(network_folder)
+    (network_folder / changed).write_text("method: td\n")
+    with pytest.raises(WrongWeights, match="are not those of the profile"):
+        stage_weights(settings, tmp_path / "node")
+    assert not [path for path in (tmp_path / "node").rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_another_process_writes_is_named(network_folder, tmp_path):
+    """A training that goes on writes a snapshot after the other."""
+    settings = of_folder(network_folder)
+    os.truncate(network_folder / "config.yaml", 30_000_000)  # reading it takes longer than a write of the other
+    program = (
+        "import sys, pathlib\n"
+        "with pathlib.Path(sys.argv[1]).open('w', buffering=1) as snapshot:\n"
+        "    print('written', file=snapshot)\n"
+        "    print('writing', flush=True)\n"
+        "    while True:\n"
+        "        print('written', file=snapshot)\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(network_folder / "snapshot-2.pt")], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        writer.stdout.readline()
+        try:
+            with pytest.raises(WrongWeights, match="change while they are read") as caught:
+                stage_weights(settings, tmp_path / "node")
+        finally:
+            writer.kill()
+    assert "snapshot-2.pt" in caught.value.got
+    assert caught.value.category == "environment"
+
+
+def test_a_folder_that_is_none_of_a_network_is_refused(tmp_path):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(WrongWeights, match="no folder of a network"):
+        stage_weights(EngineSettings("net", "deeplabcut", weights=empty, sha256="0" * 64), tmp_path / "node")
+    for number in range(1001):
+        (empty / str(number)).touch()
+    with pytest.raises(WrongWeights, match="no folder of a network"):
+        stage_weights(EngineSettings("net", "deeplabcut", weights=empty, sha256="0" * 64), tmp_path / "node")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +11,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.deploy.site.value_parsers import parse_command, parse_folder, parse_walltime_s
-from ibl_dask.errors import UsageError
+from ibl_dask.errors import UsageError, WrongWeights
 from ibl_dask.model.choices import nearest
 from ibl_dask.pose.engine import ENGINE_KINDS, EngineKind, EngineSettings
 from ibl_dask.pose.engines import option_names
+from ibl_dask.pose.weights_digest import weights_digest
 
 _Keypoint = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 _Time = Annotated[int, BeforeValidator(parse_walltime_s), Field(gt=0, le=86_400)]
@@ -33,7 +34,7 @@ class EngineSchema(BaseModel):
         None, description="a Python that has the runtime of the engine", examples=["/shared/envs/onnx/bin/python"]
     )
     weights: Annotated[Path, BeforeValidator(parse_folder)] | None = Field(
-        None, description="file of the network, which every node sees", examples=["/shared/weights/eye.onnx"]
+        None, description="file or folder of the network, which every node sees", examples=["/shared/weights/eye.onnx"]
     )
     sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")] | None = Field(
         None, description="SHA-256 of the weights, 64 hexadecimal digits", examples=["3f78..., from `sha256sum FILE`"]
@@ -101,7 +102,7 @@ def _weights_errors(profile: Profile, engine: EngineSettings) -> Iterator[UsageE
         yield UsageError(
             f"engine {engine.name} has no weights",
             where=profile.line("engines", engine.name),
-            expected="the file of its network",
+            expected="the file or folder of its network",
             got="nothing",
             do="write `weights: /shared/weights/eye.onnx`, and its `sha256`",
         )
@@ -134,9 +135,7 @@ def _kinds_with_weights() -> str:
 
 
 def _digest(weights: Path | None) -> str:
-    """Return the SHA-256 of a file that is seen from here, for advice."""
-    try:
-        with Path(weights or "").open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return "...`, as `sha256sum FILE` prints it, such as `3f78..."
+    """Return the SHA-256 of weights that are seen from here, for advice."""
+    with contextlib.suppress(OSError, WrongWeights):
+        return weights_digest(weights or Path())
+    return "...`, as `sha256sum FILE` prints it, such as `3f78..."
