@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from needs import POSE, PUPIL_WHEEL
+from needs import DEEPLABCUT, POSE, PUPIL_WHEEL
 
 HELPERS = Path(__file__).parents[1] / "helpers"
 
@@ -39,4 +39,18 @@ def tiny_networks(pose_python, tmp_path_factory) -> Path:
     """Return a folder of networks; see `tiny_networks.py`."""
     folder = tmp_path_factory.mktemp("networks")
     subprocess.run([pose_python, str(HELPERS / "tiny_networks.py"), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deeplabcut_python() -> str:
+    """Return the Python of an environment with DeepLabCut."""
+    return DEEPLABCUT
+
+
+@pytest.fixture(scope="session")
+def deeplabcut_project(deeplabcut_python, tmp_path_factory) -> Path:
+    """Return a project with a small random network; see `deeplabcut_project.py`."""
+    folder = tmp_path_factory.mktemp("deeplabcut") / "project"
+    subprocess.run([deeplabcut_python, str(HELPERS / "deeplabcut_project.py"), "make", str(folder)], check=True)
     return folder

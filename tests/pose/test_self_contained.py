@@ -15,7 +15,7 @@ from ibl_dask.pose.host import host_main, process
 
 POSE = Path(ibl_dask.__file__).parent / "pose"
 ALONE = [POSE / "host" / "host_main.py", *(adapter_file(kind) for kind in ENGINE_KINDS)]
-ALLOWED = {"numpy", "onnxruntime", *sys.stdlib_module_names} - {"tomllib"}
+ALLOWED = {"deeplabcut", "numpy", "onnxruntime", "torch", *sys.stdlib_module_names} - {"tomllib"}
 
 
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
