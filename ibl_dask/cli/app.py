@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from ibl_dask.cli.alyx_app import alyx_app
+from ibl_dask.cli.pose_app import pose_app
 from ibl_dask.cli.task_options import with_task_options
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(alyx_app)
+app.add_typer(pose_app)
 
 Sessions = Annotated[
     list[str], typer.Argument(help="Session folders, folders that hold sessions, or text files of paths.")

@@ -1,8 +1,8 @@
-"""SHA-256 of the weights of a network: of its file, or of all files of its folder with their names.
+r"""SHA-256 of the weights of a network: of its file, or of all files of its folder with their names.
 
 The digest of a folder is that of the list of its files, which a shell computes as well ::
 
-    cd FOLDER && find . -xtype f -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum | sha256sum
+    cd FOLDER && find . -xtype f -printf '%P\n' | LC_ALL=C sort | xargs -d '\n' sha256sum | sha256sum
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Make a project of DeepLabCut with a small random network, without downloads or training, and analyse a video with it.
 
-    python deeplabcut_project.py make FOLDER [KEYPOINT ...]     prints the folder of the network
+    python deeplabcut_project.py make FOLDER [KEYPOINT ...]
     python deeplabcut_project.py analyse FOLDER VIDEO OUT.npy BATCH [DEVICE]
 
 It runs in the environment of DeepLabCut. `analyse` is `deeplabcut.analyze_videos` with as many threads as
-OMP_NUM_THREADS states (1), and then `filterpredictions` (median of 5 frames); their tables are written as arrays (frame,
-keypoint, 3), the second to OUT-filtered.npy. The seconds that the first took are printed.
+OMP_NUM_THREADS states (1), and then `filterpredictions` (median of 5 frames); their tables are written as arrays
+(frame, keypoint, 3), the second to OUT-filtered.npy. The seconds that the first took are printed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ BACKBONE, CHANNELS = "test_resnet", 96
 
 def make(folder: Path, keypoints: tuple[str, ...]) -> None:
     """Write the project, as `create_training_dataset` and a training leave it."""
+    import deeplabcut
     import torch
     import yaml
     from deeplabcut.pose_estimation_pytorch.config import PoseConfig, TestConfig
@@ -83,7 +84,8 @@ def make(folder: Path, keypoints: tuple[str, ...]) -> None:
             if getattr(layer, "bias", None) is not None:
                 layer.bias.fill_(0.2)
     torch.save({"model": model.state_dict(), "metadata": {"epoch": 1}}, network / "train" / "snapshot-001.pt")
-    print(network / "train")
+
+    deeplabcut.export_model(str(folder / "config.yaml"))
 
 
 def analyse(folder: Path, video: Path, out: Path, batch: int, device: str) -> None:

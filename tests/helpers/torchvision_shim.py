@@ -1,4 +1,4 @@
-"""Operators of torchvision by name only, for an environment whose torch is another build than torchvision's: tests alone.
+"""Operators of torchvision by name only, for an environment whose torch is of another build: for tests alone.
 
 PyPI's torchvision beside a CPU build of torch raises `operator torchvision::nms does not exist` when it is imported.
 Installed as `sitecustomize.py` of an environment, this declares the operators before torchvision is imported. They

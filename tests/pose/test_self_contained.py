@@ -10,12 +10,13 @@ import pytest
 
 import ibl_dask
 from ibl_dask.pose.engine import ENGINE_KINDS
-from ibl_dask.pose.engines import adapter_file, option_names
+from ibl_dask.pose.engines import adapter_file, exporter_file, option_names
 from ibl_dask.pose.host import host_main, process
 
 POSE = Path(ibl_dask.__file__).parent / "pose"
-ALONE = [POSE / "host" / "host_main.py", *(adapter_file(kind) for kind in ENGINE_KINDS)]
-ALLOWED = {"deeplabcut", "numpy", "onnxruntime", "torch", *sys.stdlib_module_names} - {"tomllib"}
+EXPORTERS = [exporter_file(kind) for kind in ENGINE_KINDS if exporter_file(kind).is_file()]
+ALONE = [POSE / "host" / "host_main.py", *(adapter_file(kind) for kind in ENGINE_KINDS), *EXPORTERS]
+ALLOWED = {"deeplabcut", "numpy", "onnx", "onnxruntime", "torch", *sys.stdlib_module_names} - {"tomllib"}
 
 
 @pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
@@ -36,7 +37,10 @@ def test_a_file_stands_alone(path):
 
 
 def test_no_adapter_is_left_out():
-    assert {path.name for path in (POSE / "engines").glob("*_adapter.py")} == {path.name for path in ALONE[1:]}
+    assert {path.name for path in (POSE / "engines").glob("*_adapter.py")} == {
+        adapter_file(kind).name for kind in ENGINE_KINDS
+    }
+    assert {path.name for path in (POSE / "engines").glob("*_onnx.py")} == {path.name for path in EXPORTERS}
     for kind in ENGINE_KINDS:
         assert "batch" in option_names(kind)
 

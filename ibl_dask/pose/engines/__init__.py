@@ -23,6 +23,14 @@ def adapter_file(kind: str) -> Path:
     return Path(__file__).with_name(f"{kind}_adapter.py")
 
 
+def exporter_file(kind: str) -> Path:
+    """Return the file that exports networks of a kind of engine to ONNX, by `export(weights, options)`; few have one.
+
+    It is loaded like an adapter, and returns a description and the content of the file.
+    """
+    return Path(__file__).with_name(f"{kind}_onnx.py")
+
+
 def option_names(kind: str) -> tuple[str, ...]:
     """Return the names of the options of a kind of engine."""
     return tuple(import_module(f"{__name__}.{kind}_adapter").OPTIONS)

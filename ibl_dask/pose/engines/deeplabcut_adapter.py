@@ -240,8 +240,8 @@ def _loaded(path: str) -> Any:
             "environment",
             "parameters as PyTorch saves them, without other objects",
             f"{os.path.basename(path)}: {got[:300]}",  # noqa: PTH119
-            "copy it again; one of an early version becomes readable by loading and saving it with DeepLabCut 3.0.2, in an "
-            "environment in which you trust it",
+            "copy it again; if it is one of an early version and you trust it, load it with DeepLabCut 3.0.2 and save "
+            "it anew",
         ) from error
 
 
@@ -265,7 +265,7 @@ def require_single_animal(config: dict[str, Any]) -> list[str]:
             "this network is not one of a single animal",
             "environment",
             "method bu (bottom-up), one individual, no unique bodyparts, one head",
-            f"method {method}, {len(animals)} individuals, {len(unique)} unique bodyparts, heads {_listed(list(heads))}",
+            f"method {method}, {len(animals)} individuals, {len(unique)} unique bodyparts, {_listed(list(heads))}",
             "train a network for one animal: tracking of several needs the whole video",
         )
     return names

@@ -40,7 +40,7 @@ OPTIONS = {
     "scale": "factor on pixels of 0 to 255, before `mean`; default 1/255, or 1 for a network that takes whole numbers",
     "mean": "mean of each colour, subtracted; default 0",
     "std": "standard deviation of each colour, divided by; default 1",
-    "activation": "none (default), sigmoid, or softmax over the pixels of a map",
+    "activation": "none (default), sigmoid, softmax over the pixels of a map, or clip to 0 to 1",
     "stride": "px of the network's input per cell of a map; default: from the sizes",
     "cell_offset_px": "centre of the first cell in the network's input, px; default (stride - 1) / 2",
     "refine": "parabola (default) or none",
@@ -252,6 +252,8 @@ def activated(maps: Array, activation: str) -> Array:
     if activation == "softmax":
         powers = np.exp(maps - maps.max(axis=(2, 3), keepdims=True))
         return powers / powers.sum(axis=(2, 3), keepdims=True)
+    if activation == "clip":
+        return np.clip(maps, 0, 1)
     return maps
 
 

@@ -139,6 +139,9 @@ class Host:
             )
             self._engines[header["engine"]] = adapter
             return {"info": adapter.info()}, b""
+        if do == "export":
+            described, exported = load_module(header["exporter"]).export(header["weights"], header["options"])
+            return {"info": described}, exported
         if do == "predict":
             return self._predict(header, content)
         raise HostError(f"there is no request {do}", "bug")
