@@ -1,7 +1,8 @@
 """Make a project of DeepLabCut with a small random network, without downloads or training, and analyse a video with it.
 
-    python deeplabcut_project.py make FOLDER [KEYPOINT ...]
+    python deeplabcut_project.py make FOLDER [BACKBONE CHANNELS]
     python deeplabcut_project.py analyse FOLDER VIDEO OUT.npy BATCH [DEVICE]
+    python deeplabcut_project.py serve FOLDER VIDEO OUT.npy BATCH [DEVICE]     analyses once per line of its input
 
 It runs in the environment of DeepLabCut. `analyse` is `deeplabcut.analyze_videos` with as many threads as
 OMP_NUM_THREADS states (1), and then `filterpredictions` (median of 5 frames); their tables are written as arrays
@@ -20,7 +21,7 @@ BACKBONE, CHANNELS = "test_resnet", 96
 """The smallest residual network of timm, 0.5 million parameters, and the channels that it ends with."""
 
 
-def make(folder: Path, keypoints: tuple[str, ...]) -> None:
+def make(folder: Path, backbone: str = BACKBONE, channels: int = CHANNELS) -> None:
     """Write the project, as `create_training_dataset` and a training leave it."""
     import deeplabcut
     import torch
@@ -38,7 +39,7 @@ def make(folder: Path, keypoints: tuple[str, ...]) -> None:
         "project_path": str(folder),
         "engine": "pytorch",
         "video_sets": {},
-        "bodyparts": list(keypoints),
+        "bodyparts": list(KEYPOINTS),
         "start": 0,
         "stop": 1,
         "numframes2pick": 20,
@@ -70,10 +71,10 @@ def make(folder: Path, keypoints: tuple[str, ...]) -> None:
     path = network / "train" / "pytorch_config.yaml"
     PoseConfig.build(str(folder / "config.yaml"), path, net_type="resnet_50", top_down=False, save=True)
     config = yaml.safe_load(path.read_text())
-    config["model"]["backbone"].update(model_name=BACKBONE, output_stride=32)
-    config["model"]["backbone_output_channels"] = CHANNELS
+    config["model"]["backbone"].update(model_name=backbone, output_stride=32)
+    config["model"]["backbone_output_channels"] = channels
     for head in ("heatmap_config", "locref_config"):
-        config["model"]["heads"]["bodypart"][head]["channels"][0] = CHANNELS
+        config["model"]["heads"]["bodypart"][head]["channels"][0] = channels
     path.write_text(yaml.safe_dump(config))
     typed = PoseConfig.from_any(path)
     TestConfig.build(typed, test_config_path=network / "test" / "pose_cfg.yaml", save=True)
@@ -113,12 +114,13 @@ def analyse(folder: Path, video: Path, out: Path, batch: int, device: str) -> No
         found = pd.read_hdf(table).to_numpy()
         name = f"{out.stem}-filtered.npy" if table.stem.endswith("_filtered") else out.name
         np.save(out.with_name(name), found.reshape(len(found), -1, 3))
-    print(f"\nseconds {seconds:.3f}")
+    print(f"\nseconds {seconds:.3f}", flush=True)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "make":
-        make(Path(sys.argv[2]), tuple(sys.argv[3:]) or KEYPOINTS)
+        make(Path(sys.argv[2]), *(kind(text) for kind, text in zip((str, int), sys.argv[3:], strict=False)))
     else:
         given = [*sys.argv[2:], "cpu"]
-        analyse(Path(given[0]), Path(given[1]), Path(given[2]), int(given[3]), given[4])
+        for _ in sys.stdin if sys.argv[1] == "serve" else [""]:
+            analyse(Path(given[0]), Path(given[1]), Path(given[2]), int(given[3]), given[4])

@@ -6,10 +6,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 from engine_tests import EngineTests
+from first_frames import write_first_frames
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
@@ -66,20 +66,8 @@ def settings(deeplabcut_python):
 @pytest.fixture(scope="module")
 def clip(data_folder, tmp_path_factory) -> Path:
     """Return the first frames of a real video, as they are encoded there."""
-    path = tmp_path_factory.mktemp("clip") / "openfield.mp4"
     source = data_folder / "video" / "openfield_mouse.mp4"
-    times = index_video(source).pts
-    with av.open(str(source)) as given, av.open(str(path), "w") as taken:
-        stream = given.streams.video[0]
-        copy = taken.add_stream_from_template(stream)
-        latest = -1
-        for n_before, packet in enumerate(given.demux(stream)):
-            if n_before >= LEAST_FRAMES and latest == times[n_before - 1]:
-                break  # every frame up to the latest is there
-            latest = max(latest, packet.pts)
-            packet.stream = copy
-            taken.mux(packet)
-    return path
+    return write_first_frames(source, tmp_path_factory.mktemp("clip") / "openfield.mp4", LEAST_FRAMES)
 
 
 @pytest.fixture(scope="module")

@@ -99,9 +99,21 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
     """Return an engine that has predicted a frame on the device."""
     for name in options:
         if name not in OPTIONS:
-            raise EngineError(f"there is no option {name}", "usage", "one of " + ", ".join(OPTIONS), name)
+            raise EngineError(
+                f"there is no option {name}",
+                "usage",
+                "one of " + ", ".join(OPTIONS),
+                name,
+                "remove it under `options:` of the engine in the site profile",
+            )
     if weights is None:
-        raise EngineError("this engine has no network", "usage", "`weights:` in the site profile", "none")
+        raise EngineError(
+            "this engine has no network",
+            "usage",
+            "`weights:` in the site profile",
+            "none",
+            "name the folder of a network",
+        )
     version = library_version()
     import torch
 
