@@ -40,7 +40,8 @@ class Faulty:
         if sizes is not None:
             with Path(sizes).open("a", encoding="utf-8") as file:
                 file.write(f"{len(frames)}\n")
-        if fault is not None and len(frames) > self._options.get("fits", 0):
+        n_run = max(len(frames), self._options["batch"]) if self._options.get("fills") else len(frames)
+        if fault is not None and n_run > self._options.get("fits", 0):
             getattr(self, fault)()
         rows = numpy.ones((len(frames), len(self._keypoints), 3))
         rows[..., 0] = frames.reshape(len(frames), -1).mean(axis=1)[:, None]

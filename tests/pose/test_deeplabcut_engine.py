@@ -8,17 +8,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disc_sessions import site
 from engine_tests import EngineTests
 from first_frames import write_first_frames
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
+from ibl_dask.model.status import Status
+from ibl_dask.pipeline.run import run
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.geometry import PictureMap
 from ibl_dask.pose.host.warm_engines import WarmEngines
 from ibl_dask.pose.keypoints import Keypoints
+from ibl_dask.pose.networks import Network
 from ibl_dask.pose.smoothing import smoothed
 from ibl_dask.pose.weights_digest import weights_digest
+from ibl_dask.store.tables import read_table
+from ibl_dask.synth.session import write_session
 from ibl_dask.tasks.pose.estimation import estimate
 from ibl_dask.video.colour import rgb_frames
 from ibl_dask.video.container.index import index_video
@@ -120,3 +126,18 @@ def test_chunks_equal_analyze_videos_bit_for_bit(engines, settings, network, cli
 def test_the_median_of_the_whole_equals_filterpredictions(analysed):
     rows = Keypoints(KEYPOINTS, analysed["rows"].astype(np.float64))
     np.testing.assert_array_equal(smoothed(rows, 5).values, analysed["filtered"])
+
+
+@pytest.mark.recordings
+def test_the_table_of_a_session_equals_the_filtered_one(settings, network, clip, analysed, tmp_path):
+    """Index, chunks on keyframes, hosts, joined table and filter, as a run does them."""
+    folder = tmp_path / "Subjects" / "SW_001" / "2023-05-01" / "001"
+    write_session(folder, duration_s=1, scale=0.125, cameras=("left",))
+    shutil.copy(clip, folder / "raw_video_data" / "_iblrig_leftCamera.raw.mp4")
+    engine = settings(network, batch=BATCH)
+    sites = site(Network("whole", ("openfield",)), engines=(engine,), median_frames=5)
+    (outcome,) = run([folder], tasks=["DLC"], chunk_pixels=640 * 480 * 60, **sites).sessions
+    assert outcome.tasks["DLC"] is Status.COMPLETE, outcome.failures
+    table = Keypoints.from_columns(read_table(folder / "alf" / "_ibl_leftCamera.dlc.pqt"))
+    assert table.names == KEYPOINTS
+    np.testing.assert_array_equal(table.values, analysed["filtered"])

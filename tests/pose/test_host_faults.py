@@ -160,6 +160,12 @@ def test_a_batch_that_does_not_fit_is_halved_and_the_size_kept(engines, tmp_path
     assert sum(given[3:]) == 40
 
 
+def test_an_engine_that_fills_its_batches_learns_the_size_that_fits(engines):
+    with engines.open(faulty(fault="memory", fits=2, batch=16, fills=True)) as engine:
+        assert_numbers(engine.predict(numbered(20)), 20)
+        assert engine.info.batch_hint == 16
+
+
 def test_another_engine_of_the_same_host_keeps_its_batches(engines, tmp_path):
     with (
         engines.open(faulty(fault="memory", fits=2, batch=4)) as small,

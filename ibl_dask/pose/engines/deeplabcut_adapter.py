@@ -60,14 +60,14 @@ class DeepLabCutEngine:
         Of `get_pose_inference_runner`.
     keypoints : list of str
         Names in the order of its rows.
-    batch : int
-        Frames at once.
+    batch, threads : int
+        Frames at once, and threads of the CPU.
     device, build : str
         Where it runs, and in what.
     """
 
-    def __init__(self, runner: Any, keypoints: list[str], batch: int, device: str, build: str) -> None:
-        self._runner, self._keypoints, self._batch = runner, keypoints, batch
+    def __init__(self, runner: Any, keypoints: list[str], batch: int, threads: int, device: str, build: str) -> None:
+        self._runner, self._keypoints, self._batch, self._threads = runner, keypoints, batch, threads
         self._device, self._build = device, build
         self.predict(np.zeros((1, PROBE_PX, PROBE_PX, 3), np.uint8), 0, 0)
 
@@ -85,6 +85,9 @@ class DeepLabCutEngine:
 
     def predict(self, frames: Array, before: int, after: int) -> Array:
         """Return the keypoints of the frames between the halos."""
+        import torch
+
+        torch.set_num_threads(self._threads)  # of the process, which may hold other networks
         n_rows = len(frames) - before - after
         found = np.empty((n_rows, len(self._keypoints), 3), np.float32)
         for start in range(0, n_rows, self._batch):
@@ -125,16 +128,15 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
             f"torch {torch.__version__}, for which torch.cuda.is_available() is False",
             "install torch for the CUDA of the driver (nvidia-smi) in the environment of the engine",
         )
-    torch.set_num_threads(int(options.get("threads", 1)))
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False  # it would choose code by how fast it was at the first try
     config, state = read_network(weights, options.get("snapshot"))
     names = require_single_animal(config)
-    batch = int(options.get("batch", BATCH))
-    runner = build_runner(config, state, weights, batch, device)
-    kind = device if device == "cpu" else torch.cuda.get_device_name(device)
-    return DeepLabCutEngine(runner, names, batch, device, f"deeplabcut {version} torch {torch.__version__} {kind}")
+    batch, threads = int(options.get("batch", BATCH)), int(options.get("threads", 1))
+    runner = build_runner(config, state, batch, device)
+    build = "deeplabcut {} torch {} {}".format(version, torch.__version__, device.partition(":")[0])
+    return DeepLabCutEngine(runner, names, batch, threads, device, build)
 
 
 def library_version() -> str:
@@ -283,7 +285,7 @@ def require_single_animal(config: dict[str, Any]) -> list[str]:
     return names
 
 
-def build_runner(config: dict[str, Any], state: Any, weights: str, batch: int, device: str) -> Any:
+def build_runner(config: dict[str, Any], state: Any, batch: int, device: str) -> Any:
     """Return the runner of a network with its parameters. Nothing is downloaded."""
     from deeplabcut.pose_estimation_pytorch import get_pose_inference_runner
 

@@ -40,7 +40,7 @@ def export(weights: str, options: dict[str, Any]) -> tuple[dict[str, Any], bytes
 
     config, state = adapter.read_network(weights, options.get("snapshot"))
     keypoints = adapter.require_single_animal(config)
-    runner = adapter.build_runner(config, state, weights, 1, "cpu")
+    runner = adapter.build_runner(config, state, 1, "cpu")
     model = runner.model
     head = model.heads["bodypart"]
     predictor = head.predictor

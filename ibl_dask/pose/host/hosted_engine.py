@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ class Host:
         self._lock = threading.RLock()
         self.batches: dict[str, int] = {}
         """Engine -> largest batch that fitted into memory, where one did not."""
+        self._hints: dict[str, int] = {}
 
     @property
     def pid(self) -> int | None:
@@ -110,6 +112,9 @@ class Host:
         if process is not None and key in self._loaded:
             return process, self._loaded[key]
         weights = stage_weights(settings, self._weights_folder)
+        options = dict(settings.options)
+        if key in self.batches:
+            options["batch"] = self.batches[key]  # an adapter may fill batches up to it
         if process is None:
             process = HostProcess(self.python, start_s=settings.start_s, folders=self._folders)
             self._process = process
@@ -118,7 +123,7 @@ class Host:
             "engine": key,
             "adapter": str(adapter_file(settings.kind)),
             "weights": None if weights is None else str(weights),
-            "options": dict(settings.options),
+            "options": options,
             "keypoints": list(settings.keypoints),
             "device": self.device,
         }
@@ -132,6 +137,7 @@ class Host:
         finally:
             self._log_printed()
         info = read_declaration(answer.get("info"), settings)
+        info = replace(info, batch_hint=self._hints.setdefault(key, info.batch_hint))
         self._loaded[key] = info
         _log.info(
             "engine %s (%s) on %s in process %d of Python %s, numpy %s",
