@@ -245,14 +245,24 @@ def logs(
 
 @app.command()
 def report(
-    sessions: Sessions,
+    sessions: Annotated[
+        list[str] | None, typer.Argument(help="Session folders, folders that hold sessions, or text files of paths.")
+    ] = None,
     output_root: OutputRoot = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write [beside the results].")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Write the report of a run: its name, its beginning, or `latest`.")
+    ] = None,
+    work_dir: WorkDir = None,
 ) -> None:
-    """Write the report of a session anew, and print its path."""
-    from ibl_dask.cli.report import write_reports
+    """Write the report of a session, or of a run, anew, and print its path."""
+    from ibl_dask.cli.report import write_reports, write_run_report
 
-    raise typer.Exit(write_reports(sessions, output_root, out))
+    if run is not None:
+        raise typer.Exit(write_run_report(work_dir, run, out))
+    if not sessions:
+        raise typer.BadParameter("name sessions, or a run with --run")
+    raise typer.Exit(write_reports(sessions or (), output_root, out))
 
 
 @app.command()

@@ -6,11 +6,10 @@ import base64
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.report import figures
@@ -35,7 +34,7 @@ from ibl_dask.report.facts import (
     usual_period_s,
     video_rows,
 )
-from ibl_dask.report.palette import look_of
+from ibl_dask.report.page_environment import page_environment
 from ibl_dask.report.quantities import MISSING, format_count, format_duration, format_moment
 
 if TYPE_CHECKING:
@@ -133,7 +132,7 @@ def render_session(content: SessionContent) -> str:
     runs = tuple(_run_view(run) for run in reversed(content.runs))
     failures = _failures(content)
     return (
-        _environment()
+        page_environment()
         .get_template("session.html.j2")
         .render(
             content=content,
@@ -158,19 +157,6 @@ def render_session(content: SessionContent) -> str:
             versions={name: value for name, value in content.made.items() if name != "time"},
         )
     )
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ibl_dask.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"look": look_of}
-    return environment
 
 
 def _failures(content: SessionContent) -> tuple[Failure, ...]:
