@@ -31,7 +31,7 @@ def content(sessions, name="20230502T081233-4be1f0") -> CohortContent:
 
 
 def rows_of(page: str) -> list[dict[str, str]]:
-    heads = re.findall(r"<tr (data-session=[^>]*)>", page)
+    heads = re.findall(r"<tr(?: hidden)? (data-session=[^>]*)>", page)
     return [{key: unescape(value) for key, value in re.findall(r'data-(\w+)="([^"]*)"', head)} for head in heads]
 
 
