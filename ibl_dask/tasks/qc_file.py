@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import AbstractContextManager
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew
+from ibl_dask.errors import CorruptOutput, FormatTooNew, MissingFile
 from ibl_dask.model.qc_record import SessionRecord
 from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
 from ibl_dask.store.file_lock import locked_by
@@ -16,6 +16,28 @@ from ibl_dask.store.workspace import Workspace
 def changing_qc(workspace: Workspace) -> AbstractContextManager[None]:
     """Return a context for reading, changing and writing `qc.json`: tasks of one session may end at the same time."""
     return locked_by(workspace.session.own / LOCK_NAME)
+
+
+def require_qc(workspace: Workspace) -> SessionRecord:
+    """Return the checks of a session.
+
+    Raises
+    ------
+    MissingFile
+        If it was not checked yet.
+    CorruptOutput, FormatTooNew
+        See `read_qc`.
+    """
+    found = read_qc(workspace)
+    if found is None:
+        raise MissingFile(
+            "this session was not checked yet",
+            where=str(workspace.qc_file),
+            expected="a record of checks",
+            got="nothing",
+            do=f"run: ibl-dask run {workspace.session.path}",
+        )
+    return found
 
 
 def read_qc(workspace: Workspace) -> SessionRecord | None:
