@@ -66,6 +66,7 @@ def test_likelihoods_are_made_of_any_numbers():
     maps = np.array([[[[-1e4, 0.0], [3.0, 1e4]]]], np.float32)
     assert activated(maps, "sigmoid").ravel().tolist() == pytest.approx([0, 0.5, 0.952574, 1], abs=1e-5)
     assert activated(maps, "softmax").ravel().tolist() == pytest.approx([0, 0, 0, 1])
+    assert activated(maps, "clip").ravel().tolist() == np.clip(maps, 0, 1).ravel().tolist()
     assert activated(maps, "none") is maps
 
 

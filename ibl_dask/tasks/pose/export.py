@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import AlreadyThere, EngineFailed, MissingKeypoints
+from ibl_dask.errors import AlreadyThere, DecodeFailed, EngineFailed, MissingKeypoints
 from ibl_dask.pose.engine import Engine, EngineSettings
 from ibl_dask.pose.host.exporting import export_onnx
 from ibl_dask.pose.host.warm_engines import open_engine
@@ -149,14 +149,23 @@ def spread_frames(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
 
     Raises
     ------
-    MissingFile, UnreadableVideo
+    MissingFile, UnreadableVideo, DecodeFailed
         If it cannot be read.
     """
     index = index_video(video)
     n_runs = max(1, min(n_frames, len(index)) // RUN_FRAMES)
     starts = np.unique(np.linspace(0, max(0, len(index) - RUN_FRAMES), n_runs).round().astype(int)).tolist()
     runs = (rgb_frames(video, index, start, min(start + RUN_FRAMES, len(index))) for start in starts)
-    return [frame for run in runs for _, frame in run if frame is not None]
+    frames = [frame for run in runs for _, frame in run if frame is not None]
+    if not frames:
+        raise DecodeFailed(
+            "no frame of this video decodes",
+            where=str(video),
+            expected="frames to compare two networks on",
+            got=f"none of {len(starts) * RUN_FRAMES:,} that were tried",
+            do="name another video",
+        )
+    return frames
 
 
 def measured(
