@@ -182,7 +182,7 @@ def main() -> None:
         video = write_first_frames(options.video, Path(folder) / options.video.name, options.frames)
         command = f"python benchmarks/pose_tools.py --tool {options.tool} --frames {options.frames}"
         lines = [
-            f"{machine()}; {options.device}",
+            f"{machine()}; {options.device}; {os.getloadavg()[0]:.1f} other programs ran at its start",
             "",
             f"`{command} --rounds {options.rounds}`: medians of {options.rounds}, sides taking turns.",
             "",
