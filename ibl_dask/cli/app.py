@@ -212,6 +212,26 @@ def report(
 
 
 @app.command()
+def export(
+    sessions: Sessions,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="movement (netCDF), dlc (HDF5 and CSV), csv (Lightning Pose) or nwb (ndx-pose)."),
+    ],
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Folder that gets subject/date/number [beside the results].")
+    ] = None,
+    cameras: Annotated[str | None, typer.Option("--cameras", help="Labels, separated by commas [all].")] = None,
+    estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose [both].")] = None,
+    output_root: OutputRoot = None,
+) -> None:
+    """Write keypoints in the format of another program. Excluded cameras are left out (`verdict`)."""
+    from ibl_dask.cli.export import export_poses
+
+    raise typer.Exit(export_poses(sessions, form, target, cameras, estimator, output_root))
+
+
+@app.command()
 def doctor(
     profile: ProfileFile = None,
     work_dir: WorkDir = None,
