@@ -31,9 +31,7 @@ def format_of(name: str) -> Format:
     """
     found = next((form for form in FORMATS if form == name), None)
     if found is None:
-        raise UsageError(
-            "there is no such format", "--format", " or ".join(FORMATS), name, do=advice(name, FORMATS)
-        )
+        raise UsageError("there is no such format", "--format", " or ".join(FORMATS), name, do=advice(name, FORMATS))
     return found
 
 

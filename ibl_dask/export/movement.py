@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
-
 def movement_dataset(camera: PosedCamera, session: str) -> xr.Dataset:
     """Return the poses of a camera as movement 0.17 names them.
 

@@ -139,7 +139,9 @@ def _add_video(file: Any, camera: PosedCamera, device: Any, path: Path, session:
     """Add the video of a camera as an external file, with the times of its frames; None where there is no video."""
     from pynwb.image import ImageSeries
 
-    place = next((root / camera.video for root in session.roots if camera.video and (root / camera.video).exists()), None)
+    place = next(
+        (root / camera.video for root in session.roots if camera.video and (root / camera.video).exists()), None
+    )
     if place is None:
         return None
     video = ImageSeries(

@@ -18,7 +18,7 @@ _KEY = "df_with_missing"
 
 
 def prediction_frame(camera: PosedCamera) -> pd.DataFrame:
-    """Return the predictions as both programs hold them: a row per frame from 0 on, columns (scorer, bodyparts, coords).
+    """Return the predictions as both programs hold them: frames from 0 on, and columns (scorer, bodyparts, coords).
 
     Medians and variances of an ensemble are left out: readers of the two programs, and movement, take three columns
     per body part for granted.

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from ibl_dask.model.json_object import JsonObject
 
 Decision = Literal["accept", "rerun", "exclude", "label"]
-"""accept: they may be used; rerun: estimate them anew, once; exclude: use them for nothing; label: label frames first."""
+"""accept: they may be used; rerun: estimate them anew; exclude: use them for nothing; label: label frames first."""
 DECISIONS: tuple[Decision, ...] = get_args(Decision)
 
 

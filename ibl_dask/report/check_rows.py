@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ibl_dask.model.failure import Failure
-from ibl_dask.model.qc_record import CameraRecord, CheckRecord
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord, is_excluded
 
 _NAMESPACE = re.compile(r"(?P<tracker>.+)(?P<label>[A-Z][a-z]*)")
 """Name of the checks of a camera's keypoints in the field's database, such as `lightningPoseLeft`."""
+_OUTCOMES_OF_VERDICTS = {"accept": "PASS", "rerun": "WARNING", "label": "WARNING", "exclude": "NOT_SET"}
 _ORDER = ("CRITICAL", "FAIL", "WARNING", "NOT_SET", "PASS")
 
 
@@ -65,7 +66,9 @@ def read_check_rows(camera: str, record: CameraRecord) -> tuple[CheckRow, ...]:
 
 
 def read_pose_rows(pose: Mapping[str, CameraRecord]) -> dict[str, tuple[CheckRow, ...]]:
-    """Return the checks of keypoints by the label of their camera, each named after its tracker.
+    """Return the checks of keypoints by the label of their camera, each named after its tracker, and the verdicts.
+
+    Of keypoints that a verdict excludes there is the verdict alone.
 
     Parameters
     ----------
@@ -75,14 +78,29 @@ def read_pose_rows(pose: Mapping[str, CameraRecord]) -> dict[str, tuple[CheckRow
     rows: dict[str, tuple[CheckRow, ...]] = {}
     for namespace, record in pose.items():
         tracker, label = split_namespace(str(namespace))
-        named = (replace(row, check=f"{tracker} {row.check}".strip()) for row in read_check_rows(label, record))
+        verdict = verdict_row(label, record)
+        checks = () if is_excluded(record) else read_check_rows(label, record)
+        of_tracker = (*checks, *(() if verdict is None else (verdict,)))
+        named = (replace(row, check=f"{tracker} {row.check}".strip()) for row in of_tracker)
         rows[label] = worst_first((*rows.get(label, ()), *named))
     return rows
 
 
+def verdict_row(camera: str, record: CameraRecord) -> CheckRow | None:
+    """Return the verdict of a person on keypoints; None without any."""
+    verdict = record.get("verdict")
+    if not verdict:
+        return None
+    decision = str(verdict.get("decision"))
+    about = f"{decision}, by {verdict.get('by')} on {str(verdict.get('at'))[:10]}"
+    outcome = _OUTCOMES_OF_VERDICTS.get(decision, "NOT_SET")
+    return CheckRow(camera, "verdict", outcome, measured=about, message=str(verdict.get("reason") or ""))
+
+
 def outcome_with_keypoints(camera: CameraRecord, keypoints: Iterable[CameraRecord]) -> str:
     """Return the outcome of a camera, or that of its keypoints where it is worse than PASS and than that."""
-    outcomes = [str(record.get("outcome") or "NOT_SET") for record in (camera, *keypoints)]
+    counting = (record for record in keypoints if not is_excluded(record))
+    outcomes = [str(record.get("outcome") or "NOT_SET") for record in (camera, *counting)]
     bad = (outcome for outcome in outcomes[1:] if severity(outcome) < severity("NOT_SET"))
     return min((outcomes[0], *bad), key=severity)
 

@@ -23,7 +23,7 @@ VERSION = 1
 
 
 def read_verdicts(session: Session) -> tuple[Verdict, ...]:
-    """Return the verdicts on a session in order, from the folder of results, else from the session; none without a file.
+    """Return the verdicts on a session in order, from its results, else from the session folder; none without a file.
 
     Raises
     ------

@@ -49,10 +49,10 @@ def tracker_of(estimator: str | None) -> Tracker | None:
     UsageError
         If there is no such estimator.
     """
-    names = {**{str(name): str(tracker) for name, tracker in ALF_NAMES.items()}, **{name: name for name in TRACKERS}}
     if estimator is None:
         return None
-    if estimator not in names:
+    attribute = next((tracker for name, tracker in ALF_NAMES.items() if estimator in (name, tracker)), None)
+    if attribute is None:
         raise UsageError(
             "there is no such estimator",
             where="--estimator",
@@ -60,7 +60,7 @@ def tracker_of(estimator: str | None) -> Tracker | None:
             got=estimator,
             do=advice(estimator, list(ALF_NAMES)),
         )
-    return next(tracker for tracker in TRACKERS if tracker == names[estimator])
+    return next(tracker for tracker in TRACKERS if tracker == attribute)
 
 
 def pose_tables(workspace: Workspace, tracker: Tracker | None = None) -> tuple[PoseTable, ...]:
