@@ -8,6 +8,7 @@ from typing import get_args
 
 from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.choices import advice
+from ibl_dask.model.places import require_inside
 from ibl_dask.model.verdict import DECISIONS, Decision, Verdict
 from ibl_dask.pose.features import Tracker
 from ibl_dask.pose.worst_frames import worst_frames
@@ -119,6 +120,7 @@ def label_worst_frames(
     """
     from ibl_dask.export.labelling import write_labelling  # OpenCV and FFmpeg
 
+    scorer = require_inside(scorer, "the name of the person who labels", where="--scorer", is_name=True)
     table = _only_table(choose_tables(workspace, [camera], tracker))
     keypoints = PoseFiles(workspace, table.tracker).read_keypoints(camera)
     video = find_pose_video(workspace, camera)
