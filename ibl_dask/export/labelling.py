@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ibl_dask.errors import AlreadyThere, DecodeFailed, UnequalLengths
+from ibl_dask.export.prediction_tables import column_index, write_hdf5
 from ibl_dask.store.atomic import writing_folder
 from ibl_dask.video.colour import rgb_frames
 from ibl_dask.video.container.index import index_video
@@ -29,7 +30,6 @@ LIGHTNING_POSE, DEEPLABCUT = "lightning_pose", "deeplabcut"
 CONTEXT_FRAMES = 2
 """Frames on each side that networks in context of Lightning Pose read beside a labelled one."""
 _LABELED = "labeled-data"
-_KEY = "df_with_missing"
 
 
 def picture_name(number: int) -> str:
@@ -147,9 +147,9 @@ def _write_deeplabcut(folder: Path, name: str, pictures: Sequence[str], points: 
         return
     import pandas as pd
 
-    columns = pd.MultiIndex.from_product([[scorer], list(points), ["x", "y"]], names=["scorer", "bodyparts", "coords"])
-    table = pd.DataFrame(np.nan, index=pd.MultiIndex.from_tuples(rows), columns=columns)
-    table.to_hdf(folder / f"CollectedData_{scorer}.h5", key=_KEY, mode="w")
+    index = pd.MultiIndex.from_arrays([pd.Index(names, dtype=object) for names in zip(*rows, strict=True)])
+    table = pd.DataFrame(np.nan, index=index, columns=column_index(scorer, points, ("x", "y")))
+    write_hdf5(folder / f"CollectedData_{scorer}.h5", table)
 
 
 def _empty_labels(rows: Sequence[tuple[str, ...]], points: Sequence[str], scorer: str) -> str:

@@ -8,6 +8,7 @@ from ibl_dask.export.content import PosedCamera, missing_package
 from ibl_dask.store.atomic import writing_path
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -26,11 +27,34 @@ def prediction_frame(camera: PosedCamera) -> pd.DataFrame:
     import pandas as pd
 
     keypoints = camera.keypoints
-    columns = pd.MultiIndex.from_product(
-        [[camera.scorer], list(keypoints.names), list(COORDS)], names=["scorer", "bodyparts", "coords"]
-    )
+    columns = column_index(camera.scorer, keypoints.names, COORDS)
     values = keypoints.values.reshape(len(keypoints), len(keypoints.names) * len(COORDS))
     return pd.DataFrame(values, index=pd.RangeIndex(len(keypoints)), columns=columns)
+
+
+def column_index(scorer: str, points: Sequence[str], coords: Sequence[str]) -> pd.MultiIndex:
+    """Return columns by scorer, body part and coordinate, without strings of pandas 3, which pandas 2 does not read."""
+    import pandas as pd
+
+    levels = [pd.Index(list(level), dtype=object) for level in ([scorer], points, coords)]
+    return pd.MultiIndex.from_product(levels, names=["scorer", "bodyparts", "coords"])
+
+
+def write_hdf5(path: Path, table: pd.DataFrame) -> None:
+    """Write a table under the key of DeepLabCut, so that pandas 2, which it needs, reads those of pandas 3.
+
+    Of the two forms that pandas has, `table` is not read across these versions.
+
+    Raises
+    ------
+    MissingEnvironment
+        If PyTables is not installed.
+    """
+    try:
+        import tables  # noqa: F401  # pandas imports it only once the file is open
+    except ImportError as error:
+        raise missing_package("HDF5 in the manner of DeepLabCut", "export", error) from error
+    table.to_hdf(path, key=_KEY, format="fixed", mode="w")
 
 
 def write_csv(path: Path, camera: PosedCamera) -> None:
@@ -57,9 +81,5 @@ def write_h5(path: Path, camera: PosedCamera) -> None:
     NotWritable
         If the folder is not writable, or the disk is full.
     """
-    try:
-        import tables  # noqa: F401  # pandas imports it only once the file is open
-    except ImportError as error:
-        raise missing_package("HDF5 in the manner of DeepLabCut", "export", error) from error
     with writing_path(path) as temporary:
-        prediction_frame(camera).to_hdf(temporary, key=_KEY, format="table", mode="w")
+        write_hdf5(temporary, prediction_frame(camera))

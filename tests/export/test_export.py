@@ -203,7 +203,7 @@ def test_sessions_and_cameras_are_kept_apart_in_one_folder(session, tmp_path):
 
 def test_a_format_that_does_not_exist_and_a_camera_without_keypoints_are_named(session):
     with pytest.raises(ValueError, match="movement"):
-        CliRunner().invoke(app, ["export", str(session), "--format", "movment"], catch_exceptions=False)
+        CliRunner().invoke(app, ["export", str(session), "--format", "films"], catch_exceptions=False)
     result = export(session, "--format", "csv", "--cameras", "left,body")
     assert result.exit_code == 1
     assert "body" in result.output

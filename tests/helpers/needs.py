@@ -71,7 +71,7 @@ def _missing_movement() -> str:
     if MOVEMENT:
         return ""
     return (
-        "movement is not installed: pip install movement tables in an environment of its own, and name its python in "
+        "movement is not installed: pip install movement in an environment of its own, and name its python in "
         "IBL_DASK_MOVEMENT_PYTHON"
     )
 
