@@ -94,6 +94,9 @@ def verdict_row(camera: str, record: CameraRecord) -> CheckRow | None:
     decision = str(verdict.get("decision"))
     about = f"{decision}, by {verdict.get('by')} on {str(verdict.get('at'))[:10]}"
     outcome = _OUTCOMES_OF_VERDICTS.get(decision, "NOT_SET")
+    if verdict.get("of_earlier_keypoints"):
+        about += ", of earlier keypoints"
+        outcome = "NOT_SET" if decision == "accept" else outcome
     return CheckRow(camera, "verdict", outcome, measured=about, message=str(verdict.get("reason") or ""))
 
 
