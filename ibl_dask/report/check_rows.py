@@ -119,8 +119,8 @@ def split_namespace(namespace: str) -> tuple[str, str]:
 
 
 def worst_first(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
-    """Order rows by severity; equal ones keep their order."""
-    return tuple(sorted(rows, key=lambda row: severity(row.outcome)))
+    """Order rows by severity; equal ones keep their order, and checks that were not made come last."""
+    return tuple(sorted(rows, key=lambda row: (row.outcome == "NOT_SET", severity(row.outcome))))
 
 
 def check_failure(content: CheckRecord) -> Failure | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError
+from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, MissingFile
 from ibl_dask.model.qc_record import CameraRecord, SessionRecord
 from ibl_dask.qc.record import READABLE_VERSIONS, TRACKERS, read_session_record, session_record, with_verdicts
 from ibl_dask.store.atomic import write_text
@@ -36,6 +36,28 @@ def _judged(workspace: Workspace, pose: Mapping[str, CameraRecord]) -> dict[str,
     records = {pair: read_object(workspace.pose_record(*pair)) for pair in pairs}
     tables = {pair: str(record["sha256"]) for pair, record in records.items() if "sha256" in record}
     return with_verdicts(pose, verdicts, tables)
+
+
+def require_qc(workspace: Workspace) -> SessionRecord:
+    """Return the checks of a session.
+
+    Raises
+    ------
+    MissingFile
+        If it was not checked yet.
+    CorruptOutput, FormatTooNew
+        See `read_qc`.
+    """
+    found = read_qc(workspace)
+    if found is None:
+        raise MissingFile(
+            "this session was not checked yet",
+            where=str(workspace.qc_file),
+            expected="a record of checks",
+            got="nothing",
+            do=f"run: ibl-dask run {workspace.session.path}",
+        )
+    return found
 
 
 def read_qc(workspace: Workspace) -> SessionRecord | None:

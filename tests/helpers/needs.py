@@ -92,11 +92,18 @@ def _missing_slurm() -> str:
     return f"no Slurm can be started: {reason}" if reason else ""
 
 
+def _missing_time() -> str:
+    if os.environ.get("IBL_DASK_FAULTS"):
+        return ""
+    return "injected faults at length: set IBL_DASK_FAULTS=1, as .ci/run does"
+
+
 NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
     Need("pose", frozenset({"pose_python", "pupil_weights"}), _missing_pose),
     Need("movement", frozenset(), _missing_movement),
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),
+    Need("faults", frozenset(), _missing_time),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )
