@@ -143,6 +143,8 @@ def test_checks_show_the_verdict_and_leave_excluded_keypoints_out_of_the_outcome
     shown = CliRunner().invoke(app, ["qc", str(session)]).output
     assert "drawn discs" in shown
     assert "mean_in_bbox" not in shown
+    assert CliRunner().invoke(app, ["report", str(session)]).exit_code == 0
+    assert "drawn discs" in (session / "ibl_dask" / "report.html").read_text()
 
 
 def test_an_acceptance_of_earlier_keypoints_is_shown_as_one(session, options):
