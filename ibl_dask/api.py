@@ -27,7 +27,7 @@ from ibl_dask.pipeline.limits import Limits, limits_of
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
-from ibl_dask.report.notebook import session_html, show_dashboard
+from ibl_dask.report.notebook import Page, session_html, show_dashboard
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.dynamic_task import DynamicTask
 from ibl_dask.tasks.external.environments import Environments
@@ -218,6 +218,25 @@ class Session(session.Session):
             If the record is damaged, or of another version.
         """
         return SessionQc.from_record(require_qc(self._workspace)["cameras"])
+
+    def report(self) -> Page:
+        """Return the report of the session; as the last value of a cell it is shown.
+
+        Raises
+        ------
+        MissingFile
+            If no run wrote one yet.
+        """
+        path = self._workspace.report_file
+        if not path.is_file():
+            raise MissingFile(
+                "this session has no report yet",
+                where=str(path),
+                expected="the report of a run",
+                got="no such file",
+                do=f"run: ibl-dask run {self.path}",
+            )
+        return Page(path)
 
     def _repr_html_(self) -> str:
         rows = []

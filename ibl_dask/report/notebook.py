@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -42,6 +43,19 @@ class CameraChecks(Protocol):
 
     @property
     def failure(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An HTML page on disk; a notebook shows it, with a link to it."""
+
+    path: Path
+    """The file."""
+
+    def _repr_html_(self) -> str:
+        content = escape(self.path.read_text(encoding="utf-8"))
+        frame = f'<iframe srcdoc="{content}" style="width:100%;height:640px;border:1px solid rgba(128,128,128,.25)">'
+        return f"<div>{_link(str(self.path.absolute()))} {_quiet(str(self.path))}</div>{frame}</iframe>"
 
 
 def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, str]]) -> str:

@@ -205,6 +205,8 @@ def test_a_camera_that_a_session_lacks_is_a_key_error_with_the_near_match(sessio
 def test_checks_of_a_session_that_was_not_checked_are_a_missing_file(session_folder):
     with pytest.raises(MissingFile, match="ibl-dask run"):
         ibd.Session(session_folder).qc()
+    with pytest.raises(MissingFile, match="ibl-dask run"):
+        ibd.Session(session_folder).report()
 
 
 def test_run_shows_all_its_options_where_a_notebook_asks_for_them():
@@ -216,6 +218,9 @@ def test_run_shows_all_its_options_where_a_notebook_asks_for_them():
 def test_a_run_of_the_package_writes_one_page_for_all_sessions(session_folder, tmp_path, client):
     run = ibd.run(session_folder, client=client)
     assert run.is_success
+    shown = ibd.Session(session_folder).report()._repr_html_()
+    assert "&lt;!doctype html&gt;" in shown
+    assert (session_folder / "ibl_dask" / "report.html").as_uri() in shown
     page = run.report(tmp_path / "run.html")
     assert "SW_001/2023-05-01/001" in page.read_text()
     assert "SW_001" in run._repr_html_()
