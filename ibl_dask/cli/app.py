@@ -268,6 +268,53 @@ def report(
 
 
 @app.command()
+def export(
+    sessions: Sessions,
+    form: Annotated[
+        str,
+        typer.Option("--format", help="movement (netCDF), dlc (HDF5 and CSV), csv (Lightning Pose) or nwb (ndx-pose)."),
+    ],
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Folder that gets subject/date/number [beside the results].")
+    ] = None,
+    cameras: Annotated[str | None, typer.Option("--cameras", help="Labels, separated by commas [all].")] = None,
+    estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose [both].")] = None,
+    output_root: OutputRoot = None,
+) -> None:
+    """Write keypoints in the format of another program. Excluded cameras are left out (`verdict`)."""
+    from ibl_dask.cli.export import export_poses
+
+    raise typer.Exit(export_poses(sessions, form, target, cameras, estimator, output_root))
+
+
+@app.command()
+def verdict(
+    session: Annotated[str, typer.Argument(help="Session folder.")],
+    camera: Annotated[str | None, typer.Argument(help="Label; without it, the verdicts are printed.")] = None,
+    decision: Annotated[
+        str | None,
+        typer.Argument(
+            help="accept; rerun: the next run estimates anew; exclude: no features, no exports; "
+            "label: write the worst frames as folders to label."
+        ),
+    ] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Reason, in a sentence.")] = None,
+    by: Annotated[str | None, typer.Option("--by", help="Author [the user].")] = None,
+    estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose [both].")] = None,
+    output_root: OutputRoot = None,
+    n_frames: Annotated[int, typer.Option("--frames", min=1, help="Most frames to label.")] = 20,
+    scorer: Annotated[str | None, typer.Option("--scorer", help="Person who labels [the author].")] = None,
+    target: Annotated[Path | None, typer.Option("--out", help="New folder to label [beside the results].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the verdicts as JSON.")] = False,
+) -> None:
+    """Judge the keypoints of a camera: runs, checks and exports go by it."""
+    from ibl_dask.cli.verdict import give_verdict
+
+    where = (estimator, output_root, n_frames, scorer, target)
+    raise typer.Exit(give_verdict(session, camera, decision, reason, by, *where, as_json))
+
+
+@app.command()
 def doctor(
     profile: ProfileFile = None,
     work_dir: WorkDir = None,

@@ -36,6 +36,9 @@ class CameraRecord(TypedDict, total=False):
     """Message of the error that prevented all checks; absent where they were made."""
     error: Mapping[str, object]
     """The same error in its parts; absent in records of earlier versions."""
+    verdict: Mapping[str, object]
+    """Latest verdict of a person on these keypoints, as `Verdict.to_json` writes it, and `of_earlier_keypoints`; absent
+    without any."""
     before: CameraRecord
     """Last checks of a camera that cannot be checked any more."""
 
@@ -54,3 +57,8 @@ class SessionRecord(TypedDict):
     """Label -> camera."""
     pose: NotRequired[Mapping[str, CameraRecord]]
     """`dlcLeft`, `lightningPoseLeft`, ... -> keypoints of that camera; absent where none were checked."""
+
+
+def is_excluded(record: CameraRecord) -> bool:
+    """Return whether a verdict excludes the keypoints of a record."""
+    return (record.get("verdict") or {}).get("decision") == "exclude"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +11,11 @@ import numpy as np
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.outcome import CheckResult, Number, Outcome
-from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord, SessionRecord, is_excluded
+from ibl_dask.model.verdict import current_verdict
 
 if TYPE_CHECKING:
+    from ibl_dask.model.verdict import Verdict
     from ibl_dask.pose.features import Tracker
 
 QC_VERSION = 3
@@ -41,8 +43,10 @@ REFERENCE_CHECKS = (
 )
 """Checks of the reference: only these are in `extended_qc`."""
 
-
-NOT_AGGREGATED = MappingProxyType({"dlc": ("pupil_diameter_snr",), "lightningPose": ()})
+TRACKERS: tuple[Tracker, ...] = ("dlc", "lightningPose")
+NOT_AGGREGATED: Mapping[Tracker, tuple[str, ...]] = MappingProxyType(
+    {"dlc": ("pupil_diameter_snr",), "lightningPose": ()}
+)
 """Tracker -> checks of keypoints that are published, but do not count for the outcome of the camera (`ignore_checks` of
 `ibllib.qc.dlc`)."""
 
@@ -70,6 +74,36 @@ def pose_namespace(tracker: Tracker, label: str) -> str:
     'lightningPoseLeft'
     """
     return f"{tracker}{label.capitalize()}"
+
+
+def with_verdicts(
+    pose: Mapping[str, CameraRecord], verdicts: Sequence[Verdict], tables: Mapping[tuple[str, Tracker], str]
+) -> dict[str, CameraRecord]:
+    """Return the records of keypoints with the latest verdict on each.
+
+    Parameters
+    ----------
+    pose : mapping
+        Namespace (`pose_namespace`) -> record of the keypoints of a camera.
+    verdicts : sequence of Verdict
+        Verdicts of the session, in order.
+    tables : mapping
+        (camera, tracker) -> SHA-256 of the table as it is now, where it is known: a verdict on another one is marked
+        by `of_earlier_keypoints`.
+    """
+    judged = dict(pose)
+    for camera in {verdict.camera for verdict in verdicts}:
+        for tracker in TRACKERS:
+            found, namespace = current_verdict(verdicts, camera, tracker), pose_namespace(tracker, camera)
+            if found is None or namespace not in pose:
+                continue
+            seen, now = found.tables.get(tracker), tables.get((camera, tracker))
+            is_earlier = seen is not None and now is not None and seen != now
+            judged[namespace] = {
+                **pose[namespace],
+                "verdict": {**found.to_json(), "of_earlier_keypoints": is_earlier},
+            }
+    return judged
 
 
 def _check_record(result: CheckResult, in_extended_qc: bool) -> CheckRecord:
@@ -162,10 +196,11 @@ def session_record(
         Namespace (`pose_namespace`) -> record of the keypoints of a camera.
     """
     pose = pose or {}
+    counting = [record for record in pose.values() if not is_excluded(record)]  # they do not count
     record: SessionRecord = {
         "version": QC_VERSION,
         "session": session,
-        "outcome": Outcome.worst(Outcome[r["outcome"]] for r in (*cameras.values(), *pose.values())).name,
+        "outcome": Outcome.worst(Outcome[r["outcome"]] for r in (*cameras.values(), *counting)).name,
         "extended_qc": extended_qc(cameras) | extended_pose_qc(pose),
         "cameras": dict(cameras),
     }

@@ -6,11 +6,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ibl_dask.model.check_remedies import REMEDIES
 from ibl_dask.model.failure import Failure
-from ibl_dask.model.qc_record import CameraRecord, CheckRecord
+from ibl_dask.model.qc_record import CameraRecord, CheckRecord, is_excluded
 
 _NAMESPACE = re.compile(r"(?P<tracker>.+)(?P<label>[A-Z][a-z]*)")
 """Name of the checks of a camera's keypoints in the field's database, such as `lightningPoseLeft`."""
+_OUTCOMES_OF_VERDICTS = {"accept": "PASS", "rerun": "WARNING", "label": "WARNING", "exclude": "NOT_SET"}
 _ORDER = ("CRITICAL", "FAIL", "WARNING", "NOT_SET", "PASS")
 
 
@@ -34,6 +36,8 @@ class CheckRow:
     """Reason for the outcome."""
     failure: Failure | None = None
     """Error that is the reason; None where it is no error, or where an earlier version wrote the record."""
+    do: str = ""
+    """What to do; empty where it passed, or no remedy is known."""
 
 
 def severity(outcome: object) -> int:
@@ -65,7 +69,9 @@ def read_check_rows(camera: str, record: CameraRecord) -> tuple[CheckRow, ...]:
 
 
 def read_pose_rows(pose: Mapping[str, CameraRecord]) -> dict[str, tuple[CheckRow, ...]]:
-    """Return the checks of keypoints by the label of their camera, each named after its tracker.
+    """Return the checks of keypoints by the label of their camera, each named after its tracker, and the verdicts.
+
+    Of keypoints that a verdict excludes there is the verdict alone.
 
     Parameters
     ----------
@@ -75,14 +81,32 @@ def read_pose_rows(pose: Mapping[str, CameraRecord]) -> dict[str, tuple[CheckRow
     rows: dict[str, tuple[CheckRow, ...]] = {}
     for namespace, record in pose.items():
         tracker, label = split_namespace(str(namespace))
-        named = (replace(row, check=f"{tracker} {row.check}".strip()) for row in read_check_rows(label, record))
+        verdict = verdict_row(label, record)
+        checks = () if is_excluded(record) else read_check_rows(label, record)
+        of_tracker = (*checks, *(() if verdict is None else (verdict,)))
+        named = (replace(row, check=f"{tracker} {row.check}".strip()) for row in of_tracker)
         rows[label] = worst_first((*rows.get(label, ()), *named))
     return rows
 
 
+def verdict_row(camera: str, record: CameraRecord) -> CheckRow | None:
+    """Return the verdict of a person on keypoints; None without any."""
+    verdict = record.get("verdict")
+    if not verdict:
+        return None
+    decision = str(verdict.get("decision"))
+    about = f"{decision}, by {verdict.get('by')} on {str(verdict.get('at'))[:10]}"
+    outcome = _OUTCOMES_OF_VERDICTS.get(decision, "NOT_SET")
+    if verdict.get("of_earlier_keypoints"):
+        about += ", of earlier keypoints"
+        outcome = "NOT_SET" if decision == "accept" else outcome
+    return CheckRow(camera, "verdict", outcome, measured=about, message=str(verdict.get("reason") or ""))
+
+
 def outcome_with_keypoints(camera: CameraRecord, keypoints: Iterable[CameraRecord]) -> str:
     """Return the outcome of a camera, or that of its keypoints where it is worse than PASS and than that."""
-    outcomes = [str(record.get("outcome") or "NOT_SET") for record in (camera, *keypoints)]
+    counting = (record for record in keypoints if not is_excluded(record))
+    outcomes = [str(record.get("outcome") or "NOT_SET") for record in (camera, *counting)]
     bad = (outcome for outcome in outcomes[1:] if severity(outcome) < severity("NOT_SET"))
     return min((outcomes[0], *bad), key=severity)
 
@@ -111,4 +135,5 @@ def _check_row(camera: str, name: str, content: CheckRecord) -> CheckRow:
     texts = {key: str(content.get(key) or "") for key in ("measured", "threshold", "message")}
     numbers = ", ".join("none" if n is None else f"{n:g}" for n in content.get("numbers") or ())
     outcome = str(content.get("outcome") or "NOT_SET")
-    return CheckRow(camera, name, outcome, numbers=numbers, failure=check_failure(content), **texts)
+    do = "" if outcome in ("PASS", "NOT_SET") else REMEDIES.get(name, "")
+    return CheckRow(camera, name, outcome, numbers=numbers, failure=check_failure(content), do=do, **texts)

@@ -3,19 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, MissingFile
-from ibl_dask.model.qc_record import SessionRecord
-from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record
+from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, MissingFile
+from ibl_dask.model.qc_record import CameraRecord, SessionRecord
+from ibl_dask.qc.record import READABLE_VERSIONS, TRACKERS, read_session_record, session_record, with_verdicts
+from ibl_dask.store.atomic import write_text
 from ibl_dask.store.file_lock import locked_by
+from ibl_dask.store.json_files import read_object
 from ibl_dask.store.lock import LOCK_NAME
+from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.store.workspace import Workspace
 
 
 def changing_qc(workspace: Workspace) -> AbstractContextManager[None]:
     """Return a context for reading, changing and writing `qc.json`: tasks of one session may end at the same time."""
     return locked_by(workspace.session.own / LOCK_NAME)
+
+
+def judged(workspace: Workspace, pose: Mapping[str, CameraRecord]) -> dict[str, CameraRecord]:
+    """Return the records of keypoints with the latest verdicts; with those that they have where none can be read."""
+    try:
+        return _judged(workspace, pose)
+    except IblDaskError:  # the tasks of keypoints fail with it
+        return dict(pose)
+
+
+def _judged(workspace: Workspace, pose: Mapping[str, CameraRecord]) -> dict[str, CameraRecord]:
+    verdicts = read_verdicts(workspace.session)
+    pairs = {(verdict.camera, tracker) for verdict in verdicts for tracker in TRACKERS}
+    records = {pair: read_object(workspace.pose_record(*pair)) for pair in pairs}
+    tables = {pair: str(record["sha256"]) for pair, record in records.items() if "sha256" in record}
+    return with_verdicts(pose, verdicts, tables)
 
 
 def require_qc(workspace: Workspace) -> SessionRecord:
@@ -72,3 +92,21 @@ def read_qc(workspace: Workspace) -> SessionRecord | None:
             do="use the version of ibl_dask that wrote it; or move it away and run again, it is made anew",
         )
     return known
+
+
+def update_verdicts(workspace: Workspace) -> bool:
+    """Write the latest verdicts into `qc.json`; return False where the session was not checked yet.
+
+    Raises
+    ------
+    CorruptOutput, FormatTooNew
+        If the record or the verdicts cannot be read.
+    """
+    with changing_qc(workspace):
+        known = read_qc(workspace)
+        if known is None:
+            return False
+        pose = _judged(workspace, known.get("pose", {}))
+        content = session_record(known["session"], known["cameras"], pose)
+        write_text(workspace.qc_file, json.dumps(content, indent=1))
+    return True

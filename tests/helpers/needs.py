@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("IBL_DASK_TEST_DATA", ROOT.parent / "shared" / "data"))
 CONTRACT = Path(os.environ.get("IBL_DASK_ALYX_CONTRACT", DATA.parent / "alyx-contract"))
 PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
+MOVEMENT = os.environ.get("IBL_DASK_MOVEMENT_PYTHON", "")
 POSE = os.environ.get("IBL_DASK_POSE_PYTHON", "")
 DEEPLABCUT = os.environ.get("IBL_DASK_DEEPLABCUT_PYTHON", "")
 PUPIL_WHEEL = Path(POSE).parents[1] / "wheels" / "mouse_pupil_analysis-0.3.0-py3-none-any.whl" if POSE else Path()
@@ -73,6 +74,15 @@ def _missing_deeplabcut() -> str:
     return "no environment of DeepLabCut: `.ci/run pose` makes it; name its python in IBL_DASK_DEEPLABCUT_PYTHON"
 
 
+def _missing_movement() -> str:
+    if MOVEMENT:
+        return ""
+    return (
+        "movement is not installed: pip install movement in an environment of its own, and name its python in "
+        "IBL_DASK_MOVEMENT_PYTHON"
+    )
+
+
 def _missing_contract() -> str:
     if CONTRACT.is_dir():
         return ""
@@ -99,6 +109,7 @@ NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
     Need("pose", frozenset({"pose_python", "pupil_weights"}), _missing_pose),
+    Need("movement", frozenset(), _missing_movement),
     Need("deeplabcut", frozenset({"deeplabcut_python", "deeplabcut_project"}), _missing_deeplabcut),
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),
     Need("faults", frozenset(), _missing_time),

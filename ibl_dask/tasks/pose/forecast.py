@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 
 from ibl_dask.errors import InputError
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.description import Camera
 from ibl_dask.model.forecast import CameraForecast, PixelCost, Rates, Why
-from ibl_dask.pose.engine import EngineSettings
-from ibl_dask.pose.networks import NetworkSet
 from ibl_dask.store.results import find_chunk
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.camera_forecast import (
@@ -43,8 +40,7 @@ def forecast_pose(
     workspace: Workspace,
     camera: Camera,
     rates: Rates,
-    declared: NetworkSet,
-    engines: Mapping[str, EngineSettings],
+    networks: CameraNetworks,
     chunk_pixels: int | None,
 ) -> CameraForecast:
     """Forecast the estimation of a camera; the seconds are those of a worker with a GPU.
@@ -57,10 +53,8 @@ def forecast_pose(
         The camera.
     rates : Rates
         Durations measured in earlier runs.
-    declared : NetworkSet
-        Networks of the estimator.
-    engines : mapping
-        Engines of the site by name.
+    networks : CameraNetworks
+        Networks of the camera.
     chunk_pixels : int or None
         Size of all chunks, pixels; None for the usual sizes.
     """
@@ -76,7 +70,6 @@ def forecast_pose(
         return CameraForecast(label, "no input", outline, video.name)
     chunks = choose_pose_chunks(outline, chunk_pixels)
     note = workspace.content_note(label, video)
-    networks = CameraNetworks(label, declared, engines)
     identity = _recorded_video(workspace, networks)
     is_recorded = bool(identity)
     is_same = is_recorded and is_of(identity, video, note)
@@ -93,11 +86,13 @@ def forecast_pose(
     left = [chunk for chunk in chunks if chunk not in done]
     n_frames_left = sum(len(chunk) for chunk in left)
     why: Why = "missing output" if not is_recorded else "changed parameters" if is_same else "changed input"
+    known = {} if record is None else record.networks
+    is_asked = networks.mark != "" and any(known.get(name, {}).get("rerun", "") != networks.mark for name in known)
     names = "keypoints" if len(fresh) == len(networks.networks) else f"keypoints of {', '.join(fresh)}"
     return replace(
         named,
         why="forced" if workspace.overwrite and record is not None else why,
-        detail=f"{names} to estimate" + format_kept(len(chunks), len(left)),
+        detail=f"{names} to estimate{', as a verdict asks' * is_asked}" + format_kept(len(chunks), len(left)),
         n_chunks_left=len(left),
         core_s=rates.core_s(INFERRING, n_frames_left * outline.width * outline.height),
         read_bytes=share_of_bytes(video, len(left), len(chunks)),

@@ -185,6 +185,7 @@ class _Chunks:
             "device": networks.declared.device,
             "picture": _describe(self._maps[members[0].part]),
             "median_frames": networks.declared.median_frames,
+            **({"rerun": networks.mark} if networks.mark else {}),
         }
         return dict(columns), about
 

@@ -47,6 +47,8 @@ class CameraNetworks:
     """Engines of the site by name."""
     video: Mapping[str, object] = field(default_factory=dict, hash=False)
     """Identity of the video."""
+    mark: str = ""
+    """Changes whenever someone wants the keypoints estimated anew (`rerun_mark`); empty if nobody does."""
 
     def __post_init__(self) -> None:
         require_engines(self.declared, self.engines)
@@ -83,8 +85,12 @@ class CameraNetworks:
 
     def located_fingerprint(self, settings: EngineSettings) -> str:
         """Return the fingerprint of the places that an engine finds in the video."""
-        view = asdict(self.view)
-        return fingerprint("pose_places", VALUES_VERSION, engine=settings.identity(), view=view, video=dict(self.video))
+        parts: dict[str, object] = {"engine": settings.identity(), "view": asdict(self.view), "video": dict(self.video)}
+        return fingerprint("pose_places", VALUES_VERSION, **parts, **self._marked)
+
+    @property
+    def _marked(self) -> dict[str, str]:
+        return {"rerun": self.mark} if self.mark else {}
 
     @cached_property
     def members(self) -> tuple[Member, ...]:
@@ -114,7 +120,7 @@ class CameraNetworks:
         if network.crop is not None:
             located = self.located_fingerprint(self.engines[self.locator_of(network)])
         parts: JsonObject = {"engine": settings.identity(), "rule": network.rule(), "view": asdict(self.view)}
-        return fingerprint("pose_values", VALUES_VERSION, **parts, located=located)
+        return fingerprint("pose_values", VALUES_VERSION, **parts, located=located, **self._marked)
 
 
 def require_engines(declared: NetworkSet, engines: Mapping[str, EngineSettings]) -> None:

@@ -26,7 +26,7 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.tables import table_bytes
 from ibl_dask.tasks.pose.post_files import PoseFiles, features_file, licks_file
-from ibl_dask.tasks.qc_file import changing_qc
+from ibl_dask.tasks.qc_file import changing_qc, judged
 from ibl_dask.tasks.video_sync.camera_qc import known_checks, known_pose
 
 
@@ -173,7 +173,8 @@ class PublishPoseQc(Step):
         pose = {pose_namespace(self.files.tracker, camera): record for camera, record in records.items()}
         with changing_qc(workspace):
             known = known_checks(workspace)
-            content = session_record(workspace.session.reference, known, {**known_pose(workspace), **pose})  # type: ignore[dict-item]  # JSON of these records
+            records_of_pose = judged(workspace, {**known_pose(workspace), **pose})  # type: ignore[dict-item]  # JSON of these records
+            content = session_record(workspace.session.reference, known, records_of_pose)
             text = json.dumps(content, indent=1)
             if not workspace.qc_file.exists() or workspace.qc_file.read_text() != text:
                 write_text(workspace.qc_file, text)

@@ -17,12 +17,14 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.verdict import Verdict, current_verdict
 from ibl_dask.pose.features import Tracker
 from ibl_dask.pose.networks import ALF_NAMES, NetworkSet
 from ibl_dask.store import alf
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.marker import marked_fingerprint
 from ibl_dask.store.tables import require_parquet
+from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.tasks.camera_forecast import outline_or_problem
 from ibl_dask.tasks.pose.figure_step import DrawPose
 from ibl_dask.tasks.pose.post_files import ALF, TRIAL_ARRAYS, TRIALS, WHEEL, PoseFiles
@@ -74,11 +76,27 @@ class DescribePoses(VideoTask):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Return the labels of the cameras that have, or should have, keypoints."""
+        """Return the labels of the cameras that have, or should have, keypoints, without those that are excluded."""
+        excluded = {verdict.camera for verdict in self.excluded}
+        labels = tuple(label for label in self.cameras if label not in excluded)
         if self.declared is None:
-            return self.cameras
+            return labels
         files, declared = self.files, self.declared
-        return tuple(label for label in self.cameras if declared.of_camera(label) or files.table(label) is not None)
+        return tuple(label for label in labels if declared.of_camera(label) or files.table(label) is not None)
+
+    @property
+    def excluded(self) -> tuple[Verdict, ...]:
+        """Return the verdicts by which cameras are left out; none where the verdicts cannot be read."""
+        try:
+            verdicts = read_verdicts(self.session)
+        except IblDaskError:  # raised where steps are planned
+            return ()
+        found = (current_verdict(verdicts, label, self.tracker) for label in self.cameras)
+        return tuple(verdict for verdict in found if verdict is not None and verdict.decision == "exclude")
+
+    @property
+    def plan_notes(self) -> tuple[str, ...]:
+        return tuple(f"{self.name} leaves out {verdict}" for verdict in self.excluded)
 
     @property
     def shown(self) -> tuple[Camera, ...]:
@@ -125,6 +143,7 @@ class DescribePoses(VideoTask):
                 step.marker.unlink(missing_ok=True)
 
     def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
+        read_verdicts(self.session)  # raises where an exclusion may be lost
         marked = self._marked()
         publish = PublishPoseQc(
             **self._common(),
@@ -195,6 +214,7 @@ class DescribePoses(VideoTask):
         )
 
     def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
+        read_verdicts(self.session)
         steps = self._marked()
         cameras = [self._forecast_camera(step) for step in steps if isinstance(step, DescribePose)]
         found = TaskForecast.of_cameras(spec.name, cameras)

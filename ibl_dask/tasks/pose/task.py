@@ -16,10 +16,12 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.signature import ExpectedDataset, Signature
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.model.verdict import rerun_mark
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.networks import ALF_NAMES, Estimator, NetworkSet
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.tables import require_parquet
+from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.tasks.index_video import IndexSteps, load_index
 from ibl_dask.tasks.options import check_value
 from ibl_dask.tasks.pose.camera_plan import MEMORY_GB, CameraPosePlan, choose_pose_chunks, fresh_networks
@@ -126,6 +128,16 @@ class EstimatePose(VideoTask):
             ),
         )
 
+    def _mark(self, label: str) -> str:
+        """Return the mark of the latest wish for another estimation; see `rerun_mark`.
+
+        Raises
+        ------
+        CorruptOutput, FormatTooNew
+            If the verdicts cannot be read.
+        """
+        return rerun_mark(read_verdicts(self.session), label, self.attribute)
+
     def _has_region(self, label: str) -> bool:
         """Return whether the keypoints of a camera define a region of motion energy, as its table shows."""
         names = [
@@ -167,7 +179,7 @@ class EstimatePose(VideoTask):
         if video is None:
             return None
         label = camera.label
-        networks = CameraNetworks(label, self.declared, self.engines, video.identity)
+        networks = CameraNetworks(label, self.declared, self.engines, video.identity, self._mark(label))
         frame_index = load_index(self.workspace.index_file(label))
         outline_size = (len(frame_index), frame_index.width, frame_index.height)
         outline = ContainerSummary(*outline_size, frame_index.keyframes)
@@ -187,7 +199,13 @@ class EstimatePose(VideoTask):
 
     def forecast(self, rates: Rates, spec: TaskSpec, earlier: EarlierWork) -> TaskForecast:
         cameras = [
-            forecast_pose(self.workspace, camera, rates, self.declared, self.engines, self.chunk_pixels)
+            forecast_pose(
+                self.workspace,
+                camera,
+                rates,
+                CameraNetworks(camera.label, self.declared, self.engines, mark=self._mark(camera.label)),
+                self.chunk_pixels,
+            )
             for camera in self.posed
         ]
         found = TaskForecast.of_cameras(spec.name, cameras)

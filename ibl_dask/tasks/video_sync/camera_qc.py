@@ -26,7 +26,7 @@ from ibl_dask.store.atomic import write_text
 from ibl_dask.store.frames import FramesStore, read_frames
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
-from ibl_dask.tasks.qc_file import changing_qc, read_qc
+from ibl_dask.tasks.qc_file import changing_qc, judged, read_qc
 from ibl_dask.tasks.session_files import has_camlog_only, read_camera
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
 from ibl_dask.tasks.video_sync.timing_summary import FramesTimed
@@ -245,7 +245,8 @@ class PublishQc(Step):
                 label: _part(self.workspace, label, upstream[key], known.get(label, {}))
                 for label, key in zip(self.cameras, self.checks, strict=True)
             }
-            content = session_record(self.workspace.session.reference, {**known, **parts}, known_pose(self.workspace))
+            pose = judged(self.workspace, known_pose(self.workspace))
+            content = session_record(self.workspace.session.reference, {**known, **parts}, pose)
             write_text(self.workspace.qc_file, json.dumps(content, indent=1))
         outcomes = {label: part["outcome"] for label, part in parts.items()}
         return CamerasJudged(cameras=outcomes, facts={"outcome": content["outcome"]})
