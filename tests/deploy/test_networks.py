@@ -90,3 +90,16 @@ def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path, networks, line,
         read(tmp_path, networks)
     assert caught.value.where.endswith(f"line {line}"), caught.value
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "parts", ["{all: ibl, nose: roi}", "{all: {engine: ibl, gain: 2}}", "{all: [ibl, roi]}"], ids=["two", "gain", "many"]
+)
+def test_a_program_for_whole_videos_stands_alone(tmp_path, parts):
+    path = tmp_path / "site.yaml"
+    whole = f"  ibl: {{kind: iblvideo, python: /envs/dlc/bin/python, weights: /w, sha256: {'a' * 64}}}\n"
+    path.write_text(ENGINES + whole + "networks:\n  dlc: {parts: {all: ibl}}\n")
+    assert read_profile(path).networks["dlc"].networks[0].engines == ("ibl",)
+    path.write_text(ENGINES + whole + f"networks:\n  dlc: {{parts: {parts}}}\n")
+    with pytest.raises(UsageError, match="takes whole videos"):
+        read_profile(path)

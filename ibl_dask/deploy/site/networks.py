@@ -148,6 +148,21 @@ def network_errors(profile: Profile) -> Iterator[UsageError]:
             yield from _engine_errors(profile, declared, network)
             yield from _camera_errors(profile, declared, network)
             yield from _anchor_errors(profile, declared, network)
+            yield from _whole_video_errors(profile, declared, network)
+
+
+def _whole_video_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:
+    """Yield programs that take whole videos beside other networks, or with what only engines of frames have."""
+    whole = [name for name in network.engines if name in profile.engines and profile.engines[name].kind == "iblvideo"]
+    is_plain = network == Network(network.name, network.engines, network.cameras)
+    if whole and (len(declared.networks) > 1 or len(network.engines) > 1 or not is_plain):
+        yield UsageError(
+            f"engine {whole[0]} takes whole videos, and stands among other networks",
+            where=profile.line("networks", declared.estimator, "parts", network.name),
+            expected=f"`parts: {{all: {whole[0]}}}` alone: iblvideo has networks and windows of its own",
+            got=", ".join(each.name for each in declared.networks),
+            do="remove the other parts and the keys of this one, or give its networks as engines of their own",
+        )
 
 
 def _engine_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:

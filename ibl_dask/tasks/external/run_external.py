@@ -22,7 +22,6 @@ from ibl_dask.model.review import Review
 from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
-from ibl_dask.store.lock import LOCK_NAME
 from ibl_dask.store.task_record import (
     Identities,
     TaskRecord,
@@ -35,6 +34,7 @@ from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.external import child_main
 from ibl_dask.tasks.external.child_process import run_child
 from ibl_dask.tasks.external.environments import TOKEN_VARIABLES, Environments, clean_environment
+from ibl_dask.tasks.external.run_end import watch_for_end
 from ibl_dask.tasks.log_capture import current_log
 from ibl_dask.tasks.run_method import UNFINISHED, made_inside, unfinished
 from ibl_dask.tasks.step_log import StepLog
@@ -151,7 +151,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
     plain = {"NO_COLOR": "1"}  # the log is read in files and in messages
     if database is not None and not database.token_file:
         plain |= {name: os.environ[name] for name in TOKEN_VARIABLES if name in os.environ}
-    lease = _lease(workspace)
+    is_over = watch_for_end(workspace)
     try:
         status = run_child(
             [str(python), str(program), str(asked), str(answered)],
@@ -159,7 +159,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
             log=log,
             variables={**clean_environment(python), **threads, **plain, "HOME": str(folder), "MPLBACKEND": "Agg"},
             timeout_s=request.timeout_s,
-            is_cancelled=lambda: lease is not None and _is_over(workspace, lease),
+            is_cancelled=is_over,
         )
         if not answered.exists():
             kind = StepKilled if status < 0 else TaskFailed
@@ -177,27 +177,6 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
         return answer
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _lease(workspace: Workspace) -> str | None:
-    """Return the content of the session lock; None where no driver holds it.
-
-    A worker gets no message when the run is over; but the driver then releases the session.
-    """
-    try:
-        return (workspace.session.own / LOCK_NAME).read_text()
-    except OSError:
-        return None
-
-
-def _is_over(workspace: Workspace, lease: str) -> bool:
-    """Return True if that driver holds the session no more; an unreachable disk counts as unknown."""
-    try:
-        return (workspace.session.own / LOCK_NAME).read_text() != lease
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
 
 
 def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: StepLog) -> None:

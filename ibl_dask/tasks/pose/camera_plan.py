@@ -17,6 +17,7 @@ from ibl_dask.tasks.pose.join_steps import JoinPoses
 from ibl_dask.tasks.pose.members import CameraNetworks
 from ibl_dask.tasks.pose.motion_steps import FindMotionRegion, MeasureMotion, PublishMotion
 from ibl_dask.tasks.pose.record import PoseRecord
+from ibl_dask.tasks.pose.whole_video import EstimateWhole, takes_whole_videos
 from ibl_dask.tasks.pose.window_steps import FindPlaces
 from ibl_dask.video.chunking import plan_chunks
 from ibl_dask.video.container.summary import ContainerSummary
@@ -87,6 +88,8 @@ class CameraPosePlan:
     @property
     def steps(self) -> list[Step]:
         """Return all steps: engines, windows, chunks, table, motion energy; only those that are left to do."""
+        if takes_whole_videos(self.networks):
+            return [self.join, *self.motion]
         engines = [] if self.opening is None else [self.opening]
         return [*engines, *self.locating, *self.passes, self.join, *self.motion]
 
@@ -153,9 +156,19 @@ class CameraPosePlan:
         return tuple(make(frames=chunk, chunk=number) for number, chunk in enumerate(self.chunks))
 
     @cached_property
-    def join(self) -> JoinPoses:
+    def join(self) -> JoinPoses | EstimateWhole:
         """Return the step that publishes the table."""
         networks, label = self.networks, self.networks.label
+        if self.fresh and takes_whole_videos(networks):
+            return EstimateWhole(
+                session=self.index.session,
+                camera=label,
+                resources=self.infer_resources,
+                marker=self.workspace.marker(f"{networks.attribute}_keypoints-{label}"),
+                workspace=self.workspace,
+                networks=networks,
+                index=self.index,
+            )
         return JoinPoses(
             session=self.index.session,
             camera=label,
