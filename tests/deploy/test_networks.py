@@ -93,7 +93,7 @@ def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path, networks, line,
 
 
 @pytest.mark.parametrize(
-    "parts", ["{all: ibl, nose: roi}", "{all: {engine: ibl, gain: 2}}", "{all: [ibl, roi]}"], ids=["two", "gain", "many"]
+    "parts", ["{all: ibl, nose: roi}", "{all: {engine: ibl, gain: 2}}", "{all: [ibl, roi]}"], ids=["2", "gain", "many"]
 )
 def test_a_program_for_whole_videos_stands_alone(tmp_path, parts):
     path = tmp_path / "site.yaml"
