@@ -42,13 +42,11 @@ class Clip:
     """Camera -> frames in the clip that do not decode."""
 
 
-def write_clip(
-    views: Sequence[CameraView], window: Window, target: Path, where: str, height_px: int = HEIGHT_PX
-) -> Clip:
+def write_clip(views: Sequence[CameraView], window: Window, target: Path, where: str, height_px: int) -> Clip:
     """Write a clip of cameras side by side around an event; the file appears once it is complete and was read back.
 
     Each frame of the clip shows, of each camera, the last frame at or before its moment: black before the first one.
-    The last frame of a camera stays, with a mark. The rate is that of the fastest camera as it is played, at most 60 Hz.
+    The last frame of a camera stays, with a mark. The rate is that of the fastest camera as it is played, up to 60 Hz.
 
     Parameters
     ----------
