@@ -84,5 +84,5 @@ def ffmpeg_command(panels: Sequence[tuple[int, tuple[int, int]]], rate: Fraction
     shown = joined.filter("scale", out_color_matrix=_MATRIX, out_range="tv").filter("format", "yuv420p")
     # With `file:` before it, no name is taken for an address or an option.
     written = ffmpeg.output(shown, f"file:{target}", format="mp4", r=f"{rate}", **_CODEC)
-    command: list[str] = ffmpeg.compile(written.global_args("-v", "error", "-nostdin"), cmd=program)
+    command: list[str] = ffmpeg.compile(written, cmd=[program, "-v", "error", "-nostdin"])
     return command

@@ -101,7 +101,9 @@ class Panels:
             # Brightness of 16 to 235 becomes 0 to 255: the encoder of the clip takes it back, so luma stays as it was.
             grey = (levels(frame).picture(luma(frame)).astype(np.float32) - BLACK_LUMA) * _GAIN
             whole = np.rint(grey.clip(0, 255)).astype(np.uint8)
-            resized = cv2.resize(whole, self._picture_size, interpolation=cv2.INTER_AREA)
+            is_enlarged = self._picture_size[1] > whole.shape[0]
+            how = cv2.INTER_LINEAR if is_enlarged else cv2.INTER_AREA
+            resized = cv2.resize(whole, self._picture_size, interpolation=how)
             yield number, np.asarray(cv2.cvtColor(resized, cv2.COLOR_GRAY2BGR), np.uint8)
 
     def _empty(self) -> Picture:
