@@ -253,11 +253,18 @@ def report(
     run: Annotated[
         str | None, typer.Option("--run", help="Write the report of a run: its name, its beginning, or `latest`.")
     ] = None,
+    crate: Annotated[
+        bool, typer.Option("--crate", help="Describe a run, named with --run, as an RO-Crate in its folder instead.")
+    ] = False,
     work_dir: WorkDir = None,
 ) -> None:
     """Write the report of a session, or of a run, anew, and print its path."""
-    from ibl_dask.cli.report import write_reports, write_run_report
+    from ibl_dask.cli.report import write_crate, write_reports, write_run_report
 
+    if crate and (run is None or out is not None):
+        raise typer.BadParameter("--crate takes a run, by --run, and writes into its folder: leave --out out")
+    if crate and run is not None:
+        raise typer.Exit(write_crate(work_dir, run))
     if run is not None:
         raise typer.Exit(write_run_report(work_dir, run, out))
     if not sessions:
