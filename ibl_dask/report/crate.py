@@ -7,6 +7,7 @@ times and outcome. Files of sessions are named by absolute addresses; they are n
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -165,6 +166,8 @@ def _session_id(session: CrateSession) -> str:
 
 def _add_file(entities: dict[str, Entity], file: CrateFile) -> str:
     entity: Entity = {"@id": file.id, "@type": "Dataset" if file.is_folder else "File", "name": Path(file.place).name}
+    if not file.is_folder:
+        entity["encodingFormat"] = mimetypes.guess_type(file.place)[0] or "application/octet-stream"
     if file.n_bytes is not None:
         entity["contentSize"] = str(file.n_bytes)
     entities[file.id] = entity
@@ -186,7 +189,7 @@ def _add_actions(entities: dict[str, Entity], session: CrateSession, name: str) 
         "object": _refs([_session_id(session)]),
         "result": _refs(outputs),
         "startTime": _moment(session.started_s),
-        "actionStatus": _ref(_session_status(session)),
+        "actionStatus": _session_status(session),
     }
     if session.ended_s:
         whole["endTime"] = _moment(session.ended_s)
@@ -206,7 +209,7 @@ def _add_task_action(entities: dict[str, Entity], session: CrateSession, task: C
         "instrument": _ref(_task_id(task)),
         "object": _refs(dict.fromkeys(file.id for file in task.inputs)),
         "result": _refs(dict.fromkeys(file.id for file in task.outputs)),
-        "actionStatus": _ref(_task_status(task)),
+        "actionStatus": _task_status(task),
     }
     if task.status in _FAILED and task.error:
         action["error"] = task.error
@@ -265,8 +268,10 @@ def _ref(name: str) -> dict[str, str]:
     return {"@id": name}
 
 
-def _refs(names: Iterable[str]) -> list[dict[str, str]]:
-    return [_ref(name) for name in names]
+def _refs(names: Iterable[str]) -> list[dict[str, str]] | dict[str, str]:
+    """Return links; a single one is no list, as RO-Crate recommends."""
+    links = [_ref(name) for name in names]
+    return links[0] if len(links) == 1 else links
 
 
 def _moment(time_s: float) -> str:

@@ -55,7 +55,7 @@ def test_the_crate_of_a_run_names_its_inputs_outputs_and_software(ran):
     actions = actions_of(crate)
     whole, task = actions["ibl-dask run SW_001/2023-05-01/001"], actions["VideoSyncQC_nidq on SW_001/2023-05-01/001"]
     assert whole["startTime"] <= whole["endTime"]
-    assert task.properties()["actionStatus"]["@id"] == COMPLETED
+    assert task.properties()["actionStatus"] == COMPLETED
     assert [path_of(each) for each in values(whole, "object")] == [folder]
     inputs, outputs = ({path_of(each) for each in values(task, name)} for name in ("object", "result"))
     video, times = folder / "raw_video_data/_iblrig_bodyCamera.raw.mp4", folder / "alf/_ibl_bodyCamera.times.npy"
@@ -99,7 +99,7 @@ def test_a_later_run_takes_the_inputs_and_outputs_but_not_the_outcome(ran, tmp_p
             write_run_crate(RunFolder(name, metadata.parent))
             task = actions_of(ROCrate(metadata.parent))["VideoSyncQC_nidq on SW_001/2023-05-01/001"]
             assert values(task, "object") == values(task, "result") == []
-            assert task.properties()["actionStatus"]["@id"] == COMPLETED
+            assert task.properties()["actionStatus"] == COMPLETED
         finally:
             provenance.write_text(content)
     write_run_crate(RunFolder(name, metadata.parent))
@@ -111,7 +111,7 @@ def test_failures_are_failed_actions_with_their_errors(tmp_path):
     path = write_run_crate(RunFolder.of(work, NAME))
     actions = actions_of(ROCrate(path.parent))
     references = ["/".join(folder_of(tmp_path, n).parts[-3:]) for n in range(3)]
-    statuses = {name: each.properties()["actionStatus"]["@id"] for name, each in actions.items()}
+    statuses = {name: each.properties()["actionStatus"] for name, each in actions.items()}
     assert statuses == {
         f"{verb} {reference}": FAILED if n == 1 else COMPLETED
         for n, reference in enumerate(references)
@@ -133,7 +133,7 @@ def test_sessions_that_did_not_begin_and_odd_names_make_no_nonsense(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     crate = ROCrate(tmp_path)
     actions = actions_of(crate)
-    assert [each.properties()["actionStatus"]["@id"] for each in actions.values()] == [ACTIVE, ACTIVE]
+    assert [each.properties()["actionStatus"] for each in actions.values()] == [ACTIVE, ACTIVE]
     [read] = values(actions["lab.tasks.Lick rate#1 on a b/2023-05-01/001"], "object")
     assert path_of(read) == Path("/data/a b/ü#1?.npy")
 
