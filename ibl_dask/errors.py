@@ -52,6 +52,7 @@
     |   |-- TaskFailed                     a task of another package ended with an error
     |   |-- EngineFailed                   a pose engine ended with an error, or answered nonsense
     |   |   `-- EngineCrashed              the process of a pose engine died
+    |   |-- ClipFailed                     FFmpeg does not write a clip, or wrote another than was asked for
     |   `-- ReportFailed                   the report of a session cannot be rendered, though its results exist
     `-- UsageError (ValueError)            an argument makes no sense
         `-- UnknownCamera (KeyError)       a session has no camera of this label
@@ -427,6 +428,12 @@ class EngineCrashed(EngineFailed):
     """The process of a pose engine died while it worked."""
 
     category: ClassVar[Category] = "killed"
+
+
+class ClipFailed(RunError):
+    """FFmpeg does not write a clip, or wrote another than was asked for."""
+
+    category: ClassVar[Category] = "environment"
 
 
 class ReportFailed(RunError):

@@ -255,16 +255,54 @@ def report(
     run: Annotated[
         str | None, typer.Option("--run", help="Write the report of a run: its name, its beginning, or `latest`.")
     ] = None,
+    crate: Annotated[
+        bool, typer.Option("--crate", help="Describe a run, named with --run, as an RO-Crate in its folder instead.")
+    ] = False,
     work_dir: WorkDir = None,
 ) -> None:
     """Write the report of a session, or of a run, anew, and print its path."""
-    from ibl_dask.cli.report import write_reports, write_run_report
+    from ibl_dask.cli.report import write_crate, write_reports, write_run_report
 
+    if crate and (run is None or out is not None):
+        raise typer.BadParameter("--crate takes a run, by --run, and writes into its folder: leave --out out")
+    if crate and run is not None:
+        raise typer.Exit(write_crate(work_dir, run))
     if run is not None:
         raise typer.Exit(write_run_report(work_dir, run, out))
     if not sessions:
         raise typer.BadParameter("name sessions, or a run with --run")
     raise typer.Exit(write_reports(sessions or (), output_root, out))
+
+
+@app.command(
+    epilog=examples(
+        "ibl-dask clip /data/Subjects/SW_001/2023-05-01/001 --at 1234.5 --speed 0.25",
+        "ibl-dask clip /data/Subjects/SW_001/2023-05-01/001 --at 60 --after 0.5 --camera left,body --pose dlc",
+    )
+)
+def clip(
+    session: Annotated[str, typer.Argument(help="Session folder.")],
+    at: Annotated[float, typer.Option("--at", help="Time of the event on the main clock, s.")],
+    before: Annotated[float, typer.Option("--before", help="Time to show before it, s.")] = 1.0,
+    after: Annotated[float, typer.Option("--after", help="Time to show after it, s.")] = 2.0,
+    speed: Annotated[float, typer.Option("--speed", help="Speed: 0.25 is four times as slow as it was.")] = 1.0,
+    camera: Annotated[
+        str | None, typer.Option("--camera", help="Cameras from left to right, separated by commas [all].")
+    ] = None,
+    pose: Annotated[
+        str | None, typer.Option("--pose", help="Draw the keypoints of a tracker: dlc or lightningPose.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write, .mp4 [beside the results].")] = None,
+    height: Annotated[int, typer.Option("--height", min=16, help="Largest height of the pictures, px.")] = 512,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a clip that exists.")] = False,
+    output_root: OutputRoot = None,
+) -> None:
+    """Write a clip of all cameras side by side around an event, and print its path (extra `clip`)."""
+    from ibl_dask.cli.clip import ClipWishes, write_session_clip
+    from ibl_dask.clip.schedule import Window
+
+    window, wishes = Window(at, before, after, speed), ClipWishes(camera, pose, out, height, overwrite)
+    raise typer.Exit(write_session_clip(session, output_root, window, wishes))
 
 
 @app.command()

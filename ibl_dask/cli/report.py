@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ibl_dask.cli.console import out
-from ibl_dask.cli.guard import Sessions
+from ibl_dask.cli.guard import Sessions, printable
 from ibl_dask.cli.run_choice import choose_run
 from ibl_dask.cli.sessions import find_sessions
 from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.cohort import cohort_content
+from ibl_dask.pipeline.run_crate import write_run_crate
 from ibl_dask.report.cohort import render_cohort
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.workspace import Workspace, default_work_dir
@@ -60,6 +61,19 @@ def write_run_report(work_dir: Path | None, name: str, target: Path | None) -> i
     path = (target or run.path.parent / run.name / f"report-{run.name}.html").expanduser().absolute()
     write_text(path, render_cohort(cohort_content(run)))
     out.print(str(path), markup=False)
+    return 0
+
+
+def write_crate(work_dir: Path | None, name: str) -> int:
+    """Describe a run as an RO-Crate in its folder, and print the path of the description.
+
+    Parameters
+    ----------
+    work_dir, name
+        See `write_run_report`.
+    """
+    run = choose_run(work_dir, None if name == "latest" else name).summary.run
+    out.print(printable(write_run_crate(run)), markup=False)
     return 0
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from ibl_dask.errors import UnequalLengths, UsageError
 from ibl_dask.video.encoding.x264 import ENCODER, instructions
+from ibl_dask.video.painting import FONT, RED, draw_points, hues, write_words
 from ibl_dask.video.pixels import levels, luma
 from ibl_dask.video.reader import FrameReader
 
@@ -21,14 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ibl_dask.video.container.index import FrameIndex
-
-    Picture = NDArray[np.uint8]
+    from ibl_dask.video.painting import Picture
 
 WIDTH_PX = 640
 """Width of a clip; smaller videos are not enlarged."""
 _OPTIONS = {"preset": "veryfast", "crf": "23", "g": "60"}
-_WHITE, _BLACK, _RED = (255, 255, 255), (0, 0, 0), (40, 40, 230)
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 def preview_range(n_frames: int, rate_hz: float, duration_s: float = 10.0) -> tuple[int, int]:
@@ -122,37 +120,17 @@ class _Painter:
         self._scale = width / index.width
         # x264 takes even sizes only.
         self.size = (max(2, width // 2 * 2), max(2, round(index.height * self._scale) // 2 * 2))
-        self._colours = [_colour(i, len(names)) for i in range(len(names))]
+        self._colours = hues(len(names))
 
     def paint(self, number: int, frame: av.VideoFrame | None, points: NDArray[np.floating]) -> Picture:
         """Return a frame with its points. (y, x, 3) blue, green, red"""
         width, height = self.size
         if frame is None:
             picture = np.zeros((height, width, 3), np.uint8)
-            cv2.putText(picture, f"frame {number} does not decode", (8, height // 2), _FONT, 0.5, _RED, 1, cv2.LINE_AA)
+            cv2.putText(picture, f"frame {number} does not decode", (8, height // 2), FONT, 0.5, RED, 1, cv2.LINE_AA)
             return picture
         grey = cv2.resize(levels(frame).picture(luma(frame)), self.size, interpolation=cv2.INTER_AREA)
         picture = np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
-        _write(picture, str(number), (6, height - 8), 0.45)
-        for name, colour, place in zip(self._names, self._colours, points, strict=True):
-            if np.isnan(place).any():
-                continue
-            # Pixel centres are whole numbers on both scales.
-            x, y = ((place + 0.5) * self._scale - 0.5).clip(-(2**14), 2**14).tolist()
-            at = (round(x), round(y))
-            cv2.circle(picture, at, 3, colour, -1, cv2.LINE_AA)
-            _write(picture, name, (at[0] + 5, at[1] - 4), 0.33)
+        write_words(picture, str(number), (6, height - 8), 0.45)
+        draw_points(picture, self._names, points, (self._scale, self._scale), self._colours)
         return picture
-
-
-def _write(picture: Picture, text: str, at: tuple[int, int], size: float) -> None:
-    # White on a dark rim: colours of small letters would be lost with the clip's halved chroma.
-    for colour, thickness in ((_BLACK, 3), (_WHITE, 1)):
-        cv2.putText(picture, text, at, _FONT, size, colour, thickness, cv2.LINE_AA)
-
-
-def _colour(i: int, n: int) -> tuple[int, int, int]:
-    """Return one of `n` bright hues, as blue, green and red."""
-    hue = np.array([[[round(180 * i / max(1, n)) % 180, 200, 255]]], np.uint8)
-    blue, green, red = np.asarray(cv2.cvtColor(hue, cv2.COLOR_HSV2BGR))[0, 0].tolist()
-    return int(blue), int(green), int(red)
