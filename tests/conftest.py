@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from needs import DATA, NEEDS, PEER
+from needs import DATA, LIGHTNING_POSE, NEEDS, PEER
 from reference import Reference
 from xdist.scheduler import LoadScopeScheduling
 
@@ -76,6 +76,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def data_folder() -> Path:
     """Return the folder of real recordings."""
     return DATA
+
+
+@pytest.fixture(scope="session")
+def lightning_pose_python() -> str:
+    """Return the Python of an environment with Lightning Pose and the ensemble Kalman smoother."""
+    return LIGHTNING_POSE
 
 
 @pytest.fixture(autouse=True)

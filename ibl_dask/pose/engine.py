@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Colour = Literal["rgb", "bgr", "gray"]
 """Order of the colours that a network was trained on."""
-EngineKind = Literal["deeplabcut", "iblvideo", "onnx", "synthetic"]
+EngineKind = Literal["deeplabcut", "iblvideo", "lightning_pose", "onnx", "synthetic"]
 """Kind of an engine: the adapter that runs it."""
 ENGINE_KINDS: tuple[EngineKind, ...] = get_args(EngineKind)
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal
 
+from ibl_dask.pose.smoothers.rules import IBL_PAWS, IBL_PUPIL, EnsembleSmoothing
+
 Estimator = Literal["dlc", "lightning_pose"]
 """Pose estimator, as experiment descriptions name it."""
 Device = Literal["cuda", "cpu"]
@@ -67,6 +69,8 @@ class Network:
     """Height and width that its pictures are resized to, px; None for none."""
     factor: float | None = None
     """Fixed factor from pixels of its pictures to those of the reference size; see `PictureMap`."""
+    smoothing: EnsembleSmoothing | None = None
+    """How its ensemble is smoothed over the video, where the set has a smoother; None for medians of the members."""
 
     def rule(self) -> dict[str, object]:
         """Return what its values depend on beside its engine; JSON."""
@@ -89,6 +93,12 @@ class NetworkSet:
     """Device that the engines run on."""
     median_frames: int = 0
     """Window of the median filter over frames, odd; 0 for none."""
+    smoother: str = ""
+    """Python of the environment of the ensemble Kalman smoother; empty for none."""
+
+    def smoothing_of(self, network: Network) -> EnsembleSmoothing | None:
+        """Return how the ensemble of a network is smoothed over the video; None where it is not."""
+        return network.smoothing if self.smoother and len(network.engines) > 1 else None
 
     def of_camera(self, label: str) -> tuple[Network, ...]:
         """Return the networks of a camera."""
@@ -119,15 +129,15 @@ IBL_NETWORKS: Mapping[str, Network] = MappingProxyType(
         network.name: network
         for network in (
             Network("nose_tip", (), _SIDES, CropRule(("nose_tip",), 100, 100, -50, -50)),
-            Network("eye", (), _SIDES, CropRule(("pupil_top_r",), 100, 100, -50, -50), gain=4.0),
-            Network("paws", (), _SIDES, size=(102, 128), factor=10.0),
+            Network("eye", (), _SIDES, CropRule(("pupil_top_r",), 100, 100, -50, -50), gain=4.0, smoothing=IBL_PUPIL),
+            Network("paws", (), _SIDES, size=(102, 128), factor=10.0, smoothing=IBL_PAWS),
             Network("tongue", (), _SIDES, CropRule(("tube_top", "tube_bottom"), 160, 160, -60, -100)),
             Network("tail_start", (), ("body",), CropRule(("tail_start",), 220, 220, -110, -110)),
         )
     }
 )
 """Networks of IBL without their engines: windows, brightness and sizes of iblvideo 3.2.0, `pose_dlc`. Lightning Pose
-resizes within the network, so `paws` gets the whole frame there."""
+resizes within the network, so `paws` gets the whole frame there, and its ensembles are smoothed (`params_lp`)."""
 
 
 def ibl_network(name: str, estimator: Estimator, engines: tuple[str, ...], locate: str) -> Network | None:
@@ -147,6 +157,6 @@ def ibl_network(name: str, estimator: Estimator, engines: tuple[str, ...], locat
     known = IBL_NETWORKS.get(name)
     if known is None:
         return None
-    if estimator == "lightning_pose":
-        known = replace(known, size=None, factor=None)
+    is_lightning = estimator == "lightning_pose"
+    known = replace(known, size=None, factor=None) if is_lightning else replace(known, smoothing=None)
     return replace(known, engines=engines, locate=locate if "body" not in known.cameras else "")

@@ -5,6 +5,7 @@ import pytest
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.errors import UsageError
 from ibl_dask.pose.networks import IBL_NETWORKS, CropRule, View
+from ibl_dask.pose.smoothers.rules import IBL_PUPIL, EnsembleSmoothing
 
 ENGINES = """\
 engines:
@@ -70,6 +71,32 @@ networks:
     assert (network.cameras, network.locate, network.size) == (("left",), "roi", (96, 128))
 
 
+def test_ensembles_are_smoothed_once_the_profile_names_a_smoother(tmp_path):
+    text = """\
+networks:
+  lightning_pose:
+    preset: ibl
+    smoother: /shared/envs/eks/bin/python
+    parts:
+      eye: [eye_0, eye_1]
+      paws: eye_0
+      snout: {engine: [eye_0, eye_1], smooth: {kind: keypoints, s: 3}}
+      tail_start: {engine: [eye_0, eye_1], smooth: {kind: keypoints, s: 2, inflation: 9}}
+      roi_detect: all
+"""
+    declared = read(tmp_path, text).networks["lightning_pose"]
+    smoothed = {network.name: declared.smoothing_of(network) for network in declared.networks}
+    assert smoothed == {
+        "eye": IBL_PUPIL,
+        "paws": None,
+        "tail_start": EnsembleSmoothing("keypoints", s=2.0, inflation=9.0),
+        "snout": EnsembleSmoothing("keypoints", s=3.0),
+    }
+    without = read(tmp_path, text.replace("    smoother: /shared/envs/eks/bin/python\n", "").split("      snout")[0])
+    declared = without.networks["lightning_pose"]
+    assert [declared.smoothing_of(network) for network in declared.networks] == [None, None]
+
+
 @pytest.mark.parametrize(
     ("networks", "line", "words"),
     [
@@ -83,6 +110,17 @@ networks:
         ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, locate: rio}\n", 9, "roi"),
         ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, cameras: lft}\n", 9, "write left"),
         ("networks:\n  dlc:\n    preset: ibl\n    parts:\n      eye: roi\n", 10, "pupil_top_r"),
+        ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, smooth: {kind: pupil}}\n", 9, "two engines or more"),
+        (
+            "networks:\n  dlc:\n    parts:\n      eye: {engine: [eye_0, eye_1], smooth: {kind: pupil}}\n",
+            9,
+            "smoother: /shared/envs/eks/bin/python",
+        ),
+        (
+            "networks:\n  dlc:\n    parts:\n      eye: {engine: [eye_0, eye_1], smooth: {kind: mean}}\n",
+            9,
+            "smooth.kind",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_line(tmp_path, networks, line, words):

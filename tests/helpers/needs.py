@@ -21,6 +21,7 @@ PEER = os.environ.get("IBL_DASK_PEER_PYTHON", "")
 MOVEMENT = os.environ.get("IBL_DASK_MOVEMENT_PYTHON", "")
 POSE = os.environ.get("IBL_DASK_POSE_PYTHON", "")
 DEEPLABCUT = os.environ.get("IBL_DASK_DEEPLABCUT_PYTHON", "")
+LIGHTNING_POSE = os.environ.get("IBL_DASK_LIGHTNING_POSE_PYTHON", "")
 PUPIL_WHEEL = Path(POSE).parents[1] / "wheels" / "mouse_pupil_analysis-0.3.0-py3-none-any.whl" if POSE else Path()
 """Package that holds a trained network, beside the environment."""
 
@@ -74,6 +75,14 @@ def _missing_deeplabcut() -> str:
     return "no environment of DeepLabCut: `.ci/run pose` makes it; name its python in IBL_DASK_DEEPLABCUT_PYTHON"
 
 
+def _missing_lightning_pose() -> str:
+    if LIGHTNING_POSE:
+        return ""
+    return (
+        "no environment of Lightning Pose: `.ci/run pose` makes it; name its python in IBL_DASK_LIGHTNING_POSE_PYTHON"
+    )
+
+
 def _missing_movement() -> str:
     if MOVEMENT:
         return ""
@@ -109,6 +118,7 @@ NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
     Need("pose", frozenset({"pose_python", "pupil_weights"}), _missing_pose),
+    Need("lightning_pose", frozenset({"lightning_pose_python"}), _missing_lightning_pose),
     Need("movement", frozenset(), _missing_movement),
     Need("deeplabcut", frozenset({"deeplabcut_python", "deeplabcut_project"}), _missing_deeplabcut),
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),

@@ -16,10 +16,12 @@ from ibl_dask.pose.host import host_main, process
 POSE = Path(ibl_dask.__file__).parent / "pose"
 EXPORTERS = [exporter_file(kind) for kind in ENGINE_KINDS if exporter_file(kind).is_file()]
 ALONE = [POSE / "host" / "host_main.py", *(adapter_file(kind) for kind in ENGINE_KINDS), *EXPORTERS]
-ALLOWED = {"deeplabcut", "numpy", "onnx", "onnxruntime", "torch", *sys.stdlib_module_names} - {"tomllib"}
+SMOOTHERS = sorted((POSE / "smoothers").glob("*_adapter.py"))
+OF_ENGINES = {"deeplabcut", "eks", "lightning_pose", "numpy", "onnx", "onnxruntime", "torch", "torchvision"}
+ALLOWED = {*OF_ENGINES, *sys.stdlib_module_names} - {"tomllib"}
 
 
-@pytest.mark.parametrize("path", ALONE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [*ALONE, *SMOOTHERS], ids=lambda path: path.stem)
 def test_a_file_stands_alone(path):
     tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
     imported = {

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt
 
 from ibl_dask.deploy.site.profile import Profile
+from ibl_dask.deploy.site.value_parsers import parse_command
 from ibl_dask.errors import UsageError
 from ibl_dask.model.choices import advice, nearest
 from ibl_dask.model.description import LABELS
@@ -24,6 +27,7 @@ from ibl_dask.pose.networks import (
     View,
     ibl_network,
 )
+from ibl_dask.pose.smoothers.rules import EnsembleSmoothing, SmoothingKind
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 """Estimators that a profile may declare networks for."""
@@ -57,6 +61,19 @@ class _CropSchema(BaseModel):
         return CropRule(tuple(self.anchors), self.width, self.height, self.left, self.top)
 
 
+class _SmoothSchema(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    kind: SmoothingKind
+    diameter: float = Field(EnsembleSmoothing("pupil").diameter, gt=0, lt=1)
+    centre: float = Field(EnsembleSmoothing("pupil").centre, gt=0, lt=1)
+    s: float = Field(EnsembleSmoothing("keypoints").s, gt=0, le=1e6)
+    inflation: float = Field(1.0, gt=0, le=1e6)
+
+    def to_rule(self) -> EnsembleSmoothing:
+        return EnsembleSmoothing(self.kind, self.diameter, self.centre, self.s, inflation=self.inflation)
+
+
 class _PartSchema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -67,6 +84,7 @@ class _PartSchema(BaseModel):
     gain: float | None = Field(None, gt=0, le=255)
     size: tuple[_Pixels, _Pixels] | None = None
     factor: float | None = Field(None, gt=0, le=1000)
+    smooth: _SmoothSchema | None = None
 
     def to_network(self, name: str, known: Network | None) -> Network:
         """Return the network; what is not given is that of a known one."""
@@ -80,6 +98,7 @@ class _PartSchema(BaseModel):
             base.gain if self.gain is None else self.gain,
             self.size or base.size,
             self.factor or base.factor,
+            base.smoothing if self.smooth is None else self.smooth.to_rule(),
         )
 
 
@@ -111,8 +130,13 @@ class NetworkSetSchema(BaseModel):
     parts: dict[_Name, Annotated[_PartSchema, BeforeValidator(_as_part)]] = Field(
         min_length=1,
         description="for each network its engine, a list of engines, or a mapping with engine, cameras, crop, locate, "
-        "gain, size and factor",
+        "gain, size, factor and smooth",
         examples=["{whole: my_engine}"],
+    )
+    smoother: Annotated[str, BeforeValidator(parse_command)] | None = Field(
+        None,
+        description="a Python that has the package ensemble-kalman-smoother",
+        examples=["/shared/envs/eks/bin/python"],
     )
 
     def to_set(self, estimator: Estimator) -> NetworkSet:
@@ -126,11 +150,15 @@ class NetworkSetSchema(BaseModel):
         for name in names:
             part = self.parts[name]
             known = ibl_network(name, estimator, tuple(part.engine), locate) if is_ibl else None
+            if known is not None and not (self.smoother and len(part.engine) > 1):
+                known = replace(known, smoothing=None)  # only a profile may ask for it in vain
             networks.append(part.to_network(name, known))
         views = dict(IBL_VIEWS[estimator]) if is_ibl else {}
         views |= {label: View(view.flip, view.scale, view.enlarge) for label, view in self.views.items()}
         median = MEDIAN_FRAMES[estimator] if self.median_frames is None else self.median_frames
-        return NetworkSet(estimator, tuple(networks), views, self.device, median)
+        smoother = self.smoother or ""
+        smoother = str(Path(smoother).expanduser()) if smoother.startswith("~") else smoother
+        return NetworkSet(estimator, tuple(networks), views, self.device, median, smoother)
 
 
 def network_errors(profile: Profile) -> Iterator[UsageError]:
@@ -148,6 +176,7 @@ def network_errors(profile: Profile) -> Iterator[UsageError]:
             yield from _engine_errors(profile, declared, network)
             yield from _camera_errors(profile, declared, network)
             yield from _anchor_errors(profile, declared, network)
+            yield from _smoothing_errors(profile, declared, network)
             yield from _whole_video_errors(profile, declared, network)
 
 
@@ -205,3 +234,26 @@ def _anchor_errors(profile: Profile, declared: NetworkSet, network: Network) -> 
                 got=anchor,
                 do="write another anchor, or another engine to `locate` it",
             )
+
+
+def _smoothing_errors(profile: Profile, declared: NetworkSet, network: Network) -> Iterator[UsageError]:
+    """Yield smoothing that a profile asks for and that cannot be done."""
+    if network.smoothing is None:
+        return
+    where = profile.line("networks", declared.estimator, "parts", network.name, "smooth")
+    if len(network.engines) < 2:
+        yield UsageError(
+            f"network {network.name} is smoothed as an ensemble, and is none",
+            where=where,
+            expected="two engines or more: their differences are the errors of the observations",
+            got=", ".join(network.engines),
+            do="list the engines of the ensemble, or remove `smooth:`",
+        )
+    elif not declared.smoother:
+        yield UsageError(
+            f"network {network.name} is to be smoothed, and the profile names no smoother",
+            where=where,
+            expected="`smoother:` of the estimator",
+            got="nothing",
+            do="name a Python that has ensemble-kalman-smoother: `smoother: /shared/envs/eks/bin/python`",
+        )

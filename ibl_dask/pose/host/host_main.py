@@ -144,6 +144,8 @@ class Host:
             return {"info": described}, exported
         if do == "predict":
             return self._predict(header, content)
+        if do == "smooth":
+            return self._smooth(header, content)
         raise HostError(f"there is no request {do}", "bug")
 
     def _predict(self, header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
@@ -155,6 +157,14 @@ class Host:
         frames.flags.writeable = False
         found = self._engines[header["engine"]].predict(frames, header["before"], header["after"])
         result = numpy.ascontiguousarray(found, dtype="<f4")
+        return {"shape": list(result.shape)}, result.tobytes()
+
+    def _smooth(self, header: dict[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+        """Smooth a whole series, of 64-bit numbers."""
+        import numpy
+
+        series = numpy.frombuffer(content, "<f8").reshape(tuple(header["shape"]))
+        result = numpy.ascontiguousarray(self._engines[header["engine"]].smooth(series), dtype="<f8")
         return {"shape": list(result.shape)}, result.tobytes()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ SMALLEST_PIXELS = 960_000_000
 """Smallest chunk, pixels: 730 frames of 1280x1024."""
 MEMORY_GB = 2.0
 """Memory of a step with engines, GB: pictures made ahead, a batch, and the engines' own process on the CPU."""
+SMOOTHER_GB, SMOOTHER_GB_PER_FRAME = 1.6, 6e-6
+"""Memory of a step that smooths an ensemble, GB: 2.1 GB in the smoother for an hour of 150 Hz and five members, and as
+much here."""
 
 
 def choose_pose_chunks(outline: ContainerSummary, chunk_pixels: int | None) -> tuple[Chunk, ...]:
@@ -98,6 +101,15 @@ class CameraPosePlan:
         """Return what a step with engines occupies; a machine whose workers offer no GPU runs it all the same."""
         n_gpus = 1 if self.networks.declared.device == "cuda" else 0
         return Resources(cpu=1, gpu=n_gpus, memory_gb=MEMORY_GB, is_estimate=True)
+
+    @property
+    def join_resources(self) -> Resources:
+        """Return what joining the chunks occupies, the process of a smoother included."""
+        declared, fresh = self.networks.declared, set(self.fresh)
+        if not any(n.name in fresh and declared.smoothing_of(n) is not None for n in self.networks.networks):
+            return self.resources
+        n_frames = self.chunks[-1].stop if self.chunks else 0
+        return replace(self.resources, memory_gb=SMOOTHER_GB + SMOOTHER_GB_PER_FRAME * n_frames, is_estimate=True)
 
     @cached_property
     def opening(self) -> OpenEngines | None:
@@ -172,7 +184,7 @@ class CameraPosePlan:
         return JoinPoses(
             session=self.index.session,
             camera=label,
-            resources=self.resources,
+            resources=self.join_resources,
             marker=self.workspace.marker(f"{networks.attribute}_keypoints-{label}"),
             workspace=self.workspace,
             networks=networks,

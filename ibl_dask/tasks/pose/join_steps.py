@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from ibl_dask.pose.ensembles import merge_ensemble
 from ibl_dask.pose.geometry import PictureMap
 from ibl_dask.pose.keypoints import Keypoints
 from ibl_dask.pose.networks import Network
+from ibl_dask.pose.smoothers.ensemble_kalman import in_frame, smooth_ensemble
 from ibl_dask.pose.smoothing import smoothed
 from ibl_dask.store import alf
 from ibl_dask.store.results import require_chunk
@@ -171,10 +172,8 @@ class _Chunks:
         for member in members:
             wanted = {member.part: built(member, self._known)}
             parts = [self._read(chunk, wanted)[f"{member.part}/values"] for chunk in self._step.chunks]
-            values = np.concatenate(parts).astype(np.float64)
-            values[..., :2] = self._maps[member.part].to_frame(values[..., :2])
-            tables.append(Keypoints(names, values))
-        keypoints = smoothed(merge_ensemble(tables), networks.declared.median_frames)
+            tables.append(Keypoints(names, np.concatenate(parts).astype(np.float64)))
+        keypoints, about_smoothing = self._merged(network, tables)
         columns = {name: np.asarray(column, np.float64) for name, column in keypoints.columns().items()}
         engines = [member.settings.identity(self._known.info(member.settings.name).build) for member in members]
         about: JsonObject = {
@@ -185,9 +184,27 @@ class _Chunks:
             "device": networks.declared.device,
             "picture": _describe(self._maps[members[0].part]),
             "median_frames": networks.declared.median_frames,
+            **about_smoothing,
             **({"rerun": networks.mark} if networks.mark else {}),
         }
         return dict(columns), about
+
+    def _merged(self, network: Network, tables: Sequence[Keypoints]) -> tuple[Keypoints, JsonObject]:
+        """Return the keypoints of a network in px of the frame, from those of its members in px of their pictures."""
+        networks = self._step.networks
+        members = networks.members_of(network)
+        smoothing = networks.declared.smoothing_of(network)
+        if smoothing is not None:
+            rate_hz = self._index.fps
+            found = smooth_ensemble(tables, smoothing, rate_hz, networks.declared.smoother)
+            about = {"smoothing": {**smoothing.parameters(rate_hz), "build": found.build}}
+            return in_frame(found.keypoints, self._maps[members[0].part]), about
+        placed = []
+        for member, table in zip(members, tables, strict=True):
+            values = table.values.copy()
+            values[..., :2] = self._maps[member.part].to_frame(values[..., :2])
+            placed.append(replace(table, values=values))
+        return smoothed(merge_ensemble(placed), networks.declared.median_frames), {}
 
     def _read(self, chunk: Chunk, wanted: Mapping[str, str]) -> Mapping[str, NDArray[np.generic]]:
         step = self._step

@@ -15,6 +15,8 @@ from ibl_dask.pose.networks import ALF_NAMES, Network, NetworkSet, View
 
 VALUES_VERSION = 1
 """Version of how pictures are made and engines are asked."""
+SMOOTHED_VERSION = 1
+"""Version of how smoothed ensembles become columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +115,9 @@ class CameraNetworks:
     def network_fingerprint(self, network: Network) -> str:
         """Return the fingerprint of the published columns of a network."""
         members = [member.fingerprint for member in self.members_of(network)]
-        return fingerprint("pose_columns", 1, members=members, median_frames=self.declared.median_frames)
+        smoothing = self.declared.smoothing_of(network)
+        smoothed = {} if smoothing is None else {"smoothing": asdict(smoothing), "smoothed_version": SMOOTHED_VERSION}
+        return fingerprint("pose_columns", 1, members=members, median_frames=self.declared.median_frames, **smoothed)
 
     def _fingerprint(self, network: Network, settings: EngineSettings) -> str:
         located = None
