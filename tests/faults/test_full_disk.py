@@ -22,6 +22,8 @@ from ibl_dask.pipeline.limits import Limits
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal, segment_file
 
+pytestmark = pytest.mark.faults
+
 MOUNT = 'mkdir -p "$0" && mount -t tmpfs -o size=8m none "$0" && exec "$@"'
 
 FULL = '''
@@ -32,8 +34,6 @@ from ibl_dask.pipeline.limits import Limits
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.frames import read_frames
 from ibl_dask.video.reader import FrameReader
-
-pytestmark = pytest.mark.faults
 
 method, session, disk, out = sys.argv[1], *map(Path, sys.argv[2:])
 FILLER = disk / "filler"

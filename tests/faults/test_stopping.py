@@ -16,12 +16,13 @@ from published import assert_same, results
 from ibl_dask.pipeline.run import run as run_here
 from ibl_dask.store.lock import holding
 
+pytestmark = pytest.mark.faults
+
 HOLDER = """
 import sys
 from pathlib import Path
 from ibl_dask.store.lock import holding
 
-pytestmark = pytest.mark.faults
 with holding(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
