@@ -259,6 +259,25 @@ def verdict(
 
 
 @app.command()
+def view(
+    sessions: Sessions,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server [any free one].")] = 0,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Write a folder that opens without a server, of one session.")
+    ] = None,
+    from_s: Annotated[float | None, typer.Option("--from", help="Of the folder: its start, s [the first frame].")] = None,
+    to_s: Annotated[float | None, typer.Option("--to", help="Of the folder: its end, s [the last frame].")] = None,
+    width_px: Annotated[int, typer.Option("--width", min=64, max=4096, help="Width of pictures, px.")] = 480,
+    estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose.")] = None,
+    output_root: OutputRoot = None,
+) -> None:
+    """Show the cameras of a session in step, with all that was measured, in a browser on this machine."""
+    from ibl_dask.cli.view import view_sessions
+
+    raise typer.Exit(view_sessions(sessions, port, target, from_s, to_s, width_px, estimator, output_root))
+
+
+@app.command()
 def doctor(
     profile: ProfileFile = None,
     work_dir: WorkDir = None,
