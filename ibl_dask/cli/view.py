@@ -77,3 +77,14 @@ def _serve(workspaces: Sequence[Workspace], opened, port: int) -> int:
         except KeyboardInterrupt:
             pass
     return 0
+
+
+def _write(
+    workspaces: Sequence[Workspace], view: SessionView, target: Path, from_s: float | None, to_s: float | None
+) -> int:
+    from ibl_dask.view.folder import write_view
+
+    if len(workspaces) > 1:
+        raise UsageError("--out takes one session", expected="one session", got=f"{len(workspaces)} sessions")
+    out.print(f"open {printable(write_view(view, target, from_s, to_s))}", markup=False)
+    return 0

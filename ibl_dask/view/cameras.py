@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from ibl_dask.store.workspace import Workspace
 
 _VIDEO_NAME = re.compile(r"_iblrig_(\w+)Camera\.raw\..+")
+_ANY: Tracker = "dlc"
+"""Times do not depend on the tracker."""
+_FIRST = ("left", "right", "body")
 _VIDEOS = "raw_video_data"
 
 
@@ -39,7 +43,7 @@ def find_cameras(workspace: Workspace) -> tuple[tuple[ViewCamera, ...], tuple[st
     """
     cameras: list[ViewCamera] = []
     remarks: list[str] = []
-    for described in _described(workspace):
+    for described in sorted(_described(workspace), key=_order):
         try:
             video = find_video(workspace, described)
             if video is None:
@@ -62,6 +66,11 @@ def find_cameras(workspace: Workspace) -> tuple[tuple[ViewCamera, ...], tuple[st
     starts = [camera.times_s[0] for camera in cameras if camera.is_timed]
     start_s = min(starts) if starts else 0.0
     return tuple(camera if camera.is_timed else _moved(camera, float(start_s)) for camera in cameras), tuple(remarks)
+
+
+def _order(camera: Camera) -> int:
+    """Return the place of a camera on the page: faces first."""
+    return _FIRST.index(camera.label) if camera.label in _FIRST else len(_FIRST)
 
 
 def _described(workspace: Workspace) -> list[Camera]:
@@ -101,15 +110,9 @@ def _times(workspace: Workspace, label: str, n_frames: int) -> tuple[NDArray[np.
     return times, ""
 
 
-_ANY: Tracker = "dlc"
-"""Times do not depend on the tracker."""
-
-
 def _or_own(times: NDArray[np.float64] | None, index: FrameIndex) -> NDArray[np.float64]:
     return index.times_s if times is None else times
 
 
 def _moved(camera: ViewCamera, start_s: float) -> ViewCamera:
-    from dataclasses import replace
-
     return replace(camera, times_s=camera.times_s + start_s)

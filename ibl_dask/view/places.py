@@ -27,6 +27,9 @@ _USUAL = 0.5
 _LOW = 0.5
 """Share of the points that are usually seen, below which a frame counts as lost."""
 
+_SHORTEST = 2
+"""Frames of the shortest stretch: single frames are lost all the time."""
+
 
 def jumps_of_camera(
     camera: ViewCamera, content: CameraContent | None, keypoints: Keypoints | None
@@ -133,6 +136,8 @@ def _stretches(camera: ViewCamera, keypoints: Keypoints) -> Iterator[Jump]:
     if not usual.any():
         return
     for start, stop in lost_stretches(likely[:, usual].mean(axis=1) < _LOW)[:MOST_STRETCHES]:
+        if stop - start < _SHORTEST:
+            return
         text = f"{stop - start:,} frames, {camera.times_s[stop - 1] - camera.times_s[start]:.2f} s"
         yield Jump("likelihood", camera.label, "low likelihood", text, "WARNING", start)
 
