@@ -6,25 +6,19 @@ import base64
 import contextlib
 import itertools
 import json
-import shutil
 import subprocess
 import time
 import urllib.request
 from typing import TYPE_CHECKING, Any
 
 import websocket
+from browser_program import browser_program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE_S = 60
-
-
-def browser_program() -> str | None:
-    """Return the path of the browser; None if there is none."""
-    return next((found for name in PROGRAMS if (found := shutil.which(name))), None)
 
 
 class Page:

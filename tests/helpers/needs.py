@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from browser_program import browser_program
 from slurm_machine import lacking
 
 if TYPE_CHECKING:
@@ -92,11 +93,16 @@ def _missing_slurm() -> str:
     return f"no Slurm can be started: {reason}" if reason else ""
 
 
+def _missing_browser() -> str:
+    return "" if browser_program() else "no browser to look at pages with: apt-get install chromium"
+
+
 NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
     Need("pose", frozenset({"pose_python", "pupil_weights"}), _missing_pose),
     Need("movement", frozenset(), _missing_movement),
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),
+    Need("browser", frozenset({"browser"}), _missing_browser),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )
