@@ -618,6 +618,10 @@ const viewer = window.viewer = {
     isSettled: cameras.every((camera) => camera.times.length && camera.shown === camera.wanted),
   }),
   canvas: (label) => named(label).canvas,
+  laneTop: (name) => {
+    const lanes = axis.lanes(), place = lanes.findIndex((track) => track.name === name);
+    return lanes.slice(0, place).reduce((sum, track) => sum + HEIGHTS[track.kind], TOP);
+  },
 };
 
 if (cameras.every((camera) => camera.remark)) $("clock-note").textContent = "no frame times: each camera by its own clock";
