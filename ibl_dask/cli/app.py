@@ -265,7 +265,9 @@ def view(
     target: Annotated[
         Path | None, typer.Option("--out", help="Write a folder that opens without a server, of one session.")
     ] = None,
-    from_s: Annotated[float | None, typer.Option("--from", help="Of the folder: its start, s [the first frame].")] = None,
+    from_s: Annotated[
+        float | None, typer.Option("--from", help="Of the folder: its start, s [the first frame].")
+    ] = None,
     to_s: Annotated[float | None, typer.Option("--to", help="Of the folder: its end, s [the last frame].")] = None,
     width_px: Annotated[int, typer.Option("--width", min=64, max=4096, help="Width of pictures, px.")] = 480,
     estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose.")] = None,

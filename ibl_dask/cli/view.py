@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ibl_dask.cli.console import err, out
+from ibl_dask.cli.console import out
 from ibl_dask.cli.guard import printable
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.errors import IblDaskError, UsageError
+from ibl_dask.errors import UsageError
 from ibl_dask.model.session import Session
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.pose.posed_cameras import tracker_of
@@ -63,7 +63,7 @@ def view_sessions(
     return _serve(workspaces, opened, port)
 
 
-def _serve(workspaces: Sequence[Workspace], opened, port: int) -> int:
+def _serve(workspaces: Sequence[Workspace], opened: Callable[[Workspace], SessionView], port: int) -> int:
     from ibl_dask.view.server import Listed, ViewServer
 
     with ViewServer([Listed(each) for each in workspaces], opened, port) as server:

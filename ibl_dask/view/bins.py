@@ -46,9 +46,7 @@ def reduce_track(track: Track, start_s: float, stop_s: float, n_columns: int) ->
     if track.kind in ("points", "marks"):
         middle = float(np.nanmedian(track.values)) if np.isfinite(track.values).any() else 0.0
         far = np.nan_to_num(np.abs(track.values - middle))
-        places = (
-            int(a) + int(np.argmax(far[a:b])) for a, b in zip(first, edges[column + 1], strict=True)
-        )
+        places = (int(a) + int(np.argmax(far[a:b])) for a, b in zip(first, edges[column + 1], strict=True))
         at = [float(track.times_s[place]) for place in places]
     known = np.isfinite(low)
     return {

@@ -94,10 +94,13 @@ def _contents(
     view: SessionView, ranges: dict[str, tuple[int, int]], segments: dict[str, int], start_s: float, stop_s: float
 ) -> Iterator[tuple[str, object]]:
     """Yield name and content of each file of data; JSON."""
-    yield "times", {
-        camera.label: page.base64_of(camera.times_s[slice_of(ranges[camera.label])].astype("<f8").tobytes())
-        for camera in view.cameras
-    }
+    yield (
+        "times",
+        {
+            camera.label: page.base64_of(camera.times_s[slice_of(ranges[camera.label])].astype("<f8").tobytes())
+            for camera in view.cameras
+        },
+    )
     yield "tracks", [_raw(track, start_s, stop_s) for track in view.tracks]
     found = page.places_of(view)
     yield "places", {**found, "places": [each for each in found["places"] if _is_within(each, ranges)]}  # type: ignore[attr-defined]

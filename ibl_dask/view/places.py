@@ -31,9 +31,7 @@ _SHORTEST = 2
 """Frames of the shortest stretch: single frames are lost all the time."""
 
 
-def jumps_of_camera(
-    camera: ViewCamera, content: CameraContent | None, keypoints: Keypoints | None
-) -> tuple[Jump, ...]:
+def jumps_of_camera(camera: ViewCamera, content: CameraContent | None, keypoints: Keypoints | None) -> tuple[Jump, ...]:
     """Return the places of one camera: checks that do not pass, odd pulses, stretches without likely keypoints."""
     jumps: list[Jump] = []
     if content is not None:
@@ -61,9 +59,7 @@ def _check_jump(camera: ViewCamera, row: CheckRow, frame: int | None) -> Jump:
     return Jump("check", camera.label, row.check, row.measured or row.message, row.outcome, frame if inside else None)
 
 
-def place_of_check(
-    name: str, values: Mapping[str, object], camera: ViewCamera, content: CameraContent
-) -> int | None:
+def place_of_check(name: str, values: Mapping[str, object], camera: ViewCamera, content: CameraContent) -> int | None:
     """Return the frame that shows best why a check failed; None where it is about the whole video.
 
     Parameters

@@ -135,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer(self._post)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name of the base class
+    def log_message(self, format: str, *args: object) -> None:  # the name of the base class
         """Print nothing: the terminal has the address."""
 
     def _answer(self, act: Callable[[list[str]], None]) -> None:
@@ -146,7 +146,9 @@ class _Handler(BaseHTTPRequestHandler):
         is_known = bool(parts) and hmac.compare_digest(parts[0].encode(), self.server.secret.encode())
         try:
             if self.headers.get("Host") not in hosts or not is_known:
-                self._refuse(HTTPStatus.FORBIDDEN, UsageError("this is not the whole address", do="use the one printed"))
+                self._refuse(
+                    HTTPStatus.FORBIDDEN, UsageError("this is not the whole address", do="use the one printed")
+                )
             else:
                 act(parts[1:])
         except ConnectionError:
@@ -206,7 +208,9 @@ class _Handler(BaseHTTPRequestHandler):
             if not all(isinstance(text, str) for text in texts.values()):
                 raise TypeError("a text is needed")
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError("this is no verdict", expected="camera, decision, reason and by", got=str(error)) from error
+            raise UsageError(
+                "this is no verdict", expected="camera, decision, reason and by", got=str(error)
+            ) from error
         view = self.server.view(number)
         view.camera(texts["camera"])
         verdict = judge(

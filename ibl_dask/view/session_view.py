@@ -11,13 +11,13 @@ import numpy as np
 from ibl_dask.errors import IblDaskError, UnequalLengths, UsageError
 from ibl_dask.pose.keypoints import Keypoints
 from ibl_dask.report.content import CameraContent
-from ibl_dask.tasks.pose.post_files import PoseFiles
 from ibl_dask.tasks.pose.posed_cameras import pose_tables
+from ibl_dask.tasks.pose.post_files import PoseFiles
 from ibl_dask.tasks.provenance import read_provenance
 from ibl_dask.tasks.session_report import gather
+from ibl_dask.video.pictures import WIDTH_PX, Pictures
 from ibl_dask.view.cameras import find_cameras
 from ibl_dask.view.content import Jump, Track, ViewCamera
-from ibl_dask.view.pictures import WIDTH_PX, Pictures
 from ibl_dask.view.places import jumps_of_camera
 from ibl_dask.view.tracks import tracks_of_session
 

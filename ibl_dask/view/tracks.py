@@ -104,7 +104,9 @@ def _measured(camera: ViewCamera, content: CameraContent) -> Iterator[Track]:
         inside = (frames >= 0) & (frames < n)
         order = np.argsort(frames[inside], kind="stable")
         at = frames[inside][order]
-        yield Track(f"{label} pulse residual", "points", times[at], content.residuals_s[inside][order] * 1e3, "ms", label)
+        yield Track(
+            f"{label} pulse residual", "points", times[at], content.residuals_s[inside][order] * 1e3, "ms", label
+        )
     if content.brightness is not None and len(content.brightness) == n:
         yield _per_frame(f"{label} brightness", "line", camera, content.brightness)
 

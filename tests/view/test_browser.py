@@ -102,7 +102,7 @@ def test_cameras_play_in_step(browser: Page, server: ViewServer, seen_session: P
 
 def test_a_click_on_a_failing_check_shows_its_frame(browser: Page, server: ViewServer, seen_session: Path) -> None:
     opened(browser, server.address)
-    browser.value("[...document.querySelectorAll('#places button')].find(b => b.innerText.includes('frame_intervals')).click()")
+    browser.value(X)
     browser.wait("viewer.state().isSettled")
     assert drawn_number(browser, "left") == np.argmax(np.diff(times_of(seen_session)["left"]))
 
@@ -113,8 +113,11 @@ def test_a_click_near_a_pulse_residual_shows_the_frame_of_that_pulse(
     opened(browser, server.address)
     track = next(track for track in view.tracks if track.name == "right pulse residual")
     place = browser.value(
-        """(() => { const box = document.getElementById("tracks").getBoundingClientRect(), { from, to, tracks } = viewer.state();
-           return { left: box.left, top: box.top + viewer.laneTop("right pulse residual") + 20, width: box.width, from, to }; })()"""
+        """(() => {
+          const { left, top, width } = document.getElementById("tracks").getBoundingClientRect();
+          const { from, to } = viewer.state(), lane = viewer.laneTop("right pulse residual");
+          return { left, top: top + lane + 20, width, from, to };
+        })()"""
     )
     pulse = float(track.times_s[len(track.times_s) // 2])
     x = place["left"] + (pulse - place["from"]) / (place["to"] - place["from"]) * place["width"] + 3
@@ -140,8 +143,12 @@ def test_keys_step_by_single_frames_of_the_chosen_camera(browser: Page, server: 
 def test_a_verdict_of_the_page_is_in_the_file(browser: Page, server: ViewServer, seen_session: Path) -> None:
     opened(browser, server.address)
     browser.value(
-        """(() => { const form = document.getElementById("verdict");
-           form.by.value = "grace"; form.reason.value = "seen <b>twice</b>"; form.querySelector("[value=accept]").click(); })()"""
+        """(() => {
+          const form = document.getElementById("verdict");
+          form.by.value = "grace";
+          form.reason.value = "seen <b>twice</b>";
+          form.querySelector("[value=accept]").click();
+        })()"""
     )
     browser.wait("document.getElementById('judged').textContent.includes('grace')")
     last = read_verdicts(Session(seen_session))[-1]

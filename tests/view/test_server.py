@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from ibl_dask.view.server import ViewServer
 
 
-def ask(server: ViewServer, path: str, method: str = "GET", body: str | None = None, secret: str | None = None, **headers):
+def ask(
+    server: ViewServer, path: str, method: str = "GET", body: str | None = None, secret: str | None = None, **headers
+):
     """Return status, headers and content of an answer."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     named = {name.replace("_", "-"): value for name, value in headers.items()}

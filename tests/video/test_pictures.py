@@ -1,4 +1,4 @@
-"""Pictures of the viewer: each is that of its number, in whatever order they are asked for."""
+"""Small pictures of frames: each is that of its number, in whatever order they are asked for."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ibl_dask.errors import UnreadableVideo, UsageError
 from ibl_dask.synth.burn import burn_frame_number, read_frame_number
 from ibl_dask.synth.movie import write_video
 from ibl_dask.video.container.index import index_video
-from ibl_dask.view.pictures import Pictures
+from ibl_dask.video.pictures import Pictures
 
 if TYPE_CHECKING:
     from pathlib import Path
