@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from ibl_dask.deploy.cluster import connect as deploy
 from ibl_dask.deploy.cluster.performance import recorded
-from ibl_dask.errors import MissingFile
+from ibl_dask.errors import MissingFile, UnknownCamera
 from ibl_dask.model import description, session
+from ibl_dask.model.choices import advice
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
@@ -25,14 +27,17 @@ from ibl_dask.pipeline.limits import Limits, limits_of
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
 from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
-from ibl_dask.report.notebook import session_html, show_dashboard
+from ibl_dask.report.notebook import Page, session_html, show_dashboard
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.dynamic_task import DynamicTask
 from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.index_video import COPY_VIDEO
 from ibl_dask.tasks.lab_bases import AudioTask, BehaviourTask, EphysTask, RegisterRawDataTask, WidefieldTask
+from ibl_dask.tasks.options import OPTIONS
+from ibl_dask.tasks.qc_file import require_qc
 from ibl_dask.tasks.registry import assign_task
 from ibl_dask.tasks.session_files import find_video, video_paths
+from ibl_dask.tasks.session_qc import SessionQc
 from ibl_dask.tasks.task import Task
 from ibl_dask.tasks.video_mp4.compress_task import VideoCompress
 from ibl_dask.tasks.video_mp4.convert_task import VideoConvert
@@ -166,6 +171,18 @@ class Camera:
         return opened
 
 
+class Cameras(dict[str, Camera]):
+    """Cameras of a session by label."""
+
+    def __missing__(self, label: str) -> Camera:
+        raise UnknownCamera(
+            f"this session has no camera {label!r}",
+            expected="one of its cameras",
+            got=", ".join(self) or "no camera at all",
+            do=advice(str(label), self) if self else "look at the experiment description",
+        )
+
+
 @dataclass(frozen=True)
 class Session(session.Session):
     """One recording of one subject; see `ibl_dask.model.session.Session` for its parameters.
@@ -181,13 +198,45 @@ class Session(session.Session):
         self.look()
 
     @cached_property
-    def cameras(self) -> dict[str, Camera]:
+    def cameras(self) -> Cameras:
         """Return the cameras by label."""
-        workspace = Workspace(self, default_work_dir(self))
-        return {
-            camera.label: Camera(self.description.camera(camera.label), workspace)
-            for camera in self.description.cameras
-        }
+        labels = [camera.label for camera in self.description.cameras]
+        return Cameras({label: Camera(self.description.camera(label), self._workspace) for label in labels})
+
+    @property
+    def _workspace(self) -> Workspace:
+        return Workspace(self, default_work_dir(self))
+
+    def qc(self) -> SessionQc:
+        """Return the checks of the cameras, as the last run recorded them.
+
+        Raises
+        ------
+        MissingFile
+            If the session was not checked yet.
+        CorruptOutput, FormatTooNew
+            If the record is damaged, or of another version.
+        """
+        return SessionQc.from_record(require_qc(self._workspace)["cameras"])
+
+    def report(self) -> Page:
+        """Return the report of the session; as the last value of a cell it is shown.
+
+        Raises
+        ------
+        MissingFile
+            If no run wrote one yet.
+        """
+        path = self._workspace.report_file
+        if not path.is_file():
+            raise MissingFile(
+                "this session has no report yet",
+                where=str(path),
+                expected="the report of a run",
+                got="no such file",
+                do=f"run: ibl-dask run {self.path}",
+            )
+        return Page(path)
 
     def _repr_html_(self) -> str:
         rows = []
@@ -273,3 +322,18 @@ def run(
     if hooks is not None:
         hooks.finish(made)
     return made
+
+
+def _with_options(function: Callable[..., Run]) -> inspect.Signature:
+    """Return the signature of `run` as users are to see it: with every option by its name."""
+    own = [p for p in inspect.signature(function).parameters.values() if p.kind is not p.VAR_KEYWORD]
+    names = {p.name for p in own}
+    further = inspect.signature(driver.run).parameters.values()
+    taken = [p for p in further if p.kind is p.KEYWORD_ONLY and p.name not in names]
+    of_tasks = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None) for name in OPTIONS if name not in names
+    ]
+    return inspect.signature(function).replace(parameters=[*own, *taken, *of_tasks])
+
+
+run.__signature__ = _with_options(run)  # type: ignore[attr-defined]  # read by `inspect`, and so by notebooks

@@ -54,6 +54,7 @@
     |   |   `-- EngineCrashed              the process of a pose engine died
     |   `-- ReportFailed                   the report of a session cannot be rendered, though its results exist
     `-- UsageError (ValueError)            an argument makes no sense
+        `-- UnknownCamera (KeyError)       a session has no camera of this label
 
 Each error has five parts: the problem, its place, the expected state, the actual state and the next step. They stay
 apart in `ibl_dask.model.failure.Failure`, in JSON, and in tables and reports.
@@ -438,3 +439,7 @@ class UsageError(IblDaskError, ValueError):
     """An argument makes no sense."""
 
     category: ClassVar[Category] = "usage"
+
+
+class UnknownCamera(UsageError, KeyError):
+    """A session has no camera of this label."""

@@ -9,16 +9,25 @@ from typing import Annotated, Any
 
 import typer
 
+from ibl_dask import __version__
 from ibl_dask.cli.alyx_app import alyx_app
+from ibl_dask.cli.help import GroupedCommands, examples
 from ibl_dask.cli.task_options import with_task_options
 
 app = typer.Typer(
     name="ibl-dask",
     help="Video preprocessing of International Brain Laboratory sessions.",
+    cls=GroupedCommands,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+    epilog=examples(
+        "ibl-dask demo                               # a session to try it on",
+        "ibl-dask plan /data/Subjects                # tasks, and their cost",
+        "ibl-dask run /data/Subjects --workers 8     # on this machine",
+        "ibl-dask run list.txt --profile slurm.yaml  # on a cluster",
+    ),
 )
 app.add_typer(alyx_app)
 
@@ -50,6 +59,22 @@ Failed = Annotated[bool, typer.Option("--failed", help="Only sessions that fail.
 Details = Annotated[bool, typer.Option("--details", help="Print each session in full, as where one is named.")]
 
 
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"ibl_dask {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Video preprocessing of International Brain Laboratory sessions."""
+
+
 @app.command()
 def demo(
     folder: Annotated[Path | None, typer.Argument(help="Folder of the session [./ibl_dask_demo].")] = None,
@@ -63,7 +88,13 @@ def demo(
     raise typer.Exit(run_demo(folder or Path("ibl_dask_demo"), duration, workers, pose))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "ibl-dask plan /data/Subjects/SW_001/2023-05-01/001",
+        "ibl-dask plan sessions.txt --failed",
+        "ibl-dask plan sessions.txt --json > plan.json",
+    )
+)
 @with_task_options
 def plan(
     sessions: Sessions,
@@ -84,7 +115,14 @@ def plan(
     raise typer.Exit(show_plan(*request, as_json, failed, details, **options))
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "ibl-dask run /data/Subjects/SW_001/2023-05-01/001",
+        "ibl-dask run sessions.txt --profile slurm.yaml --max-failures 5%",
+        "ibl-dask run sessions.txt --tasks VideoSyncQcNidq,VideoCompress",
+        "ibl-dask run sessions.txt --retry quarantined",
+    )
+)
 @with_task_options
 def run(
     sessions: Sessions,
@@ -141,7 +179,13 @@ def run(
     )
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "ibl-dask status",
+        "ibl-dask status --watch",
+        "ibl-dask status --failed > again.txt && ibl-dask run again.txt",
+    )
+)
 def status(
     sessions: Annotated[
         list[str] | None, typer.Argument(help="Sessions to show, or folders or lists of them [all of the run].")
@@ -201,14 +245,24 @@ def logs(
 
 @app.command()
 def report(
-    sessions: Sessions,
+    sessions: Annotated[
+        list[str] | None, typer.Argument(help="Session folders, folders that hold sessions, or text files of paths.")
+    ] = None,
     output_root: OutputRoot = None,
     out: Annotated[Path | None, typer.Option("--out", help="File to write [beside the results].")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Write the report of a run: its name, its beginning, or `latest`.")
+    ] = None,
+    work_dir: WorkDir = None,
 ) -> None:
-    """Write the report of a session anew, and print its path."""
-    from ibl_dask.cli.report import write_reports
+    """Write the report of a session, or of a run, anew, and print its path."""
+    from ibl_dask.cli.report import write_reports, write_run_report
 
-    raise typer.Exit(write_reports(sessions, output_root, out))
+    if run is not None:
+        raise typer.Exit(write_run_report(work_dir, run, out))
+    if not sessions:
+        raise typer.BadParameter("name sessions, or a run with --run")
+    raise typer.Exit(write_reports(sessions or (), output_root, out))
 
 
 @app.command()
@@ -260,23 +314,24 @@ def verdict(
 
 @app.command()
 def view(
-    sessions: Sessions,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server [any free one].")] = 0,
+    sessions: Annotated[list[str] | None, typer.Argument(help="Sessions to show, or folders or lists of them.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="List the sessions of a run, by its name.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server; 0 for any free one.")] = 0,
     target: Annotated[
         Path | None, typer.Option("--out", help="Write a folder that opens without a server, of one session.")
     ] = None,
-    from_s: Annotated[
-        float | None, typer.Option("--from", help="Of the folder: its start, s [the first frame].")
-    ] = None,
-    to_s: Annotated[float | None, typer.Option("--to", help="Of the folder: its end, s [the last frame].")] = None,
+    start: Annotated[float | None, typer.Option("--from", help="Start of the folder's range, s [first frame].")] = None,
+    stop: Annotated[float | None, typer.Option("--to", help="End of the folder's range, s [last frame].")] = None,
     width_px: Annotated[int, typer.Option("--width", min=64, max=4096, help="Width of pictures, px.")] = 480,
     estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose.")] = None,
     output_root: OutputRoot = None,
+    work_dir: WorkDir = None,
 ) -> None:
-    """Show the cameras of a session in step, with all that was measured, in a browser on this machine."""
-    from ibl_dask.cli.view import view_sessions
+    """Show cameras in step, with all that was measured, in a browser on this machine."""
+    from ibl_dask.cli.view import FolderWishes, view_sessions
 
-    raise typer.Exit(view_sessions(sessions, port, target, from_s, to_s, width_px, estimator, output_root))
+    folder = FolderWishes(target, start, stop)
+    raise typer.Exit(view_sessions(sessions or [], run, port, folder, width_px, estimator, output_root, work_dir))
 
 
 @app.command()

@@ -9,14 +9,13 @@ from pathlib import Path
 from ibl_dask.cli.console import out, print_lines, print_table, print_whole, table_width
 from ibl_dask.cli.guard import Sessions, known_error, printable, printable_failure
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.errors import MissingFile
 from ibl_dask.model.qc_record import CameraRecord
 from ibl_dask.model.session import Session
 from ibl_dask.report.qc_matrix import CheckedSession, failing_checks, qc_groups, qc_matrix
 from ibl_dask.report.terminal import QcContent, qc_table
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.workspace import Workspace, default_work_dir
-from ibl_dask.tasks.qc_file import read_qc
+from ibl_dask.tasks.qc_file import require_qc
 
 
 def show_qc(
@@ -90,16 +89,7 @@ def _checked(path: Path, output_root: Path | None) -> CheckedSession:
 
 def _read(session: Session) -> QcContent:
     session.look()
-    workspace = Workspace(session, default_work_dir(session))
-    content = read_qc(workspace)
-    if content is None:
-        raise MissingFile(
-            "this session was not checked yet",
-            where=str(workspace.qc_file),
-            expected="a record of checks",
-            got="nothing",
-            do=f"run: ibl-dask run {session.path}",
-        )
+    content = require_qc(Workspace(session, default_work_dir(session)))
     unchecked = {camera.label for camera in session.description.cameras} - content["cameras"].keys()
     missing: CameraRecord = {"outcome": "NOT_SET", "failure": "this camera was not checked yet"}
     cameras = {**content["cameras"], **dict.fromkeys(sorted(unchecked), missing)}

@@ -37,7 +37,8 @@ class CameraRecord(TypedDict, total=False):
     error: Mapping[str, object]
     """The same error in its parts; absent in records of earlier versions."""
     verdict: Mapping[str, object]
-    """Latest verdict of a person on these keypoints, as `Verdict.to_json` writes it; absent without any."""
+    """Latest verdict of a person on these keypoints, as `Verdict.to_json` writes it, and `of_earlier_keypoints`; absent
+    without any."""
     before: CameraRecord
     """Last checks of a camera that cannot be checked any more."""
 

@@ -16,11 +16,13 @@ from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import WorkKind
 from ibl_dask.model.status import Status
 from ibl_dask.model.step import StepKey, StepRecord, StepStatus
-from ibl_dask.report.notebook import run_html, run_page
+from ibl_dask.report.cohort import render_cohort
+from ibl_dask.report.notebook import run_html
 from ibl_dask.report.session_rows import SessionRow
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.journal import Place, read_journal
 from ibl_dask.store.last_run import LastRun
+from ibl_dask.store.run_folder import RunFolder
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
 """failed: something is left to do or to mend; interrupted: begun, and not driven to its end."""
@@ -214,9 +216,11 @@ class Run:
         return 130 if self.interrupted else 0 if self.is_success and not self.journal_failure else 1
 
     def report(self, path: str | Path) -> Path:
-        """Write one HTML page with the outcome of every session, and links to their reports."""
+        """Write one HTML page on the run: failures by cause, every session and camera, throughput; return its path."""
+        from ibl_dask.pipeline.cohort import cohort_content  # loads figures
+
         target = Path(path).expanduser().absolute()
-        write_text(target, run_page(self.name, rows(self)))
+        write_text(target, render_cohort(cohort_content(RunFolder(self.name, self.journal), rows(self))))
         return target
 
     def _repr_html_(self) -> str:

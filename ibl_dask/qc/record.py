@@ -76,7 +76,9 @@ def pose_namespace(tracker: Tracker, label: str) -> str:
     return f"{tracker}{label.capitalize()}"
 
 
-def with_verdicts(pose: Mapping[str, CameraRecord], verdicts: Sequence[Verdict]) -> dict[str, CameraRecord]:
+def with_verdicts(
+    pose: Mapping[str, CameraRecord], verdicts: Sequence[Verdict], tables: Mapping[tuple[str, Tracker], str]
+) -> dict[str, CameraRecord]:
     """Return the records of keypoints with the latest verdict on each.
 
     Parameters
@@ -85,16 +87,22 @@ def with_verdicts(pose: Mapping[str, CameraRecord], verdicts: Sequence[Verdict])
         Namespace (`pose_namespace`) -> record of the keypoints of a camera.
     verdicts : sequence of Verdict
         Verdicts of the session, in order.
+    tables : mapping
+        (camera, tracker) -> SHA-256 of the table as it is now, where it is known: a verdict on another one is marked
+        by `of_earlier_keypoints`.
     """
-    latest: dict[str, Verdict | None] = {
-        pose_namespace(tracker, verdict.camera): current_verdict(verdicts, verdict.camera, tracker)
-        for verdict in verdicts
-        for tracker in TRACKERS
-    }
-    judged: dict[str, CameraRecord] = {}
-    for namespace, record in pose.items():
-        found = latest.get(namespace)
-        judged[namespace] = record if found is None else {**record, "verdict": found.to_json()}
+    judged = dict(pose)
+    for camera in {verdict.camera for verdict in verdicts}:
+        for tracker in TRACKERS:
+            found, namespace = current_verdict(verdicts, camera, tracker), pose_namespace(tracker, camera)
+            if found is None or namespace not in pose:
+                continue
+            seen, now = found.tables.get(tracker), tables.get((camera, tracker))
+            is_earlier = seen is not None and now is not None and seen != now
+            judged[namespace] = {
+                **pose[namespace],
+                "verdict": {**found.to_json(), "of_earlier_keypoints": is_earlier},
+            }
     return judged
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from ibl_dask.model.check_remedies import REMEDIES
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.qc_record import CameraRecord, CheckRecord, is_excluded
 
@@ -35,6 +36,8 @@ class CheckRow:
     """Reason for the outcome."""
     failure: Failure | None = None
     """Error that is the reason; None where it is no error, or where an earlier version wrote the record."""
+    do: str = ""
+    """What to do; empty where it passed, or no remedy is known."""
 
 
 def severity(outcome: object) -> int:
@@ -94,6 +97,9 @@ def verdict_row(camera: str, record: CameraRecord) -> CheckRow | None:
     decision = str(verdict.get("decision"))
     about = f"{decision}, by {verdict.get('by')} on {str(verdict.get('at'))[:10]}"
     outcome = _OUTCOMES_OF_VERDICTS.get(decision, "NOT_SET")
+    if verdict.get("of_earlier_keypoints"):
+        about += ", of earlier keypoints"
+        outcome = "NOT_SET" if decision == "accept" else outcome
     return CheckRow(camera, "verdict", outcome, measured=about, message=str(verdict.get("reason") or ""))
 
 
@@ -116,8 +122,8 @@ def split_namespace(namespace: str) -> tuple[str, str]:
 
 
 def worst_first(rows: Iterable[CheckRow]) -> tuple[CheckRow, ...]:
-    """Order rows by severity; equal ones keep their order."""
-    return tuple(sorted(rows, key=lambda row: severity(row.outcome)))
+    """Order rows by severity; equal ones keep their order, and checks that were not made come last."""
+    return tuple(sorted(rows, key=lambda row: (row.outcome == "NOT_SET", severity(row.outcome))))
 
 
 def check_failure(content: CheckRecord) -> Failure | None:
@@ -129,4 +135,5 @@ def _check_row(camera: str, name: str, content: CheckRecord) -> CheckRow:
     texts = {key: str(content.get(key) or "") for key in ("measured", "threshold", "message")}
     numbers = ", ".join("none" if n is None else f"{n:g}" for n in content.get("numbers") or ())
     outcome = str(content.get("outcome") or "NOT_SET")
-    return CheckRow(camera, name, outcome, numbers=numbers, failure=check_failure(content), **texts)
+    do = "" if outcome in ("PASS", "NOT_SET") else REMEDIES.get(name, "")
+    return CheckRow(camera, name, outcome, numbers=numbers, failure=check_failure(content), do=do, **texts)

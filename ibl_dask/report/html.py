@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.report import figures
@@ -21,6 +20,7 @@ from ibl_dask.report.check_rows import (
     outcome_with_keypoints,
     read_check_rows,
     read_pose_rows,
+    severity,
     worst_first,
 )
 from ibl_dask.report.facts import (
@@ -34,7 +34,7 @@ from ibl_dask.report.facts import (
     usual_period_s,
     video_rows,
 )
-from ibl_dask.report.palette import look_of
+from ibl_dask.report.page_environment import page_environment
 from ibl_dask.report.quantities import MISSING, format_count, format_duration, format_moment
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ class CameraView:
     """Figures that could not be drawn, each with its error."""
     checks: tuple[CheckRow, ...]
     """Its checks, failing ones first."""
+    folded: tuple[tuple[str, tuple[CheckRow, ...]], ...]
+    """Checks that need nobody, under a line that counts them."""
     video: Rows
     """Properties of the video."""
     timing: Rows
@@ -130,13 +132,13 @@ def render_session(content: SessionContent) -> str:
     runs = tuple(_run_view(run) for run in reversed(content.runs))
     failures = _failures(content)
     return (
-        _environment()
+        page_environment()
         .get_template("session.html.j2")
         .render(
             content=content,
             failures=failures,
             failure_messages=[failure.message for failure in failures],
-            cameras=[_view(camera) for camera in content.cameras],
+            cameras=sorted(map(_view, content.cameras), key=lambda camera: severity(camera.outcome)),
             pose_figures=[
                 (name, "data:image/png;base64," + base64.b64encode(image).decode())
                 for name, image in content.pose_figures.items()
@@ -157,19 +159,6 @@ def render_session(content: SessionContent) -> str:
     )
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ibl_dask.report", "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"look": look_of}
-    return environment
-
-
 def _failures(content: SessionContent) -> tuple[Failure, ...]:
     """Return every failure once: those of the run, then those of cameras that could not be checked."""
     failures: dict[str, Failure] = {}
@@ -188,7 +177,7 @@ def _view(camera: CameraContent) -> CameraView:
     undrawn: list[str] = []
     thumbnails = _drawn("the pictures", lambda: _thumbnails(camera, axis), undrawn)
     timeline = _timeline(camera, axis, undrawn)
-    times_s = camera.times_s
+    times_s, checks = camera.times_s, worst_first(_checks(camera))
     histogram = "" if times_s is None else _drawn("the histogram", lambda: figures.interval_histogram(times_s), undrawn)
     return CameraView(
         label=camera.label,
@@ -197,7 +186,8 @@ def _view(camera: CameraContent) -> CameraView:
         assumed=format_assumed(camera),
         remarks=camera.remarks,
         undrawn=tuple(undrawn),
-        checks=worst_first(_checks(camera)),
+        checks=checks,
+        folded=_folded(checks),
         video=video_rows(camera),
         timing=timing_rows(camera),
         notes=notes_of(camera.timing),
@@ -214,6 +204,16 @@ def _checks(camera: CameraContent) -> Iterator[CheckRow]:
     yield from (row for row in read_check_rows(camera.label, camera.qc) if row.check)
     for rows in read_pose_rows(camera.pose).values():
         yield from rows
+
+
+def _folded(checks: Sequence[CheckRow]) -> tuple[tuple[str, tuple[CheckRow, ...]], ...]:
+    """Return the checks that passed, and those that were not made, each under a line that counts them."""
+    found = []
+    for outcome, words in (("PASS", "{} passed"), ("NOT_SET", "{} could not be made")):
+        rows = tuple(row for row in checks if row.outcome == outcome)
+        if rows:
+            found.append((words.format(f"{len(rows)} check{'s' * (len(rows) != 1)}"), rows))
+    return tuple(found)
 
 
 def _drawn(name: str, draw: Callable[[], Drawn], undrawn: list[str]) -> Drawn | None:

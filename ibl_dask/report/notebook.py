@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,13 +27,6 @@ _log = logging.getLogger(__name__)
 _CELL = "text-align:left;vertical-align:top;padding:4px 18px 4px 0;border-bottom:1px solid rgba(128,128,128,.25)"
 _PILL = "border-radius:999px;padding:0 8px;font-size:85%;font-weight:600;white-space:nowrap"
 _QUIET = "opacity:.7"
-_PAGE = (
-    "<!doctype html>\n"
-    '<html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark"><title>{title}</title>'
-    "<style>body{{font:15px/1.5 Inter,'Segoe UI','Helvetica Neue',Arial,sans-serif;max-width:1260px;"
-    "margin:44px auto;padding:0 40px;font-variant-numeric:tabular-nums}}table{{width:100%}}</style></head>"
-    "<body><h1>{title}</h1>{body}</body></html>\n"
-)
 
 
 class CameraChecks(Protocol):
@@ -49,6 +43,19 @@ class CameraChecks(Protocol):
 
     @property
     def failure(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """An HTML page on disk; a notebook shows it, with a link to it."""
+
+    path: Path
+    """The file."""
+
+    def _repr_html_(self) -> str:
+        content = escape(self.path.read_text(encoding="utf-8"))
+        frame = f'<iframe srcdoc="{content}" style="width:100%;height:640px;border:1px solid rgba(128,128,128,.25)">'
+        return f"<div>{_link(str(self.path.absolute()))} {_quiet(str(self.path))}</div>{frame}</iframe>"
 
 
 def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, str]]) -> str:
@@ -156,14 +163,6 @@ def qc_html(cameras: Iterable[CameraChecks]) -> str:
         body = _tabulate(heads, cells) if cells else _quiet(camera.failure or "no check was made")
         blocks.append(_block(f"<b>{_text(camera.label)} camera</b> {_pill(camera.outcome.name)}", body))
     return "".join(blocks) or _quiet("no camera was checked")
-
-
-def run_page(name: str, rows: Iterable[SessionRow]) -> str:
-    """Return an HTML page on a run: failures by cause, then every session with a link to its report, worst first."""
-    rows = sorted(rows, key=lambda row: not needs_someone(row))
-    head = f"<p>{count(len(rows), 'session')}, {_text(summarise_ends(rows))}</p>"
-    body = head + _block("", _groups(rows)) + _block("", _session_table(rows))
-    return _PAGE.format(title=f"Run {escape(name)}", body=body)
 
 
 def _run_row(row: SessionRow) -> list[str]:

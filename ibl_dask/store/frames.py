@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FRAMES_VERSION = 2
 
 
+Attribute = str | Sequence[int]
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One array of the store."""
@@ -30,8 +33,8 @@ class Column:
     """Names of its dimensions, frames first."""
     values: NDArray[Any]  # element type known at run time only
     """The array; its shape has one size per dimension."""
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    """CF attributes: units, long_name."""
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    """CF attributes: units, long_name; of codes also flag_values and flag_meanings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +167,7 @@ def _read(path: Path) -> FramesStore:
 
 def _column(array: Any) -> Column:  # zarr.Array: the library has no usable types
     dims = tuple(map(str, array.metadata.dimension_names))
-    return Column(dims, np.asarray(array[...]), {name: str(text) for name, text in array.attrs.asdict().items()})
+    return Column(dims, np.asarray(array[...]), dict(array.attrs.asdict()))
 
 
 def read_stored(path: Path) -> tuple[dict[str, str], dict[str, object]] | None:

@@ -220,6 +220,8 @@ class RunTotals:
     """Kind of work -> time on one core, s, and pixels, of steps that were computed."""
     single: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
     """Kind of a step of no camera, which is a task's name where the task is one step -> number computed, and s."""
+    spent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
+    """Kind of step -> number of steps that were computed or failed, and their duration, s."""
 
     @property
     def n_steps(self) -> int:
@@ -233,6 +235,8 @@ class RunTotals:
         value = record.get("value") or {}
         self.steps[kind][status] += 1
         self.seconds += seconds
+        if status in ("done", "failed"):
+            _add(self.spent[kind], 1, seconds)
         if status != "done" or value.get("kept"):
             return
         work = value.get("work")
@@ -259,6 +263,8 @@ class RunTotals:
             getattr(found, name).update({key: Counter(counts) for key, counts in content[name].items()})
         for name in ("work", "single"):
             getattr(found, name).update({key: [float(a), float(b)] for key, (a, b) in content[name].items()})
+        # Summaries of before 0.1 have no durations by kind.
+        found.spent.update({key: [float(a), float(b)] for key, (a, b) in content.get("spent", {}).items()})
         found.categories.update(content["categories"])
         found.ended.update(content["ended"])
         return found

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError
+from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, MissingFile
 from ibl_dask.model.qc_record import CameraRecord, SessionRecord
-from ibl_dask.qc.record import READABLE_VERSIONS, read_session_record, session_record, with_verdicts
+from ibl_dask.qc.record import READABLE_VERSIONS, TRACKERS, read_session_record, session_record, with_verdicts
 from ibl_dask.store.atomic import write_text
 from ibl_dask.store.file_lock import locked_by
+from ibl_dask.store.json_files import read_object
 from ibl_dask.store.lock import LOCK_NAME
 from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.store.workspace import Workspace
@@ -24,9 +25,39 @@ def changing_qc(workspace: Workspace) -> AbstractContextManager[None]:
 def judged(workspace: Workspace, pose: Mapping[str, CameraRecord]) -> dict[str, CameraRecord]:
     """Return the records of keypoints with the latest verdicts; with those that they have where none can be read."""
     try:
-        return with_verdicts(pose, read_verdicts(workspace.session))
+        return _judged(workspace, pose)
     except IblDaskError:  # the tasks of keypoints fail with it
         return dict(pose)
+
+
+def _judged(workspace: Workspace, pose: Mapping[str, CameraRecord]) -> dict[str, CameraRecord]:
+    verdicts = read_verdicts(workspace.session)
+    pairs = {(verdict.camera, tracker) for verdict in verdicts for tracker in TRACKERS}
+    records = {pair: read_object(workspace.pose_record(*pair)) for pair in pairs}
+    tables = {pair: str(record["sha256"]) for pair, record in records.items() if "sha256" in record}
+    return with_verdicts(pose, verdicts, tables)
+
+
+def require_qc(workspace: Workspace) -> SessionRecord:
+    """Return the checks of a session.
+
+    Raises
+    ------
+    MissingFile
+        If it was not checked yet.
+    CorruptOutput, FormatTooNew
+        See `read_qc`.
+    """
+    found = read_qc(workspace)
+    if found is None:
+        raise MissingFile(
+            "this session was not checked yet",
+            where=str(workspace.qc_file),
+            expected="a record of checks",
+            got="nothing",
+            do=f"run: ibl-dask run {workspace.session.path}",
+        )
+    return found
 
 
 def read_qc(workspace: Workspace) -> SessionRecord | None:
@@ -75,7 +106,7 @@ def update_verdicts(workspace: Workspace) -> bool:
         known = read_qc(workspace)
         if known is None:
             return False
-        pose = with_verdicts(known.get("pose", {}), read_verdicts(workspace.session))
+        pose = _judged(workspace, known.get("pose", {}))
         content = session_record(known["session"], known["cameras"], pose)
         write_text(workspace.qc_file, json.dumps(content, indent=1))
     return True

@@ -74,6 +74,11 @@ class SessionQc(Mapping[str, CameraQc]):
     cameras: Mapping[str, CameraQc]
     """Label -> its checks."""
 
+    @classmethod
+    def from_record(cls, cameras: Mapping[str, CameraRecord]) -> SessionQc:
+        """Read the records of the cameras in `qc.json`."""
+        return cls({label: CameraQc.from_record(label, record) for label, record in cameras.items()})
+
     def __getitem__(self, label: str) -> CameraQc:
         return self.cameras[label]
 

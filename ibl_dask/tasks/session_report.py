@@ -30,6 +30,7 @@ from ibl_dask.tasks.provenance import made_with, write_provenance
 from ibl_dask.tasks.qc_file import read_qc
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
+from ibl_dask.tasks.video_sync.wheel_times import WHEEL_CAMERAS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +172,7 @@ def _camera(workspace: Workspace, camera: Camera, record: CameraRecord, ran: Jso
         no_times=None if timed else _no_times(timestamps),
         remarks=tuple(remarks),
         **timed,
-        **({} if store is None else _measured(store)),
+        **({} if store is None else _measured(store, label)),
     )
 
 
@@ -285,11 +286,14 @@ def _timing(workspace: Workspace, label: str, store: FramesStore | None, remarks
     }
 
 
-def _measured(store: FramesStore) -> dict[str, Any]:
+def _measured(store: FramesStore, label: str) -> dict[str, Any]:
     columns, coordinates = store.columns, store.coordinates
     prefix = "motion_energy_"
+    unseen = () if label in WHEEL_CAMERAS else (f"{prefix}wheel",)
     out: dict[str, Any] = {
-        "motion_energy": {n.removeprefix(prefix): c.values for n, c in columns.items() if n.startswith(prefix)},
+        "motion_energy": {
+            n.removeprefix(prefix): c.values for n, c in columns.items() if n.startswith(prefix) and n not in unseen
+        },
         "n_decode_errors": int(columns["decode_error"].values.sum()),
     }
     for field, name in (("brightness", "brightness"), ("sharpness", "sharpness"), ("thumbnails", "thumbnail")):

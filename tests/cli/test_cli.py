@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -326,6 +327,30 @@ def test_help_loads_nothing_heavy():
     assert done.stdout.splitlines()[-1].split() == ["HEAVY"]
     for name in ("demo", "plan", "run", "status", "qc", "report"):
         assert f"  {name}" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_groups_all_commands_with_whole_sentences_within_80_columns(option, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    code, text = call(option)
+    assert code == 0
+    assert "..." not in text.split("Run sessions:")[1]
+    assert "Others:" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for heading in ("Run sessions:", "Look at results:", "Set up a site:", "Free disks:", "Examples:"):
+        assert heading in text
+
+
+def test_examples_of_help_name_commands_and_options_that_exist():
+    for command in ("plan", "run", "status"):
+        _, text = call(command, "--help")
+        options, examples = text.split("Examples:")
+        assert examples.count(f"ibl-dask {command}") >= 3
+        assert all(word in options for word in examples.split() if word.startswith("--"))
+
+
+def test_the_version_is_that_of_the_installed_package():
+    assert call("--version") == (0, f"ibl_dask {version('ibl_dask')}\n")
 
 
 def test_other_environments_are_those_of_the_profile(session_folder, tmp_path):

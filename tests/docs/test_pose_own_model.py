@@ -6,6 +6,7 @@ from pathlib import Path
 from ibl_dask.deploy.site.schema import read_profile
 
 TEXT = (Path(__file__).parents[2] / "docs" / "pose_own_model.md").read_text(encoding="utf-8")
+PROSE = " ".join(TEXT.split())
 FRAMES = {"left": 60 * 3600, "right": 150 * 3600, "body": 30 * 3600}
 DECODED_PER_S = {"left": 242, "right": 1910, "body": 1910}
 
@@ -25,7 +26,7 @@ def test_the_profile_of_the_guide_is_read(tmp_path):
 
 
 def test_gpu_hours_of_the_guide_follow_from_its_formula():
-    assert f"{gpu_hours([]):.2f} GPU-hours per session" in TEXT
+    assert f"{gpu_hours([]):.2f} GPU-hours per session" in PROSE
     assert (
-        f"on all cameras it is {gpu_hours([228]):.2f} GPU-hours, with five of them {gpu_hours([228] * 5):.1f}," in TEXT
+        f"on all cameras it is {gpu_hours([228]):.2f} GPU-hours, with five of them {gpu_hours([228] * 5):.1f}," in PROSE
     )

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,23 @@ def test_a_format_that_does_not_exist_and_a_camera_without_keypoints_are_named(s
     result = export(session, "--format", "csv", "--cameras", "left,body")
     assert result.exit_code == 1
     assert "body" in result.output
+
+
+@pytest.mark.parametrize(("form", "package", "extra"), [("dlc", "tables", "export"), ("nwb", "pynwb", "nwb")])
+def test_a_missing_package_is_named_with_its_extra_and_leaves_no_file(session, monkeypatch, form, package, extra):
+    monkeypatch.setitem(sys.modules, package, None)
+    result = export(session, "--format", form)
+    assert result.exit_code == 1
+    assert f"ibl_dask[{extra}]" in result.output
+    assert not [path for path in (session / "ibl_dask").rglob("*") if path.is_file()]
+
+
+def test_a_folder_that_cannot_be_made_is_named(session, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    result = export(session, "--format", "csv", "--out", tmp_path / "file")
+    assert result.exit_code == 1
+    assert str(tmp_path / "file") in result.output.replace("\n", "")
+    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.movement

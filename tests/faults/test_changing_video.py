@@ -9,6 +9,8 @@ from published import assert_same, results
 from ibl_dask.model.events import SessionPlanned, StepFinished
 from ibl_dask.pipeline.run import run
 
+pytestmark = pytest.mark.faults
+
 
 def vanish(video):
     video.rename(video.with_name("away"))

@@ -14,6 +14,8 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import segment_file
 from ibl_dask.store.run_summary import find_runs
 
+pytestmark = pytest.mark.faults
+
 
 def flip(path):
     """Change one byte and nothing that `ls` shows."""

@@ -33,6 +33,8 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.store.frames import read_frames
 from ibl_dask.video.reader import FrameReader
 
+pytestmark = pytest.mark.faults
+
 method, session, disk, out = sys.argv[1], *map(Path, sys.argv[2:])
 FILLER = disk / "filler"
 UNLIMITED = resource.getrlimit(resource.RLIMIT_FSIZE)

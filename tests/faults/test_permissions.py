@@ -4,6 +4,8 @@ import pytest
 from program import WITHOUT_POWERS, call, on_disk, run, says
 from published import assert_same, results
 
+pytestmark = pytest.mark.faults
+
 
 @pytest.fixture
 def forbid():

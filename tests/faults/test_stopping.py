@@ -20,6 +20,8 @@ HOLDER = """
 import sys
 from pathlib import Path
 from ibl_dask.store.lock import holding
+
+pytestmark = pytest.mark.faults
 with holding(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

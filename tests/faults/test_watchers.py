@@ -22,6 +22,8 @@ from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal
 from ibl_dask.store.run_summary import find_runs
 
+pytestmark = pytest.mark.faults
+
 SPECS = [TaskSpec("x", "turn_tasks.Noting", {"label": "x"})]
 QUICK = ("--workers", "0", "--tasks", "VideoRegisterRaw")
 

@@ -94,7 +94,15 @@ def _missing_slurm() -> str:
 
 
 def _missing_browser() -> str:
+    if os.environ.get("IBL_DASK_BROWSER") == "none":
+        return "no browser: IBL_DASK_BROWSER=none leaves it out"
     return "" if browser_program() else "no browser to look at pages with: apt-get install chromium"
+
+
+def _missing_time() -> str:
+    if os.environ.get("IBL_DASK_FAULTS"):
+        return ""
+    return "injected faults at length: set IBL_DASK_FAULTS=1, as .ci/run does"
 
 
 NEEDS = (
@@ -104,5 +112,6 @@ NEEDS = (
     Need("movement", frozenset(), _missing_movement),
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),
     Need("browser", frozenset({"browser"}), _missing_browser),
+    Need("faults", frozenset(), _missing_time),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )

@@ -134,11 +134,28 @@ def test_failures_are_told_beside_the_checks_in_the_title(flawed_session):
     assert "1 failure" in page.split("<h1>")[1].split("</h1>")[0]
 
 
+def test_checks_that_passed_or_were_not_made_are_folded_under_their_counts(flawed_session):
+    for section in render(flawed_session).split('<section class="camera"')[1:]:
+        section = section.split("</section>")[0]
+        shown = re.sub(r"<details class=.checks.*?</details>", "", section, flags=re.DOTALL)
+        assert not re.findall(r'<tr class="(?:PASS|NOT_SET)"', shown)
+        for outcome, words in (("PASS", "passed"), ("NOT_SET", "could not be made")):
+            n = section.count(f'<tr class="{outcome}"')
+            assert (f"{n} check" in section and words in section) or not n
+
+
+def test_cameras_come_worst_first(flawed_session):
+    page = render(flawed_session)
+    outcomes = re.findall(r'<section class="camera".*?<h2>.*?</span> (\w+(?: \w+)?)</span>', page, re.DOTALL)
+    order = ["CRITICAL", "FAIL", "WARNING", "NOT SET", "PASS"]
+    assert len(outcomes) > 1
+    assert outcomes == sorted(outcomes, key=order.index)
+
+
 def test_failing_checks_come_first(flawed_session):
     for section in render(flawed_session).split('<section class="camera"')[1:]:
-        body = section.split("<tbody>")[1].split("</tbody>")[0]
-        found = re.findall(r'<tr class="(\w+)"', body)
-        order = ["CRITICAL", "FAIL", "WARNING", "NOT_SET", "PASS"]
+        found = re.findall(r'<tr class="(\w+)"', section.split("</section>")[0])
+        order = ["CRITICAL", "FAIL", "WARNING", "PASS", "NOT_SET"]
         assert found == sorted(found, key=order.index)
         assert len(found) == 10
 

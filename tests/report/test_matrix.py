@@ -9,7 +9,7 @@ from ibl_dask.model.forecast import CameraForecast, TaskForecast
 from ibl_dask.report.lines import Line, height
 from ibl_dask.report.matrix import DONE, FAILS, MOST_ROWS, RUNS, MatrixRow, matrix
 from ibl_dask.report.notebook import MOST_ROWS as MOST_OF_A_NOTEBOOK
-from ibl_dask.report.notebook import run_html, run_page
+from ibl_dask.report.notebook import run_html
 from ibl_dask.report.plan_matrix import PlannedSession, plan_groups, plan_matrix
 from ibl_dask.report.qc_matrix import CheckedSession, failing_checks, qc_matrix
 from ibl_dask.store.failures import failure_from
@@ -134,11 +134,6 @@ def test_a_notebook_shows_a_large_run_by_causes_and_those_that_need_someone():
     assert "60 more sessions that failed, and 900 sessions without a failure" in page
     assert len(run_html(rows_of(5000))) < 1.2 * len(page)
     assert run_html(rows_of(30)).count("<tr>") == 31
-
-
-def test_the_page_of_a_run_has_every_session():
-    page = run_page("run", rows_of(300))
-    assert all(name(k) in page for k in range(300))
 
 
 @pytest.mark.parametrize("width", [20, 33, 80])

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.report.notebook import pipeline_html, run_html, run_page, session_html
+from ibl_dask.report.notebook import pipeline_html, run_html, session_html
 
 HOSTILE = "<script>alert(1)</script>"
 ROW = {
@@ -54,13 +54,6 @@ def test_a_run_shows_failures_and_links_to_reports():
     assert "no session was run" in run_html([])
 
 
-def test_a_page_of_a_run_is_whole_and_asks_for_nothing():
-    page = run_page("20230502T081233-4be1f0", [ROW])
-    assert page.startswith("<!doctype html>")
-    assert page.endswith("</html>\n")
-    assert "http" not in page
-
-
 def test_hostile_words_are_escaped():
     spec = TaskSpec(HOSTILE, "x", {"cameras": (HOSTILE,)}, (HOSTILE,))
     row = {
@@ -72,7 +65,7 @@ def test_hostile_words_are_escaped():
     pages = (
         session_html(HOSTILE, HOSTILE, [{HOSTILE: HOSTILE}]),
         pipeline_html(HOSTILE, (spec,), (HOSTILE,)),
-        run_page(HOSTILE, [{**row, "report": HOSTILE}, {**row, "report": "/" + HOSTILE}]),
+        run_html([{**row, "report": HOSTILE}, {**row, "report": "/" + HOSTILE}]),
     )
     for page in pages:
         assert "<script" not in page

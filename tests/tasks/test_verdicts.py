@@ -3,6 +3,7 @@
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -142,6 +143,27 @@ def test_checks_show_the_verdict_and_leave_excluded_keypoints_out_of_the_outcome
     shown = CliRunner().invoke(app, ["qc", str(session)]).output
     assert "drawn discs" in shown
     assert "mean_in_bbox" not in shown
+    assert CliRunner().invoke(app, ["report", str(session)]).exit_code == 0
+    assert "drawn discs" in (session / "ibl_dask" / "report.html").read_text()
+
+
+def test_an_acceptance_of_earlier_keypoints_is_shown_as_one(session, options):
+    verdict(session, "left", "accept", "--reason", "I looked", "--by", "Ada")
+    assert "of earlier keypoints" not in CliRunner().invoke(app, ["qc", str(session)]).output
+    other = {**options, "networks": {"dlc": replace(options["networks"]["dlc"], median_frames=3)}}
+    run([session], tasks=TASKS, **other)
+    assert qc(session)["pose"]["dlcLeft"]["verdict"]["of_earlier_keypoints"] is True
+    assert "of earlier keypoints" in CliRunner().invoke(app, ["qc", str(session)]).output
+
+
+def test_session_whose_cameras_are_all_excluded_is_complete(session, options):
+    for label in ("left", "right"):
+        verdict(session, label, "exclude", "--reason", "dark")
+    (outcome,) = run([session], tasks=TASKS, **options).sessions
+    assert outcome.tasks["PostDLC"] is Status.COMPLETE, outcome.failures
+    result = CliRunner().invoke(app, ["export", str(session), "--format", "csv"])
+    assert result.exit_code == 0
+    assert not (session / "ibl_dask" / "export").exists()
 
 
 def test_a_verdict_survives_new_checks(session, options):

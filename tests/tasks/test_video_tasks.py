@@ -1,5 +1,6 @@
 """Tasks called as the field's scripts call them."""
 
+import inspect
 import json
 
 import dask
@@ -177,11 +178,49 @@ def test_a_session_offers_its_cameras_lazily(session_folder):
     assert len(left.times_s) == left.frames().sizes["frame"] == left.measurements().sizes["frame"]
     assert "time" in left.frames().coords
     assert "SW_001" in session._repr_html_()
+    table = left.measurements()
+    assert table.time.attrs["units"] == "s"
+    np.testing.assert_array_equal(table.time, left.times_s)
+    codes = table.time_quality.attrs
+    assert dict(zip(codes["flag_meanings"].split(), codes["flag_values"], strict=True)) == {
+        "measured": 0,
+        "interpolated": 1,
+        "extrapolated": 2,
+        "assumed": 3,
+    }
+    assert set(np.unique(table.decode_error)) <= set(table.decode_error.attrs["flag_values"])
+    checks = session.qc()
+    assert list(checks) == ["body", "left", "right"]
+    assert checks.outcome.name == json.loads((session_folder / "ibl_dask" / "qc.json").read_text())["outcome"]
+
+
+def test_a_camera_that_a_session_lacks_is_a_key_error_with_the_near_match(session_folder):
+    cameras = ibd.Session(session_folder).cameras
+    with pytest.raises(KeyError, match="write left, if that was meant"):
+        cameras["lft"]
+    assert cameras.get("lft") is None
+    assert "lft" not in cameras
+
+
+def test_checks_of_a_session_that_was_not_checked_are_a_missing_file(session_folder):
+    with pytest.raises(MissingFile, match="ibl-dask run"):
+        ibd.Session(session_folder).qc()
+    with pytest.raises(MissingFile, match="ibl-dask run"):
+        ibd.Session(session_folder).report()
+
+
+def test_run_shows_all_its_options_where_a_notebook_asks_for_them():
+    shown = inspect.signature(ibd.run).parameters
+    assert {"tasks", "output_root", "overwrite", "limits", "pose", "raw_video", "encoding"} <= set(shown)
+    assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in shown.values())
 
 
 def test_a_run_of_the_package_writes_one_page_for_all_sessions(session_folder, tmp_path, client):
     run = ibd.run(session_folder, client=client)
     assert run.is_success
+    shown = ibd.Session(session_folder).report()._repr_html_()
+    assert "&lt;!doctype html&gt;" in shown
+    assert (session_folder / "ibl_dask" / "report.html").as_uri() in shown
     page = run.report(tmp_path / "run.html")
     assert "SW_001/2023-05-01/001" in page.read_text()
     assert "SW_001" in run._repr_html_()

@@ -102,7 +102,8 @@ def test_cameras_play_in_step(browser: Page, server: ViewServer, seen_session: P
 
 def test_a_click_on_a_failing_check_shows_its_frame(browser: Page, server: ViewServer, seen_session: Path) -> None:
     opened(browser, server.address)
-    browser.value(X)
+    rows = "[...document.querySelectorAll('#places button')]"
+    browser.value(f"{rows}.find(row => row.innerText.includes('frame_intervals')).click()")
     browser.wait("viewer.state().isSettled")
     assert drawn_number(browser, "left") == np.argmax(np.diff(times_of(seen_session)["left"]))
 

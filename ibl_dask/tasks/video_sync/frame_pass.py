@@ -16,12 +16,13 @@ from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.result import Result, VideoIndexed, Work, WorkKind
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.store.arrays import Array
-from ibl_dask.store.frames import Column, FramesStore, read_frames, write_frames
+from ibl_dask.store.frames import Attribute, Column, FramesStore, read_frames, write_frames
 from ibl_dask.store.results import ABSENT, ChunkLayout, ChunkResult, commit_chunk, find_chunk, require_chunk
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.lost_frames import lost_frames
 from ibl_dask.tasks.video_sync.pulse_times import load_times, load_timing
+from ibl_dask.timing.alignment.camera_times import Quality
 from ibl_dask.video.container.index import FrameIndex
 from ibl_dask.video.reducers.motion_energy import MotionEnergy
 from ibl_dask.video.reducers.protocol import PassResult, Reducer
@@ -212,7 +213,7 @@ class MergeChunks(Step):
             new = [reducer for reducer in self.reducers if reducer.name in self.fresh]
             errors = _join_chunks(workspace, camera, self.chunks, frame_index, new, columns, coordinates)
         columns["decode_error"] = Column(
-            ("frame",), errors, {"units": "1", "long_name": "1 where the frame does not decode"}
+            ("frame",), errors, flags("whether the frame does not decode", {"decoded": 0, "not_decoded": 1})
         )
         coordinates["frame"] = Column(
             ("frame",), np.arange(n_frames), {"units": "1", "long_name": "frame number, presentation order"}
@@ -372,6 +373,24 @@ def _join_chunks(
     return np.concatenate(errors).astype(np.uint8)
 
 
+def flags(long_name: str, meanings: Mapping[str, int]) -> dict[str, Attribute]:
+    """Return the attributes of an array of codes, by section 3.5 of the CF conventions.
+
+    Parameters
+    ----------
+    long_name : str
+        Description of the codes.
+    meanings : mapping of str to int
+        Meaning in one word -> code.
+    """
+    return {
+        "units": "1",
+        "long_name": long_name,
+        "flag_values": list(meanings.values()),
+        "flag_meanings": " ".join(meanings),
+    }
+
+
 def _add_times(
     workspace: Workspace,
     camera: str,
@@ -384,10 +403,10 @@ def _add_times(
     quality = load_timing(workspace.timing_file(camera))[0]["quality"]
     if values is None or len(values) != n_frames:
         return
-    attributes = {"long_name": "frame time on the main clock, s from its start"}
+    attributes = {"units": "s", "long_name": "frame time on the main clock, from its start"}
     coordinates["time"] = Column(("frame",), values, attributes)
     columns["time_quality"] = Column(
         ("frame",),
         quality,
-        {"units": "1", "long_name": "how the time was obtained: 0 measured, 1 interpolated, 2 extrapolated, 3 assumed"},
+        flags("origin of the frame time", {quality.name.lower(): int(quality) for quality in Quality}),
     )

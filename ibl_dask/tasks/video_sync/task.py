@@ -23,8 +23,9 @@ from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.frames import stored_fingerprints
 from ibl_dask.tasks.index_video import IndexSteps, load_index
 from ibl_dask.tasks.options import check_value
+from ibl_dask.tasks.qc_file import require_qc
 from ibl_dask.tasks.run_step import walk
-from ibl_dask.tasks.session_qc import CameraQc, SessionQc
+from ibl_dask.tasks.session_qc import SessionQc
 from ibl_dask.tasks.video_sync.camera_plan import CameraPlan
 from ibl_dask.tasks.video_sync.camera_qc import CheckCamera, PublishQc
 from ibl_dask.tasks.video_sync.forecast import SyncDecisions, choose_chunks, forecast_camera
@@ -265,8 +266,6 @@ class VideoSyncQc(VideoTask):
         TaskFailed
             If no checks could be published.
         """
-        import json
-
         with self.holding():
             self.run()
         if not any(isinstance(record.result, CamerasJudged) for record in self.records.values()):
@@ -277,8 +276,8 @@ class VideoSyncQc(VideoTask):
                 got="; ".join(failure.message for failure in self.failures) or str(self.state),
                 do="see to this first, then run again",
             )
-        found = json.loads(self.workspace.qc_file.read_text())["cameras"]
-        return SessionQc({label: CameraQc.from_record(label, found[label]) for label in self.cameras if label in found})
+        found = require_qc(self.workspace)["cameras"]
+        return SessionQc.from_record({label: found[label] for label in self.cameras if label in found})
 
     def chunks(self, label: str, frame_index: FrameIndex) -> tuple[Chunk, ...]:
         """Return the chunks of a video: those that it was compressed in, where it was, so that they are measured."""

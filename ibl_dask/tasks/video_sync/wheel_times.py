@@ -36,7 +36,7 @@ from ibl_dask.timing.wheel.sources import read_alf_wheel, read_timeline_wheel, w
 from ibl_dask.timing.wheel.trace import Wheel
 from ibl_dask.video.reducers.motion_energy import MotionEnergy
 
-CAMERAS = ("left", "right")
+WHEEL_CAMERAS = ("left", "right")
 """Cameras that see the wheel well enough; the body camera's view of it is often obstructed."""
 Sources = tuple[tuple[Path, ...], ...]
 """Files that are read together, in order; of each all copies with UUIDs (see `alf.only_one`)."""
@@ -146,7 +146,7 @@ class SettleTimes(Step):
     def run(self, upstream: Upstream) -> FramesTimed:
         workspace, camera = self.workspace, self.described
         content, timing = load_pulse_times(workspace.pulse_times_file(camera.label))
-        if camera.label not in CAMERAS:
+        if camera.label not in WHEEL_CAMERAS:
             why = "this camera does not see the wheel well enough"
             return publish_times(workspace, camera, content, timing, {"why_not": why})
         if self.reducer is None:

@@ -240,7 +240,9 @@ def doubt_of_end(
     is_explained = is_explained | np.isin(np.arange(seen.size), pairs[0])
     for name, side in (("first", 1), ("last", -1)):
         order = np.arange(seen.size)[::side]
-        for n in range(2, min(_MOST_AT_END, seen.size) + 1):
+        # Changes that are all explained have no fewer votes than another place can get.
+        odd = np.flatnonzero(~is_explained[order[:_MOST_AT_END]])
+        for n in range(max(int(odd[0]) + 1, 2) if odd.size else seen.size + 1, min(_MOST_AT_END, seen.size) + 1):
             is_here = np.isin(pairs[0], order[:n])
             is_free = np.abs(shown - seen[order[0]]) <= np.ptp(seen[order[:n]]) + most
             is_free[pairs[1][~is_here]] = False
