@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from posed_sessions import RELATIVE, write_poses
+from viewed_sessions import workspace_of
 
-from ibl_dask.model.session import Session
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.synth.session import write_session
 from ibl_dask.view.server import Listed, ViewServer
 from ibl_dask.view.session_view import SessionView
@@ -33,11 +32,6 @@ def seen_session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def workspace_of(folder: Path) -> Workspace:
-    session = Session(folder)
-    return Workspace(session, default_work_dir(session))
-
-
 @pytest.fixture
 def view(seen_session: Path) -> Iterator[SessionView]:
     found = SessionView(workspace_of(seen_session))
@@ -48,7 +42,7 @@ def view(seen_session: Path) -> Iterator[SessionView]:
 @pytest.fixture
 def server(seen_session: Path) -> Iterator[ViewServer]:
     with ViewServer([Listed(workspace_of(seen_session))], SessionView) as found:
-        thread = threading.Thread(target=found.serve_forever)
+        thread = threading.Thread(target=found.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         yield found
         found.shutdown()
