@@ -31,6 +31,16 @@ _KEPT_BYTES = 48_000_000
 """Pictures of one camera that are kept in memory."""
 
 
+def picture_size(width: int, height: int, width_px: int) -> tuple[int, int]:
+    """Return width and height of the pictures of a video; small videos are not enlarged.
+
+    >>> picture_size(1280, 1024, 480)
+    (480, 384)
+    """
+    shown = min(width_px, width)
+    return shown, max(1, round(height * shown / width))
+
+
 class Pictures:
     """Pictures of one video.
 
@@ -50,8 +60,7 @@ class Pictures:
     def __init__(self, video: Path, index: FrameIndex, width_px: int = WIDTH_PX) -> None:
         self.index = index
         self._video = video
-        width = min(width_px, index.width)
-        self.size_px = (width, max(1, round(index.height * width / index.width)))
+        self.size_px = picture_size(index.width, index.height, width_px)
         self._keyframes = index.keyframes
         self._reader: FrameReader | None = None
         self._run: Generator[tuple[int, av.VideoFrame | None]] | None = None

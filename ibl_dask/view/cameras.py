@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, MissingFile
+from ibl_dask.errors import IblDaskError, MissingFile, UnreadableVideo
 from ibl_dask.model.description import Camera
 from ibl_dask.pose.features import Tracker
 from ibl_dask.store import alf
@@ -17,6 +18,7 @@ from ibl_dask.tasks.index_video import load_index
 from ibl_dask.tasks.pose.post_files import PoseFiles
 from ibl_dask.tasks.session_files import find_video
 from ibl_dask.video.container.index import FrameIndex, index_video
+from ibl_dask.video.container.summary import read_container_summary
 from ibl_dask.view.content import ViewCamera
 
 if TYPE_CHECKING:
@@ -49,12 +51,11 @@ def find_cameras(workspace: Workspace) -> tuple[tuple[ViewCamera, ...], tuple[st
             if video is None:
                 remarks.append(f"{described.label}: there is no video")
                 continue
-            index = _index(workspace, described.label, video)
+            camera = _camera(workspace, described.label, video)
         except (IblDaskError, OSError) as error:
             remarks.append(f"{described.label}: {error}")
             continue
-        times, remark = _times(workspace, described.label, len(index))
-        cameras.append(ViewCamera(described.label, video, index, _or_own(times, index), times is not None, remark))
+        cameras.append(camera)
     if not cameras:
         raise MissingFile(
             "this session has no video that can be shown",
@@ -84,13 +85,60 @@ def _described(workspace: Workspace) -> list[Camera]:
         return [Camera(label, _VIDEOS) for label in labels]
 
 
-def _index(workspace: Workspace, label: str, video: Path) -> FrameIndex:
-    """Return the index of a video: that of the run where it is of this file, else a new one."""
+def _camera(workspace: Workspace, label: str, video: Path) -> ViewCamera:
+    """Return a camera; its video is indexed at once only where its tables and its times do not agree."""
+    index = _kept_index(workspace, label, video)
+    summary = read_container_summary(video) if index is None else None
+    if summary is not None:
+        times, _ = _times(workspace, label, summary.n_frames)
+        if times is not None:
+            size_px, later = (summary.width, summary.height), _LaterIndex(video, summary.n_frames)
+            return ViewCamera(label, video, summary.n_frames, size_px, later, times, is_timed=True)
+    known = index_video(video) if index is None else index
+    times, remark = _times(workspace, label, len(known))
+    shown = known.times_s if times is None else times
+    size_px = (known.width, known.height)
+    return ViewCamera(label, video, len(known), size_px, lambda: known, shown, times is not None, remark)
+
+
+class _LaterIndex:
+    """Index of a video that is made when it is first asked for."""
+
+    def __init__(self, video: Path, n_frames: int) -> None:
+        self._video, self._n_frames = video, n_frames
+        self._index: FrameIndex | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> FrameIndex:
+        """Return the index.
+
+        Raises
+        ------
+        MissingFile, UnreadableVideo
+            If the video cannot be indexed, or has another number of frames than before.
+        """
+        with self._lock:
+            if self._index is None:
+                found = index_video(self._video)
+                if len(found) != self._n_frames:
+                    raise UnreadableVideo(
+                        "the number of frames of this video is not the one that its header announces",
+                        where=str(self._video),
+                        expected=f"{self._n_frames:,} frames",
+                        got=f"{len(found):,} frames",
+                        do="if it is still being copied, wait and open the page anew; else copy it again",
+                    )
+                self._index = found
+            return self._index
+
+
+def _kept_index(workspace: Workspace, label: str, video: Path) -> FrameIndex | None:
+    """Return the index that a run kept, where it is of this file."""
     try:
         kept = load_index(workspace.index_file(label))
         kept.require_unchanged(video)
-    except (FileNotFoundError, CorruptOutput, FormatTooNew, IblDaskError):
-        return index_video(video)
+    except (FileNotFoundError, IblDaskError):
+        return None
     return kept
 
 
@@ -108,10 +156,6 @@ def _times(workspace: Workspace, label: str, n_frames: int) -> tuple[NDArray[np.
     if not np.isfinite(times).all() or (np.diff(times) < 0).any():
         return None, "its times are not in order: shown by the clock of its video, not in step"
     return times, ""
-
-
-def _or_own(times: NDArray[np.float64] | None, index: FrameIndex) -> NDArray[np.float64]:
-    return index.times_s if times is None else times
 
 
 def _moved(camera: ViewCamera, start_s: float) -> ViewCamera:

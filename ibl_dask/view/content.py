@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,8 +27,12 @@ class ViewCamera:
     """left, right, body, ..."""
     video: Path
     """Its video."""
-    index: FrameIndex
-    """Index of the video."""
+    n_frames: int
+    """Number of its frames."""
+    size_px: tuple[int, int]
+    """Width and height of its frames."""
+    index: Callable[[], FrameIndex]
+    """Returns the index of the video; its first call may take a second for an hour of video."""
     times_s: NDArray[np.float64]
     """Time of each frame: on the main clock, or where it has none on the clock of its video. (frame,)"""
     is_timed: bool

@@ -51,12 +51,12 @@ def head_of(view: SessionView, ranges: dict[str, tuple[int, int]] | None = None)
             {
                 "label": camera.label,
                 "first": (ranges or {}).get(camera.label, (0, 0))[0],
-                "last": (ranges or {}).get(camera.label, (0, len(camera.index) - 1))[1],
-                "n_frames": len(camera.index),
+                "last": (ranges or {}).get(camera.label, (0, camera.n_frames - 1))[1],
+                "n_frames": camera.n_frames,
                 "rate_hz": _rate(camera.times_s),
-                "width": camera.index.width,
-                "height": camera.index.height,
-                "shown": list(view.pictures(camera.label).size_px),
+                "width": camera.size_px[0],
+                "height": camera.size_px[1],
+                "shown": list(view.picture_size(camera.label)),
                 "remark": camera.remark,
                 "is_posed": camera.label in view.posed,
             }

@@ -15,7 +15,7 @@ from ibl_dask.tasks.pose.posed_cameras import pose_tables
 from ibl_dask.tasks.pose.post_files import PoseFiles
 from ibl_dask.tasks.provenance import read_provenance
 from ibl_dask.tasks.session_report import gather
-from ibl_dask.video.pictures import WIDTH_PX, Pictures
+from ibl_dask.video.pictures import WIDTH_PX, Pictures, picture_size
 from ibl_dask.view.cameras import find_cameras
 from ibl_dask.view.content import Jump, Track, ViewCamera
 from ibl_dask.view.places import jumps_of_camera
@@ -54,8 +54,9 @@ class SessionView:
         self.tracker: Tracker = tracker or ("lightningPose" if "lightningPose" in found else "dlc")
         self.posed = frozenset(table.camera for table in tables if table.tracker == self.tracker)
         self.files = PoseFiles(workspace, self.tracker)
-        self._pictures = {each.label: Pictures(each.video, each.index, width_px) for each in self.cameras}
-        self._lock = threading.RLock()
+        self._width_px = width_px
+        self._pictures: dict[str, Pictures] = {}
+        self._lock, self._picture_lock = threading.RLock(), threading.Lock()
 
     @property
     def span_s(self) -> tuple[float, float]:
@@ -80,8 +81,23 @@ class SessionView:
         raise UsageError("there is no such camera", expected=labels, got=label)
 
     def pictures(self, label: str) -> Pictures:
-        """Return the pictures of a camera."""
-        return self._pictures[self.camera(label).label]
+        """Return the pictures of a camera, whose video is indexed with the first call.
+
+        Raises
+        ------
+        MissingFile, UnreadableVideo
+            If the video cannot be indexed.
+        """
+        camera = self.camera(label)
+        index = camera.index()
+        with self._picture_lock:
+            if label not in self._pictures:
+                self._pictures[label] = Pictures(camera.video, index, self._width_px)
+            return self._pictures[label]
+
+    def picture_size(self, label: str) -> tuple[int, int]:
+        """Return width and height of the pictures of a camera, px."""
+        return picture_size(*self.camera(label).size_px, self._width_px)
 
     @property
     def keypoints(self) -> dict[str, Keypoints]:
@@ -149,11 +165,11 @@ class SessionView:
 
 
 def _require_rows(keypoints: Keypoints, camera: ViewCamera) -> None:
-    if len(keypoints) != len(camera.index):
+    if len(keypoints) != camera.n_frames:
         raise UnequalLengths(
             "keypoints and frames differ in number, so they are not shown",
             where=str(camera.video),
-            expected=f"{len(camera.index):,} rows, one per frame",
+            expected=f"{camera.n_frames:,} rows, one per frame",
             got=f"{len(keypoints):,} rows",
             do="estimate the keypoints of this video anew",
         )

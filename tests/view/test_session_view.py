@@ -55,7 +55,7 @@ def test_a_camera_without_usable_times_is_shown_as_not_in_step(copied: Path, dam
     assert left.remark
     assert right.is_timed
     assert right.remark == ""
-    assert len(left.times_s) == len(left.index)
+    assert len(left.times_s) == left.n_frames == len(left.index())
     assert all(track.camera != "left" or track.kind != "points" for track in view.tracks)
     view.close()
 
@@ -141,6 +141,7 @@ def test_a_folder_with_files_stays_as_it_is(view: SessionView, tmp_path: Path) -
 
 def test_a_video_that_changes_meanwhile_leaves_no_half_folder(copied: Path, tmp_path: Path) -> None:
     view = SessionView(workspace_of(copied))
+    assert all(view.pictures("right").jpegs(0, 3))
     with next((copied / "raw_video_data").glob("*rightCamera.raw.*")).open("ab") as file:
         file.write(b"more")
     with pytest.raises(Exception, match="changed since it was indexed"):
