@@ -87,13 +87,22 @@ class Pictures:
                 got=f"{first:,} to {last:,}",
             )
         with self._lock:
+            self._require_unchanged()
             for number in range(first, last + 1):
                 yield self._picture(number)
+            self._require_unchanged()
 
     def close(self) -> None:
         """Close the video."""
         with self._lock:
             self._stop()
+
+    def _require_unchanged(self) -> None:
+        try:
+            self.index.require_unchanged(self._video)
+        except BaseException:
+            self._stop()
+            raise
 
     def _picture(self, number: int) -> bytes:
         kept = self._kept.get(number)

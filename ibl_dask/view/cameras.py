@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _VIDEO_NAME = re.compile(r"_iblrig_(\w+)Camera\.raw\..+")
 _ANY: Tracker = "dlc"
 """Times do not depend on the tracker."""
+_ONE_AT_A_TIME = threading.Lock()
+"""One index after the other: the first camera is seen sooner than if all were made at once."""
 _FIRST = ("left", "right", "body")
 _VIDEOS = "raw_video_data"
 
@@ -107,7 +109,6 @@ class _LaterIndex:
     def __init__(self, video: Path, n_frames: int) -> None:
         self._video, self._n_frames = video, n_frames
         self._index: FrameIndex | None = None
-        self._lock = threading.Lock()
 
     def __call__(self) -> FrameIndex:
         """Return the index.
@@ -117,7 +118,7 @@ class _LaterIndex:
         MissingFile, UnreadableVideo
             If the video cannot be indexed, or has another number of frames than before.
         """
-        with self._lock:
+        with _ONE_AT_A_TIME:
             if self._index is None:
                 found = index_video(self._video)
                 if len(found) != self._n_frames:

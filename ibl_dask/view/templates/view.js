@@ -337,7 +337,7 @@ const HEIGHTS = { line: 46, points: 46, level: 24, marks: 24 }, TOP = 40;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 const axis = {
-  canvas: $("tracks"), from: data.start_s, to: data.stop_s, series: null, places: [], hidden: new Set(), asked: null, isAsking: false,
+  canvas: $("tracks"), from: data.start_s, to: data.stop_s, series: null, places: [], hidden: new Set(), asked: null, isAsking: false, isOpen: false,
   get width() { return this.canvas.clientWidth; },
   x(time) { return (time - this.from) / (this.to - this.from) * this.width; },
   timeAt(x) { return this.from + x / this.width * (this.to - this.from); },
@@ -357,6 +357,7 @@ const axis = {
     if (player.isPlaying) this.look(time, time + span); else this.look(time - span / 2, time + span / 2);
   },
   async load() {
+    if (!this.isOpen) return;
     this.asked = [this.from, this.to, clamp(Math.round(this.width || 800), 1, 2000)];
     if (this.isAsking) return;
     this.isAsking = true;
@@ -628,5 +629,13 @@ if (cameras.every((camera) => camera.remark)) $("clock-note").textContent = "no 
 for (const camera of cameras) {
   source.times(camera).then((times) => { camera.times = times; player.turn(); }).catch((error) => camera.say(error.message));
 }
-setTimeout(() => { axis.load(); loadPlaces(); }, 0);
+// Pictures come first: tracks and places take longer to read, on the same cores.
+const began = performance.now();
+const opening = setInterval(() => {
+  if (!cameras.every((camera) => camera.shown !== null || camera.failed !== null) && performance.now() - began < 1500) return;
+  clearInterval(opening);
+  axis.isOpen = true;
+  axis.load();
+  loadPlaces();
+}, 30);
 })();
