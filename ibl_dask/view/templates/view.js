@@ -333,6 +333,7 @@ const player = {
 
 // ---- axis: all tracks on one range of time --------------------------------------------------------------------------
 
+const LEVELS = ["measured", "interpolated", "extrapolated", "assumed"];
 const HEIGHTS = { line: 46, points: 46, level: 24, marks: 24 }, TOP = 40;
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -440,9 +441,10 @@ const axis = {
     if (track.kind === "level") {
       const shades = [colours.measured, colours.interpolated, colours.extrapolated, colours.assumed];
       track.column.forEach((column, i) => {
-        const next = track.column[i + 1] ?? column + 1, level = track.high[i];
+        // A frame lasts until the next; a longer gap is no frame.
+        const next = track.column[i + 1] ?? column + 1, isNear = next - column < columns / 20, level = track.high[i];
         c.fillStyle = shades[level] || colours.lost;
-        c.fillRect(left(column), top + (level ? 3 : 13), Math.max(step, level ? 2 : left(next) - left(column)), level ? height - 6 : height - 17);
+        c.fillRect(left(column), top + (level ? 13 : 15), Math.max(step, level ? 2 : 0, isNear ? left(next) - left(column) : 0), level ? 9 : 5);
       });
     } else if (track.kind === "marks") {
       c.fillStyle = track.name === "error" ? colours.off : colours.line;
@@ -459,7 +461,8 @@ const axis = {
       });
       c.stroke();
     }
-    const said = track.kind === "level" ? (high ? " (marked: not measured)" : " (all measured)") : "";
+    const seen = track.kind === "level" ? LEVELS.filter((_, level) => track.low.includes(level) || track.high.includes(level)) : [];
+    const said = seen.length ? `: ${seen.join(", ")}` : "";
     c.fillStyle = colours.paper; c.globalAlpha = 0.8; c.fillRect(0, top + 1, c.measureText(label + said).width + 8, 13); c.globalAlpha = 1;
     c.fillStyle = colours.ink; c.fillText(label, 3, top + 11);
     c.fillStyle = colours.quiet; c.fillText(said, 3 + c.measureText(label).width, top + 11);
