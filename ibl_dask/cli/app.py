@@ -353,6 +353,28 @@ def verdict(
 
 
 @app.command()
+def view(
+    sessions: Annotated[list[str] | None, typer.Argument(help="Sessions to show, or folders or lists of them.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="List the sessions of a run, by its name.")] = None,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port of the server; 0 for any free one.")] = 0,
+    target: Annotated[
+        Path | None, typer.Option("--out", help="Write a folder that opens without a server, of one session.")
+    ] = None,
+    start: Annotated[float | None, typer.Option("--from", help="Start of the folder's range, s [first frame].")] = None,
+    stop: Annotated[float | None, typer.Option("--to", help="End of the folder's range, s [last frame].")] = None,
+    width_px: Annotated[int, typer.Option("--width", min=64, max=4096, help="Width of pictures, px.")] = 480,
+    estimator: Annotated[str | None, typer.Option("--estimator", help="dlc or lightning_pose.")] = None,
+    output_root: OutputRoot = None,
+    work_dir: WorkDir = None,
+) -> None:
+    """Show cameras in step, with all that was measured, in a browser on this machine."""
+    from ibl_dask.cli.view import FolderWishes, view_sessions
+
+    folder = FolderWishes(target, start, stop)
+    raise typer.Exit(view_sessions(sessions or [], run, port, folder, width_px, estimator, output_root, work_dir))
+
+
+@app.command()
 def doctor(
     profile: ProfileFile = None,
     work_dir: WorkDir = None,

@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 GROUPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "Run sessions": ("demo", "plan", "run", "status"),
-        "Look at results": ("qc", "report", "clip", "logs", "why", "verdict", "export"),
+        "Look at results": ("qc", "report", "view", "clip", "logs", "why", "verdict", "export"),
         "Set up a site": ("doctor", "jobscript", "pose"),
         "Free disks": ("clean", "purge-rig-data"),
         "Work with a database": ("alyx",),

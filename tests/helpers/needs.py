@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from browser_program import browser_program
 from slurm_machine import lacking
 
 if TYPE_CHECKING:
@@ -108,6 +109,12 @@ def _missing_slurm() -> str:
     return f"no Slurm can be started: {reason}" if reason else ""
 
 
+def _missing_browser() -> str:
+    if os.environ.get("IBL_DASK_BROWSER") == "none":
+        return "no browser: IBL_DASK_BROWSER=none leaves it out"
+    return "" if browser_program() else "no browser to look at pages with: apt-get install chromium"
+
+
 def _missing_time() -> str:
     if os.environ.get("IBL_DASK_FAULTS"):
         return ""
@@ -122,6 +129,7 @@ NEEDS = (
     Need("movement", frozenset(), _missing_movement),
     Need("deeplabcut", frozenset({"deeplabcut_python", "deeplabcut_project"}), _missing_deeplabcut),
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),
+    Need("browser", frozenset({"browser"}), _missing_browser),
     Need("faults", frozenset(), _missing_time),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )
