@@ -14,6 +14,7 @@ from ibl_dask.errors import MissingFile
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.places import complaint
+from ibl_dask.model.qc_record import is_excluded
 from ibl_dask.model.session import OWN_FOLDER, Session
 from ibl_dask.model.status import Status
 from ibl_dask.store.json_files import read_object
@@ -130,13 +131,19 @@ def checks_of(workspace: Workspace) -> tuple[dict[str, object], str]:
     """Return the keys of `extended_qc` of a session's checks, and their outcome; empty where it was not checked.
 
     The outcome is the worst of the cameras by the checks of the reference, as in `ibllib.qc.camera.CameraQC.run`: those
-    beyond it do not reach the database, so that sessions stay comparable.
+    beyond it do not reach the database, so that sessions stay comparable. Keypoints that a verdict excludes do not
+    count; the key `_dlcLeft_verdict` and its like hold the latest decision on them.
     """
     record = read_qc(workspace)
     if record is None:
         return {}, ""
-    keys = dict(record["extended_qc"])
-    cameras = (Outcome.__members__.get(str(keys[key])) for key in keys if not key.startswith("_"))
+    keys, pose = dict(record["extended_qc"]), record.get("pose") or {}
+    excluded = {namespace for namespace, each in pose.items() if is_excluded(each)}
+    judged = [key for key in keys if not key.startswith("_") and key not in excluded]
+    cameras = (Outcome.__members__.get(str(keys[key])) for key in judged)
+    keys |= {
+        f"_{namespace}_verdict": each["verdict"]["decision"] for namespace, each in pose.items() if "verdict" in each
+    }
     return keys, Outcome.worst(outcome for outcome in cameras if outcome is not None).name
 
 

@@ -9,7 +9,7 @@ import pytest
 from alyx_results import REPOSITORY
 from program import PROGRAM, environment
 
-from ibl_dask.alyx.session_results import add_session, results_of, with_checks
+from ibl_dask.alyx.session_results import add_session, checks_of, results_of, with_checks
 from ibl_dask.alyx.spool import SPOOL_FOLDER, Spool
 from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.errors import MissingFile
@@ -53,6 +53,20 @@ def test_the_results_of_a_run_are_its_files_its_checks_and_its_logs(workspace):
     assert results["VideoRegisterRaw"].qc == {}
     assert "ended: Complete" in results["VideoSyncQC_nidq"].log
     assert results["VideoSyncQC_nidq"].seconds > 0
+
+
+@pytest.mark.parametrize(("decision", "outcome"), [("exclude", "PASS"), ("accept", "FAIL"), (None, "FAIL")])
+def test_a_verdict_goes_along_and_excluded_keypoints_do_not_count(workspace, tmp_path, decision, outcome):
+    record = json.loads(workspace.qc_file.read_text())
+    record["extended_qc"] = {"videoLeft": "PASS", "dlcLeft": "FAIL", "_dlcLeft_trace_all_nan": "FAIL"}
+    verdict = {} if decision is None else {"verdict": {"camera": "left", "decision": decision}}
+    record["pose"] = {"dlcLeft": {"outcome": "FAIL", "checks": {}, **verdict}}
+    other = Workspace(Session(workspace.session.path, tmp_path), tmp_path)
+    other.session.own.mkdir(parents=True)
+    other.qc_file.write_text(json.dumps(record))
+    keys, worst = checks_of(other)
+    assert worst == outcome
+    assert keys.get("_dlcLeft_verdict") == decision
 
 
 def test_checks_go_with_the_result_of_the_task_that_makes_them_alone(workspace):
