@@ -170,7 +170,7 @@ def test_a_fault_of_our_own_is_a_message_and_the_other_sessions_go_on(command, t
 
     for name in (
         "ibl_dask.cli.session_plans.make_pipeline",
-        "ibl_dask.cli.qc.read_qc",
+        "ibl_dask.cli.qc.require_qc",
         "ibl_dask.cli.report.read_provenance",
     ):
         monkeypatch.setattr(name, broken)
