@@ -118,7 +118,7 @@ def _missing_browser() -> str:
 def _missing_time() -> str:
     if os.environ.get("IBL_DASK_FAULTS"):
         return ""
-    return "injected faults at length: set IBL_DASK_FAULTS=1, as .ci/run does"
+    return "injected faults at length: set IBL_DASK_FAULTS=1, as `.ci/run chaos` does"
 
 
 NEEDS = (
