@@ -151,21 +151,26 @@ def measure(
         for n in workers:
             with site(slurm, root, n, n) as client:
                 for name, (session, options) in jobs.items():
-                    started_s, result = timed_run(session, root, client, options)
+                    started_s, result, found = timed_run(session, root, client, options)
                     seconds.setdefault((name, n), []).append(result.seconds)
-                    found = list(result.sessions[0].records.values())
                     records[name, n] = [*found, _started(started_s)]
     return seconds, records
 
 
-def timed_run(session: Path, root: Path, client: Any, options: Mapping[str, Any]) -> tuple[float, Run]:
-    """Run a session into an empty folder; also return the Unix time of the call."""
+def timed_run(
+    session: Path, root: Path, client: Any, options: Mapping[str, Any]
+) -> tuple[float, Run, list[StepRecord]]:
+    """Run a session into an empty folder; return the Unix time of the call, the run, and the records of its steps.
+
+    The records are read before the folder goes, which holds their journal.
+    """
     with tempfile.TemporaryDirectory(dir=root) as out:
         started_s = time.time()
         result = run([session], client=client, output_root=out, work_dir=Path(out) / "work", **options)
         if result.exit_code:
             raise SystemExit([failure.message for failure in result.sessions[0].failures])
-    return started_s, result
+        records = list(result.sessions[0].records.values())
+    return started_s, result, records
 
 
 def _started(started_s: float) -> StepRecord:
@@ -175,8 +180,8 @@ def _started(started_s: float) -> StepRecord:
 def from_nothing(slurm: Slurm, root: Path, session: Path) -> float:
     """Return the time from `run` to the first chunk without a running job, s."""
     with site(slurm, root, 2, 0) as client:
-        started_s, result = timed_run(session, root, client, {"tasks": ["VideoSyncQC_nidq"]})
-    return first_chunk_s(started_s, result.sessions[0].records.values())
+        started_s, _, records = timed_run(session, root, client, {"tasks": ["VideoSyncQC_nidq"]})
+    return first_chunk_s(started_s, records)
 
 
 def first_chunk_s(started_s: float, records: Any) -> float:
