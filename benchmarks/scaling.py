@@ -52,7 +52,7 @@ from ibl_dask.deploy.site.profile import Pool, Profile, this_machine
 from ibl_dask.model import events
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
-from ibl_dask.pipeline import executors
+from ibl_dask.pipeline import in_process
 from ibl_dask.pipeline.driver import WINDOW_PER_SLOT
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.run import run
@@ -325,13 +325,13 @@ def count_file_calls(session: Path, root: Path, options: Mapping[str, Any]) -> t
         return noting
 
     sys.addaudithook(hear)
-    before = executors.run_step
-    executors.run_step, os.fsync, os.stat = watched, noted("fsync", fsync), noted("stat", stat)
+    before = in_process.run_step
+    in_process.run_step, os.fsync, os.stat = watched, noted("fsync", fsync), noted("stat", stat)
     try:
         with tempfile.TemporaryDirectory(dir=root) as out:
             run([session], output_root=out, work_dir=Path(out) / "work", **options)
     finally:
-        executors.run_step, os.fsync, os.stat = before, fsync, stat
+        in_process.run_step, os.fsync, os.stat = before, fsync, stat
     return calls, next(n)
 
 
