@@ -90,7 +90,9 @@ def test_its_table_is_published_with_motion_energy_and_found_done(session, estim
 )
 def test_an_exit_that_is_no_success_leaves_nothing_in_the_session(session, estimate, fault, words):
     before = sorted(path for path in session.rglob("*") if "ibl_dask" not in path.parts)
+    videos = {path: path.stat() for path in session.glob("raw_video_data/*.mp4")}
     outcome = estimate(fault=fault)
+    assert {path: path.stat().st_ctime_ns for path in videos} == {path: s.st_ctime_ns for path, s in videos.items()}
     assert outcome.tasks["DLC"] is Status.ERRORED
     assert any(words in failure.message for failure in outcome.failures), outcome.failures
     assert sorted(path for path in session.rglob("*") if "ibl_dask" not in path.parts) == before

@@ -14,6 +14,7 @@ from ibl_dask.model.description import Camera
 from ibl_dask.model.verdict import Verdict, current_verdict
 from ibl_dask.pose.features import Tracker
 from ibl_dask.pose.networks import ALF_NAMES
+from ibl_dask.qc.record import TRACKERS
 from ibl_dask.store import alf
 from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.store.workspace import Workspace
@@ -21,7 +22,6 @@ from ibl_dask.tasks.camera_forecast import outline_or_problem
 from ibl_dask.tasks.pose.post_files import ALF, PoseFiles
 from ibl_dask.tasks.session_files import find_video
 
-TRACKERS: tuple[Tracker, ...] = ("dlc", "lightningPose")
 _TABLE = re.compile(r"_ibl_(.+)Camera\.(dlc|lightningPose)(\..+)?\.pqt")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -49,7 +48,7 @@ def takes_whole_videos(networks: CameraNetworks) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EstimateWhole(Step):
-    """Run the program on a link to the video in a scratch folder, check its table, and publish that."""
+    """Run the program on a copy of the video in a scratch folder, check its table, and publish that."""
 
     kind: ClassVar[str] = "keypoints"
     result_form: ClassVar[type[Result]] = PosesJoined
@@ -128,10 +127,9 @@ class EstimateWhole(Step):
             path.chmod(0o700 if path.is_dir() else 0o600)
         shown = room / "raw_video_data" / f"_iblrig_{self.camera}Camera.raw{video.suffix}"
         shown.parent.mkdir()
-        try:
-            os.link(video, shown)  # a path that is resolved must not lead back into the session
-        except OSError:
-            shown.symlink_to(video)
+        # A link would let the program write into the recording, or beside it where it resolves paths; a hard link also
+        # changes the time of its inode, by which files are compared.
+        shutil.copyfile(video, shown)
         program, answer = room / "run_iblvideo.py", room / "answer.json"
         shutil.copyfile(adapter_file(WHOLE_VIDEO), program)
         log, python = current_log(), Path(settings.python)
