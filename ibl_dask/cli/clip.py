@@ -16,10 +16,11 @@ from ibl_dask.errors import IblDaskError, MissingFile, UnknownCamera, UsageError
 from ibl_dask.model.choices import advice
 from ibl_dask.model.session import Session
 from ibl_dask.pose.features import Tracker
+from ibl_dask.qc.record import TRACKERS
 from ibl_dask.store.workspace import Workspace, default_work_dir
 from ibl_dask.tasks.session_clip import camera_view, clip_target
 
-_TRACKERS: dict[str, Tracker] = {"dlc": "dlc", "lightningPose": "lightningPose"}
+_TRACKERS: dict[str, Tracker] = {name: name for name in TRACKERS}
 
 
 @dataclass(frozen=True, slots=True)

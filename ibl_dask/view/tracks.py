@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -61,10 +62,10 @@ def tracks_of_session(
     for camera in cameras:
         content = measured.get(camera.label)
         if content is not None:
-            add(camera.label, lambda camera=camera, content=content: _measured(camera, content))  # type: ignore[misc]
+            add(camera.label, partial(_measured, camera, content))
         if camera.label in keypoints:
-            add(camera.label, lambda camera=camera: _posed(camera, files, keypoints[camera.label]))  # type: ignore[misc]
-        add(camera.label, lambda camera=camera, content=content: _energy(camera, files, content))  # type: ignore[misc]
+            add(camera.label, partial(_posed, camera, files, keypoints[camera.label]))
+        add(camera.label, partial(_energy, camera, files, content))
     return tuple(tracks), tuple(remarks)
 
 
