@@ -54,8 +54,9 @@ def test_a_step_that_kills_its_process_costs_one_worker_and_no_other_step(tmp_pa
     told = {step.camera: records[step.key].failure.message for step in deadly}
     for way, message in told.items():
         # One that only waited at a worker that died begins in a process of its own; one that ends as for lack of
-        # memory is tried once more when nothing else runs.
-        assert 1 <= tries.count(way) <= (3 if way == "SIGKILL" else 2)
+        # memory is tried once more when nothing else runs; and one whose result lay at a worker that another step
+        # ended then, before it was fetched, runs again.
+        assert 1 <= tries.count(way) <= (4 if way == "SIGKILL" else 3)
         says(message, "this step kills the process that it runs in", f"deadly-{way} of s", "a process of its own")
     says(told["os._exit"], "exit code 3,")
     says(told["SIGKILL"], "signal SIGKILL (9)", "where memory is short")
