@@ -37,7 +37,7 @@ def import_jobqueue() -> ModuleType:
                 "workers on a batch system need dask-jobqueue",
                 expected="dask-jobqueue 0.9 or later in this environment",
                 got=str(error),
-                do="pip install 'ibl_dask[cluster]'",
+                do="pip install 'dask-jobqueue>=0.9'",
             ) from error
 
 
