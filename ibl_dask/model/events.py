@@ -138,6 +138,8 @@ class TaskFinished:
     """Folder of its logs; empty where it has none."""
     hashes: Mapping[str, str] = field(default_factory=dict)
     """File of its results -> MD5, as databases of the field keep it; empty in a run that was not asked for them."""
+    is_required: bool = True
+    """False if the session is done without it: it waits for an environment or a database that is not here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -541,7 +541,8 @@ class Driver:
         log = state.task.task_log
         about = (answer.seconds, state.task.version, "" if log is None else str(log.folder), answer.hashes)
         ended = (str(outcome.path), state.name, state.status, answer.outputs, state.failures, time.time())
-        self._emit_of(outcome, events.TaskFinished(*ended, *about))
+        event = events.TaskFinished(*ended, *about, is_required=not state.is_not_required)
+        self._emit_of(outcome, event)
 
     # -- ends of sessions -------------------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ def _failures_of(row: SessionRow) -> Iterator[tuple[Failure, bool, list[str]]]:
     of_task = row.get("task_failures") or {}
     waiting = row.get("waiting") or {}
     failures = list(dict.fromkeys([*(row.get("failures") or ()), *(f for each in of_task.values() for f in each)]))
-    # A journal does not say which tasks were asked for: a session that failed for nothing else lacks those that wait.
+    # Journals of before 0.1 do not name them: a session that failed for nothing else lacks those that wait.
     required = set(waiting) if not failures and row.get("state") == "failed" else set()
     if "not_required" in row:
         required = set(waiting).difference(row["not_required"])

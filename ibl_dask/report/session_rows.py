@@ -72,7 +72,7 @@ def not_required(row: SessionRow) -> list[str]:
     """Return the tasks without which a session is done: they wait for an environment or a database."""
     if "not_required" in row:
         return list(row["not_required"])
-    # A journal does not say which tasks were asked for: a session that failed for nothing else lacks those that wait.
+    # Journals of before 0.1 do not name them: a session that failed for nothing else lacks those that wait.
     lacks = row.get("state") == "failed" and not row.get("failures")
     optional = _UNSTARTED if row.get("state") == "done" else _UNSTARTED[:0] if lacks else _UNSTARTED[:1]
     return [name for name, status in (row.get("tasks") or {}).items() if str(status) in optional]

@@ -29,7 +29,8 @@ def session_row(progress: SessionProgress) -> SessionRow:
     for each in progress.failures:
         if each.task:
             task_failures.setdefault(each.task, []).append(each.failure)
-    return {
+    required = {} if progress.not_required is None else {"not_required": progress.not_required}
+    return required | {
         "session": "/".join(progress.session.rstrip("/").split("/")[-3:]),
         "path": progress.session,
         "state": progress.state,

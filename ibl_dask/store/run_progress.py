@@ -85,6 +85,8 @@ class SessionProgress:
     """Path of its report; empty where there is none."""
     tasks: dict[str, str] = field(default_factory=dict)
     """Task -> status, of those that ended."""
+    not_required: list[str] | None = None
+    """Tasks without which it is done; None in journals of before 0.1, which do not name them."""
     qc: dict[str, str] = field(default_factory=dict)
     """Camera -> outcome of its checks."""
     failures: list[RowFailure] = field(default_factory=list)
@@ -120,7 +122,7 @@ class SessionProgress:
         KeyError, TypeError, AttributeError
             If `content` is no such mapping.
         """
-        known: dict[str, Any] = {name: content[name] for name in _PLAIN}
+        known: dict[str, Any] = {name: content[name] for name in _PLAIN if name in content or name not in _NEWER}
         known |= {name: [RowFailure.from_json(each) for each in content[name]] for name in _LISTS}
         return cls(**known)
 
@@ -172,6 +174,9 @@ class SessionProgress:
     def _take_task(self, event: Event) -> list[RowFailure]:
         task, status = str(event["task"]), str(event["status"])
         self.tasks[task] = status
+        if "is_required" in event:
+            others = [name for name in self.not_required or () if name != task]
+            self.not_required = others if event["is_required"] else [*others, task]
         if status == "Held":  # its reason is that of the task that it waits for
             return []
         cameras = {known.failure: known.camera for known in self.failed_steps}
@@ -197,6 +202,8 @@ class SessionProgress:
 
 
 _LISTS = ("failures", "delays", "failed_steps")
+_NEWER = ("not_required",)
+"""Fields that summaries of before 0.1 lack."""
 _PLAIN = tuple(known.name for known in fields(SessionProgress) if known.name not in _LISTS)
 
 

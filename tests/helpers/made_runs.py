@@ -151,7 +151,7 @@ def write_run(root, name, n_sessions, failures, n_begun=None):
             emit(events.SessionPlanned(session, {"frames-left": 2}, time.time(), {"frames-left": "decode"}))
             emit(events.StepFinished(session, StepRecord(("frames-left", "s", "f", 0), "done")))
             for task, reason in WAITING.items():
-                emit(events.TaskFinished(session, task, "Waiting", (), (reason,), time.time()))
+                emit(events.TaskFinished(session, task, "Waiting", (), (reason,), time.time(), is_required=False))
             status, failed = ("Complete", ()) if failure is None else ("Errored", (failure,))
             emit(events.TaskFinished(session, "VideoCompress", status, (), failed, time.time()))
             if n_begun is None or n < n_begun - 1:

@@ -7,7 +7,11 @@ from ibl_dask.cli.status import show_status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import rows
+from ibl_dask.report.session_rows import bad_tasks
+from ibl_dask.report.status_view import session_row
 from ibl_dask.store.journal import read_journal
+from ibl_dask.store.run_folder import RunFolder
+from ibl_dask.store.run_summary import read_summary
 
 
 def task(label, *parents, kind="Noting", seconds=0.0, how="Complete"):
@@ -22,6 +26,23 @@ def foreign(label, *parents, kind="Trials"):
 def _no_environment(monkeypatch):
     monkeypatch.setattr("ibl_dask.tasks.external.environments.find_spec", lambda name: None)
     monkeypatch.delenv("IBL_DASK_PYTHON_IBLLIB", raising=False)
+
+
+@pytest.mark.parametrize(
+    "specs",
+    [
+        [foreign("Trials"), task("video"), foreign("Status", "Trials", kind="Status")],
+        [foreign("Trials"), task("bad", how="Errored"), task("child", "bad")],
+        [task("none", how="Empty"), task("child", "none")],
+    ],
+    ids=["waiting", "failed", "empty"],
+)
+def test_the_journal_names_the_same_tasks_as_required_as_the_result(session, specs):
+    result = run([session], specs=specs)
+    (row,) = rows(result)
+    (read,) = [session_row(progress) for progress in read_summary(RunFolder(result.name, result.journal)).rows]
+    assert sorted(read["not_required"]) == row["not_required"]
+    assert bad_tasks(read) == bad_tasks(row)
 
 
 @pytest.fixture
