@@ -33,6 +33,7 @@ from ibl_dask.timing.alignment.match_doubts import (
     rounding_explains,
     unusable_reason,
 )
+from ibl_dask.timing.alignment.part_doubts import doubt_of_lone_end, doubt_of_part
 from ibl_dask.timing.alignment.pin_changes import PIN, PinMatch, pin_edges, visible_changes
 from ibl_dask.timing.alignment.pin_delay import LATEST_READING, reading_delay
 from ibl_dask.timing.alignment.start_votes import best_start, pair_changes
@@ -123,12 +124,15 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
         doubt_of_chance(match, shown_to_camera.size, int(count[-1]) + 1),
         doubt_of_regularity(reach, (shown + match.start, ups), (count[frames], polarities)),
     )
+    part = doubt_of_part(match, count, pulses)
     stretch = doubt_of_stretch(count, frames, shown_to_camera, fit.pairs[0], fit.off)
     rounded = rounding_explains(pulses, match.start + count[frames], line.times_s, delay)
-    end = doubt_of_neighbour(match, count, pulses, line.times_s) or doubt_of_end(
-        (count[frames], polarities, rounded), (shown, ups), fit.pairs, MOST_LOST_S / pulses.period_s
+    end = (
+        doubt_of_neighbour(match, count, pulses, line.times_s)
+        or doubt_of_end((count[frames], polarities, rounded), (shown, ups), fit.pairs, MOST_LOST_S / pulses.period_s)
+        or doubt_of_lone_end(count[frames], shown, fit.pairs, int(count[-1]))
     )
-    return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch, end=end)
+    return replace(match, unsure="; ".join(filter(None, doubts)), stretch=stretch or part, end=end)
 
 
 def _fit(pulses: Pulses, count: IntArray, changes: Changes, line: Fronts, reach: int, delay: float) -> _Fit:
