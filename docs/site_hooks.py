@@ -35,6 +35,8 @@ LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml"}
 """Languages of files that are shown as a block of code."""
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 """Path of a link within the repository."""
+FILE_NAME = re.compile(r"\[(?:docs/)?(\w+)\.md\]\(")
+"""Text of a link that is the name of its page."""
 
 
 def notebook_text(text: str) -> str:
@@ -88,4 +90,11 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:  # mkdocs pass
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link[1]))
         return os.path.relpath(page_name(target), posixpath.dirname(page.file.src_uri) or ".")
 
-    return LINK.sub(of_the_site, markdown)
+    return LINK.sub(of_the_site, FILE_NAME.sub(lambda name: f"[{name[1].replace('_', ' ')}](", markdown))
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Write the index of the search as a script, which a page that is opened from a disk can read."""
+    folder = Path(config.site_dir) / "search"
+    index = (folder / "search_index.json").read_text(encoding="utf-8")
+    (folder / "search_index.js").write_text(f"var __index = {index}", encoding="utf-8")
