@@ -29,7 +29,7 @@ RATE_HZ, N = 30, 5400
 STYLE = """<style>
 svg{--ink:#24292f;--quiet:#6b7280;--grid:#e3e6ea;--line:#2457a6;--area:#b9cbe8;--band:#e2efe6;--off:#c2410c;--raised:#eef0f3;
 --measured:#04724d;--interpolated:#c08a00;--extrapolated:#c2410c;--undecoded:#b91c1c;--assumed:#7c3aed;background:#fff}
-text{font:11.5px sans-serif;fill:var(--ink)}.title{font-weight:600;font-size:13px}.tick,.note{fill:var(--quiet)}
+text{font:15px sans-serif;fill:var(--ink)}.title{font-weight:600}.tick,.note{fill:var(--quiet)}
 path{fill:none;vector-effect:non-scaling-stroke}.grid{stroke:var(--grid)}.line{stroke:var(--line);stroke-width:1.1}
 .area{fill:var(--area);stroke:var(--area)}.reference{stroke:var(--quiet);stroke-dasharray:4 4}.band{fill:var(--band)}
 .dot{stroke:var(--line);stroke-width:2.6;stroke-linecap:round}.dot.off{stroke:var(--off);stroke-width:5}.lane{fill:var(--raised)}
@@ -249,8 +249,9 @@ def outcomes() -> dict[str, Outcome]:
 
 
 def standalone(svg: str) -> str:
-    """Return a drawing as a file of its own."""
-    return svg.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1).replace(">", f">{STYLE}", 1)
+    """Return a drawing as a file of its own, with larger text than on a page of its width."""
+    wide = svg.replace('<svg viewBox="0 0 1180', '<svg xmlns="http://www.w3.org/2000/svg" viewBox="-40 0 1220', 1)
+    return wide.replace(">", f">{STYLE}", 1)
 
 
 def mosaic(pictures: list[NDArray[np.uint8]], label: str) -> str:
