@@ -20,7 +20,8 @@ INTRODUCTION = """\
 Written from the code by `docs/make_checks.py`. Outcomes are PASS, WARNING (look at it), FAIL (do not use it without a
 look) and CRITICAL (it is not there); NOT SET where the data of a check are missing, with the reason. `ibl-dask qc
 SESSION` and the report show measured values and thresholds; `qc.json` holds them as numbers. Those marked *ibllib* keep
-its keys, numbers and thresholds ([differences](differences.md)).
+its keys, numbers and thresholds ([differences](differences.md)). Pictures show a failure, drawn as in the report
+(`docs/make_check_pictures.py`).
 """
 
 
@@ -33,6 +34,9 @@ def paragraphs(function: Callable[..., object]) -> list[str]:
 def section(name: str, function: Callable[..., object], mark: str) -> str:
     """Return the section on one check."""
     lines = [f"### {name}{mark}", *paragraphs(function)]
+    picture = f"pictures/checks/{name}.svg"
+    if (PAGE.parent / picture).exists():
+        lines.insert(2, f"![Example of a camera that does not pass {name}]({picture})")
     if name in REMEDIES:
         remedy = REMEDIES[name]
         lines.append(f"**What to do:** {remedy[0].upper()}{remedy[1:]}.")

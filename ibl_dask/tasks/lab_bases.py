@@ -190,10 +190,8 @@ class EphysTask(_DeviceTask):
         Name of the probe, such as `probe00`.
     nshanks : int, optional
         Shanks of the probe, if each is a probe of its own.
-    device_collection : str, optional
-        Folder of its files, `raw_ephys_data`.
     kwargs
-        See `DynamicTask`.
+        `device_collection`, the folder of its files (`raw_ephys_data`); see `DynamicTask` for the others.
     """
 
     usual_collection = "raw_ephys_data"

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import ibl_dask
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "benchmarks" / "results").glob("*.md")])
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -46,3 +48,8 @@ def test_every_document_is_reached_from_the_readme() -> None:
             if path.suffix == ".md" and path.exists() and path not in seen:
                 left.append(path)
     assert sorted((ROOT / "docs").rglob("*.md")) == sorted(page for page in seen if page.parent == ROOT / "docs")
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    described = set(re.findall(r"^::: ibl_dask\.(\w+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.M))
+    assert described == {*ibl_dask.__all__, "synth"}

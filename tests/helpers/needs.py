@@ -121,6 +121,12 @@ def _missing_time() -> str:
     return "injected faults at length: set IBL_DASK_FAULTS=1, as `.ci/run chaos` does"
 
 
+def _missing_time_for_commands() -> str:
+    if os.environ.get("IBL_DASK_COMMANDS"):
+        return ""
+    return "commands of the documents, which take a minute: set IBL_DASK_COMMANDS=1, as `.ci/run docs` does"
+
+
 NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
@@ -131,5 +137,6 @@ NEEDS = (
     Need("contract", frozenset({"alyx_contract"}), _missing_contract),
     Need("browser", frozenset({"browser"}), _missing_browser),
     Need("faults", frozenset(), _missing_time),
+    Need("commands", frozenset(), _missing_time_for_commands),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )
