@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 
 from ibl_dask.deploy.cluster import connect as deploy
 from ibl_dask.deploy.cluster.performance import recorded
-from ibl_dask.errors import MissingFile, UnknownCamera
+from ibl_dask.deploy.site import schema
+from ibl_dask.deploy.site.profile import Profile
+from ibl_dask.errors import MissingFile, UnknownCamera, UsageError
 from ibl_dask.model import description, session
 from ibl_dask.model.choices import advice
+from ibl_dask.model.forecast import TaskForecast
 from ibl_dask.model.outcome import Outcome
 from ibl_dask.model.signature import ExpectedDataset
 from ibl_dask.model.status import Status
+from ibl_dask.pipeline import forecast as forecasts
 from ibl_dask.pipeline import run as driver
 from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.limits import Limits, limits_of
 from ibl_dask.pipeline.plan import Pipeline, check_request, make_pipeline
+from ibl_dask.pipeline.rates import read_rates
 from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.pipeline.selection import OF_RUN
 from ibl_dask.report.notebook import Page, session_html, show_dashboard
@@ -83,12 +88,14 @@ __all__ = [
     "check_transfer",
     "connect",
     "copy_session",
+    "forecast",
     "get_new_filename",
     "make_pipeline",
     "move_ephys_files",
     "move_session",
     "purge_local_data",
     "purge_rig_data",
+    "read_profile",
     "rename_ephys_files",
     "rename_session",
     "run",
@@ -267,6 +274,46 @@ def connect(profile: str | Path | None = None, workers: int | None = None) -> It
     with deploy.connect(profile, workers) as client:
         show_dashboard(client.dashboard_link, deploy.tunnel_line(client))
         yield client
+
+
+def forecast(planned: session.Session | str | Path | Pipeline, **options: Any) -> list[TaskForecast]:
+    """Return for each task of a session whether a run would do anything, the reason, and the cost; write nothing.
+
+    `ibl-dask plan` prints the same.
+
+    Parameters
+    ----------
+    planned : Session, path or Pipeline
+        The session, or its pipeline.
+    options
+        See `make_pipeline`; none for a pipeline, which has its own.
+
+    Raises
+    ------
+    NotASession, DescriptionError, UsageError
+        If the session cannot be planned, or the request makes no sense.
+    """
+    if isinstance(planned, Pipeline) and options:
+        raise UsageError(
+            "a pipeline has its options already",
+            where="ibl_dask.forecast",
+            expected="no further options",
+            got=", ".join(options),
+            do="give them to make_pipeline, or give the session in place of its pipeline",
+        )
+    pipeline = planned if isinstance(planned, Pipeline) else make_pipeline(planned, **options)
+    return forecasts.forecast(pipeline, read_rates(pipeline.workspace.work_dir))
+
+
+def read_profile(path: str | Path) -> Profile:
+    """Read a site profile: its pools, engines and networks.
+
+    Raises
+    ------
+    MissingFile, UsageError
+        If the file does not exist, is not a profile, or describes a site that cannot work.
+    """
+    return schema.read_profile(Path(path).expanduser())
 
 
 def run(

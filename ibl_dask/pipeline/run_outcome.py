@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from ibl_dask.errors import IblDaskError
 from ibl_dask.model.failure import Failure
@@ -26,6 +26,28 @@ from ibl_dask.store.run_folder import RunFolder
 
 SessionState = Literal["done", "failed", "interrupted", "not started"]
 """failed: something is left to do or to mend; interrupted: begun, and not driven to its end."""
+
+
+class StepRow(TypedDict):
+    """A step that ended."""
+
+    session: str
+    """subject/date/number."""
+    step: str
+    """Kind of the step: `framepass`, `times`, `qc`, ..."""
+    camera: str
+    """Label of the camera; empty for a step of the whole session."""
+    chunk: int
+    """Number of the chunk; 0 for a step that is not split."""
+    status: StepStatus
+    """How it ended."""
+    worker: str
+    """`host:pid` of its process."""
+    started_s: float
+    """Unix time of its start."""
+    seconds: float
+    """Duration, s."""
+
 
 MOST_FAILURES = 200
 """Failures kept per session; the journal has all of them."""
@@ -223,8 +245,35 @@ class Run:
         write_text(target, render_cohort(cohort_content(RunFolder(self.name, self.journal), rows(self))))
         return target
 
+    def steps(self) -> list[StepRow]:
+        """Return one plain row per step of all sessions, for instance for `pandas.DataFrame`.
+
+        Steps are in the order in which they ended, session by session. They are read from the journal.
+
+        Raises
+        ------
+        OSError
+            If the journal cannot be read.
+        """
+        return [step_row(record) for outcome in self.sessions for record in outcome.records.values()]
+
     def _repr_html_(self) -> str:
         return run_html(rows(self))
+
+
+def step_row(record: StepRecord) -> StepRow:
+    """Return the plain row of a step."""
+    kind, _, camera = record.key.name.partition("-")
+    return {
+        "session": record.key.session,
+        "step": kind,
+        "camera": camera,
+        "chunk": record.key.chunk,
+        "status": record.status,
+        "worker": record.worker,
+        "started_s": record.started_s,
+        "seconds": record.seconds,
+    }
 
 
 def rows(run: Run) -> list[SessionRow]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from ibl_dask.model.failure import Failure
 from ibl_dask.report.failure_groups import group_failures
@@ -55,7 +56,7 @@ class Page:
     def _repr_html_(self) -> str:
         content = escape(self.path.read_text(encoding="utf-8"))
         frame = f'<iframe srcdoc="{content}" style="width:100%;height:640px;border:1px solid rgba(128,128,128,.25)">'
-        return f"<div>{_link(str(self.path.absolute()))} {_quiet(str(self.path))}</div>{frame}</iframe>"
+        return f"<div>{_link(str(self.path.absolute()))} {_quiet(_near(self.path))}</div>{frame}</iframe>"
 
 
 def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, str]]) -> str:
@@ -74,7 +75,7 @@ def session_html(reference: str, path: str, cameras: Iterable[Mapping[str, str]]
     heads = list(dict.fromkeys(str(key) for row in rows for key in row))
     cells = [[_text(row.get(head, "")) for head in heads] for row in rows]
     body = _tabulate(heads, cells) if rows else _quiet("no camera is described")
-    return _block(f"<b>Session {escape(reference)}</b> {_quiet(path)}", body)
+    return _block(f"<b>Session {escape(reference)}</b> {_quiet(_near(Path(path)))}", body)
 
 
 def pipeline_html(reference: str, specs: Sequence[TaskSpec], notes: Iterable[str] = ()) -> str:
@@ -189,9 +190,21 @@ def _failure(failure: Failure) -> str:
 
 
 def _link(path: str) -> str:
+    """Return a link to a file: relative to the working folder where it lies below that, which is a notebook's own.
+
+    Browsers refuse `file:` links on pages of a server, as those of Jupyter are.
+    """
     if not Path(path).is_absolute():
         return _text(path)
-    return f'<a href="{escape(Path(path).as_uri())}" title="{escape(path)}">open</a>'
+    near = _near(Path(path))
+    address = Path(path).as_uri() if near == path else quote(near)
+    return f'<a href="{escape(address)}" title="{escape(near)}" target="_blank">open</a>'
+
+
+def _near(path: Path) -> str:
+    """Return a path relative to the working folder where it lies below that."""
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
 def _judged(words: Mapping[str, object] | None) -> str:

@@ -30,6 +30,8 @@ Progress = Callable[[str, int, int], None]
 """Called as `(camera, frames written, frames in all)`."""
 
 _REPORT_EVERY_FRAMES = 50
+_DARK_DIVISOR = 32
+"""What the lamp contributes to the light, less one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class CameraVideo:
     """True if frame numbers are burnt in."""
     on_progress: Progress | None
     """Called with the number of frames written."""
+    dark: range = range(0)
+    """Frames for which the lamp is off."""
 
     @property
     def cost(self) -> int:
@@ -99,6 +103,8 @@ class CameraVideo:
                     got=f"{number:,}",
                     do="give more, or loop it with `loop_clip`",
                 )
+            if number in self.dark:
+                frame = frame // _DARK_DIVISOR
             if self.burn:
                 frame = burn_frame_number(frame if frame.flags.writeable else frame.copy(), number)
             yield frame

@@ -64,6 +64,7 @@ def write_session(
     surplus_end_s: float | Mapping[str, float] = 0.0,
     missing_start_frames: int | Mapping[str, int] = 0,
     missing_end_frames: int | Mapping[str, int] = 0,
+    dark_frames: Mapping[str, range] | None = None,
     footage: Mapping[str, Frames] | None = None,
     camera_files: Mapping[str, Mapping[str, Path]] | None = None,
     burn: bool = True,
@@ -94,6 +95,8 @@ def write_session(
         Camera clock before wall clock in `timestamps.ssv`, the order of training rigs.
     n_dropped, surplus_start_s, surplus_end_s, missing_start_frames, missing_end_frames
         See `CameraFaults`.
+    dark_frames
+        Camera -> frames for which the lamp is off.
     footage
         Frames `(y, x)` to use instead of drawn ones, at least as many as the video needs; the first gives the size.
     camera_files
@@ -151,8 +154,10 @@ def write_session(
             write_separate_files(videos, label, records, camera_first=camera_first)
         else:
             write_frame_data(videos, label, camera_records(camera, edges, zero, rngs[label]))
+    dark = dark_frames or {}
     camera_videos = [
-        CameraVideo(c, behaviour, pictures.get(label), seed, burn, on_progress) for label, c in planned.items()
+        CameraVideo(c, behaviour, pictures.get(label), seed, burn, on_progress, dark.get(label, range(0)))
+        for label, c in planned.items()
     ]
     write_videos(videos, camera_videos, VideoStyle(raw_avi, codec, video_options, gop, b_frames), workers)
     truth.save(folder)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from ibl_dask.deploy.site.schema import read_profile
+import ibl_dask as ibd
 
 TEXT = (Path(__file__).parents[2] / "docs" / "pose_own_model.md").read_text(encoding="utf-8")
 PROSE = " ".join(TEXT.split())
@@ -19,7 +19,7 @@ def gpu_hours(networks_per_s: list[float]) -> float:
 def test_the_profile_of_the_guide_is_read(tmp_path):
     (block,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
     (tmp_path / "my_site.yaml").write_text(block)
-    options = read_profile(tmp_path / "my_site.yaml").task_options
+    options = ibd.read_profile(str(tmp_path / "my_site.yaml")).task_options
     (network,) = options["networks"]["lightning_pose"].networks
     assert network.engines == ("net",)
     assert options["engines"]["net"].keypoints == ("nose_tip", "paw_l", "paw_r")

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from other_environment import make_environment
 
+import ibl_dask as ibd
+from ibl_dask.errors import UsageError
 from ibl_dask.model.forecast import TaskForecast
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
@@ -102,6 +104,28 @@ def test_of_a_finished_session_a_plan_names_the_cameras_that_a_run_then_works_on
     assert said["VideoSyncQC_nidq"].runs is runs
     again = planned(done, tasks=["VideoSyncQC_nidq"])["VideoSyncQC_nidq"]
     assert not again.runs
+
+
+def test_the_forecast_in_python_is_that_of_the_plan(done: Path) -> None:
+    (done / "ibl_dask" / "qc.json").unlink()
+    request = {"tasks": ["VideoSyncQC_nidq"]}
+    (task,) = ibd.forecast(done, **request)
+    assert task == planned(done, **request)["VideoSyncQC_nidq"]
+    assert ibd.forecast(ibd.make_pipeline(done, **request)) == [task]
+    with pytest.raises(UsageError, match="has its options already"):
+        ibd.forecast(ibd.make_pipeline(done), overwrite=True)
+
+
+def test_each_step_of_a_run_has_a_plain_row(done: Path) -> None:
+    made = run([done], tasks="VideoSyncQcNidq", overwrite=True)
+    rows = made.steps()
+    assert {(row["camera"], row["status"]) for row in rows if row["step"] == "times"} == {
+        (label, "done") for label in ("left", "right", "body")
+    }
+    assert [row["step"] for row in rows if not row["camera"]] == ["publish", "report"]
+    assert {row["session"] for row in rows} == {"SW_001/2023-05-01/001"}
+    assert sum(row["seconds"] for row in rows) <= made.seconds
+    assert min(row["started_s"] for row in rows) > 1.6e9
 
 
 def test_checks_that_are_gone_are_made_again_and_a_plan_says_so(done: Path) -> None:

@@ -3,7 +3,7 @@ from html.parser import HTMLParser
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import TaskSpec
-from ibl_dask.report.notebook import pipeline_html, run_html, session_html
+from ibl_dask.report.notebook import Page, pipeline_html, run_html, session_html
 
 HOSTILE = "<script>alert(1)</script>"
 ROW = {
@@ -52,6 +52,21 @@ def test_a_run_shows_failures_and_links_to_reports():
     for words in ("5, 2 kept", "no pulses. left camera → check the cable", "✕ Errored", "✕ FAIL"):
         assert words in text
     assert "no session was run" in run_html([])
+
+
+def test_paths_below_the_working_folder_are_relative_so_that_a_notebook_server_opens_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = tmp_path / "my data" / "report.html"
+    assert 'href="my%20data/report.html"' in run_html([{**ROW, "report": str(report)}])
+    assert text_of(session_html("a", str(report.parent), [])).startswith("Session a my data no camera")
+
+
+def test_a_page_below_the_working_folder_has_a_relative_link(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report.html").write_text("<p>fine</p>")
+    page = Page(tmp_path / "report.html")._repr_html_()
+    assert 'href="report.html"' in page
+    assert str(tmp_path) not in page
 
 
 def test_hostile_words_are_escaped():

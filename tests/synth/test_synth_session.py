@@ -281,3 +281,15 @@ def test_the_timer_unwraps_to_125_us(phase_s):
     times = np.arange(20_000) / 150
     clock = unwrap_timer(CameraTimer(phase_s).read(times))
     assert np.max(np.abs(clock - times)) < 126e-6
+
+
+def test_frames_with_the_lamp_off_are_black_and_the_others_are_as_they_were(tmp_path):
+    found = {}
+    for name, dark in (("lit", {}), ("dark", {"body": range(40, 55)})):
+        folder = tmp_path / name / TAIL
+        write_session(folder, duration_s=3, cameras=("body",), scale=0.25, burn=False, dark_frames=dark)
+        path = folder / "raw_video_data" / "_iblrig_bodyCamera.raw.mp4"
+        found[name] = np.array([frame.mean() for frame in read_luma(path)])
+    is_dark = np.isin(np.arange(90), np.arange(40, 55))
+    assert found["dark"][is_dark].max() < 25 < found["lit"].min()
+    assert np.abs(found["dark"] - found["lit"])[~is_dark].max() < 1
