@@ -71,10 +71,10 @@ def steps(folder: Path) -> dict[str, object]:
         ("index", "13f6a5f0c4aec308"),
         ("rawindex", "e6d31cc7b5be5255"),
         ("sync", "9bdcdd916eb668aa"),
-        ("times", "9663b0038eb9cfbb"),
+        ("times", "69cf8b60c1d8ce5f"),
         ("framepass", "52c3f58a2e82b4cd"),
-        ("wheel", "d15d5c199f34b788"),
-        ("frames", "d5c2d81a7dd3a9ed"),
+        ("wheel", "04829e87ef335194"),
+        ("frames", "60019f9d17e5ad96"),
     ],
 )
 def test_fingerprints_are_those_of_earlier_versions(tmp_path, kind, fingerprint):

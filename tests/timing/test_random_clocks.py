@@ -64,6 +64,16 @@ FOUND = {
     "a loss of two periods less 0.2 ms moves the rest by hardly more than a tick": ("samples lost at an end", 9141),
     "of 12 frames beyond the loss only the intervals show it": ("samples lost at an end", 13840),
     "an uneven camera beyond the loss looks like a rough clock": ("samples lost within", 3091),
+    "late pins before a pause of 316 s look like those of the frame before": (
+        "a pause, the computer's clock stalls",
+        5926,
+    ),
+    "the same without jitter": ("a pause, the computer's clock stalls", 7118),
+    "the same with pins that would be read as late as may be": ("a pause, the computer's clock stalls", 18523),
+    "of a sound within a whole number of lost periods only the camera shows": ("samples lost at an end", 16146),
+    "the loss cuts a sound on the main clock": ("samples lost at an end", 20099),
+    "each side shows a sound of its own at the last end": ("samples lost at an end", 24081),
+    "a loss of nearly a period before 41 % of the frames looks like late pins": ("samples lost within", 18330),
 }
 """Found among a million."""
 

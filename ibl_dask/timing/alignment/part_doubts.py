@@ -95,6 +95,6 @@ def doubt_of_lone_end(seen: IntArray, shown: IntArray, pairs: tuple[IntArray, In
     first, stop = seen[pairs[0].min()], seen[pairs[0].max()]
     ends = (("first", lone_pin < first, lone_line < first), ("last", lone_pin > stop, lone_line > stop))
     for name, of_pin, of_line in ends:
-        if np.count_nonzero(of_pin) >= _WHOLE_SOUND and of_line.any() and of_pin.all() and of_line.all():
-            return f"the {name} {np.count_nonzero(of_pin)} changes of the pin and {of_line.size} of the line have no partner"
+        if of_pin.size >= _WHOLE_SOUND and of_line.size and of_pin.all() and of_line.all():
+            return f"the {name} {of_pin.size} changes of the pin and {of_line.size} of the line have no partner"
     return ""
