@@ -1,11 +1,14 @@
 """The notebook for clusters runs on a cluster, from top to bottom."""
 
+import re
 import sys
 from pathlib import Path
 
 import nbclient
 import nbformat
 import pytest
+
+from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
 
 pytestmark = pytest.mark.slurm
 
@@ -16,6 +19,12 @@ scratch: {folder}/work
 dashboard_port: 0
 interface: lo
 poll_s: 2
+engines:
+  discs: {{kind: synthetic, keypoints: [nose_tip, pupil_top_r]}}
+networks:
+  dlc:
+    parts:
+      whole: {{engine: discs, cameras: [left]}}
 pools:
   cpu:
     scheduler: slurm
@@ -34,12 +43,15 @@ pools:
     max_jobs: 1
     python: {python}
     interface: lo
+    setup: [export {check}=none]
 """
 
 
 def test_the_notebook_runs_on_slurm(slurm, tmp_path, monkeypatch):
     (tmp_path / "cluster").mkdir()
-    (tmp_path / "cluster" / "slurm.yaml").write_text(PROFILE.format(folder=tmp_path, python=sys.executable))
+    (tmp_path / "cluster" / "slurm.yaml").write_text(
+        PROFILE.format(folder=tmp_path, python=sys.executable, check=CHECK_VARIABLE)
+    )
     # The command in one of its cells is that of this environment.
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
@@ -48,4 +60,11 @@ def test_the_notebook_runs_on_slurm(slurm, tmp_path, monkeypatch):
     assert "#SBATCH -p cpu" in said
     assert "VideoSyncQC_nidq" in said
     assert "ssh -N -L" in said
+    tables = [
+        output.data["text/plain"] for cell in notebook.cells for output in cell.get("outputs", ()) if "data" in output
+    ]
+    submitted = next(table for table in tables if "submitted" in table)
+    assert re.search(r"^cpu +[1-9]", submitted, re.MULTILINE)
+    assert re.search(r"^gpu +[1-9]", submitted, re.MULTILINE)
+    assert any(re.search(r"^pose +[1-9]", table, re.MULTILINE) for table in tables)
     assert slurm.jobs() == {}
