@@ -31,7 +31,7 @@ def outputs(notebook, kind):
 def linked_files(notebook):
     """Return the files that the outputs link to, relative to the folder of the notebook."""
     pages = outputs(notebook, "text/html")
-    return [target for page in pages for target in re.findall(r"href=['\"](?!https?:)([^'\"]+)['\"]", page)]
+    return [target for page in pages for target in re.findall(r"href=['\"](?!https?:|#)([^'\"]+)['\"]", page)]
 
 
 @pytest.mark.parametrize("name", HERE)
