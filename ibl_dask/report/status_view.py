@@ -29,8 +29,7 @@ def session_row(progress: SessionProgress) -> SessionRow:
     for each in progress.failures:
         if each.task:
             task_failures.setdefault(each.task, []).append(each.failure)
-    required = {} if progress.not_required is None else {"not_required": progress.not_required}
-    return required | {
+    row: SessionRow = {
         "session": "/".join(progress.session.rstrip("/").split("/")[-3:]),
         "path": progress.session,
         "state": progress.state,
@@ -45,6 +44,9 @@ def session_row(progress: SessionProgress) -> SessionRow:
         "delays": [each.failure for each in progress.delays if not each.task],
         "report": progress.report,
     }
+    if progress.not_required is not None:
+        row["not_required"] = progress.not_required
+    return row
 
 
 @dataclass(slots=True)
