@@ -33,6 +33,8 @@ OUTSIDE = [
 """Files of the repository that the site has besides those of `docs/`."""
 LANGUAGES = {".py": "python", ".sh": "bash", ".yaml": "yaml"}
 """Languages of files that are shown as a block of code."""
+REPOSITORY_PATHS: dict[str, str] = {}
+"""Page of the site -> its file in the repository, for those outside of `docs/`."""
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:|#)([^)\s#]+)")
 """Path of a link within the repository."""
 FILE_NAME = re.compile(r"\[(?:docs/)?(\w+)\.md\]\(")
@@ -78,13 +80,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             files.append(File.generated(config, name, abs_src_path=str(path)))
         else:
             files.append(File.generated(config, page_name(name), content=page_text(path)))
-            files.get_file_from_path(page_name(name)).repository_path = name  # type: ignore[union-attr]
+            REPOSITORY_PATHS[page_name(name)] = name
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:  # mkdocs passes config and files as well
     """Make links of the repository those of the site."""
-    here = getattr(page.file, "repository_path", DOCS + page.file.src_uri)
+    here = REPOSITORY_PATHS.get(page.file.src_uri, DOCS + page.file.src_uri)
 
     def of_the_site(link: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link[1]))

@@ -24,6 +24,10 @@ _LONG_PAUSE_S = 60.0
 """Time between two frames from which two rates that agree to 100 parts per million leave a period of 60 Hz open."""
 _FEWEST = 3
 """Changes of the smaller part, and changes that must agree with another pulse beyond those that agree with this one."""
+_MOST_PARTS = 100
+"""Places that are tried for the end of a part: a long recording with many strays is judged by some of them."""
+_EDGE = 0.02
+"""Periods by which a change may lie beyond its period: sampling of the DAQ, jitter of the camera."""
 _WHOLE_SOUND = 2
 """Changes of the pin that a sound makes."""
 
@@ -58,11 +62,15 @@ def doubt_of_part(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
     frames, lags = frames[single], lags[single]
     now = reading_delay(lags)
     pauses = np.flatnonzero(np.diff(count) * pulses.period_s > _LONG_PAUSE_S) + 1
-    resumed = np.searchsorted(frames, pauses)
-    for n_before in range(1, lags.size):
+    resumed = np.unique(np.searchsorted(frames, pauses))
+    latest = now.whole + now.delay
+    strays = np.flatnonzero((lags > latest + _EDGE) | (lags <= latest - 1 - _EDGE))
+    beside = np.unique(np.concatenate((strays, strays + 1))) if strays.size >= _FEWEST else strays[:0]
+    # A part that is off begins or ends with a change that strays.
+    beside = beside[np.unique(np.linspace(0, beside.size - 1, min(beside.size, _MOST_PARTS)).astype(np.int64))]
+    beside = beside[(beside >= _FEWEST) & (beside <= lags.size - _FEWEST)]
+    for n_before in np.union1d(beside, resumed[(resumed > 0) & (resumed < lags.size)]).tolist():
         is_long = bool((resumed == n_before).any())
-        if not is_long and (now.n_inside > lags.size - _FEWEST or min(n_before, lags.size - n_before) < _FEWEST):
-            continue
         for step in (-1, 1):
             moved = reading_delay(np.concatenate((lags[:n_before] + step, lags[n_before:])))
             is_simpler = moved.n_inside >= now.n_inside and moved.delay < match.delay_periods
