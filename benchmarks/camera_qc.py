@@ -26,7 +26,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from frame_pass import machine
+from machine import machine
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.session import Session

@@ -26,6 +26,7 @@ from typing import TypedDict
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from clock_verdicts import SILENT, VERDICTS, judge
+from machine import machine
 from random_clocks import KINDS, random_session
 
 BLOCK = 900
@@ -165,7 +166,7 @@ def write_table(parts: Path, kept: Kept) -> str:
     shares = ", ".join(f"{verdict} {every[verdict] / max(n, 1):.3%}" for verdict in VERDICTS)
     return (
         f"# {n:,} random clocks\n\n`python benchmarks/clocks.py --clocks {n}`: sessions of {LONGEST_S:g} s at most, "
-        f"{1e3 * seconds / max(n, 1):.1f} ms each on one core.\n\n{table}\n\nIn all: {shares}.\n{LEGEND}"
+        f"{1e3 * seconds / max(n, 1):.1f} ms each on one core. {machine()}.\n\n{table}\n\nIn all: {shares}.\n{LEGEND}"
     )
 
 

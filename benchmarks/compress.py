@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import heapq
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -34,6 +33,7 @@ from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
+from machine import machine
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--without-one-worker", action="store_true", help="leave the longest side out")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    text = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({platform.machine()}), {x264.encoder_build()}\n"
+    text = f"{machine()}, {x264.encoder_build()}\n"
     with tempfile.TemporaryDirectory() as folder:
         for label in arguments.cameras.split(","):
             for codec in arguments.codecs.split(","):

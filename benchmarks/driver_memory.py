@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import platform
 import socket
 import tempfile
 import time
@@ -25,6 +24,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from machine import machine
 
 import ibl_dask as ibd
 from ibl_dask.model.events import Event, SessionFinished
@@ -298,11 +298,10 @@ def main() -> None:
     print(found)
     options.out.parent.mkdir(exist_ok=True)
     options.out.with_suffix(".svg").write_text(curve(series))
-    machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     options.out.write_text(
         "# Memory of the driver\n\n"
         f"`benchmarks/driver_memory.py`: sessions of {options.steps} steps that do nothing, answered at once; "
-        f"sessions and journal in memory (`{options.folder}`). {machine}.\n\n{found}\n\n"
+        f"sessions and journal in memory (`{options.folder}`). {machine()}.\n\n{found}\n\n"
         f"![curve]({options.out.with_suffix('.svg').name})\n\n"
         "Slope: straight line through the last three quarters of the samples.\n"
     )

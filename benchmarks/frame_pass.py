@@ -23,7 +23,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import platform
 import resource
 import statistics
 import subprocess
@@ -38,6 +37,7 @@ from typing import Any
 import imageio_ffmpeg
 import psutil
 from films import CAMERAS, make_session
+from machine import machine
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
@@ -214,12 +214,6 @@ def main() -> None:
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(text)
-
-
-def machine() -> str:
-    """Return date, cores and Python version of the measurement."""
-    cores = len(os.sched_getaffinity(0))
-    return f"{time.strftime('%Y-%m-%d')}, {cores} cores ({platform.machine()}), Python {platform.python_version()}"
 
 
 def table(label: str, minutes: float, repeat: int, root: Path) -> str:

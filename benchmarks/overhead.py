@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from films import make_session, repeat
-from frame_pass import machine
+from machine import machine
 
 from ibl_dask.synth.session import write_session
 from ibl_dask.video.container.index import index_video

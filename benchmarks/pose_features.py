@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
 import resource
 import subprocess
 import tempfile
@@ -20,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 
 from ibl_dask.pose.features import features
@@ -129,9 +129,7 @@ def main() -> None:
     lines = [
         "# After pose estimation",
         "",
-        f"`benchmarks/pose_features.py`: {options.minutes:g} min of each camera, seconds of one core. "
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores, shared "
-        "with other work.",
+        f"`benchmarks/pose_features.py`: {options.minutes:g} min of each camera, seconds of one core. {machine()}.",
         "",
         "| camera | frames | raw diameter | smooth diameter | licks | speed of a point | write table | read it |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 import disc_sessions
-from frame_pass import machine
+from machine import machine
 from slurm_machine import Slurm, running
 from slurm_runs import GPU, pool, site
 

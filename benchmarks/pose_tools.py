@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 from first_frames import write_first_frames
-from frame_pass import machine
+from machine import machine
 from needs import DATA, DEEPLABCUT
 
 from ibl_dask.model.chunk import Chunk

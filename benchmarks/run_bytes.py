@@ -4,26 +4,26 @@ Sessions of the synthesiser, drawn and with real clips (`$IBL_DASK_TEST_DATA`, d
 with each encoding, or only measured. Results are what is in the session afterwards and was not before; scratch is
 weighed ten times a second, since each step removes what it needs no more.
 
-    python benchmarks/run_bytes.py
+    python benchmarks/run_bytes.py [--out benchmarks/results/run_bytes.md]
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import itertools
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+from machine import machine
 from numpy.typing import NDArray
 
-import ibl_dask
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.journal import read_journal
 from ibl_dask.store.work_folder import WORK_FOLDER
@@ -115,26 +115,38 @@ def measure(name: str, **settings: Any) -> str:
 
 
 def main() -> None:
-    """Measure, and print the table."""
+    """Measure, print the table and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
     columns = (
         "session", "frames", "mp4, bytes/pixel", "per frame, bytes", "thumbnails, kB/camera", "other results, kB",
         "segments, bytes/pixel", "chunks, bytes/frame", "indices, bytes/frame", "scratch, MB", "journal, bytes/step",
     )  # fmt: skip
-    print(f"{datetime.now(UTC):%Y-%m-%d}, ibl_dask {ibl_dask.__version__}\n")
-    print("| " + " | ".join(columns) + " |\n| " + "--- | " * len(columns))
+    lines = [f"{machine()}\n", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
+    for line in lines:
+        print(line)
+    for row in rows():
+        print(row, flush=True)
+        lines.append(row)
+    if options.out is not None:
+        options.out.write_text("\n".join(lines) + "\n")
+
+
+def rows() -> Iterator[str]:
+    """Measure each session and yield its row."""
     for seconds in (20, 80):
-        print(measure(f"measured only, {seconds} s, drawn at half size", duration_s=seconds, scale=0.5), flush=True)
+        yield measure(f"measured only, {seconds} s, drawn at half size", duration_s=seconds, scale=0.5)
     for encoding in ("ibl", "ibl_bpod", "short_gop"):
-        print(measure(f"{encoding}, drawn", duration_s=4, raw_avi=True, encoding=encoding), flush=True)
+        yield measure(f"{encoding}, drawn", duration_s=4, raw_avi=True, encoding=encoding)
         if DATA.is_dir():
             clips = {"left": ("openfield_mouse", 640, 480), "right": ("mirror_mouse", 384, 400)}
             footage = {label: looped(DATA / f"{clip}.mp4", *size) for label, (clip, *size) in clips.items()}
             footage = {label: itertools.islice(frames, 6 * FPS[label] + 20) for label, frames in footage.items()}
-            row = measure(
+            yield measure(
                 f"{encoding}, real clips", duration_s=6, raw_avi=True, encoding=encoding, cameras=("left", "right"),
                 footage=footage, burn=False,
             )  # fmt: skip
-            print(row, flush=True)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from films import make_session
-from frame_pass import machine
+from machine import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 

@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from frame_pass import machine
+from machine import machine
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 

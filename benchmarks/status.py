@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from machine import machine
+
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.result import Result, Work
@@ -151,11 +153,10 @@ def main() -> None:
     if options.again and options.out.is_file():
         found = [line for line in options.out.read_text().splitlines() if line.startswith("|")][2:] + found
     print("\n".join([*head, *found]))
-    machine = f"Python {platform.python_version()}, {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     options.out.write_text(
         "# Summary of a large run\n\n"
         "`benchmarks/status.py`: a run is written through the record of the driver, fsync included, and read by a "
-        f"process of its own, whose start and imports count. {machine}, shared with other work.\n\n"
+        f"process of its own, whose start and imports count. {machine()}.\n\n"
         + "\n".join([*head, *found])
         + "\n\n`from the journal`: the summary was removed, so every event is read.\n"
     )

@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from distributed import Client, as_completed
 from driver_memory import Idle
+from machine import machine
 
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.executors import IN_HAND
@@ -134,7 +135,8 @@ def format_table(bare: list[float], driven: list[float], arguments: argparse.Nam
     return (
         "# Steps per second\n\n"
         f"`python benchmarks/steps_per_second.py`: {arguments.sessions} sessions of {arguments.steps} steps that do "
-        f"nothing, {arguments.workers} workers, scheduler in its own process, {arguments.rounds} rounds in turn.\n\n"
+        f"nothing, {arguments.workers} workers, scheduler in its own process, {arguments.rounds} rounds in turn. "
+        f"{machine()}.\n\n"
         "| | steps/s, median | all rounds |\n| --- | ---: | --- |\n"
         f"| bare loop of `client.submit` | {statistics.median(bare):,.0f} | {', '.join(f'{r:,.0f}' for r in bare)} |\n"
         f"| driver | {statistics.median(driven):,.0f} | {', '.join(f'{r:,.0f}' for r in driven)} |\n\n"

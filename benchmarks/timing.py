@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from frame_pass import machine
+from machine import machine
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from frame_pass import machine
+from machine import machine
 
 from ibl_dask.synth.wheel import encoder_edges, simulate_behaviour, trial_times
 from ibl_dask.timing.clocks.pulses import Pulses
