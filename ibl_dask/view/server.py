@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import hmac
 import json
+import logging
 import re
 import secrets
 import socket
@@ -24,6 +25,8 @@ from ibl_dask.view.session_view import SessionView
 
 if TYPE_CHECKING:
     from ibl_dask.store.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 HERE = "127.0.0.1"
 """The only address that is listened on: frames of a session are not for other machines."""
@@ -156,6 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
         except IblDaskError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, error)
         except Exception as error:  # noqa: BLE001  # shown on the page
+            _log.exception("the viewer cannot answer %s", "/".join(parts[1:]))
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, IblDaskError(f"{type(error).__name__}: {error}"))
 
     def _get(self, parts: list[str]) -> None:

@@ -149,3 +149,19 @@ def test_other_sites_and_bad_verdicts_write_nothing(server, seen_session: Path, 
     assert status in (400, 403)
     assert json.loads(content)["what"]
     assert read_verdicts(Session(seen_session)) == before
+
+
+def test_an_unforeseen_error_is_an_answer_and_a_traceback_for_whoever_started_the_server(
+    server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(number: int) -> None:
+        raise ZeroDivisionError(f"session {number}")
+
+    monkeypatch.setattr(server, "view", fail)
+    status, _, content = ask(server, "0/places")
+    assert status == 500
+    assert "ZeroDivisionError: session 0" in json.loads(content)["message"]
+    assert "ZeroDivisionError: session 0" in caplog.text
+    assert server.secret not in caplog.text
+    monkeypatch.undo()
+    assert ask(server, "0/places")[0] == 200

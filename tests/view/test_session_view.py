@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from posed_sessions import RELATIVE, write_poses
 from viewed_sessions import workspace_of
@@ -68,6 +69,36 @@ def test_keypoints_of_another_number_of_frames_are_named_and_not_shown(copied: P
     assert view.keypoints == {}
     assert any("keypoints and frames differ in number" in remark for remark in view.later_remarks)
     assert not any(track.name == "left likelihood" for track in view.tracks)
+    view.close()
+
+
+@pytest.mark.parametrize("stored", ["table", "arrays"])
+def test_trials_are_tracks_of_their_moments(copied: Path, stored: str) -> None:
+    columns = {
+        "stimOn_times": np.array([0.5, 1.25, 2.0, np.nan]),
+        "feedback_times": np.array([0.9, 1.75, 2.5, 3.1]),
+        "feedbackType": np.array([1.0, -1.0, 1.0, -1.0]),
+    }
+    if stored == "table":
+        pd.DataFrame(columns).to_parquet(copied / "alf" / "_ibl_trials.table.pqt")
+    else:
+        for name, values in columns.items():
+            np.save(copied / "alf" / f"_ibl_trials.{name}.npy", values)
+    view = SessionView(workspace_of(copied))
+    moments = {track.name: track.times_s.tolist() for track in view.tracks}
+    view.close()
+    assert moments["stimulus on"] == [0.5, 1.25, 2.0]
+    assert moments["reward"] == [0.9, 2.5]
+    assert moments["error"] == [1.75, 3.1]
+
+
+def test_a_damaged_table_of_trials_costs_their_own_tracks_alone(copied: Path) -> None:
+    (copied / "alf" / "_ibl_trials.table.pqt").write_bytes(b"garbage")
+    view = SessionView(workspace_of(copied))
+    names = {track.name for track in view.tracks}
+    assert "stimulus on" not in names
+    assert {"wheel", "left likelihood"} <= names
+    assert any(remark.startswith("trials") for remark in view.later_remarks)
     view.close()
 
 
