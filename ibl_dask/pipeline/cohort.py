@@ -81,6 +81,7 @@ def _facts(summary: RunSummary) -> tuple[tuple[str, str], ...]:
         ("wall time", format_duration(end.seconds) if end is not None else "not ended"),
         ("core-hours", f"{totals.seconds / 3600:,.2f}"),
         *work,
+        (f"energy of the processors of {header.host}", _energy(summary)),
         ("steps", format_count(totals.n_steps)),
         ("attempts made again", format_count(totals.retries)),
         ("workers at the start", format_count(header.n_workers) if header.n_workers else "none"),
@@ -89,6 +90,12 @@ def _facts(summary: RunSummary) -> tuple[tuple[str, str], ...]:
         ("journal", str(summary.run.path)),
     ]
     return tuple((name, text) for name, text in facts if text)
+
+
+def _energy(summary: RunSummary) -> str:
+    """Return what the machine of the driver took, with all that ran there; empty where no counter could be read."""
+    energy_j = None if summary.beat is None else summary.beat.figures.get("energy_j")
+    return "" if energy_j is None else f"{float(energy_j) / 3.6e6:,.3g} kWh"
 
 
 def _own_folder(row: SessionRow) -> Path | None:

@@ -23,6 +23,7 @@ from ibl_dask.model.forecast import Rates
 from ibl_dask.model.session import Session, real_path
 from ibl_dask.pipeline.admission import Feed
 from ibl_dask.pipeline.driver import Driver, Listener
+from ibl_dask.pipeline.energy import EnergyMeter
 from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.limits import NO_LIMITS, Limits
@@ -125,7 +126,7 @@ def run(
     clock = time.perf_counter()
     wanted = {"tasks": tasks, "output_root": output_root, "overwrite": overwrite, **options}
     request = _mark(wanted) if feed is None else ""
-    with RunRecord(folder, name, partial(_pool_figures, client)) as record:
+    with RunRecord(folder, name, partial(_live_figures, client, EnergyMeter())) as record:
         result = Run(name, record.run.journal, outcomes, n_workers)
         watching = [] if hooks is None else [hooks.watch(result)]
         heard = [*listeners, *watching]
@@ -191,14 +192,16 @@ def _as_text(options: Mapping[str, object]) -> dict[str, str]:
     }
 
 
-def _pool_figures(client: Any) -> dict[str, object]:  # distributed has no types
-    """Return the number of workers, and the jobs in the queue of each pool by state and reason."""
+def _live_figures(client: Any, meter: EnergyMeter) -> dict[str, object]:  # distributed has no types
+    """Return the number of workers, the jobs in the queue of each pool by state and reason, and the energy taken."""
+    energy_j = meter.read_j()
+    figures: dict[str, object] = {} if energy_j is None else {"energy_j": round(energy_j)}
     cluster = getattr(client, "cluster", None)
     if cluster is None or not hasattr(cluster, "pools"):
-        return {}
+        return figures
     pools = cluster.pools()
     queues = {state.pool.name: dict(Counter(text for text in state.queue.values() if text)) for state in pools}
-    return {"n_workers": sum(state.n_workers for state in pools), "queues": queues}
+    return {**figures, "n_workers": sum(state.n_workers for state in pools), "queues": queues}
 
 
 def _on_cluster(client: Any) -> Executor:  # distributed has no types

@@ -108,8 +108,9 @@ class Heartbeat:
         while True:
             self._beat()
             if self._stop.wait(BEAT_S):
-                return
+                break
             self._after()
+        self._beat()  # with the figures of the end
 
     def _beat(self) -> None:
         figures: Mapping[str, Any] = {}
