@@ -1,11 +1,12 @@
 """Memory of the driver over a run of many sessions.
 
-    python benchmarks/driver_memory.py [--sessions 2000] [--steps 300] [--before CSV] [--out FILE]
+    python benchmarks/driver_memory.py [--sessions 2000] [--steps 300] [--workers N] [--before CSV] [--out FILE]
 
 Each session has three tasks whose steps do nothing. The executor answers at once with records of the size that a frame
-pass leaves, so the process holds the driver, the journal and no decoder. Resident memory is read from
-`/proc/self/status` at the end of every few sessions; the slope is that of a straight line through the last three
-quarters of the samples.
+pass leaves, so the process holds the driver, the journal and no decoder. With `--workers` Dask runs the steps instead,
+its scheduler and workers in processes of their own, and the scheduler is measured as well (2,000 sessions take over an
+hour then). Resident memory is read from `/proc` at the end of every few sessions; the slope is that of a straight line
+through the last three quarters of the samples.
 """
 
 from __future__ import annotations
@@ -143,9 +144,9 @@ def answer(key: StepKey) -> StepRecord:
     return StepRecord(key, "done", result, None, time.time(), 0.125, f"{socket.gethostname()}:{os.getpid()}")
 
 
-def memory_kb(field: str) -> int:
-    """Return a field of `/proc/self/status`, kB."""
-    for line in Path("/proc/self/status").read_text().splitlines():
+def memory_kb(field: str, process: int | str = "self") -> int:
+    """Return a field of `/proc/PROCESS/status`, kB."""
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name == field:
             return int(value.split()[0])
@@ -164,15 +165,18 @@ class Sample:
     """Largest resident memory so far, kB."""
     seconds: float
     """Time since the start of the run, s."""
+    scheduler_kb: int = 0
+    """Resident memory of Dask's scheduler, kB."""
 
 
 class Sampler:
     """Listener that samples the memory after every few sessions."""
 
-    def __init__(self, every: int, partial: Path | None = None) -> None:
+    def __init__(self, every: int, partial: Path | None = None, scheduler: int | None = None) -> None:
         self.samples: list[Sample] = []
         self._every = every
         self._partial = partial
+        self._scheduler = scheduler
         self._n = 0
         self._clock = time.perf_counter()
 
@@ -182,7 +186,8 @@ class Sampler:
             self._n += 1
             if self._n % self._every == 0:
                 seconds = time.perf_counter() - self._clock
-                self.samples.append(Sample(self._n, memory_kb("VmRSS"), memory_kb("VmHWM"), seconds))
+                scheduler_kb = 0 if self._scheduler is None else memory_kb("VmRSS", self._scheduler)
+                self.samples.append(Sample(self._n, memory_kb("VmRSS"), memory_kb("VmHWM"), seconds, scheduler_kb))
                 if self._partial is not None:  # a run that is stopped leaves the samples so far
                     write_samples(self._partial, self.samples)
 
@@ -197,7 +202,9 @@ def make_sessions(folder: Path, n: int) -> list[Path]:
     return made
 
 
-def measure(n_sessions: int, n_steps: int, folder: Path, partial: Path | None = None) -> list[Sample]:
+def measure(
+    n_sessions: int, n_steps: int, folder: Path, partial: Path | None = None, n_workers: int = 0
+) -> list[Sample]:
     """Drive sessions in one run and return the samples.
 
     Parameters
@@ -210,13 +217,23 @@ def measure(n_sessions: int, n_steps: int, folder: Path, partial: Path | None = 
         Folder that receives sessions and journal.
     partial
         CSV that receives the samples while the run goes on.
+    n_workers
+        Workers of Dask; without any, the steps are answered in this process.
     """
     labels = [f"camera{number}" for number in range(N_TASKS)]
     specs = [TaskSpec(x, "driver_memory.Idle", {"label": x, "n_steps": n_steps // N_TASKS}) for x in labels]
-    sampler = Sampler(max(1, n_sessions // N_SAMPLES), partial)
+    every = max(1, n_sessions // N_SAMPLES)
     sessions = make_sessions(folder, n_sessions)
-    options = {"executor": AnsweringExecutor(), "listeners": [sampler], "work_dir": folder / "work"}
-    result = run(sessions, specs=specs, **options)
+    work = folder / "work"
+    if n_workers:
+        from idle_cluster import cluster
+
+        with cluster(n_workers) as (client, scheduler):
+            sampler = Sampler(every, partial, scheduler)
+            result = run(sessions, specs=specs, client=client, listeners=[sampler], work_dir=work)
+    else:
+        sampler = Sampler(every, partial)
+        result = run(sessions, specs=specs, executor=AnsweringExecutor(), listeners=[sampler], work_dir=work)
     if not result.is_success:
         raise SystemExit([failure.message for outcome in result.sessions for failure in outcome.failures][:5])
     return sampler.samples
@@ -226,6 +243,12 @@ def slope_kb(samples: Sequence[Sample]) -> float:
     """Return the growth of resident memory, kB per session, over the last three quarters of the samples."""
     late = samples[len(samples) // 4 :]
     return float(np.polyfit([s.sessions for s in late], [s.rss_kb for s in late], 1)[0])
+
+
+def of_scheduler(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples of the scheduler as those of a process of its own."""
+    highest = np.maximum.accumulate([s.scheduler_kb for s in samples]).tolist()
+    return [Sample(s.sessions, s.scheduler_kb, peak, s.seconds) for s, peak in zip(samples, highest, strict=True)]
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -240,7 +263,7 @@ def write_samples(path: Path, samples: Sequence[Sample]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Sample.__slots__)
-        writer.writerows([s.sessions, s.rss_kb, s.peak_kb, f"{s.seconds:.2f}"] for s in samples)
+        writer.writerows([s.sessions, s.rss_kb, s.peak_kb, f"{s.seconds:.2f}", s.scheduler_kb] for s in samples)
 
 
 def curve(series: Mapping[str, Sequence[Sample]]) -> str:
@@ -264,13 +287,13 @@ def curve(series: Mapping[str, Sequence[Sample]]) -> str:
         parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<text x="{left + 10}" y="{34 + 16 * number}" fill="{colour}">{name}</text>')
     parts.append(f'<text x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">sessions done</text>')
-    parts.append('<text x="14" y="16">resident memory of the driver, MB</text></svg>')
+    parts.append('<text x="14" y="16">resident memory, MB</text></svg>')
     return "\n".join(parts) + "\n"
 
 
 def table(series: Mapping[str, Sequence[Sample]], n_steps: int) -> str:
     """Return the results as Markdown."""
-    titles = ("driver", "sessions", "MB at 10 %", "MB at the end", "peak, MB", "kB a session", "bytes a step", "s")
+    titles = ("", "sessions", "MB at 10 %", "MB at the end", "peak, MB", "kB a session", "bytes a step", "s")
     lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
     for name, samples in series.items():
         early, end, slope = samples[len(samples) // 10], samples[-1], slope_kb(samples)
@@ -285,22 +308,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--steps", type=int, default=300, help="steps of a session")
+    parser.add_argument("--workers", type=int, default=0, help="workers of Dask that run the steps")
     parser.add_argument("--before", type=Path, help="CSV of another version, for a second row and curve")
     parser.add_argument("--csv", type=Path, help="write the samples there")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where sessions and journal are made")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        samples = measure(options.sessions, options.steps, Path(folder), options.csv)
-    series = {} if options.before is None else {"before": read_samples(options.before)}
-    series["now"] = samples
+        samples = measure(options.sessions, options.steps, Path(folder), options.csv, options.workers)
+    series = {} if options.before is None else {"driver before": read_samples(options.before)}
+    series["driver"] = samples
+    if options.workers:
+        series["scheduler"] = of_scheduler(samples)
     found = table(series, options.steps)
     print(found)
     options.out.parent.mkdir(exist_ok=True)
     options.out.with_suffix(".svg").write_text(curve(series))
+    how = f"run by {options.workers} workers of Dask" if options.workers else "answered at once"
     options.out.write_text(
         "# Memory of the driver\n\n"
-        f"`benchmarks/driver_memory.py`: sessions of {options.steps} steps that do nothing, answered at once; "
+        f"`benchmarks/driver_memory.py`: sessions of {options.steps} steps that do nothing, {how}; "
         f"sessions and journal in memory (`{options.folder}`). {machine()}.\n\n{found}\n\n"
         f"![curve]({options.out.with_suffix('.svg').name})\n\n"
         "Slope: straight line through the last three quarters of the samples.\n"

@@ -10,20 +10,17 @@ in turn, several times, on the same cluster; the ratio is that of the medians.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import re
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from distributed import Client, as_completed
 from driver_memory import Idle
+from idle_cluster import cluster
 from machine import machine
 
 from ibl_dask.model.task import TaskSpec
@@ -44,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     n = arguments.sessions * arguments.steps
     bare, driven = [], []
-    with cluster(arguments.workers) as client, tempfile.TemporaryDirectory() as folder:
+    with cluster(arguments.workers) as (client, _), tempfile.TemporaryDirectory() as folder:
         submit_bare(client, 200, arguments.workers)
         drive(client, Path(folder) / "first", 1, 100)
         for number in range(arguments.rounds):
@@ -56,36 +53,6 @@ def main() -> None:
     print(table)
     if arguments.out:
         arguments.out.write_text(table)
-
-
-@contextlib.contextmanager
-def cluster(n_workers: int) -> Iterator[Client]:
-    """Start a scheduler and workers, each in a process of its own."""
-    program = "from distributed.cli.dask_scheduler import main; main()"
-    scheduler = subprocess.Popen(
-        [sys.executable, "-c", program, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    lines = scheduler.stderr or ()
-    address = next(found[0] for line in lines if (found := re.search(r"tcp://[\d.:]+", line)))
-    program = "from distributed.cli.dask_worker import main; main()"
-    options = ["--nthreads", "1", "--no-dashboard", "--resources", "CPU=1 MEMORY_GB=4", "--no-nanny"]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", program, address, *options], stderr=subprocess.DEVNULL, cwd=Path(__file__).parent
-        )
-        for _ in range(n_workers)
-    ]
-    try:
-        with Client(address) as client:
-            client.wait_for_workers(n_workers)
-            client.upload_file(str(Path(__file__).parent / "driver_memory.py"))
-            yield client
-    finally:
-        for process in (*workers, scheduler):
-            process.kill()
-            process.wait()
 
 
 def do_nothing(number: int) -> int:
