@@ -14,6 +14,7 @@ from ibl_dask.model.json_object import JsonObject
 from ibl_dask.pipeline.forecast import forecast
 from ibl_dask.pipeline.plan import Pipeline, make_pipeline
 from ibl_dask.pipeline.rates import read_rates
+from ibl_dask.store import alf
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.identity import looks_like, sha256_of
 from ibl_dask.store.marker import content_digest
@@ -189,12 +190,22 @@ def _reasons(
         reasons.append("it is gone")
     elif _is_changed(place, maker):
         reasons.append("the file was changed since: its content is not what was recorded")
+    newer = _newer_revision(place.path)
+    if newer is not None:
+        reasons.append(f"there is a newer revision, which readers take instead: {newer}")
     names = [str(row.get("path") or row.get("name")) for row, state in inputs if state == "changed"]
     if names:
         more = f" and {len(names) - 5} more" if len(names) > 5 else ""
         reasons.append(f"inputs changed since: {', '.join(names[:5])}{more}")
     reasons += _task_reasons(maker, mine)
     return reasons
+
+
+def _newer_revision(path: Path) -> Path | None:
+    """Return the newest revision of an ALF file; None where it is the file itself."""
+    is_revision = path.parent.name.startswith("#") and path.parent.name.endswith("#")
+    newest = alf.latest(path.parent.parent / path.name if is_revision else path)
+    return None if newest == path else newest
 
 
 def _is_changed(place: Place, maker: Maker) -> bool:

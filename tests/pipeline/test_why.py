@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from described import described
@@ -296,3 +297,20 @@ def test_records_that_are_damaged_cost_no_answer(session):
     (session / "ibl_dask" / "provenance.json").write_text('{"version": 2, "ran"')
     (session / "ibl_dask" / "done" / "wheel-left.json").write_text("[")
     assert Path(explain(session / TIMES).path).exists()
+
+
+# -- revisions -------------------------------------------------------------------------------------------------------
+
+
+def test_an_old_revision_names_the_newer_one_and_each_has_its_own_run(session):
+    first = explain(session / TIMES).maker.run
+    sync = session / "raw_ephys_data" / "_spikeglx_sync.times.npy"
+    np.save(sync, np.load(sync) + 10)
+    outcome = run([session], tasks=[TASK], chunk_pixels=4_000_000).sessions[0]
+    assert outcome.is_success, outcome.failures
+    (revision,) = session.glob("alf/#*#/_ibl_leftCamera.times.npy")
+    old, new = explain(session / TIMES), explain(revision)
+    assert any(f"newer revision, which readers take instead: {revision}" in reason for reason in old.stale)
+    assert old.maker.run == first
+    assert new.stale == ()
+    assert new.maker.run not in ("", first)
