@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from needs import DATA, LIGHTNING_POSE, NEEDS, PEER
 from reference import Reference
 from xdist.scheduler import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Started in the background of a script: the programs that tests interrupt would inherit that and never end.
@@ -25,11 +26,21 @@ settings.load_profile("patient")
 
 
 class _ByFile(LoadScopeScheduling):
-    """Gives the tests of a file to one process, since they share fixtures; so all tests on a Slurm, which is one."""
+    """Gives the tests of a file to one process, since they share fixtures; so all tests on a Slurm, which is one.
+
+    One process begins with the files that compute, while the others have those that mostly wait.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
         return "slurm" if "slurm/" in file else file
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        computes = node.gateway.id == "gw0"
+        scope = next((scope for scope in self.workqueue if _is_slow(scope) != computes), None)
+        if scope is not None:
+            self.workqueue.move_to_end(scope, last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
@@ -37,8 +48,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
 
 
 SLOW_FOLDERS = ("slurm", "chaos", "faults", "integration", "notebooks", "cli", "pipeline", "deploy", "tasks")
-"""Folders of tests that start programs and clusters: their files come first, so that all processes end together. Those
-on Slurm follow one another in one process, and mostly wait."""
+"""Folders of tests that start programs and clusters and mostly wait for them: their files come first, so that all
+processes end together. Those on Slurm follow one another in one process."""
+
+
+def _is_slow(scope: str) -> bool:
+    return any(folder in SLOW_FOLDERS for folder in scope.split("/"))
 
 
 def _rank(item: pytest.Item) -> int:

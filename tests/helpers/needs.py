@@ -127,6 +127,12 @@ def _missing_time_for_commands() -> str:
     return "commands of the documents, which take a minute: set IBL_DASK_COMMANDS=1, as `.ci/run docs` does"
 
 
+def _missing_time_for_notebooks() -> str:
+    if os.environ.get("IBL_DASK_NOTEBOOKS"):
+        return ""
+    return "all notebooks but the first, which take a minute: set IBL_DASK_NOTEBOOKS=1, as `.ci/run` does"
+
+
 NEEDS = (
     Need("peer", frozenset({"reference", "reference_without_asserts"}), _missing_reference),
     Need("recordings", frozenset({"data_folder"}), _missing_recordings),
@@ -138,5 +144,6 @@ NEEDS = (
     Need("browser", frozenset({"browser"}), _missing_browser),
     Need("faults", frozenset(), _missing_time),
     Need("commands", frozenset(), _missing_time_for_commands),
+    Need("notebooks", frozenset(), _missing_time_for_notebooks),
     Need("slurm", frozenset({"slurm"}), _missing_slurm),
 )

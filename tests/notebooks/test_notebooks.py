@@ -12,8 +12,18 @@ from needs import POSE
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = {path.stem: nbformat.read(path, as_version=4) for path in sorted(FOLDER.glob("*.ipynb"))}
+FIRST = "first_session"
+
+
+def marks_of(name, notebook):
+    """Return the marks of a notebook: the first one always runs."""
+    if notebook.metadata.get("needs") == "pose":
+        return [pytest.mark.pose]
+    return [] if name == FIRST else [pytest.mark.notebooks]
+
+
 HERE = [
-    pytest.param(name, marks=[pytest.mark.pose] if notebook.metadata.get("needs") == "pose" else [])
+    pytest.param(name, marks=marks_of(name, notebook))
     for name, notebook in NOTEBOOKS.items()
     if notebook.metadata.get("needs") != "slurm"  # run by `tests/slurm`, where a cluster is
 ]
