@@ -140,6 +140,8 @@ def write_camera(workspace: Workspace, label: str, n: int, fps: int, width: int,
         places=np.zeros(0, np.int64),
         n_hidden=0,
         n_absent=0,
+        n_empty=0,
+        notes=(),
         size_bytes=1,
         mtime_ns=1,
     )

@@ -20,73 +20,21 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from machine import machine
 
-import ibl_dask as ibd
 from ibl_dask.model.events import Event, SessionFinished
 from ibl_dask.model.result import CamerasJudged, Result, Work
-from ibl_dask.model.step import Step, StepKey, StepRecord, Upstream
+from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.retries import Retries
 from ibl_dask.pipeline.run import run
-from ibl_dask.store.workspace import Workspace
 
 RESULTS = Path(__file__).parent / "results" / "driver_memory.md"
 N_TASKS = 3
 N_SAMPLES = 100
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdleStep(Step):
-    """Step that does nothing, with fields as large as those of a step on a video."""
-
-    workspace: Workspace
-
-    def identity(self) -> Mapping[str, object]:
-        return {}
-
-    def run(self, upstream: Upstream) -> Result:
-        return Result()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdleIndex(IdleStep):
-    """Step that all others need."""
-
-    kind: ClassVar[str] = "index"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IdlePass(IdleStep):
-    """Step on a chunk."""
-
-    kind: ClassVar[str] = "framepass"
-
-    index: StepKey
-
-
-class Idle(ibd.Task):
-    """Task of one step that all others need, and of many that need nothing else."""
-
-    def __init__(self, session_path: Path, label: str = "left", n_steps: int = 100, **kwargs: object) -> None:
-        super().__init__(session_path, **kwargs)
-        self.label, self.n_steps = label, n_steps
-
-    def _index(self) -> IdleIndex:
-        return IdleIndex(session=self.session.reference, camera=self.label, workspace=self.workspace)
-
-    def first_steps(self) -> list[Step]:
-        return [self._index()]
-
-    def steps(self, records: Mapping[StepKey, StepRecord]) -> list[Step]:
-        make = partial(IdlePass, session=self.session.reference, camera=self.label, workspace=self.workspace)
-        index = self._index().key
-        return [make(index=index, chunk=chunk) for chunk in range(self.n_steps - 1)]
 
 
 class AnsweringExecutor:
@@ -221,7 +169,7 @@ def measure(
         Workers of Dask; without any, the steps are answered in this process.
     """
     labels = [f"camera{number}" for number in range(N_TASKS)]
-    specs = [TaskSpec(x, "driver_memory.Idle", {"label": x, "n_steps": n_steps // N_TASKS}) for x in labels]
+    specs = [TaskSpec(x, "idle_steps.Idle", {"label": x, "n_steps": n_steps // N_TASKS}) for x in labels]
     every = max(1, n_sessions // N_SAMPLES)
     sessions = make_sessions(folder, n_sessions)
     work = folder / "work"

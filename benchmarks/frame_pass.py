@@ -45,6 +45,7 @@ from ibl_dask.deploy.cluster.worker_setup import import_all
 from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.model.step import Step, StepKey, StepRecord
 from ibl_dask.pipeline.ready_queue import ReadyQueue
+from ibl_dask.pipeline.retries import Retries
 from ibl_dask.pipeline.run import run
 from ibl_dask.pipeline.run_outcome import Run
 from ibl_dask.tasks.run_step import run_step
@@ -146,8 +147,10 @@ class PlainProcesses:
     """Executor of two plain processes, without Dask."""
 
     slots = 2
+    most_memory_gb = 0.0
 
     def __init__(self) -> None:
+        self.retries = Retries()  # never used: nothing is tried again
         os.environ.update(WORKER_ENVIRONMENT)
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(2, mp_context=context, initializer=import_all)

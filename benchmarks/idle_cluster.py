@@ -36,7 +36,7 @@ def cluster(n_workers: int) -> Iterator[tuple[Client, int]]:
     try:
         with Client(address) as client:
             client.wait_for_workers(n_workers)
-            client.upload_file(str(Path(__file__).parent / "driver_memory.py"))
+            client.upload_file(str(Path(__file__).parent / "idle_steps.py"))
             yield client, scheduler.pid
     finally:
         for process in (*workers, scheduler):

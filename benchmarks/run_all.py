@@ -85,7 +85,7 @@ BENCHMARKS = (
     Benchmark("plan", quick=("--sessions", "50")),
     Benchmark("overhead", quick=("--repeat", "1")),
     Benchmark("status", quick=("--sessions", "20", "--steps", "50")),
-    Benchmark("run_bytes"),
+    Benchmark("run_bytes", quick=("--rows", "1")),
     Benchmark("clocks", options=("--clocks", "1000000", "--jobs", "2"), quick=("--clocks", "360")),
 )
 

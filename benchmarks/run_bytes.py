@@ -4,7 +4,7 @@ Sessions of the synthesiser, drawn and with real clips (`$IBL_DASK_TEST_DATA`, d
 with each encoding, or only measured. Results are what is in the session afterwards and was not before; scratch is
 weighed ten times a second, since each step removes what it needs no more.
 
-    python benchmarks/run_bytes.py [--out benchmarks/results/run_bytes.md]
+    python benchmarks/run_bytes.py [--rows 8] [--out benchmarks/results/run_bytes.md]
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def measure(name: str, **settings: Any) -> str:
 def main() -> None:
     """Measure, print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=8, help="sessions from the first")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     columns = (
@@ -126,7 +127,7 @@ def main() -> None:
     lines = [f"{machine()}\n", "| " + " | ".join(columns) + " |", "|" + " --- |" * len(columns)]
     for line in lines:
         print(line)
-    for row in rows():
+    for row in itertools.islice(rows(), options.rows):
         print(row, flush=True)
         lines.append(row)
     if options.out is not None:

@@ -19,8 +19,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 from distributed import Client, as_completed
-from driver_memory import Idle
 from idle_cluster import cluster
+from idle_steps import Idle
 from machine import machine
 
 from ibl_dask.model.task import TaskSpec
