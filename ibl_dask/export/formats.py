@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from ibl_dask.export.content import PosedCamera
     from ibl_dask.model.session import Session
 
-Format = Literal["movement", "dlc", "csv", "nwb"]
-"""movement: netCDF; dlc: HDF5 and CSV of DeepLabCut; csv: CSV of Lightning Pose; nwb: NWB with ndx-pose."""
+Format = Literal["movement", "dlc", "csv", "sleap", "nwb"]
+"""movement: netCDF; dlc: HDF5 and CSV of DeepLabCut; csv: CSV of Lightning Pose; sleap: analysis HDF5 of SLEAP; nwb:
+NWB with ndx-pose."""
 FORMATS: tuple[Format, ...] = get_args(Format)
 TIMED: frozenset[Format] = frozenset({"movement", "nwb"})
 """Formats that hold frame times; nwb cannot do without."""
@@ -73,6 +74,12 @@ def _write_camera(form: Format, folder: Path, camera: PosedCamera, session: str)
 
         path = folder / f"{camera.label}Camera-{camera.tracker}.nc"
         write_movement(path, camera, session)
+        return [path]
+    if form == "sleap":
+        from ibl_dask.export.sleap import write_sleap
+
+        path = folder / f"{camera.stem}{camera.scorer}.analysis.h5"
+        write_sleap(path, camera, session)
         return [path]
     from ibl_dask.export.prediction_tables import write_csv, write_h5
 

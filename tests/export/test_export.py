@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,6 +119,26 @@ def test_movement_dataset_without_times_counts_frames(session):
     assert np.array_equal(dataset.time, np.arange(150))
 
 
+def test_the_analysis_file_of_sleap_has_its_arrays_axes_and_texts(session):
+    keypoints = write_poses(session, "left")
+    result = export(session, "--format", "sleap")
+    assert result.exit_code == 0, result.output
+    with h5py.File(session / "ibl_dask" / "export" / f"{STEM}.analysis.h5") as file:
+        assert json.loads(file["tracks"].attrs["dims"]) == ["track", "xy", "node", "frame"]
+        names = [name.decode() for name in file["node_names"]]
+        assert names == list(keypoints.names)
+        assert [name.decode() for name in file["track_names"]] == ["mouse"]
+        n = len(keypoints)
+        assert file["tracks"].shape == (1, 2, len(names), n)
+        for node, name in enumerate(names):
+            assert np.array_equal(file["tracks"][0, :, node].T, keypoints.of(name), equal_nan=True)
+            assert np.array_equal(file["point_scores"][0, node], keypoints.likelihood(name))
+        seen = np.isfinite(keypoints.values[:, :, :2]).any(axis=(1, 2))
+        assert np.array_equal(file["track_occupancy"][:, 0], seen)
+        assert np.isnan(file["instance_scores"][:]).all()
+        assert file["instance_scores"].shape == file["tracking_scores"].shape == (1, n)
+
+
 @pytest.fixture
 def nwb_libraries():
     """Skip where the libraries of NWB are missing; their imports warn of each other."""
@@ -210,7 +231,9 @@ def test_a_format_that_does_not_exist_and_a_camera_without_keypoints_are_named(s
     assert "body" in result.output
 
 
-@pytest.mark.parametrize(("form", "package", "extra"), [("dlc", "tables", "export"), ("nwb", "pynwb", "nwb")])
+@pytest.mark.parametrize(
+    ("form", "package", "extra"), [("dlc", "tables", "export"), ("sleap", "h5py", "export"), ("nwb", "pynwb", "nwb")]
+)
 def test_a_missing_package_is_named_with_its_extra_and_leaves_no_file(session, monkeypatch, form, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     result = export(session, "--format", form)
@@ -230,7 +253,7 @@ def test_a_folder_that_cannot_be_made_is_named(session, tmp_path):
 @pytest.mark.movement
 def test_movement_reads_all_formats_and_computes_with_them(session):
     keypoints = write_poses(session, "left")
-    for form in ("movement", "dlc", "nwb"):
+    for form in ("movement", "dlc", "sleap", "nwb"):
         assert export(session, "--format", form).exit_code == 0
     program = Path(__file__).parents[1] / "helpers" / "read_with_movement.py"
     env = {**os.environ, "HOME": str(session)}  # it writes a log into the home folder
@@ -240,4 +263,5 @@ def test_movement_reads_all_formats_and_computes_with_them(session):
     command = [MOVEMENT, str(program), str(folder), str(session)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == {"netcdf": True, "h5": True, "csv": True, "nwb": True}
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == dict.fromkeys(("netcdf", "h5", "csv", "nwb", "sleap", "sleap-io"), True)

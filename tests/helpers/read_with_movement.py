@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 warnings.simplefilter("ignore")
+import sleap_io  # noqa: E402
 import xarray as xr  # noqa: E402
 from movement.filtering import filter_by_confidence  # noqa: E402
 from movement.io import load_poses  # noqa: E402
@@ -34,7 +35,16 @@ stem = folder / "_iblrig_leftCamera.rawDLC_ibl_dask"
 nwb = load_poses.from_nwb_file(
     folder / "SW_001_2023-05-01_001_pose.nwb", pose_estimation_key="PoseEstimationLeftCameraDeepLabCut"
 )
+sleap = load_poses.from_sleap_file(f"{stem}.analysis.h5", fps=60)
+labels = sleap_io.load_file(f"{stem}.analysis.h5")
+frames = {frame.frame_idx: frame.instances[0].numpy(scores=True) for frame in labels.labeled_frames}
+nodes = [labels.skeletons[0].node_names.index(name) for name in names]
+empty = np.full((len(names), 3), np.nan)
+read = np.stack([frames.get(number, empty) for number in range(len(values))])[:, nodes]
+seen = np.isfinite(values[..., :2]).all(axis=-1)
 found = {
+    "sleap": is_right(sleap, names, 1e-6),  # movement holds them as float32
+    "sleap-io": np.array_equal(read[seen], values[seen]) and np.isnan(read[~seen][:, :2]).all(),
     "netcdf": is_right(ours) and np.array_equal(ours.time, times) and velocity.shape == ours.position.shape,
     "h5": is_right(load_poses.from_dlc_file(f"{stem}.h5"), names),
     "csv": is_right(load_poses.from_lp_file(f"{stem}.csv"), names, 1e-14),  # pandas 2 reads the last bits wrong
