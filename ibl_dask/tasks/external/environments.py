@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -46,6 +47,15 @@ class Database:
     """User whose token it is."""
     token_file: str = ""
     """File with the token, which each worker sees; empty where the token is in a variable of the workers."""
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that no log may hold: the token, from its file and from the variables of this process."""
+        text, file = (os.environ.get(name, "") for name in TOKEN_VARIABLES)
+        found = [text.strip()]
+        for path in filter(None, (self.token_file, file)):
+            with contextlib.suppress(OSError, ValueError):  # the task itself reports that it cannot be read
+                found.append(Path(path).read_text(encoding="utf-8").strip())
+        return tuple(filter(None, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,8 @@ SETTINGS = ("force", "machine", "dlcenv", "scripts")
 class ForeignTask(Task):
     """A task of another package, described by plain data.
 
-    It is one step: a process of the task's environment builds it and runs it, on files alone. It writes into the
+    It is one step: a process of the task's environment builds it and runs it, on files alone, or on the database as well
+    where there is one and the task works on it. It writes into the
     session folder, and is refused where results go to an output root: run on links to the session's files, it could
     write through them, and a copy of a recording is too large to make unasked.
 
@@ -83,6 +85,12 @@ class ForeignTask(Task):
         """Return whether it can do nothing without the database."""
         row = FIELD_TASKS.get(self.plain.executable.rpartition(".")[2])
         return row is not None and row.needs_alyx
+
+    @property
+    def uses_alyx(self) -> bool:
+        """Return whether it works on the database where there is one; of a class that is not known here, True."""
+        row = find_row(self.plain.executable)
+        return self.needs_alyx or row is None or row.uses_alyx
 
     def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
@@ -142,15 +150,18 @@ class ForeignTask(Task):
             self.time_out_secs,
             # The database may have changed, which no completion record can tell.
             self.force or self.workspace.overwrite or self.needs_alyx,
+            self.needs_alyx,
         )
 
     def _place(self) -> Environments:
-        """Return where its environment is, for a worker that may not have the variables of this process."""
-        try:
-            database = self.environments.database if self.needs_alyx else None
-            return Environments({self.environment: str(self.environments.python_of(self.environment))}, database)
-        except MissingEnvironment:
-            return self.environments
+        """Return where its environment is, for a worker that may not have the variables of this process.
+
+        It comes with the database for a task that works on it, and for no other.
+        """
+        places = self.environments.places
+        with contextlib.suppress(MissingEnvironment):
+            places = {self.environment: str(self.environments.python_of(self.environment))}
+        return Environments(places, self.environments.database if self.uses_alyx else None)
 
     def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         return self.plain
