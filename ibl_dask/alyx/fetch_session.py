@@ -21,7 +21,7 @@ from ibl_dask.alyx.wanted_files import Reader, Wanted, choose, to_plan_from
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import DiskFull, DownloadFailed, OutsideSession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import is_inside, require_inside
+from ibl_dask.model.places import is_inside, require_plain
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.signature import read_signature
 from ibl_dask.model.sizes import format_size
@@ -77,14 +77,14 @@ class SessionFetcher:
         ------
         NotASession
             If Alyx does not have it.
-        OutsideSession
+        OutsideSession, UnsafeName
             If its row leads elsewhere.
         """
         row = session_row(self._alyx, eid)
         found = folder_of(row, self._place.folder)
         if found.is_dir():
             return found, row
-        lab = require_inside(row.get("lab"), "the lab of a session", is_name=True)
+        lab = require_plain(row.get("lab"), "the lab of a session", is_name=True)
         return self._place.folder / lab / "Subjects" / found.relative_to(self._place.folder), row
 
     def fetch(self, eid: str, path: Path) -> FetchRecord:
@@ -101,7 +101,7 @@ class SessionFetcher:
         ------
         DownloadFailed, ConnectionBroke
             If a file cannot be had.
-        OutsideSession
+        OutsideSession, UnsafeName
             If a dataset leads out of the session.
         DiskFull
             If there is no room for it.

@@ -15,8 +15,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, MissingOutput, StepKilled, TaskFailed
+from ibl_dask.errors import (
+    IblDaskError,
+    MissingEnvironment,
+    MissingFile,
+    MissingOutput,
+    StepKilled,
+    TaskFailed,
+    UnsafeName,
+)
 from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.places import shell_fault, unsafe_argument
 from ibl_dask.model.result import Result
 from ibl_dask.model.review import Review
 from ibl_dask.model.step import Step, Upstream
@@ -102,6 +111,8 @@ def run_external(workspace: Workspace, request: Request) -> Result:
 
     Raises
     ------
+    UnsafeName
+        If its session or an argument holds characters of a shell.
     MissingEnvironment
         If the environment is absent, or lacks a package of the task.
     MissingFile
@@ -111,6 +122,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     TaskFailed
         If it failed.
     """
+    require_shell_safe(request.name, workspace.session.path, request.arguments)
     python, version = request.environments.serving(request.environment, request.executable)
     log = current_log()
     fingerprint = _fingerprint(request, version)
@@ -132,6 +144,43 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     if answer["status"] not in UNFINISHED:
         raise _error(workspace, request, answer, log)
     return unfinished(result, answer["status"], request.name, log)
+
+
+def require_shell_safe(name: str, session: Path, arguments: Mapping[str, object]) -> None:
+    """Require that a shell takes the folder of a session and the texts in arguments as they are.
+
+    Tasks of the field run commands with both in them, unquoted (`ibllib.io.ffmpeg`, `ibllib.pipes.video_tasks`,
+    `ibllib.pipes.ephys_tasks` and others of ibllib 4.1.0): a blank breaks these, and `;` begins another command.
+
+    Parameters
+    ----------
+    name : str
+        Name of the task.
+    session : Path
+        Folder of the session.
+    arguments : mapping
+        Arguments of the task; JSON. See `unsafe_argument` for what is allowed in them.
+
+    Raises
+    ------
+    UnsafeName
+        If not.
+    """
+    for place in (str(session), os.path.realpath(session)):
+        if (why := shell_fault(place)) is not None:
+            raise _unsafe(name, "the folder of the session", place, why)
+    if (found := unsafe_argument(arguments)) is not None:
+        raise _unsafe(name, f"argument {found[0]}", *found[1:])
+
+
+def _unsafe(name: str, where: str, text: str, why: str) -> UnsafeName:
+    return UnsafeName(
+        f"{name} cannot be given a name that a shell interprets: {why}",
+        where=where,
+        expected="letters, digits and . _ - + = @ % : , # ~ in every name",
+        got=repr(text),
+        do="rename it: programs of the field break at such a name, or run parts of it; tasks of this package take it",
+    )
 
 
 def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> JsonObject:

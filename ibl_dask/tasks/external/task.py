@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import MissingDatabase, MissingEnvironment
+from ibl_dask.errors import MissingDatabase, MissingEnvironment, UnsafeName
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
@@ -17,7 +17,7 @@ from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.catalogue import FIELD_TASKS, environment_of, find_row
 from ibl_dask.tasks.external.environments import Environments, as_environments
-from ibl_dask.tasks.external.run_external import Request, RunExternal, review_external
+from ibl_dask.tasks.external.run_external import Request, RunExternal, require_shell_safe, review_external
 from ibl_dask.tasks.run_method import in_place_requirement
 from ibl_dask.tasks.task import Task
 
@@ -28,10 +28,11 @@ SETTINGS = ("force", "machine", "dlcenv", "scripts")
 class ForeignTask(Task):
     """A task of another package, described by plain data.
 
-    It is one step: a process of the task's environment builds it and runs it, on files alone, or on the database as well
-    where there is one and the task works on it. It writes into the
-    session folder, and is refused where results go to an output root: run on links to the session's files, it could
-    write through them, and a copy of a recording is too large to make unasked.
+    It is one step: a process of the task's environment builds it and runs it, on files alone, or on the database as
+    well where there is one and the task works on it. It writes into the session folder, and is refused where results go
+    to an output root: run on links to the session's files, it could write through them, and a copy of a recording is
+    too large to make unasked. It is refused as well where folder or arguments hold characters of a shell: tasks of the
+    field put them into commands, unquoted.
 
     Parameters
     ----------
@@ -97,8 +98,9 @@ class ForeignTask(Task):
 
     def unmet_requirement(self) -> Failure | None:
         try:
+            require_shell_safe(self.name, self.session.path, self.arguments())
             _, version = self.environments.serving(self.environment, self.plain.executable)
-        except MissingEnvironment as error:
+        except (UnsafeName, MissingEnvironment) as error:
             return failure_from(error)
         row = find_row(self.plain.executable)
         if row is not None and version in row.unwritten_in:
