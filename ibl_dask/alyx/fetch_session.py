@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 N_THREADS = 4
 """Files of a session that come at once, as in ONE (`one.webclient.N_THREADS`)."""
+UNKNOWN_BYTES = 10**9
+"""Share of the disk that is reserved for a file whose size Alyx does not have, bytes."""
 SPARE_BYTES = 1 << 30
 """Room on the disk that is left free, bytes."""
 
@@ -137,7 +139,7 @@ class SessionFetcher:
         if not missing:
             return
         n_bytes = sum(file.size or 0 for file in missing)
-        self._reserve(n_bytes)
+        self._reserve(n_bytes + UNKNOWN_BYTES * sum(file.size is None for file in missing))
         _require_room(record.session, n_bytes)
         _log.info("%s: %d files, %s", record.session, len(missing), format_size(n_bytes))
 
