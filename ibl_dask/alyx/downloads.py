@@ -51,10 +51,10 @@ class DownloadLimits:
     """Time for a connection, s."""
     read_s: float = 60.0
     """Time without a byte, s."""
-    most_bytes: int = 200 * 10**9
-    """Size that a file may have whose size Alyx does not list, bytes."""
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 60.0, 6))
     """Pauses between tries; those that brought something on do not count."""
+    most_bytes: int = 200 * 10**9
+    """Size that a file may have whose size Alyx does not list, bytes."""
 
 
 class _TryAgain(Exception):

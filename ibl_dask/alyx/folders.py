@@ -101,13 +101,14 @@ def folder_of(row: Mapping[str, object], subjects: Path) -> Path:
     UnsafeName
         If it holds names that a shell would interpret.
     """
-    subject = require_plain(row.get("subject"), "the subject of a session", is_name=True)
-    date = require_plain(str(row.get("start_time"))[:10], "the date of a session", is_name=True)
-    number = require_plain(str(row.get("number")).zfill(3), "the number of a session", is_name=True)
+    where = f"session {row.get('id')} in Alyx"
+    subject = require_plain(row.get("subject"), "the subject of a session", where=where, is_name=True)
+    date = require_plain(str(row.get("start_time"))[:10], "the date of a session", where=where, is_name=True)
+    number = require_plain(str(row.get("number")).zfill(3), "the number of a session", where=where, is_name=True)
     plain = subjects / subject / date / number
     lab = row.get("lab")
     if not plain.is_dir() and isinstance(lab, str):
-        inner = subjects / require_plain(lab, "the lab of a session", is_name=True) / "Subjects"
+        inner = subjects / require_plain(lab, "the lab of a session", where=where, is_name=True) / "Subjects"
         if (inner / subject / date / number).is_dir():
             return inner / subject / date / number
     return plain

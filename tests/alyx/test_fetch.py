@@ -13,9 +13,9 @@ from described import CAMERA, SYNCS
 from small_disks import fill, mounted
 
 from ibl_dask.alyx.data_login import DataLogin
-from ibl_dask.alyx.downloads import DownloadLimits
+from ibl_dask.alyx.downloads import DownloadLimits, Downloads
 from ibl_dask.alyx.fetch_feed import FetchBounds, FetchFeed
-from ibl_dask.alyx.fetch_session import FetchPlace
+from ibl_dask.alyx.fetch_session import UNKNOWN_BYTES, FetchPlace, SessionFetcher
 from ibl_dask.alyx.pacing import Backoff
 from ibl_dask.alyx.remote_files import RemoteFile
 from ibl_dask.alyx.wanted_files import Reader, choose
@@ -251,6 +251,20 @@ def test_no_more_is_fetched_than_may_wait(fake, add, alyx, tmp_path: Path) -> No
         feed(SessionFinished(str(first[0]), True, {}, "", None, 0.0))
         assert len(take(1, 20.0)) == 1
         assert not take(1, 0.1)
+
+
+def test_files_of_unknown_size_count_before_they_are_here_and_have_a_limit(fake, add, alyx, fetch, tmp_path) -> None:
+    eid = add(1)
+    for row in fake.world.datasets.values():
+        row["file_size"] = None
+    reserved: list[int] = []
+    place = FetchPlace(tmp_path / "other", {"tasks": [TASK], "skip_absent": True})
+    fetcher = SessionFetcher(alyx, Downloads(DataLogin(), QUICK), place, reserved.append)
+    fetcher.fetch(eid, fetcher.folder(eid)[0])
+    assert reserved == [UNKNOWN_BYTES, 2 * UNKNOWN_BYTES]
+    result = fetch(eid, bounds=FetchBounds(most_bytes=len(POSITION) - 1))
+    assert "of no size in Alyx" in failure_of(result)
+    assert fetch(eid, bounds=FetchBounds(most_bytes=len(POSITION))).exit_code == 0
 
 
 def test_a_run_that_is_ended_keeps_what_came(fake, add, alyx, fetch, tmp_path: Path) -> None:

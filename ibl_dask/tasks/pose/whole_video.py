@@ -133,7 +133,7 @@ class EstimateWhole(Step):
                 where=str(shown),
                 expected="letters, digits and . _ - + = @ % : , # ~ in every name",
                 got=f"the scratch folder of the session {self.session}",
-                do="rename the folder of the session, or name another --work-dir: iblvideo puts this path into commands, "
+                do="rename the folder of the session, or name another --work-dir: iblvideo puts it into commands, "
                 "unquoted; engines of other kinds take any path",
             )
         shown.parent.mkdir()
