@@ -21,8 +21,9 @@ from ibl_dask.alyx.wanted_files import Reader, Wanted, choose, to_plan_from
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import DiskFull, DownloadFailed, OutsideSession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import is_inside, require_plain
+from ibl_dask.model.places import is_inside
 from ibl_dask.model.session import OWN_FOLDER
+from ibl_dask.model.shell_names import require_plain
 from ibl_dask.model.signature import read_signature
 from ibl_dask.model.sizes import format_size
 from ibl_dask.pipeline.plan import make_pipeline

@@ -9,7 +9,7 @@ from pathlib import Path
 from ibl_dask.alyx.client import Alyx, status_of
 from ibl_dask.errors import AlyxRefused, NotASession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import require_plain
+from ibl_dask.model.shell_names import require_plain
 from ibl_dask.store.work_folder import nearest_work_folder
 
 VARIABLE = "IBL_DASK_SUBJECTS"

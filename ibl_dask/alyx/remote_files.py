@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ibl_dask.alyx.client import row_key
 from ibl_dask.errors import OutsideSession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import complaint, normal_form, require_plain
+from ibl_dask.model.places import complaint, normal_form
 from ibl_dask.model.session import OWN_FOLDER
+from ibl_dask.model.shell_names import require_plain
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 

@@ -7,25 +7,19 @@ tasks report, pass through here before they become part of a path.
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from ibl_dask.errors import OutsideSession, UnsafeName
+from ibl_dask.errors import OutsideSession
 
-_WILD = "*?[]"
+WILD = "*?[]"
 _LONGEST_NAME = 255
 """Longest name that a file system takes, bytes."""
-_FOLDERS = "collection"
+FOLDERS = "collection"
 """Ending of the names of arguments that are folders of the session."""
-_PATHS = (_FOLDERS, "folder", "path")
-"""Endings of the names of arguments that are folders of the session, or of anywhere else."""
-_NAMES = ("cameras", "pname", "protocol", "extractors", "recording", "sync_ext", "sync_namespace")
+NAMES = ("cameras", "pname", "protocol", "extractors", "recording", "sync_ext", "sync_namespace")
 """Arguments that become part of the name of a file."""
-_TAKEN_BY_SHELL = re.compile(r"[^\w@%+=:,./#~-]")
-"""Characters with a meaning in a shell: all but those that `shlex.quote` leaves as they are, letters of any language,
-and `#` and `~`, which have one at the start of a word alone."""
 
 
 def complaint(text: object, *, is_name: bool = False, may_vary: bool = False) -> str | None:
@@ -66,7 +60,7 @@ def _complaint(text: str, is_name: bool, may_vary: bool) -> str | None:
         return "it names nothing below its folder"
     if is_name and "/" in text:
         return "one name is needed, without `/`"
-    if not may_vary and any(letter in text for letter in _WILD):
+    if not may_vary and any(letter in text for letter in WILD):
         return "it stands for more than one name: `*`, `?`, `[` or `]` is in it"
     if any(len(part.encode()) > _LONGEST_NAME for part in parts):
         return f"a name in it is longer than {_LONGEST_NAME} bytes"
@@ -138,11 +132,11 @@ def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> 
         return None
     for key, value in content.items():
         place = f"{where}.{key}" if where else str(key)
-        is_name = key in _NAMES
+        is_name = key in NAMES
         if isinstance(value, Mapping):
             if (found := first_fault(value, where=place, may_vary=may_vary)) is not None:
                 return found
-        elif is_name or (isinstance(key, str) and key.endswith(_FOLDERS)):
+        elif is_name or (isinstance(key, str) and key.endswith(FOLDERS)):
             for text in value if isinstance(value, list | tuple) else [value]:
                 why = (
                     None
@@ -157,98 +151,6 @@ def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> 
 def format_fault(text: object, why: str) -> str:
     """Return the fault of a folder or label that does not stay inside as text; `why` is that of `complaint`."""
     return f"{text!r} does not stay inside its session: {why}"
-
-
-def shell_fault(text: str, *, allowed: str = "") -> str | None:
-    """Return the reason for which a shell may take a text for more than one plain word; None if it does not.
-
-    Parameters
-    ----------
-    text : str
-        Name or path.
-    allowed : str
-        Characters that are allowed all the same.
-
-    Examples
-    --------
-    >>> shell_fault("alf/#2021-05-01#/wheel.position.npy")
-    >>> shell_fault("SW_001; ls")
-    "';' is in it"
-    """
-    for letter in _TAKEN_BY_SHELL.findall(text):
-        if letter not in allowed:
-            return f"{letter!r} is in it"
-    if text[:1] in ("#", "~"):
-        return f"it begins with {text[0]!r}"
-    if any(part.startswith("-") for part in text.split("/")):
-        return "a name in it begins with '-'"
-    return None
-
-
-def unsafe_argument(arguments: Mapping[str, object]) -> tuple[str, str, str] | None:
-    """Return the first text among some arguments that a shell would interpret; None if there is none.
-
-    Patterns with `*`, `?` and `[...]` are allowed, since folders of some devices are; and blanks in texts that are
-    neither folders nor names.
-
-    Parameters
-    ----------
-    arguments : mapping
-        Arguments of a task; JSON.
-
-    Returns
-    -------
-    tuple of str, or None
-        Its key, with dots between, the text, and the reason; see `shell_fault`.
-    """
-    for keys, text in _texts_in(arguments, ()):
-        is_path = any(key in _NAMES or key.endswith(_PATHS) for key in keys)
-        why = shell_fault(text, allowed=_WILD if is_path else f"{_WILD} ")
-        if why is not None:
-            return ".".join(keys), text, why
-    return None
-
-
-def _texts_in(content: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield all texts among some arguments with their keys; names of nested arguments are texts as well."""
-    if isinstance(content, str):
-        yield keys, content
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from _texts_in(value, (*keys, str(key)))
-            if keys:
-                yield keys, str(key)
-    elif isinstance(content, list | tuple):
-        for value in content:
-            yield from _texts_in(value, keys)
-
-
-def require_plain(text: object, role: str, *, where: str | Path = "", is_name: bool = False) -> str:
-    """Return a folder or a name that a database named in its normal form, if it stays inside and is safe in a shell.
-
-    Parameters
-    ----------
-    text, role, where, is_name
-        See `require_inside`.
-
-    Raises
-    ------
-    OutsideSession
-        If it does not stay inside.
-    UnsafeName
-        If it holds characters that a shell interprets.
-    """
-    plain = require_inside(text, role, where=where, is_name=is_name)
-    why = shell_fault(plain)
-    if why is not None:
-        raise UnsafeName(
-            f"{role} cannot be part of a path here: {why}",
-            where=str(where),
-            expected="letters, digits and . _ - + = @ % : , ~ in every name, and none that begins with -",
-            got=repr(text),
-            do="correct the name in Alyx: programs of the field give such paths to a shell",
-        )
-    return plain
 
 
 def normal_form(text: str) -> str:

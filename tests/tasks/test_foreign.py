@@ -16,6 +16,7 @@ from other_environment import make_environment
 import ibl_dask as ibd
 from ibl_dask.errors import MissingEnvironment
 from ibl_dask.model.session import Session
+from ibl_dask.model.shell_names import shell_fault
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.lock import Attempt
@@ -196,6 +197,14 @@ def test_behind_a_link_of_a_plain_name_the_folder_counts_as_well(session, enviro
     task = foreign(session, environments, "Copies")
     assert task.run() == -2
     assert "SW;1" in task.failures[0].message
+
+
+def test_whatever_its_name_is_its_home_is_a_plain_one(session, environments):
+    spec = TaskSpec("a; touch HIT", "elsewhere.Copies", {})
+    task = build_task(spec, session, environments=environments)
+    assert task.run() == 0, task.failures
+    home = ast.literal_eval((session.path / "alf" / "out.txt").read_text())[4]
+    assert shell_fault(home) is None
 
 
 def test_an_argument_with_a_command_in_it_is_not_passed_on(session, environments):

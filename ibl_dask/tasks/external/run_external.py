@@ -22,12 +22,11 @@ from ibl_dask.errors import (
     MissingOutput,
     StepKilled,
     TaskFailed,
-    UnsafeName,
 )
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import shell_fault, unsafe_argument
 from ibl_dask.model.result import Result
 from ibl_dask.model.review import Review
+from ibl_dask.model.shell_names import require_shell_safe
 from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
@@ -49,6 +48,7 @@ from ibl_dask.tasks.log_capture import current_log
 from ibl_dask.tasks.run_method import UNFINISHED, made_inside, unfinished
 from ibl_dask.tasks.step_log import StepLog
 
+_NOT_PLAIN = r"[^\w.-]"
 _DATABASE = "database"
 """Fact of a result: address of the database that the task had."""
 Fits = Callable[[str], object]
@@ -146,47 +146,11 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     return unfinished(result, answer["status"], request.name, log)
 
 
-def require_shell_safe(name: str, session: Path, arguments: Mapping[str, object]) -> None:
-    """Require that a shell takes the folder of a session and the texts in arguments as they are.
-
-    Tasks of the field run commands with both in them, unquoted (`ibllib.io.ffmpeg`, `ibllib.pipes.video_tasks`,
-    `ibllib.pipes.ephys_tasks` and others of ibllib 4.1.0): a blank breaks these, and `;` begins another command.
-
-    Parameters
-    ----------
-    name : str
-        Name of the task.
-    session : Path
-        Folder of the session.
-    arguments : mapping
-        Arguments of the task; JSON. See `unsafe_argument` for what is allowed in them.
-
-    Raises
-    ------
-    UnsafeName
-        If not.
-    """
-    for place in (str(session), os.path.realpath(session)):
-        if (why := shell_fault(place)) is not None:
-            raise _unsafe(name, "the folder of the session", place, why)
-    if (found := unsafe_argument(arguments)) is not None:
-        raise _unsafe(name, f"argument {found[0]}", *found[1:])
-
-
-def _unsafe(name: str, where: str, text: str, why: str) -> UnsafeName:
-    return UnsafeName(
-        f"{name} cannot be given a name that a shell interprets: {why}",
-        where=where,
-        expected="letters, digits and . _ - + = @ % : , # ~ in every name",
-        got=repr(text),
-        do="rename it: programs of the field break at such a name, or run parts of it; tasks of this package take it",
-    )
-
-
 def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> JsonObject:
     """Run the task in a folder of its own, which is its home as well: it writes settings there."""
     make_folder(workspace.scratch)
-    folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=workspace.scratch))
+    # Tasks of the field give their home to a shell.
+    folder = Path(tempfile.mkdtemp(prefix=f"{re.sub(_NOT_PLAIN, '_', request.name)}-", dir=workspace.scratch))
     program, asked, answered = (folder / name for name in ("run_task.py", "request.json", "answer.json"))
     # Run from where it is, its neighbours there would hide packages of the same names.
     shutil.copyfile(child_main.__file__, program)

@@ -12,12 +12,13 @@ from ibl_dask.errors import MissingDatabase, MissingEnvironment, UnsafeName
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
+from ibl_dask.model.shell_names import require_shell_safe
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.catalogue import FIELD_TASKS, environment_of, find_row
 from ibl_dask.tasks.external.environments import Environments, as_environments
-from ibl_dask.tasks.external.run_external import Request, RunExternal, require_shell_safe, review_external
+from ibl_dask.tasks.external.run_external import Request, RunExternal, review_external
 from ibl_dask.tasks.run_method import in_place_requirement
 from ibl_dask.tasks.task import Task
 

@@ -14,8 +14,8 @@ from typing import ClassVar
 import numpy as np
 
 from ibl_dask.errors import EngineFailed, MissingEnvironment, StepKilled, UnsafeName, UnusableFile
-from ibl_dask.model.places import shell_fault
 from ibl_dask.model.result import Result, VideoIndexed
+from ibl_dask.model.shell_names import PLAIN, shell_fault
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.engines import adapter_file
@@ -131,7 +131,7 @@ class EstimateWhole(Step):
             raise UnsafeName(
                 f"iblvideo cannot be given a path that a shell interprets: {why}",
                 where=str(shown),
-                expected="letters, digits and . _ - + = @ % : , # ~ in every name",
+                expected=PLAIN,
                 got=f"the scratch folder of the session {self.session}",
                 do="rename the folder of the session, or name another --work-dir: iblvideo puts it into commands, "
                 "unquoted; engines of other kinds take any path",
