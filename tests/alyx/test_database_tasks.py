@@ -219,6 +219,20 @@ def test_without_a_database_these_parts_are_left_out_and_done_once_there_is_one(
     assert n_runs(Environments(places)) == 2, "what was done with a database is done without one"
 
 
+def test_in_an_environment_without_one_what_can_do_without_does(
+    fake, alyx, places, add_row, database, tmp_path: Path
+) -> None:
+    site = tmp_path / "environment" / "site" / "sitecustomize.py"
+    site.write_text("import sys; sys.modules['one'] = None\n")
+    trials, status = add_row("Trials"), add_row("TrainingStatus")
+    one_pass(alyx, tmp_path / "Subjects", environments=Environments(places, database))
+    assert trials["status"] == "Complete", trials["log"]
+    assert "the database is left out: ONE is not installed in this environment" in trials["log"]
+    assert fake.world.sessions[trials["session"]]["extended_qc"] == {"other": 2}
+    assert status["status"] == "Errored"
+    assert "an environment that holds all that it imports" in status["log"]
+
+
 def test_the_token_is_in_nothing_that_a_run_leaves(fake, alyx, places, add_row, database, tmp_path: Path) -> None:
     row = add_row("Talks")
     one_pass(alyx, tmp_path / "Subjects", environments=Environments(places, database))

@@ -109,7 +109,7 @@ def connected(database: dict[str, Any], session: Path, token: str) -> Any:  # an
     try:
         from one.api import OneAlyx
     except ModuleNotFoundError as error:
-        if database["is_needed"] or error.name != "one":
+        if database["is_needed"] or (error.name or "").split(".")[0] != "one":
             raise
         logging.getLogger("ibllib").warning("the database is left out: ONE is not installed in this environment")
         return None
