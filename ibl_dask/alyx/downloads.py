@@ -224,7 +224,7 @@ class Downloads:
             raise _TryAgain("the server refused to continue the part that was there")
         if status not in (200, 206):
             raise _NotHere(f"status {status}")
-        if answer.headers.get("Content-Encoding", "identity") != "identity":
+        if answer.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
             raise _NotHere("an encoded answer, which was not asked for,")
         found = _RANGE.fullmatch(answer.headers.get("Content-Range", "")) if status == 206 else None
         if status == 206 and (found is None or int(found[1]) != start):
