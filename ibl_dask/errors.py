@@ -191,6 +191,10 @@ class OutsideSession(InputError):
     """A folder or label from an external source does not stay inside its session."""
 
 
+class UnsafeName(InputError):
+    """A name holds characters that a shell interprets, where programs of others may give it to one."""
+
+
 class MissingFile(InputError, FileNotFoundError):
     """A file of the session is missing."""
 

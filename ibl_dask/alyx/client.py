@@ -24,6 +24,7 @@ from ibl_dask.alyx.pacing import PER_MINUTE, Backoff, TokenBucket
 from ibl_dask.alyx.refusals import content_of, is_answered, is_duplicate, no_answer, refusal, status_of
 from ibl_dask.errors import AlyxBusy, AlyxRefused, AlyxUnreachable
 from ibl_dask.model.json_object import JsonObject
+from ibl_dask.model.web_address import require_address
 
 __all__ = ["Alyx", "Files", "Limits", "fetch_token", "is_answered", "is_duplicate", "row_key", "status_of"]
 
@@ -309,7 +310,7 @@ def fetch_token(url: str, user: str, password: str, limits: Limits | None = None
         If there is no answer.
     """
     limits = limits or Limits()
-    where = f"{url.rstrip('/')}/auth-token"
+    where = f"{require_address(url, 'an Alyx', 'give user and password apart from it')}/auth-token"
     form = {"username": user, "password": password}
     answer, reason = Connection(None).send("POST", where, form=form, time_out=(limits.connect_s, limits.read_s))
     if answer is None:

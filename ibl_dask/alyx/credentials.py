@@ -12,6 +12,7 @@ from typing import NoReturn
 from urllib.parse import urlsplit
 
 from ibl_dask.errors import AlyxLoginFailed, UsageError
+from ibl_dask.model.web_address import require_address
 
 URL_VARIABLE = "IBL_DASK_ALYX_URL"
 USER_VARIABLE = "IBL_DASK_ALYX_USER"
@@ -69,16 +70,8 @@ class Access:
     """Token of the user."""
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            shown = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if parts.username else self.url
-            raise UsageError(
-                "this is no address of an Alyx",
-                expected="https://alyx.example.org, without user, password or query",
-                got=repr(shown),
-                do=f"correct {URL_VARIABLE} or --alyx",
-            )
-        object.__setattr__(self, "url", self.url.rstrip("/"))
+        url = require_address(self.url, "an Alyx", f"correct {URL_VARIABLE} or --alyx")
+        object.__setattr__(self, "url", url)
 
     @property
     def is_private(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from ibl_dask.alyx.credentials import read_private_text
+from ibl_dask.model.web_address import require_address
 
 SERVER_VARIABLE = "IBL_DASK_DATA_SERVER"
 USER_VARIABLE = "IBL_DASK_DATA_USER"
@@ -45,9 +46,12 @@ def read_data_login(environment: Mapping[str, str] | None = None) -> DataLogin:
     ------
     AlyxLoginFailed
         If the file of the password cannot be read, or others may read it.
+    UsageError
+        If the server is no address.
     """
     variables = os.environ if environment is None else environment
     file = variables.get(PASSWORD_FILE_VARIABLE, "")
     password = read_private_text(Path(file), "password") if file else ""
     server = variables.get(SERVER_VARIABLE) or DEFAULT_SERVER
+    server = require_address(server, "a server of files", f"correct {SERVER_VARIABLE}; the password goes into a file")
     return DataLogin(server, variables.get(USER_VARIABLE, ""), password)

@@ -53,6 +53,8 @@ class DownloadLimits:
     """Time without a byte, s."""
     backoff: Backoff = field(default_factory=lambda: Backoff(1.0, 60.0, 6))
     """Pauses between tries; those that brought something on do not count."""
+    most_bytes: int = 200 * 10**9
+    """Size that a file may have whose size Alyx does not list, bytes."""
 
 
 class _TryAgain(Exception):
@@ -65,6 +67,10 @@ class _NotHere(Exception):
 
 class _Differs(Exception):
     """The content is another one than Alyx lists; its text is the reason."""
+
+
+class _TooLong(Exception):
+    """An answer has more bytes than the file may have."""
 
 
 class Downloads:
@@ -179,15 +185,28 @@ class Downloads:
         part.parent.mkdir(parents=True, exist_ok=True)
         try:
             with (
-                requests.Session() as session,
+                self._session() as session,
                 session.get(
                     _quoted(url), headers=headers, auth=self._auth(url), stream=True, timeout=time_out
                 ) as answer,
             ):
-                self._take(answer, start, part)
+                self._take(answer, start, file, part)
         except requests.RequestException as error:
             text = "no byte in time" if isinstance(error, requests.Timeout) else "the connection failed or broke"
             raise _TryAgain(text) from None
+
+    def _session(self) -> requests.Session:
+        """Return a session in which a redirect is signed anew: the password stays with its server."""
+        import requests
+
+        def sign_anew(request: requests.PreparedRequest, _: requests.Response) -> None:
+            request.headers.pop("Authorization", None)
+            self._auth(request.url or "")(request)
+
+        session = requests.Session()
+        # The one of `requests` would take a line of ~/.netrc.
+        session.rebuild_auth = sign_anew  # type: ignore[method-assign, assignment]
+        return session
 
     def _auth(self, url: str) -> Callable[[Any], Any]:  # requests of `requests`
         """Return what signs a request: as a function, since a line of ~/.netrc would be taken otherwise."""
@@ -196,7 +215,7 @@ class Downloads:
         login = self._login.for_url(url)
         return (lambda request: request) if login is None else HTTPBasicAuth(*login)
 
-    def _take(self, answer: requests.Response, start: int, part: Path) -> None:
+    def _take(self, answer: requests.Response, start: int, file: RemoteFile, part: Path) -> None:
         status = answer.status_code
         if status in _PASSING:
             raise _TryAgain(f"status {status}")
@@ -205,6 +224,8 @@ class Downloads:
             raise _TryAgain("the server refused to continue the part that was there")
         if status not in (200, 206):
             raise _NotHere(f"status {status}")
+        if answer.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+            raise _NotHere("an encoded answer, which was not asked for,")
         found = _RANGE.fullmatch(answer.headers.get("Content-Range", "")) if status == 206 else None
         if status == 206 and (found is None or int(found[1]) != start):
             part.unlink(missing_ok=True)
@@ -215,7 +236,12 @@ class Downloads:
             out.seek(begin)
             out.truncate()
             try:
-                self._copy(answer, out)
+                self._copy(answer, out, (self._limits.most_bytes if file.size is None else file.size) - begin)
+            except _TooLong as error:
+                part.unlink(missing_ok=True)
+                if file.size is None:
+                    raise _NotHere(f"a file over {format_size(self._limits.most_bytes)}, of no size in Alyx,") from None
+                raise _Differs(f"more than {file.size} bytes") from error
             finally:
                 out.flush()
                 os.fsync(out.fileno())
@@ -223,10 +249,20 @@ class Downloads:
         if length is not None and length.isdecimal() and n_bytes < int(length):
             raise _TryAgain(f"the answer ended after {n_bytes} of {length} bytes")
 
-    def _copy(self, answer: requests.Response, out: BinaryIO) -> None:
+    def _copy(self, answer: requests.Response, out: BinaryIO, most_bytes: int) -> None:
+        """Write an answer of a limited size.
+
+        Raises
+        ------
+        _TooLong
+            If it has more bytes, of which none is written.
+        """
         for block in answer.iter_content(_BLOCK_BYTES):
             if self._is_stopped():
                 raise Stopped
+            most_bytes -= len(block)
+            if most_bytes < 0:
+                raise _TooLong
             out.write(block)
 
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -103,6 +103,7 @@ class FetchFeed:
         self._local, self._eids, self._place = deque(local), list(eids), place
         self._bounds = bounds or FetchBounds()
         self._stop = threading.Event()
+        limits = replace(limits or DownloadLimits(), most_bytes=self._bounds.most_bytes)
         downloads = Downloads(login or DataLogin(), limits, self._stop.is_set, self._sleep)
         self._fetcher = SessionFetcher(alyx, downloads, place, self._reserve)
         self._changed = threading.Condition()

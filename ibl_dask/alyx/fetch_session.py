@@ -21,8 +21,9 @@ from ibl_dask.alyx.wanted_files import Reader, Wanted, choose, to_plan_from
 from ibl_dask.deploy.batch_systems.registry import ask_job, own_job
 from ibl_dask.errors import DiskFull, DownloadFailed, OutsideSession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import is_inside, require_inside
+from ibl_dask.model.places import is_inside
 from ibl_dask.model.session import OWN_FOLDER
+from ibl_dask.model.shell_names import require_plain
 from ibl_dask.model.signature import read_signature
 from ibl_dask.model.sizes import format_size
 from ibl_dask.pipeline.plan import make_pipeline
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 N_THREADS = 4
 """Files of a session that come at once, as in ONE (`one.webclient.N_THREADS`)."""
+UNKNOWN_BYTES = 10**9
+"""Share of the disk that is reserved for a file whose size Alyx does not have, bytes."""
 SPARE_BYTES = 1 << 30
 """Room on the disk that is left free, bytes."""
 
@@ -77,14 +80,14 @@ class SessionFetcher:
         ------
         NotASession
             If Alyx does not have it.
-        OutsideSession
+        OutsideSession, UnsafeName
             If its row leads elsewhere.
         """
         row = session_row(self._alyx, eid)
         found = folder_of(row, self._place.folder)
         if found.is_dir():
             return found, row
-        lab = require_inside(row.get("lab"), "the lab of a session", is_name=True)
+        lab = require_plain(row.get("lab"), "the lab of a session", is_name=True)
         return self._place.folder / lab / "Subjects" / found.relative_to(self._place.folder), row
 
     def fetch(self, eid: str, path: Path) -> FetchRecord:
@@ -101,7 +104,7 @@ class SessionFetcher:
         ------
         DownloadFailed, ConnectionBroke
             If a file cannot be had.
-        OutsideSession
+        OutsideSession, UnsafeName
             If a dataset leads out of the session.
         DiskFull
             If there is no room for it.
@@ -137,7 +140,7 @@ class SessionFetcher:
         if not missing:
             return
         n_bytes = sum(file.size or 0 for file in missing)
-        self._reserve(n_bytes)
+        self._reserve(n_bytes + UNKNOWN_BYTES * sum(file.size is None for file in missing))
         _require_room(record.session, n_bytes)
         _log.info("%s: %d files, %s", record.session, len(missing), format_size(n_bytes))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from ibl_dask.alyx.client import Alyx, status_of
 from ibl_dask.errors import AlyxRefused, NotASession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import require_inside
+from ibl_dask.model.shell_names import require_plain
 from ibl_dask.store.work_folder import nearest_work_folder
 
 VARIABLE = "IBL_DASK_SUBJECTS"
@@ -98,14 +98,17 @@ def folder_of(row: Mapping[str, object], subjects: Path) -> Path:
     ------
     OutsideSession
         If the row leads elsewhere.
+    UnsafeName
+        If it holds names that a shell would interpret.
     """
-    subject = require_inside(row.get("subject"), "the subject of a session", is_name=True)
-    date = require_inside(str(row.get("start_time"))[:10], "the date of a session", is_name=True)
-    number = require_inside(str(row.get("number")).zfill(3), "the number of a session", is_name=True)
+    where = f"session {row.get('id')} in Alyx"
+    subject = require_plain(row.get("subject"), "the subject of a session", where=where, is_name=True)
+    date = require_plain(str(row.get("start_time"))[:10], "the date of a session", where=where, is_name=True)
+    number = require_plain(str(row.get("number")).zfill(3), "the number of a session", where=where, is_name=True)
     plain = subjects / subject / date / number
     lab = row.get("lab")
     if not plain.is_dir() and isinstance(lab, str):
-        inner = subjects / require_inside(lab, "the lab of a session", is_name=True) / "Subjects"
+        inner = subjects / require_plain(lab, "the lab of a session", where=where, is_name=True) / "Subjects"
         if (inner / subject / date / number).is_dir():
             return inner / subject / date / number
     return plain

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from ibl_dask.alyx.client import row_key
 from ibl_dask.errors import OutsideSession
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.places import complaint
+from ibl_dask.model.places import complaint, normal_form
 from ibl_dask.model.session import OWN_FOLDER
+from ibl_dask.model.shell_names import require_plain
 
 _MD5 = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -22,7 +23,7 @@ class RemoteFile:
     id: str
     """Identifier of the dataset."""
     path: str
-    """Path below the session, as the server has it; see `require_inside_session`."""
+    """Path below the session, in its normal form unless it leads out; see `require_inside_session`."""
     size: int | None = None
     """Size, bytes; None where Alyx has none."""
     md5: str | None = None
@@ -37,13 +38,13 @@ class RemoteFile:
         ------
         OutsideSession
             If not.
+        UnsafeName
+            If it holds characters that a shell interprets.
         """
-        why = complaint(self.path)
-        if why is None and self.path.split("/")[0] == OWN_FOLDER:
-            why = f"the folder {OWN_FOLDER} belongs to this program"
-        if why is not None:
+        path = require_plain(self.path, "the path of a dataset", where=f"dataset {self.id}")
+        if path.split("/")[0] == OWN_FOLDER:
             raise OutsideSession(
-                f"the path of a dataset does not stay inside its session: {why}",
+                f"the path of a dataset does not stay inside its session: {OWN_FOLDER} belongs to this program",
                 where=f"dataset {self.id}",
                 expected="a collection and a name below the session",
                 got=repr(self.path),
@@ -76,10 +77,11 @@ def read_files(rows: Iterable[JsonObject]) -> list[RemoteFile]:
 def _file_of(row: JsonObject) -> RemoteFile:
     revision = str(row.get("revision") or "").strip("#")
     parts = (str(row.get("collection") or ""), f"#{revision}#" if revision else "", str(row.get("name") or ""))
+    path = "/".join(part for part in parts if part)
     size, md5 = row.get("file_size"), row.get("hash")
     return RemoteFile(
         row_key(row),
-        "/".join(part for part in parts if part),
+        path if complaint(path) else normal_form(path),
         size if isinstance(size, int) and size >= 0 else None,
         md5.lower() if isinstance(md5, str) and _MD5.fullmatch(md5) else None,
         tuple(_urls(row)),

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from ibl_dask.errors import OutsideSession
 
-_WILD = "*?[]"
+WILD = "*?[]"
 _LONGEST_NAME = 255
 """Longest name that a file system takes, bytes."""
-_FOLDERS = "collection"
+FOLDERS = "collection"
 """Ending of the names of arguments that are folders of the session."""
-_NAMES = ("cameras", "pname", "protocol", "extractors", "recording", "sync_ext", "sync_namespace")
+NAMES = ("cameras", "pname", "protocol", "extractors", "recording", "sync_ext", "sync_namespace")
 """Arguments that become part of the name of a file."""
 
 
@@ -60,7 +60,7 @@ def _complaint(text: str, is_name: bool, may_vary: bool) -> str | None:
         return "it names nothing below its folder"
     if is_name and "/" in text:
         return "one name is needed, without `/`"
-    if not may_vary and any(letter in text for letter in _WILD):
+    if not may_vary and any(letter in text for letter in WILD):
         return "it stands for more than one name: `*`, `?`, `[` or `]` is in it"
     if any(len(part.encode()) > _LONGEST_NAME for part in parts):
         return f"a name in it is longer than {_LONGEST_NAME} bytes"
@@ -97,7 +97,7 @@ def require_inside(
             got=repr(text),
             do="mend it where it is written: in the experiment description, the file of tasks or the call",
         )
-    return "/".join(_parts(str(text)))
+    return normal_form(str(text))
 
 
 def below(root: Path, *texts: object, may_vary: bool = False) -> Path:
@@ -132,11 +132,11 @@ def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> 
         return None
     for key, value in content.items():
         place = f"{where}.{key}" if where else str(key)
-        is_name = key in _NAMES
+        is_name = key in NAMES
         if isinstance(value, Mapping):
             if (found := first_fault(value, where=place, may_vary=may_vary)) is not None:
                 return found
-        elif is_name or (isinstance(key, str) and key.endswith(_FOLDERS)):
+        elif is_name or (isinstance(key, str) and key.endswith(FOLDERS)):
             for text in value if isinstance(value, list | tuple) else [value]:
                 why = (
                     None
@@ -151,6 +151,15 @@ def first_fault(content: object, *, where: str = "", may_vary: bool = False) -> 
 def format_fault(text: object, why: str) -> str:
     """Return the fault of a folder or label that does not stay inside as text; `why` is that of `complaint`."""
     return f"{text!r} does not stay inside its session: {why}"
+
+
+def normal_form(text: str) -> str:
+    """Return a relative path without empty parts and `.`, as `require_inside` does.
+
+    >>> normal_form("./alf//task_00/.")
+    'alf/task_00'
+    """
+    return "/".join(_parts(text))
 
 
 def is_inside(path: Path, roots: tuple[Path, ...]) -> bool:

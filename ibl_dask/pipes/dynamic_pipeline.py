@@ -108,7 +108,10 @@ def make_pipeline_dict(pipeline: Pipeline, save: bool = True) -> list[JsonObject
 
 
 def load_pipeline_dict(path: str | Path) -> list[JsonObject]:
-    """Return the tasks that `pipeline_tasks.yaml` in a session folder lists, as dicts.
+    """Return the tasks that `pipeline_tasks.yaml` in a session folder lists, as dicts; nothing is imported.
+
+    No run reads this file by itself. Whoever builds these tasks imports the modules that it names: it is a file of the
+    site, unlike rows of Alyx, which pass the list of `ibl_dask.alyx.allowed`.
 
     Raises
     ------

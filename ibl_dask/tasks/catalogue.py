@@ -38,7 +38,9 @@ class FieldTask:
     imports: tuple[str, ...] = ()
     """Packages that it imports beyond the requirements of its own: its environment is searched for them."""
     needs_alyx: bool = False
-    """It works on Alyx, or reads something from it at its start."""
+    """It works on Alyx, or reads something from it at its start, and waits without it."""
+    uses_alyx: bool = False
+    """It writes to Alyx where there is one, and does the rest of its work without."""
     unwritten_in: tuple[str, ...] = ()
     """Versions of its package in which its work is not written yet: it ends well and leaves nothing."""
 
@@ -68,14 +70,14 @@ _ROWS = (
     FieldTask("HabituationRegisterRaw", _BEHAVIOUR, 100),
     FieldTask("TrialRegisterRaw", _BEHAVIOUR, 100),
     FieldTask("PassiveRegisterRaw", _BEHAVIOUR, 100),
-    FieldTask("HabituationTrialsBpod", _BEHAVIOUR, 90),
-    FieldTask("HabituationTrialsNidq", _BEHAVIOUR, 90),
-    FieldTask("HabituationTrialsTimeline", _BEHAVIOUR, 90),
+    FieldTask("HabituationTrialsBpod", _BEHAVIOUR, 90, uses_alyx=True),
+    FieldTask("HabituationTrialsNidq", _BEHAVIOUR, 90, uses_alyx=True),
+    FieldTask("HabituationTrialsTimeline", _BEHAVIOUR, 90, uses_alyx=True),
     FieldTask("PassiveTaskNidq", _BEHAVIOUR, 90),
     FieldTask("PassiveTaskTimeline", _BEHAVIOUR, 90),
-    FieldTask("ChoiceWorldTrialsBpod", _BEHAVIOUR, 90),
-    FieldTask("ChoiceWorldTrialsNidq", _BEHAVIOUR, 90),
-    FieldTask("ChoiceWorldTrialsTimeline", _BEHAVIOUR, 90),
+    FieldTask("ChoiceWorldTrialsBpod", _BEHAVIOUR, 90, uses_alyx=True),
+    FieldTask("ChoiceWorldTrialsNidq", _BEHAVIOUR, 90, uses_alyx=True),
+    FieldTask("ChoiceWorldTrialsTimeline", _BEHAVIOUR, 90, uses_alyx=True),
     FieldTask("TrainingStatus", _BEHAVIOUR, 90, needs_alyx=True),
     FieldTask("EphysRegisterRaw", _EPHYS, 100, needs_alyx=True),
     FieldTask("EphysCompressNP1", _EPHYS, 90, cpu=2, io_charge=100, job_size="large"),
@@ -83,7 +85,7 @@ _ROWS = (
     FieldTask("EphysCompressNP24", _EPHYS, 90, cpu=2, io_charge=100, job_size="large"),
     FieldTask("EphysPulses", _EPHYS, 90, cpu=2, io_charge=30),
     FieldTask("RawEphysQC", _EPHYS, 10, cpu=2, io_charge=30, needs_alyx=True),
-    FieldTask("SpikeSorting", _EPHYS, 60, gpu=1, io_charge=100, job_size="large", env="iblsorter"),
+    FieldTask("SpikeSorting", _EPHYS, 60, gpu=1, io_charge=100, job_size="large", env="iblsorter", uses_alyx=True),
     FieldTask("VideoRegisterRaw", _VIDEO, 100, native=_OURS + "video_register.task.VideoRegisterRaw"),
     FieldTask(
         "VideoCompress",
@@ -122,9 +124,9 @@ _ROWS = (
     FieldTask("LightningAction", _VIDEO, io_charge=100, env="litaction"),
     FieldTask("AudioCompress", _AUDIO, 10, cpu=2),
     FieldTask("AudioSync", _AUDIO, 10, cpu=2),
-    FieldTask("WidefieldRegisterRaw", _WIDEFIELD, 100),
+    FieldTask("WidefieldRegisterRaw", _WIDEFIELD, 100, uses_alyx=True),
     FieldTask("WidefieldCompress", _WIDEFIELD, 90, job_size="large", imports=("labcams",)),
-    FieldTask("WidefieldPreprocess", _WIDEFIELD, 80, job_size="large", imports=("wfield",)),
+    FieldTask("WidefieldPreprocess", _WIDEFIELD, 80, job_size="large", imports=("wfield",), uses_alyx=True),
     FieldTask("WidefieldSync", _WIDEFIELD, 40, imports=("labcams",)),
     FieldTask("WidefieldFOV", _WIDEFIELD, 40, unwritten_in=("4.1.0",)),
     FieldTask("FibrePhotometryPassiveChoiceWorld", _PHOTOMETRY, 90),

@@ -82,7 +82,10 @@ def _entry_points(path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 
 
 def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # options of tasks have many types
-    """Build a task from its spec.
+    """Build a task from its spec, whose module is imported.
+
+    Specs are the choice of a caller: of the plan, of a script, or of a YAML file of the site. Those that come from rows
+    of a database are compared with a list of packages before (`ibl_dask.alyx.allowed`).
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO
@@ -132,21 +132,35 @@ class StepLog:
         self.is_written |= is_good
         return is_good
 
-    def read_from(self, pipe: IO[bytes]) -> threading.Thread:
+    def read_from(self, pipe: IO[bytes], mask: Callable[[str, bool], str] | None = None) -> threading.Thread:
         """Take what another process prints, until the pipe ends; return the thread that reads.
 
         What cannot be written to the log goes to the standard error of this process.
+
+        Parameters
+        ----------
+        pipe : binary stream
+            The pipe.
+        mask : callable, optional
+            Called with each piece of text, and whether it is the last one; returns the text without secrets.
         """
-        thread = threading.Thread(target=self._read, args=(pipe,), name="log of a step", daemon=True)
+        thread = threading.Thread(target=self._read, args=(pipe, mask), name="log of a step", daemon=True)
         thread.start()
         return thread
 
-    def _read(self, pipe: IO[bytes]) -> None:
+    def _read(self, pipe: IO[bytes], mask: Callable[[str, bool], str] | None) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         with contextlib.suppress(OSError, ValueError):  # the pipe was closed here
             while block := os.read(pipe.fileno(), _BLOCK_BYTES):
-                if lost := self.feed("STDERR", decoder.decode(block)):
-                    os.write(2, "".join(f"{line}\n" for line in lost).encode("utf-8", "backslashreplace"))
+                text = decoder.decode(block)
+                self._take(text if mask is None else mask(text, False))
+        if mask is not None:
+            self._take(mask("", True))
+
+    def _take(self, text: str) -> None:
+        if lost := self.feed("STDERR", text):
+            with contextlib.suppress(OSError):
+                os.write(2, "".join(f"{line}\n" for line in lost).encode("utf-8", "backslashreplace"))
 
     def flush(self) -> None:
         """Write what was printed without an end of line."""

@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from ibl_dask.alyx.answers import Answer, judge, retry_after_s
 from ibl_dask.alyx.client import Alyx, Limits, fetch_token, is_duplicate, status_of
 from ibl_dask.alyx.credentials import Access, Token, read_access, read_token_file
+from ibl_dask.alyx.data_login import read_data_login
 from ibl_dask.alyx.pacing import Backoff, TokenBucket
 from ibl_dask.errors import AlyxBusy, AlyxLoginFailed, AlyxRefused, AlyxUnreachable, UsageError
+from ibl_dask.tasks.external.environments import Database
 
 TOKEN = "0" * 39 + "1"
 
@@ -264,10 +266,13 @@ def test_a_token_is_read_from_a_file_of_its_owner_alone(tmp_path):
     file.write_text(TOKEN + "\n")
     file.chmod(0o600)
     assert read_token_file(file).reveal() == TOKEN
+    variables = {"IBL_DASK_DATA_USER": "me", "IBL_DASK_DATA_PASSWORD_FILE": str(file)}
+    assert read_data_login(variables).password == TOKEN
     for mode in (0o640, 0o604, 0o644):
         file.chmod(mode)
-        with pytest.raises(AlyxLoginFailed, match="0600"):
-            read_token_file(file)
+        for read in (lambda: read_token_file(file), lambda: read_data_login(variables)):
+            with pytest.raises(AlyxLoginFailed, match="0600"):
+                read()
     with pytest.raises(AlyxLoginFailed, match="cannot be read"):
         read_token_file(tmp_path / "absent")
 
@@ -288,11 +293,38 @@ def test_what_is_no_token_is_refused_without_being_shown(text):
     assert not text or text not in str(caught.value)
 
 
-@pytest.mark.parametrize("url", ["alyx.org", "ftp://alyx.org", "https://me:secret@alyx.org", "file:///etc/passwd", ""])
-def test_what_is_no_address_is_refused_without_its_password(url):
-    with pytest.raises(UsageError) as caught:
-        Access(url, "me", Token(TOKEN))
-    assert "secret" not in str(caught.value)
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "alyx.org",
+        "ftp://alyx.org",
+        "file:///etc/passwd",
+        "https://",
+        "https://alyx.org:port",
+        "https://[alyx.org",
+        "https://me:secret@alyx.org",
+        "https://:secret@alyx.org",
+        "https://secret@alyx.org",
+        "https://me:se/secret@alyx.org",
+        "me:secret@alyx.org",
+        "https://alyx.org/me:secret@",
+        "https://alyx.org/?token=secret",
+        "https://alyx.org/#secret",
+        "alyx.org/?secret",
+        "https://alyx.org/secret\nx",
+    ],
+)
+def test_what_is_no_address_is_refused_and_no_secret_in_it_is_shown(url):
+    for make in (
+        lambda: Access(url, "me", Token(TOKEN)),
+        lambda: Database(url, "me"),
+        lambda: read_data_login({"IBL_DASK_DATA_SERVER": url or "x"}),
+    ):
+        with pytest.raises(UsageError) as caught:
+            make()
+        assert "secret" not in str(caught.value)
+        assert caught.value.do
 
 
 def test_a_token_cannot_be_printed_pickled_or_copied():

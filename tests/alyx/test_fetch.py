@@ -13,9 +13,9 @@ from described import CAMERA, SYNCS
 from small_disks import fill, mounted
 
 from ibl_dask.alyx.data_login import DataLogin
-from ibl_dask.alyx.downloads import DownloadLimits
+from ibl_dask.alyx.downloads import DownloadLimits, Downloads
 from ibl_dask.alyx.fetch_feed import FetchBounds, FetchFeed
-from ibl_dask.alyx.fetch_session import FetchPlace
+from ibl_dask.alyx.fetch_session import UNKNOWN_BYTES, FetchPlace, SessionFetcher
 from ibl_dask.alyx.pacing import Backoff
 from ibl_dask.alyx.remote_files import RemoteFile
 from ibl_dask.alyx.wanted_files import Reader, choose
@@ -113,7 +113,14 @@ def test_a_session_that_cannot_be_had_fails_alone_and_by_name(fake, add, fetch, 
 
 @pytest.mark.parametrize(
     ("collection", "name"),
-    [("..", "x.ap.meta"), ("ibl_dask", "x.ap.meta"), ("", "../x.ap.meta"), ("a/b", "c\\x.ap.meta")],
+    [
+        ("..", "x.ap.meta"),
+        ("ibl_dask", "x.ap.meta"),
+        ("./ibl_dask", "x.ap.meta"),
+        ("./", "ibl_dask/x.ap.meta"),
+        ("", "../x.ap.meta"),
+        ("a/b", "c\\x.ap.meta"),
+    ],
 )
 def test_no_dataset_leads_out_of_its_session(fake, add, fetch, tmp_path: Path, collection: str, name: str) -> None:
     evil, fine = add(1), add(2)
@@ -123,6 +130,38 @@ def test_no_dataset_leads_out_of_its_session(fake, add, fetch, tmp_path: Path, c
     assert [outcome.is_success for outcome in result.sessions] == [False, True]
     assert "does not stay inside" in failure_of(result)
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith("x.ap.meta")]
+
+
+@pytest.mark.parametrize(
+    ("collection", "name"), [("raw;touch HIT;", "x.ap.meta"), ("raw", "$(touch HIT).ap.meta"), ("-rf", "x.ap.meta")]
+)
+def test_no_dataset_has_a_name_that_a_shell_would_run(fake, add, fetch, tmp_path, collection: str, name: str) -> None:
+    evil, fine = add(1), add(2)
+    key = fake.world.add_file(evil, "raw_ephys_data/x.ap.meta", b"evil")
+    fake.world.datasets[key].update(collection=collection, name=name)
+    result = fetch(evil, fine)
+    assert [outcome.is_success for outcome in result.sessions] == [False, True]
+    assert "cannot be part of a path here" in failure_of(result)
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith("x.ap.meta")]
+
+
+@pytest.mark.parametrize("subject", ["x;touch HIT;", "$(touch HIT)", "-rf", "a b"])
+def test_no_session_of_such_a_name_is_fetched(fake, fetch, tmp_path: Path, subject: str) -> None:
+    eid = fake.world.add_session(subject)
+    fake.world.add_file(eid, "_ibl_experiment.description.yaml", DESCRIPTION)
+    result = fetch(eid)
+    assert "the subject of a session cannot be part of a path here" in failure_of(result)
+    assert not (tmp_path / "cache").exists()
+
+
+def test_two_spellings_of_a_place_are_one_file(fake, add, fetch, tmp_path: Path) -> None:
+    eid = add()
+    for key, row in fake.world.datasets.items():
+        if row["name"] == "wheel.position.npy":
+            fake.world.datasets[key].update(collection="./raw_wheel//")
+    assert fetch(eid).exit_code == 0
+    record = json.loads((folder(tmp_path) / "ibl_dask" / "fetched.json").read_text())
+    assert "raw_wheel/wheel.position.npy" in record["files"]
 
 
 def test_no_link_in_a_session_leads_a_file_out_of_it(add, fetch, tmp_path: Path) -> None:
@@ -212,6 +251,20 @@ def test_no_more_is_fetched_than_may_wait(fake, add, alyx, tmp_path: Path) -> No
         feed(SessionFinished(str(first[0]), True, {}, "", None, 0.0))
         assert len(take(1, 20.0)) == 1
         assert not take(1, 0.1)
+
+
+def test_files_of_unknown_size_count_before_they_are_here_and_have_a_limit(fake, add, alyx, fetch, tmp_path) -> None:
+    eid = add(1)
+    for row in fake.world.datasets.values():
+        row["file_size"] = None
+    reserved: list[int] = []
+    place = FetchPlace(tmp_path / "other", {"tasks": [TASK], "skip_absent": True})
+    fetcher = SessionFetcher(alyx, Downloads(DataLogin(), QUICK), place, reserved.append)
+    fetcher.fetch(eid, fetcher.folder(eid)[0])
+    assert reserved == [UNKNOWN_BYTES, 2 * UNKNOWN_BYTES]
+    result = fetch(eid, bounds=FetchBounds(most_bytes=len(POSITION) - 1))
+    assert "of no size in Alyx" in failure_of(result)
+    assert fetch(eid, bounds=FetchBounds(most_bytes=len(POSITION))).exit_code == 0
 
 
 def test_a_run_that_is_ended_keeps_what_came(fake, add, alyx, fetch, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from described import described
 
 from ibl_dask.cli.sessions import find_sessions
-from ibl_dask.errors import NotASession, OutsideSession
+from ibl_dask.errors import NotASession, OutsideSession, UnsafeName
 
 
 @pytest.fixture(autouse=True)
@@ -46,3 +46,12 @@ def test_an_answer_of_the_server_leads_nowhere_else(fake) -> None:
     fake.world.add_subject("../../etc")
     with pytest.raises(OutsideSession):
         find_sessions([fake.world.add_session("../../etc")])
+
+
+@pytest.mark.parametrize("key", ["subject", "lab", "start_time", "number"])
+def test_no_name_of_the_server_is_one_that_a_shell_would_run(fake, tmp_path: Path, key: str) -> None:
+    (tmp_path / "x;touch HIT" / "Subjects" / "TST_001" / "2026-11-20" / "001").mkdir(parents=True)
+    eid = fake.world.add_session("TST_001")
+    fake.world.sessions[eid][key] = "x;touch HIT"
+    with pytest.raises(UnsafeName):
+        find_sessions([eid])

@@ -24,6 +24,47 @@ def test_tasks_of_this_package_are_the_very_classes() -> None:
     assert tasks.str2class("ibllib.pipes.video_tasks.VideoSyncQcNidq") is ibd.VideoSyncQcNidq
 
 
+@pytest.fixture
+def stranger(tmp_path: Path, monkeypatch) -> Path:
+    """Return a file that the module `stranger` leaves when it is imported."""
+    folder, mark = tmp_path / "modules", tmp_path / "imported"
+    folder.mkdir()
+    code = f"from pathlib import Path\nPath({str(mark)!r}).touch()\nimport ibl_dask\n"
+    (folder / "stranger.py").write_text(f"{code}class X(ibl_dask.DynamicTask):\n    def _run(self): return []\n")
+    monkeypatch.syspath_prepend(str(folder))
+    yield mark
+    sys.modules.pop("stranger", None)
+
+
+@pytest.mark.parametrize("path", ["stranger.X", "os.path.join", "ibllib_stranger.X", "ibl_dask.cli.app", "", "a b.c"])
+def test_a_class_by_its_path_is_of_an_allowed_package_or_not_imported(stranger: Path, path: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        tasks.str2class(path)
+    assert caught.value.do
+    assert not stranger.exists()
+
+
+def test_a_lab_names_its_package_to_have_it_imported(stranger: Path, monkeypatch) -> None:
+    monkeypatch.setenv("IBL_DASK_TASK_PACKAGES", "stranger")
+    assert tasks.str2class("stranger.X").__name__ == "X"
+    assert stranger.exists()
+    assert tasks.str2class("ibl_dask.pipes.video_tasks.VideoCompress") is ibd.VideoCompress
+    assert tasks.str2class("ibllib.pipes.behavior_tasks.ChoiceWorldTrialsBpod") is behavior_tasks.ChoiceWorldTrialsBpod
+
+
+def test_a_list_of_tasks_in_a_session_imports_nothing_until_somebody_builds_it(stranger: Path, tmp_path: Path) -> None:
+    path = described(tmp_path)
+    (path / "pipeline_tasks.yaml").write_text("- {name: X, executable: stranger.X, arguments: {}, parents: []}\n")
+    assert "X" not in ibd.make_pipeline(path).tasks
+    rows = dynamic_pipeline.load_pipeline_dict(path)
+    assert [row["executable"] for row in rows] == ["stranger.X"]
+    pipeline = tasks.Pipeline(path, tasks={"X": rows[0]})
+    assert [spec.name for spec in pipeline.task_specs()] == ["X"]
+    assert not stranger.exists()
+    assert pipeline.tasks["X"].name == "X"
+    assert stranger.exists()
+
+
 def test_tasks_of_other_environments_are_classes_that_say_what_they_need(tmp_path: Path) -> None:
     path = described(tmp_path)
     task = behavior_tasks.ChoiceWorldTrialsBpod(path, collection="raw_behavior_data", on_error="continue")

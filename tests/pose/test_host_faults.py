@@ -86,6 +86,17 @@ def test_an_environment_that_does_not_work_is_named(engines, tmp_path, program, 
     assert expected in str(error)
 
 
+def test_an_engine_does_not_get_the_token_of_the_database(engines, tmp_path, monkeypatch):
+    monkeypatch.setenv("IBL_DASK_ALYX_TOKEN", "0" * 40)
+    monkeypatch.setenv("IBL_DASK_OTHER", "is passed on")
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nenv | grep IBL_DASK_OTHER >&2\nenv | grep ALYX_TOKEN >&2\nexit 1\n")
+    python.chmod(0o755)
+    error = failure(engines, faulty(python=str(python)))
+    assert "is passed on" in str(error)
+    assert "ALYX_TOKEN" not in str(error)
+
+
 def test_a_python_without_numpy_is_named(engines, tmp_path):
     """A Python that finds nothing but its own library."""
     python = tmp_path / "python"

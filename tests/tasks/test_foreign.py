@@ -16,6 +16,7 @@ from other_environment import make_environment
 import ibl_dask as ibd
 from ibl_dask.errors import MissingEnvironment
 from ibl_dask.model.session import Session
+from ibl_dask.model.shell_names import shell_fault
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.lock import Attempt
@@ -48,14 +49,14 @@ def foreign(session, environments, name, **arguments):
 
 
 def test_it_runs_on_files_alone_and_its_home_and_folder_are_not_the_user_s(session, environments):
-    task = foreign(session, environments, "Copies", threshold=3, where="a; b")
+    task = foreign(session, environments, "Copies", threshold=3, where="a* b")
     task.force = True
     assert task.run() == 0
     assert (task.state, task.name) == (Status.COMPLETE, "Copies_00")
     out = session.path / "alf" / "out.txt"
     assert task.outputs == [out]
     text, kwargs, location, force, home, here = ast.literal_eval(out.read_text())
-    assert (text, kwargs, location, force) == ("hello", {"threshold": 3, "where": "a; b"}, "local", True)
+    assert (text, kwargs, location, force) == ("hello", {"threshold": 3, "where": "a* b"}, "local", True)
     assert home == here != str(Path.home())
     assert not Path(home).exists()
     assert "copied" in task.log
@@ -165,6 +166,52 @@ def test_a_failure_says_who_can_mend_it(session, environments, name, category, s
     assert failure.category == category
     for part in said:
         assert part in failure.message
+
+
+@pytest.mark.parametrize("subject", ["my mouse", "x;touch HIT;", "$(touch HIT)", "`touch HIT`", "a'b"])
+def test_in_a_folder_that_a_shell_would_take_apart_it_is_not_started_and_tasks_of_ours_run(
+    tmp_path, environments, subject
+):
+    folder = tmp_path / "lab" / "Subjects" / subject / "2023-05-01" / "001"
+    (folder / "raw").mkdir(parents=True)
+    (folder / "raw" / "in.txt").write_text("hello")
+    task = foreign(Session(folder), environments, "Copies")
+    assert task.run() == -2
+    (failure,) = task.failures
+    assert "a name that a shell interprets" in failure.message
+    assert "rename it" in failure.message
+    assert not (folder / "alf").exists()
+    (step,) = task.steps({})
+    record = run_step(step, [], folder)
+    assert "a name that a shell interprets" in record.failure.message, "not even where nobody asked before"
+    (folder / "_ibl_experiment.description.yaml").write_text("version: 1.0.0\n")
+    own = build_task(TaskSpec("Own_00", "lab_tasks.LickRate"), Session(folder))
+    assert own.run() == 0, own.failures
+
+
+def test_behind_a_link_of_a_plain_name_the_folder_counts_as_well(session, environments, tmp_path):
+    folder = tmp_path / "lab" / "Subjects" / "SW;1" / "2023-05-01"
+    folder.mkdir(parents=True)
+    session.path.rename(folder / "001")
+    session.path.symlink_to(folder / "001")
+    task = foreign(session, environments, "Copies")
+    assert task.run() == -2
+    assert "SW;1" in task.failures[0].message
+
+
+def test_whatever_its_name_is_its_home_is_a_plain_one(session, environments):
+    spec = TaskSpec("a; touch HIT", "elsewhere.Copies", {})
+    task = build_task(spec, session, environments=environments)
+    assert task.run() == 0, task.failures
+    home = ast.literal_eval((session.path / "alf" / "out.txt").read_text())[4]
+    assert shell_fault(home) is None
+
+
+def test_an_argument_with_a_command_in_it_is_not_passed_on(session, environments):
+    task = foreign(session, environments, "Copies", device_collection="raw;touch HIT;")
+    assert task.run() == -2
+    assert "argument device_collection" in task.failures[0].message
+    assert not (session.path / "alf").exists()
 
 
 def alive(session):

@@ -50,7 +50,7 @@ def python(tmp_path):
 def estimate(session, python, tmp_path):
     """Run an estimator with the fake, and return its outcome."""
 
-    def call(estimator="dlc", fault=None, python=python, **options):
+    def call(estimator="dlc", fault=None, python=python, session=session, **options):
         weights = tmp_path / "weights"
         weights.mkdir(exist_ok=True)
         (weights / "rule.json").write_text(json.dumps({"fault": fault}))
@@ -102,3 +102,13 @@ def test_an_environment_without_it_is_named(estimate):
     outcome = estimate(python=Path(sys.executable))
     assert any("does not hold iblvideo" in failure.message for failure in outcome.failures)
     assert all(failure.category == "environment" for failure in outcome.failures)
+
+
+def test_a_folder_that_a_shell_would_take_apart_is_not_given_to_it(session, estimate, tmp_path):
+    other = tmp_path / "Subjects" / "x;touch HIT;" / "2023-05-01" / "001"
+    other.parent.mkdir(parents=True)
+    session.rename(other)
+    outcome = estimate(session=other)
+    assert outcome.tasks["DLC"] is Status.ERRORED
+    assert "a path that a shell interprets" in outcome.failures[0].message
+    assert not (other / "alf" / "_ibl_leftCamera.dlc.pqt").exists()

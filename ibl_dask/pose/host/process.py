@@ -32,6 +32,8 @@ KILL_S = 10.0
 """Time that the system gets to end a host, s."""
 GRACE_S = 2.0
 """Time that a host gets to end by itself, s."""
+_SECRET = ("IBL_DASK_ALYX_TOKEN", "IBL_DASK_ALYX_TOKEN_FILE")
+"""Variables that are none of the business of an engine."""
 _UNSET = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 
 # The kernel ends a host when the thread that started it ends, and threads of steps come and go.
@@ -257,7 +259,8 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 def _variables(python: str) -> dict[str, str]:
     """Return the variables for a Python of another environment, without those meant for this one."""
-    variables = {name: value for name, value in os.environ.items() if python == sys.executable or name not in _UNSET}
+    unset = _SECRET if python == sys.executable else (*_SECRET, *_UNSET)
+    variables = {name: value for name, value in os.environ.items() if name not in unset}
     found = shutil.which(python)
     if found is not None:
         variables["PATH"] = os.pathsep.join([str(Path(found).parent), variables.get("PATH", os.defpath)])

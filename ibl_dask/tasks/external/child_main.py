@@ -17,12 +17,14 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 OF_DATABASE = ("update", "upload", "upload_plots")
 """Arguments of `_run` by which tasks leave out the parts that write to the database."""
+HIDDEN = "[token]"
+"""Text that stands for the token of the database; it has characters that no token has."""
 GRACE_S = 5
 """Between the request to end and the end, s."""
 
@@ -34,20 +36,27 @@ def main() -> None:
     with open(sys.argv[1], encoding="utf-8") as file:  # noqa: PTH123
         request = json.load(file)
     answer: dict[str, object] = {"status": -1, "outputs": None, "log": "", "version": "", "error": None}
+    token = ""
     try:
-        answer.update(run(request))
+        token = taken_token(request.get("database"))
+        if token:  # before any import: handlers of logs keep the stream that is there when they are made
+            sys.stdout, sys.stderr = MaskedStream(sys.stdout, token), MaskedStream(sys.stderr, token)
+        answer.update(run(request, token))
     except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  # it is the answer
         answer["error"] = plain_error(error)
     with open(sys.argv[2] + ".part", "w", encoding="utf-8") as file:  # noqa: PTH123
-        json.dump(answer, file)
+        file.write(Mask([token])(json.dumps(answer), True))
     os.replace(sys.argv[2] + ".part", sys.argv[2])  # noqa: PTH105
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, MaskedStream):
+            stream.end()
 
 
-def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
+def run(request: dict[str, Any], token: str = "") -> dict[str, object]:  # JSON
     """Run a task and return the outcome."""
     module, name = request["executable"].rsplit(".", 1)
     session = Path(request["session"])
-    one = connected(request["database"], session) if request.get("database") else None
+    one = connected(request["database"], session, token) if request.get("database") else None
     found = getattr(importlib.import_module(module), name)
     task = found(session, one=one, location="local", **request["arguments"])
     for attribute, value in request["settings"].items():
@@ -58,6 +67,8 @@ def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
         note_errors(task, method, errors)
     status = task.run(**given)
     outputs = None if task.outputs is None else [str(path) for path in listed(task.outputs)]
+    if one is not None and outputs is not None and hasattr(task, "register_images"):
+        task.register_images()  # figures that it drew: the field's runner has them sent with its files
     inputs, missing_inputs = looked_up(task, "input_files")
     answer = {
         "status": status,
@@ -67,22 +78,42 @@ def run(request: dict[str, Any]) -> dict[str, object]:  # JSON
         "error": plain_error(errors[-1]) if errors and status == -1 else None,
         "inputs": inputs,
         "missing_inputs": missing_inputs,
+        "has_database": one is not None,
     }
     if status == 0 and outputs is not None:
         answer["missing_outputs"] = looked_up(task, "output_files")[1]
     return answer
 
 
-def connected(database: dict[str, str], session: Path) -> Any:  # an object of ONE
-    """Return a ONE that is logged in with the token, which is written nowhere and passed on to no other program."""
-    from one.api import OneAlyx
+def taken_token(database: dict[str, Any] | None) -> str:
+    """Return the token, and take it from the variables, which other programs that the task starts would get.
 
-    text = os.environ.pop("IBL_DASK_ALYX_TOKEN", "")
-    file = database["token_file"] or os.environ.pop("IBL_DASK_ALYX_TOKEN_FILE", "")
+    Raises
+    ------
+    RuntimeError
+        If there is a database and no token.
+    """
+    text, file = os.environ.pop("IBL_DASK_ALYX_TOKEN", ""), os.environ.pop("IBL_DASK_ALYX_TOKEN_FILE", "")
+    if database is None:
+        return ""
+    file = database["token_file"] or file
     if file:
         text = Path(file).read_text(encoding="utf-8")
     if not text.strip():
         raise RuntimeError("no token of the database: neither a file nor a variable of the worker has it")
+    return text.strip()
+
+
+def connected(database: dict[str, Any], session: Path, token: str) -> Any:  # an object of ONE
+    """Return a ONE that is logged in; None if this environment has no ONE, for a task that can do without."""
+    try:
+        from one.api import OneAlyx
+    except ModuleNotFoundError as error:
+        if database["is_needed"] or (error.name or "").split(".")[0] != "one":
+            raise
+        logging.getLogger("ibllib").warning("the database is left out: ONE is not installed in this environment")
+        return None
+    logging.getLogger("one").setLevel(logging.INFO)  # at DEBUG it logs the token with every request
     is_of_lab = len(session.parts) >= 6 and session.parts[-4] == "Subjects"
     home = Path(os.environ["HOME"])
     one = OneAlyx(
@@ -92,8 +123,69 @@ def connected(database: dict[str, str], session: Path) -> Any:  # an object of O
         silent=True,
         cache_rest=None,
     )
-    one.alyx.authenticate(username=database["user"], token=text.strip(), cache_token=False)
+    one.alyx.authenticate(username=database["user"], token=token, cache_token=False)
     return one
+
+
+class Mask:
+    """Replacement of secrets in a text that comes in pieces of any size.
+
+    The end of a piece that may be the start of a secret is held back until the next piece, or the last one.
+
+    Parameters
+    ----------
+    secrets : sequence of str
+        The secrets; empty ones count for nothing.
+    """
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        self._secrets = sorted(filter(None, secrets), key=len, reverse=True)
+        self._rest = ""
+
+    def __call__(self, text: str, is_last: bool = False) -> str:
+        """Return the text, and what was held back before it, with every secret replaced."""
+        text = self._rest + text
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        starts = (n for secret in self._secrets for n in range(len(secret) - 1, 0, -1) if text.endswith(secret[:n]))
+        n_kept = 0 if is_last else max(starts, default=0)
+        self._rest = text[len(text) - n_kept :]
+        return text[: len(text) - n_kept]
+
+
+class MaskedStream:
+    """A stream of text in which a secret is replaced.
+
+    Parameters
+    ----------
+    stream : text stream
+        Where the text goes.
+    secret : str
+        The secret.
+    """
+
+    def __init__(self, stream: Any, secret: str) -> None:  # whatever stands for a standard stream
+        self._stream, self._mask, self._lock = stream, Mask([secret]), threading.RLock()
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with self._lock:
+            self._stream.write(self._mask(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write some texts."""
+        for line in lines:
+            self.write(line)
+
+    def end(self) -> None:
+        """Write what was held back."""
+        with self._lock:
+            self._stream.write(self._mask("", True))
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:  # all else that a stream has
+        return getattr(self._stream, name)
 
 
 def without_database(task: Any) -> dict[str, bool]:  # a class of another package

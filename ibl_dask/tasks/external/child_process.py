@@ -29,6 +29,7 @@ def run_child(
     variables: Mapping[str, str],
     timeout_s: float,
     is_cancelled: Callable[[], bool] = lambda: False,
+    mask: Callable[[str, bool], str] | None = None,
 ) -> int:
     """Run a program to its end; its output goes to a log as it comes.
 
@@ -48,6 +49,8 @@ def run_child(
         How long it may take, s.
     is_cancelled : callable
         Polled; the program is ended once it returns True.
+    mask : callable, optional
+        Takes secrets from its output; see `StepLog.read_from`.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def run_child(
         )
         if process.stdout is None:
             raise AssertionError("a pipe was asked for")
-        reader = log.read_from(process.stdout)
+        reader = log.read_from(process.stdout, mask)
         try:
             while process.poll() is None:
                 if time.monotonic() - clock > timeout_s:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from ibl_dask.errors import MissingEnvironment
 from ibl_dask.model.choices import nearest
+from ibl_dask.model.web_address import require_address
 from ibl_dask.tasks.catalogue import FIELD, find_row
 
 TOKEN_VARIABLES = ("IBL_DASK_ALYX_TOKEN", "IBL_DASK_ALYX_TOKEN_FILE")
@@ -46,6 +48,19 @@ class Database:
     """User whose token it is."""
     token_file: str = ""
     """File with the token, which each worker sees; empty where the token is in a variable of the workers."""
+
+    def __post_init__(self) -> None:
+        url = require_address(self.url, "an Alyx", "correct the address; user and token are given apart from it")
+        object.__setattr__(self, "url", url)
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that no log may hold: the token, from its file and from the variables of this process."""
+        text, file = (os.environ.get(name, "") for name in TOKEN_VARIABLES)
+        found = [text.strip()]
+        for path in filter(None, (self.token_file, file)):
+            with contextlib.suppress(OSError, ValueError):  # the task itself reports that it cannot be read
+                found.append(Path(path).read_text(encoding="utf-8").strip())
+        return tuple(filter(None, found))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import ClassVar
 
-from ibl_dask.errors import IblDaskError, MissingEnvironment, MissingFile, MissingOutput, StepKilled, TaskFailed
+from ibl_dask.errors import (
+    IblDaskError,
+    MissingEnvironment,
+    MissingFile,
+    MissingOutput,
+    StepKilled,
+    TaskFailed,
+)
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.result import Result
 from ibl_dask.model.review import Review
+from ibl_dask.model.shell_names import require_shell_safe
 from ibl_dask.model.step import Step, Upstream
 from ibl_dask.store import alf
 from ibl_dask.store.atomic import make_folder
@@ -32,6 +40,7 @@ from ibl_dask.store.task_record import (
 )
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.external import child_main
+from ibl_dask.tasks.external.child_main import Mask
 from ibl_dask.tasks.external.child_process import run_child
 from ibl_dask.tasks.external.environments import TOKEN_VARIABLES, Environments, clean_environment
 from ibl_dask.tasks.external.run_end import watch_for_end
@@ -39,6 +48,9 @@ from ibl_dask.tasks.log_capture import current_log
 from ibl_dask.tasks.run_method import UNFINISHED, made_inside, unfinished
 from ibl_dask.tasks.step_log import StepLog
 
+_NOT_PLAIN = r"[^\w.-]"
+_DATABASE = "database"
+"""Fact of a result: address of the database that the task had."""
 Fits = Callable[[str], object]
 """Something true where a name matches."""
 
@@ -67,6 +79,8 @@ class Request:
     """How long it may take, s."""
     is_forced: bool
     """Run although nothing changed since it was done."""
+    needs_database: bool = False
+    """It can do nothing without the database; others use one that is there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +111,8 @@ def run_external(workspace: Workspace, request: Request) -> Result:
 
     Raises
     ------
+    UnsafeName
+        If its session or an argument holds characters of a shell.
     MissingEnvironment
         If the environment is absent, or lacks a package of the task.
     MissingFile
@@ -106,6 +122,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     TaskFailed
         If it failed.
     """
+    require_shell_safe(request.name, workspace.session.path, request.arguments)
     python, version = request.environments.serving(request.environment, request.executable)
     log = current_log()
     fingerprint = _fingerprint(request, version)
@@ -118,7 +135,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
         disposition="empty" if answer["outputs"] is None else "complete",
         outputs=tuple(made_inside(workspace, answer["outputs"] or (), request.name)),
         log=log.path,
-        facts={"version": answer["version"]},
+        facts={"version": answer["version"], **_database_of(request, answer)},
     )
     if answer["status"] == 0:
         _require_outputs(workspace, request, answer, log)
@@ -132,7 +149,8 @@ def run_external(workspace: Workspace, request: Request) -> Result:
 def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> JsonObject:
     """Run the task in a folder of its own, which is its home as well: it writes settings there."""
     make_folder(workspace.scratch)
-    folder = Path(tempfile.mkdtemp(prefix=f"{request.name}-", dir=workspace.scratch))
+    # Tasks of the field give their home to a shell.
+    folder = Path(tempfile.mkdtemp(prefix=f"{re.sub(_NOT_PLAIN, '_', request.name)}-", dir=workspace.scratch))
     program, asked, answered = (folder / name for name in ("run_task.py", "request.json", "answer.json"))
     # Run from where it is, its neighbours there would hide packages of the same names.
     shutil.copyfile(child_main.__file__, program)
@@ -145,7 +163,13 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
     }
     database = request.environments.database
     if database is not None:
-        content["database"] = {"url": database.url, "user": database.user, "token_file": database.token_file}
+        content["database"] = {
+            "url": database.url,
+            "user": database.user,
+            "token_file": database.token_file,
+            "is_needed": request.needs_database,
+        }
+    secrets = () if database is None else database.secrets()
     asked.write_text(json.dumps(content))
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(request.cpu))
     plain = {"NO_COLOR": "1"}  # the log is read in files and in messages
@@ -160,6 +184,7 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
             variables={**clean_environment(python), **threads, **plain, "HOME": str(folder), "MPLBACKEND": "Agg"},
             timeout_s=request.timeout_s,
             is_cancelled=is_over,
+            mask=Mask(secrets),
         )
         if not answered.exists():
             kind = StepKilled if status < 0 else TaskFailed
@@ -170,13 +195,19 @@ def _ask(python: Path, workspace: Workspace, request: Request, log: StepLog) -> 
                 got=f"exit status {status}; the end of its log: {log.tail}",
                 do=f"{log.advice}; a process that was killed may have needed more memory",
             )
-        answer: JsonObject = json.loads(answered.read_text())
+        answer: JsonObject = json.loads(Mask(secrets)(answered.read_text(), True))
         if answer["log"]:
             log.flush()
             log.write("INFO", answer["log"])
         return answer
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _database_of(request: Request, answer: JsonObject) -> dict[str, str]:
+    """Return the address of the database that a task had, for its record; nothing if it had none."""
+    database = request.environments.database
+    return {_DATABASE: database.url} if database is not None and answer.get("has_database") else {}
 
 
 def _require_outputs(workspace: Workspace, request: Request, answer: JsonObject, log: StepLog) -> None:
@@ -244,6 +275,9 @@ def review_external(workspace: Workspace, request: Request, version: str) -> Rev
         return Review("no record", "it never ran here to its end")
     if not record.patterns:
         return Review("no record", "it does not say what it reads, so it runs each time")
+    database = request.environments.database
+    if database is not None and record.facts.get(_DATABASE) != database.url:
+        return Review("changed parameters", "it was done without this database")
     return record.review(_fingerprint(request, version), _matching(workspace, record.patterns))
 
 

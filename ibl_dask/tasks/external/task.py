@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import MissingDatabase, MissingEnvironment
+from ibl_dask.errors import MissingDatabase, MissingEnvironment, UnsafeName
 from ibl_dask.model.failure import Failure
 from ibl_dask.model.review import Review
 from ibl_dask.model.session import Session
+from ibl_dask.model.shell_names import require_shell_safe
 from ibl_dask.model.step import Resources, Step, StepKey, StepRecord
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.failures import failure_from
@@ -27,9 +29,11 @@ SETTINGS = ("force", "machine", "dlcenv", "scripts")
 class ForeignTask(Task):
     """A task of another package, described by plain data.
 
-    It is one step: a process of the task's environment builds it and runs it, on files alone. It writes into the
-    session folder, and is refused where results go to an output root: run on links to the session's files, it could
-    write through them, and a copy of a recording is too large to make unasked.
+    It is one step: a process of the task's environment builds it and runs it, on files alone, or on the database as
+    well where there is one and the task works on it. It writes into the session folder, and is refused where results go
+    to an output root: run on links to the session's files, it could write through them, and a copy of a recording is
+    too large to make unasked. It is refused as well where folder or arguments hold characters of a shell: tasks of the
+    field put them into commands, unquoted.
 
     Parameters
     ----------
@@ -84,13 +88,20 @@ class ForeignTask(Task):
         row = FIELD_TASKS.get(self.plain.executable.rpartition(".")[2])
         return row is not None and row.needs_alyx
 
+    @property
+    def uses_alyx(self) -> bool:
+        """Return whether it works on the database where there is one; of a class that is not known here, True."""
+        row = find_row(self.plain.executable)
+        return self.needs_alyx or row is None or row.uses_alyx
+
     def arguments(self) -> dict[str, object]:
         return dict(self.plain.arguments)
 
     def unmet_requirement(self) -> Failure | None:
         try:
+            require_shell_safe(self.name, self.session.path, self.arguments())
             _, version = self.environments.serving(self.environment, self.plain.executable)
-        except MissingEnvironment as error:
+        except (UnsafeName, MissingEnvironment) as error:
             return failure_from(error)
         row = find_row(self.plain.executable)
         if row is not None and version in row.unwritten_in:
@@ -142,15 +153,18 @@ class ForeignTask(Task):
             self.time_out_secs,
             # The database may have changed, which no completion record can tell.
             self.force or self.workspace.overwrite or self.needs_alyx,
+            self.needs_alyx,
         )
 
     def _place(self) -> Environments:
-        """Return where its environment is, for a worker that may not have the variables of this process."""
-        try:
-            database = self.environments.database if self.needs_alyx else None
-            return Environments({self.environment: str(self.environments.python_of(self.environment))}, database)
-        except MissingEnvironment:
-            return self.environments
+        """Return where its environment is, for a worker that may not have the variables of this process.
+
+        It comes with the database for a task that works on it, and for no other.
+        """
+        places = self.environments.places
+        with contextlib.suppress(MissingEnvironment):
+            places = {self.environment: str(self.environments.python_of(self.environment))}
+        return Environments(places, self.environments.database if self.uses_alyx else None)
 
     def spec(self, name: str | None = None, parents: Sequence[str] = ()) -> TaskSpec:
         return self.plain

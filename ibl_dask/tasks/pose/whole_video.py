@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ibl_dask.errors import EngineFailed, MissingEnvironment, StepKilled, UnusableFile
+from ibl_dask.errors import EngineFailed, MissingEnvironment, StepKilled, UnsafeName, UnusableFile
 from ibl_dask.model.result import Result, VideoIndexed
+from ibl_dask.model.shell_names import PLAIN, shell_fault
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.engines import adapter_file
@@ -126,6 +127,15 @@ class EstimateWhole(Step):
         for path in (weights, *weights.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o600)
         shown = room / "raw_video_data" / f"_iblrig_{self.camera}Camera.raw{video.suffix}"
+        if (why := shell_fault(str(shown))) is not None:
+            raise UnsafeName(
+                f"iblvideo cannot be given a path that a shell interprets: {why}",
+                where=str(shown),
+                expected=PLAIN,
+                got=f"the scratch folder of the session {self.session}",
+                do="rename the folder of the session, or name another --work-dir: iblvideo puts it into commands, "
+                "unquoted; engines of other kinds take any path",
+            )
         shown.parent.mkdir()
         # A link would let the program write into the recording, or beside it where it resolves paths; a hard link also
         # changes the time of its inode, by which files are compared.
