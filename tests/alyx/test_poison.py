@@ -13,7 +13,8 @@ from ibl_dask.alyx.allowed import allowed_packages
 from ibl_dask.alyx.claims import Claim, read_claim
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.outbox import SpoolOutbox
-from ibl_dask.alyx.queue_feed import PutOff, QueueFeed
+from ibl_dask.alyx.put_off import PutOff
+from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.alyx.repository import Place
 from ibl_dask.alyx.run_pass import run_pass
 from ibl_dask.alyx.task_queue import rows_of

@@ -59,6 +59,16 @@ class ChildOfFailed(_Little):
         return self.left()
 
 
+class TaskOddFiles(_Little):
+    """Leaves a file beside others whose name stands for several."""
+
+    def _run(self, **_: object) -> list[Path]:
+        (usual,) = self.left()
+        odd = usual.with_name("wheel[1].position.npy")
+        np.save(odd, np.arange(3.0))
+        return [usual, odd]
+
+
 class TaskHangs(_Little):
     """Lasts until its process ends; a flag in its session shows that it has begun."""
 
