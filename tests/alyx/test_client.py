@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from fake_alyx import PNG
+from fake_alyx import PNG, endpoints
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -215,6 +215,29 @@ def test_a_list_of_several_pages_whose_ties_come_in_any_order_is_complete(fake, 
     rows = alyx.rows("tasks", status="Waiting")
     assert len(rows) == 1320
     assert {row["id"] for row in rows} == tasks
+
+
+def test_a_list_that_changes_between_its_pages_lacks_no_row_that_stayed(fake, alyx, monkeypatch):
+    """The number of rows that were seen is right by chance: one left the list, and another one moved between pages."""
+    session = fake.world.add_session("TST_001")
+    tasks = [fake.world.add_task(session, f"t{n}", level=n) for n in range(1100)]  # an order without ties
+    usual = endpoints._HANDLERS["tasks"]
+
+    def handler(world, call, key):
+        if call.query.get("offset") == "1000":
+            world.tasks[tasks[0]]["status"] = "Complete"
+        return usual(world, call, key)
+
+    monkeypatch.setitem(endpoints._HANDLERS, "tasks", handler)
+    assert {row["id"] for row in alyx.rows("tasks", status="Waiting")} >= set(tasks[1:])
+
+
+def test_a_list_of_one_page_takes_one_request(fake, alyx):
+    session = fake.world.add_session("TST_001")
+    for n in range(3):
+        fake.world.add_task(session, f"t{n}")
+    assert len(alyx.rows("tasks", session=session)) == 3
+    assert fake.n_requests() == 1
 
 
 def test_lists_without_ids_are_told_apart_by_address_or_name(fake, alyx):
