@@ -89,13 +89,13 @@ def statuses_by_id(alyx: Alyx, ids: Iterable[str]) -> dict[str, Status]:
     known = [identifier for identifier in dict.fromkeys(ids) if is_id(identifier)]
     found: dict[str, Status] = {}
     for start in range(0, len(known), _PER_REQUEST):
-        part = known[start : start + _PER_REQUEST]
+        uuids = known[start : start + _PER_REQUEST]
         try:
-            found |= statuses_in(alyx.rows("tasks", django=f"pk__in,{part}"))
+            found |= statuses_in(alyx.rows("tasks", django=f"pk__in,{uuids}"))
         except (AlyxRefused, AlyxUnreachable) as error:
             if not alyx.is_of_one(error):
                 raise
-            found |= statuses_in(_shown(alyx, part))
+            found |= statuses_in(_shown(alyx, uuids))
     return found
 
 

@@ -152,6 +152,13 @@ def test_a_sweep_lists_the_parents_of_held_rows_and_no_others(queue: Queue) -> N
     assert queue.fake.n_requests() == 4  # started rows, held rows, and 60 parents in two requests
 
 
+def test_a_parent_that_is_no_identifier_reaches_no_filter_that_alyx_evaluates(queue: Queue) -> None:
+    key = queue.row(queue.session(), status="Held", parents=["'] + [__import__('os').system('touch /tmp/x')"])
+    queue.serve()
+    assert queue.status(key) == "Held"
+    assert not any("import" in str(query) for _, _, query, _ in queue.fake.requests)
+
+
 # -- rows that no result can be written of ----------------------------------------------------------------------------
 
 
