@@ -35,6 +35,7 @@ from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.registry import build_task
 
@@ -232,40 +233,44 @@ class QueueFeed:
             self._queue += [later] if later else []
         for row in held:
             self._is_changed(row, self.coordinator.hold)
-        claimed = self._claim_all(ready, path)
-        if not claimed:
-            return None
-        names = {row.id: row.name for row in claimed.values()}
-        specs = tuple(
-            row.spec([names[parent] for parent in row.parents if parent in names]) for row in claimed.values()
+        visit = self._visits[path] = _Visit(path, eid, {}, ())
+        try:
+            self._claim_all(ready, visit)
+        finally:
+            if not visit.rows:
+                del self._visits[path]
+        names = {row.id: row.name for row in visit.rows.values()}
+        visit.specs = tuple(
+            row.spec([names[parent] for parent in row.parents if parent in names]) for row in visit.rows.values()
         )
-        visit = _Visit(path, eid, claimed, specs)
-        self._visits[path] = visit
-        return visit
+        return visit if visit.rows else None
 
-    def _claim_all(self, rows: Sequence[TaskRow], path: Path) -> dict[str, TaskRow]:
-        """Claim rows, parents first, and return by name those that are to run.
+    def _claim_all(self, rows: Sequence[TaskRow], visit: _Visit) -> None:
+        """Claim rows for a visit, parents first.
 
         A row whose parent was not claimed, or ended here without letting it start, is left waiting. Where Alyx goes
-        away in between, those that were claimed before are returned.
+        away in between, the visit has those that were claimed before.
         """
-        claimed: dict[str, TaskRow] = {}
         left: set[str] = set()
         for row in rows:
+            if not left.isdisjoint(row.parents):
+                left.add(row.id)
+                continue
+            visit.rows[row.name] = row  # before the claim: an interrupt returns it
             try:
-                is_claimed = left.isdisjoint(row.parents) and self._is_changed(row, self.coordinator.claim)
+                is_claimed = self._is_changed(row, self.coordinator.claim)
             except AlyxUnreachable:
-                self._return(row, path)  # it may have been carried out, although no answer came
-                if not claimed:
+                del visit.rows[row.name]
+                self._return(row, visit.path)  # it may have been carried out, although no answer came
+                if not visit.rows:
                     raise
                 break
-            if not is_claimed:
+            is_to_run = is_claimed and row.executable != description_row.EXECUTABLE
+            lets_go_on = is_to_run or (is_claimed and self._has_registered(row, visit.path))
+            if not is_to_run:
+                del visit.rows[row.name]
+            if not lets_go_on:
                 left.add(row.id)
-            elif row.executable != description_row.EXECUTABLE:
-                claimed[row.name] = row
-            elif not self._has_registered(row, path):
-                left.add(row.id)
-        return claimed
 
     def _is_changed(self, row: TaskRow, change: Callable[[TaskRow], object]) -> bool:
         """Change a row; return False, and put it off, where Alyx does not let this one change."""
@@ -283,7 +288,9 @@ class QueueFeed:
         """Do the work of a claimed row that is about Alyx alone; return whether its children may start."""
         try:
             result = description_row.register_description(self.coordinator.alyx, row, Session(path))
-        except AlyxUnreachable:
+        except AlyxUnreachable as error:
+            if self.coordinator.alyx.is_of_one(error):
+                self.put_off.add(row.id, str(error))
             self._return(row, path)
             return False
         self._end(row, result)
@@ -348,7 +355,7 @@ class QueueFeed:
             visit = self._visits.get(Path(event.session))
             row = None if visit is None else visit.rows.pop(event.task, None)
             if visit is not None and row is not None:
-                self._end(row, result_of_event(row, visit.path, event))
+                self._end(row, _result(row, visit.path, event))
         elif isinstance(event, events.SessionFinished):
             visit = self._visits.pop(Path(event.session), None)
             if visit is not None and event.failure is not None:
@@ -397,3 +404,11 @@ class QueueFeed:
             for row in visit.rows.values():
                 self._return(row, visit.path)
         self._visits.clear()
+
+
+def _result(row: TaskRow, session: Path, event: events.TaskFinished) -> TaskResult:
+    """Return the result of a row; an error of making it, such as that of a damaged record of checks, is its result."""
+    try:
+        return result_of_event(row, session, event)
+    except Exception as error:  # noqa: BLE001  # the end of a task must reach Alyx
+        return result_of(row, session, Status.ERRORED, failure_from(error).message)

@@ -145,8 +145,11 @@ class Server:
                 environments=self.options.get("environments"),
                 is_stopped=self.stop.is_set,
             )
-            if feed.begin():
-                run = run_pass(feed, work_dir=self.work_dir, client=self.client(), **self.options)
+            try:
+                if feed.begin():
+                    run = run_pass(feed, work_dir=self.work_dir, client=self.client(), **self.options)
+            finally:
+                feed.return_claims()  # also where the workers do not start
             if feed.errors:
                 problem = f"{len(feed.errors)} tasks wait again, since their ends were not noted: {feed.errors[-1]}"
         except AlyxLoginFailed:

@@ -180,6 +180,13 @@ def test_a_file_of_an_odd_name_makes_its_task_errored_and_the_other_files_are_re
     assert queue.fake.world.files_of(eid) == ["alf/TaskOddFiles/wheel.position.npy"]
 
 
+def test_a_damaged_record_of_checks_is_the_result_of_its_task(queue: Queue) -> None:
+    _, bad, good = queue.pair(name="VideoSyncQcDamaged")
+    queue.serve()
+    assert (queue.status(bad), queue.status(good)) == ("Errored", "Complete")
+    assert "record of checks is damaged" in queue.fake.world.tasks[bad]["log"]
+
+
 def test_a_result_that_cannot_be_written_is_reported_and_its_row_waits_again(queue: Queue, monkeypatch) -> None:
     bad = queue.row(queue.session())
     usual, full = Spool.add, [NotWritable("the disk is full")]
@@ -228,6 +235,42 @@ def test_children_of_a_row_that_could_not_be_claimed_do_not_run(queue: Queue, mo
     assert queue.status(parent) == "Waiting"
     assert {queue.status(child), queue.status(grandchild)} == {"Held"}
     assert queue.fake.world.files_of(eid) == []
+
+
+def test_a_description_whose_session_cannot_be_changed_keeps_no_other_from_running(queue: Queue) -> None:
+    eid, bad, good = queue.pair(name="Description", executable=EXECUTABLE)
+    child = queue.row(eid, parents=[bad])
+    queue.fake.faults.plan("500", "PATCH", f"/sessions/{eid}", times=MANY)
+    server = queue.serve()
+    assert (queue.status(bad), queue.status(child), queue.status(good)) == ("Waiting", "Held", "Complete")
+    assert "status 500" in server.left_waiting[bad]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_interrupt_in_the_middle_of_claims_leaves_no_row_started(queue: Queue, monkeypatch, at: int) -> None:
+    eid = queue.session()
+    keys = [queue.row(eid, name) for name in ("TaskDone", "TaskIncomplete", "ChildOfDone")]
+    usual, calls = Coordinator.claim, []
+
+    def claim(coordinator, row) -> None:
+        usual(coordinator, row)
+        calls.append(row)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Coordinator, "claim", claim)
+    with pytest.raises(KeyboardInterrupt):
+        queue.serve()
+    assert {queue.status(key) for key in keys} == {"Waiting"}
+
+
+def test_rows_wait_again_where_the_workers_do_not_start(queue: Queue) -> None:
+    key = queue.row(queue.session())
+    server = queue.server()
+    server.client = lambda: _raise(RuntimeError("no scheduler"))
+    with pytest.raises(RuntimeError, match="no scheduler"):
+        server.serve(once=True)
+    assert queue.status(key) == "Waiting"
 
 
 @pytest.mark.parametrize(("description", "ends"), [("{", "Errored"), (None, "Empty"), ("good", "Complete")])
