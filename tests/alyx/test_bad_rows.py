@@ -10,12 +10,14 @@ from alyx_passes import PLACE
 from described import described
 from fake_alyx import endpoints
 
+from ibl_dask.alyx import results
 from ibl_dask.alyx.claims import Claim, read_claim
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.description_row import EXECUTABLE
 from ibl_dask.alyx.serve import Round, Server
 from ibl_dask.alyx.spool import Spool
-from ibl_dask.errors import NotWritable, SessionLocked
+from ibl_dask.alyx.task_result import TaskResult
+from ibl_dask.errors import CorruptOutput, NotWritable, SessionLocked
 
 MANY = 10**6
 
@@ -180,8 +182,16 @@ def test_a_file_of_an_odd_name_makes_its_task_errored_and_the_other_files_are_re
     assert queue.fake.world.files_of(eid) == ["alf/TaskOddFiles/wheel.position.npy"]
 
 
-def test_a_damaged_record_of_checks_is_the_result_of_its_task(queue: Queue) -> None:
-    _, bad, good = queue.pair(name="VideoSyncQcDamaged")
+def test_a_damaged_record_of_checks_is_the_result_of_its_task(queue: Queue, monkeypatch) -> None:
+    _, bad, good = queue.pair(name="TaskIncomplete")
+    usual = results.with_checks
+
+    def with_checks(result: TaskResult, executable: str) -> TaskResult:
+        if executable.endswith("TaskIncomplete"):
+            raise CorruptOutput("this record of checks is damaged")
+        return usual(result, executable)
+
+    monkeypatch.setattr(results, "with_checks", with_checks)
     queue.serve()
     assert (queue.status(bad), queue.status(good)) == ("Errored", "Complete")
     assert "record of checks is damaged" in queue.fake.world.tasks[bad]["log"]

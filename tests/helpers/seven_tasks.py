@@ -87,14 +87,6 @@ class VideoSyncQcNumbered(_Little):
         return [path]
 
 
-class VideoSyncQcDamaged(_Little):
-    """Leaves a record of checks that cannot be read."""
-
-    def _run(self, **_: object) -> list[Path]:
-        write_text(self.workspace.qc_file, "{")
-        return self.left()
-
-
 class TaskHangs(_Little):
     """Lasts until its process ends; a flag in its session shows that it has begun."""
 
