@@ -193,8 +193,8 @@ class Alyx:
     def is_of_one(self, error: Exception) -> bool:
         """Return whether an error is that of the row or session it was met with, while the server works otherwise.
 
-        Alyx answers with 500 for broken rows and for mistakes as well, again and again. So an error of its own is that
-        of the whole server only if a plain reading fails too; that costs one request.
+        Alyx answers with 500 for broken rows and for mistakes as well, again and again, and a list that takes too long
+        never comes. So the whole server counts as failing only if it does not answer a plain request either.
 
         Parameters
         ----------
@@ -202,17 +202,16 @@ class Alyx:
             Error of a request.
         """
         if isinstance(error, AlyxUnreachable):
-            return is_answered(error) and self._is_working()
+            return not isinstance(error, AlyxBusy) and self._is_working()
         return isinstance(error, AlyxRefused) and not isinstance(error, AlyxLoginFailed)
 
     def _is_working(self) -> bool:
-        try:
-            self.read("users", self.user)
-        except AlyxUnreachable:
+        """Return whether the server answers now, in one try."""
+        if self.parked_s > 0:
             return False
-        except AlyxRefused as error:
-            return not isinstance(error, AlyxLoginFailed)
-        return True
+        self._turns.take()
+        answer, _ = self._send("GET", f"/users/{_quoted(self.user)}", None, None, None, None, None)
+        return answer is not None and judge(answer) in ("done", "refused")
 
     # -- requests -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ibl_dask.alyx import description_row
 from ibl_dask.alyx.allowed import require_allowed
-from ibl_dask.alyx.client import status_of
+from ibl_dask.alyx.client import is_answered, status_of
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.deck import read_deck, readable, statuses_by_id, statuses_in
 from ibl_dask.alyx.folders import folder_of
@@ -198,17 +198,27 @@ class QueueFeed:
         return bool(self._queue)
 
     def _visit_safely(self, rows: list[TaskRow]) -> _Visit | None:
-        """Claim rows of a session; one that Alyx does not show, or does not let change, is put off."""
+        """Claim rows of a session; one that Alyx does not show is put off."""
         try:
             return self._visit(rows)
         except (AlyxLoginFailed, SessionLocked):
             raise
-        except Exception as error:  # one session must not stop the others
-            if isinstance(error, AlyxUnreachable) and not self.coordinator.alyx.is_of_one(error):
-                raise
-            for row in rows:
-                self.put_off.add(row.id, str(error) if isinstance(error, IblDaskError) else repr(error))
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            self._put_off(rows, error)
             return None
+
+    def _put_off(self, rows: Iterable[TaskRow], error: Exception) -> None:
+        """Put rows off for an error of theirs.
+
+        Raises
+        ------
+        AlyxUnreachable, AlyxLoginFailed
+            If it is one of the whole server.
+        """
+        if isinstance(error, AlyxUnreachable | AlyxRefused) and not self.coordinator.alyx.is_of_one(error):
+            raise error
+        for row in rows:
+            self.put_off.add(row.id, str(error) if isinstance(error, IblDaskError) else repr(error))
 
     def _visit(self, rows: list[TaskRow]) -> _Visit | None:
         """Claim those rows of a session that may run; None where there is none."""
@@ -232,7 +242,10 @@ class QueueFeed:
             ready, later = ready[:n_left], ready[n_left:]
             self._queue += [later] if later else []
         for row in held:
-            self._is_changed(row, self.coordinator.hold)
+            try:
+                self.coordinator.hold(row)
+            except (AlyxRefused, AlyxUnreachable) as error:
+                self._put_off([row], error)
         visit = self._visits[path] = _Visit(path, eid, {}, ())
         try:
             self._claim_all(ready, visit)
@@ -258,10 +271,9 @@ class QueueFeed:
                 continue
             visit.rows[row.name] = row  # before the claim: an interrupt returns it
             try:
-                is_claimed = self._is_changed(row, self.coordinator.claim)
+                is_claimed = self._is_claimed(row, visit.path)
             except AlyxUnreachable:
                 del visit.rows[row.name]
-                self._return(row, visit.path)  # it may have been carried out, although no answer came
                 if not visit.rows:
                     raise
                 break
@@ -272,15 +284,15 @@ class QueueFeed:
             if not lets_go_on:
                 left.add(row.id)
 
-    def _is_changed(self, row: TaskRow, change: Callable[[TaskRow], object]) -> bool:
-        """Change a row; return False, and put it off, where Alyx does not let this one change."""
+    def _is_claimed(self, row: TaskRow, path: Path) -> bool:
+        """Claim a row; return False, and put it off, where Alyx does not let this one change."""
         try:
-            change(row)
+            self.coordinator.claim(row)
         except (AlyxRefused, AlyxUnreachable) as error:
-            if not self.coordinator.alyx.is_of_one(error):
-                raise
             self.coordinator.in_flight.discard(row.id)
-            self.put_off.add(row.id, str(error))
+            if isinstance(error, AlyxUnreachable) and not is_answered(error):
+                self._return(row, path)  # it may have been carried out, although no answer came
+            self._put_off([row], error)
             return False
         return True
 

@@ -9,15 +9,19 @@ import pytest
 from alyx_passes import PLACE
 from described import described
 from fake_alyx import endpoints
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ibl_dask.alyx import results
 from ibl_dask.alyx.claims import Claim, read_claim
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.description_row import EXECUTABLE
+from ibl_dask.alyx.reduced import reduced
 from ibl_dask.alyx.serve import Round, Server
 from ibl_dask.alyx.spool import Spool
-from ibl_dask.alyx.task_result import TaskResult
-from ibl_dask.errors import CorruptOutput, NotWritable, SessionLocked
+from ibl_dask.alyx.task_result import Note, Output, TaskResult, require_usable
+from ibl_dask.errors import CorruptOutput, NotWritable, SessionLocked, UnusableFile
+from ibl_dask.model.status import Status
 
 MANY = 10**6
 
@@ -83,8 +87,16 @@ def is_gone(usual, world, call, key):
 # -- errors that come again -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["500", "502"])
-@pytest.mark.parametrize("broken", ["GET /sessions/{eid}", "PATCH /tasks/{bad}"])
+@pytest.mark.parametrize(
+    ("broken", "kind"),
+    [
+        ("GET /sessions/{eid}", "500"),
+        ("GET /sessions/{eid}", "502"),
+        ("GET /sessions/{eid}", "drop_before"),
+        ("PATCH /tasks/{bad}", "500"),
+        ("PATCH /tasks/{bad}", "502"),
+    ],
+)
 def test_a_session_or_row_that_fails_again_and_again_keeps_no_other_from_running(
     queue: Queue, broken: str, kind: str
 ) -> None:
@@ -94,7 +106,7 @@ def test_a_session_or_row_that_fails_again_and_again_keeps_no_other_from_running
     server = queue.serve()
     assert queue.status(good) == "Complete"
     assert queue.status(bad) == "Waiting"
-    assert f"status {kind}" in server.left_waiting[bad]
+    assert ("no answer" if kind == "drop_before" else f"status {kind}") in server.left_waiting[bad]
 
 
 def test_rows_of_a_session_beside_the_broken_one_run(queue: Queue) -> None:
@@ -211,6 +223,25 @@ def test_a_result_that_cannot_be_written_is_reported_and_its_row_waits_again(que
 
 def _raise(error: Exception) -> None:
     raise error
+
+
+@given(
+    st.text(max_size=80),
+    st.lists(st.text(max_size=12), max_size=4),
+    st.lists(st.text(max_size=12), max_size=3),
+    st.sampled_from(list(Status)),
+)
+def test_what_is_left_of_any_result_can_be_spooled(name: str, paths: list[str], images: list[str], status) -> None:
+    outputs = (Output("alf/a.npy", 1), *(Output(path, 1, "x") for path in paths), *(Output(p, 1) for p in paths))
+    notes = tuple(Note("text", image) for image in images)
+    result = TaskResult("SW_001/2026-11-20/001", name, str(status), log="before", outputs=outputs, notes=notes)
+    left = reduced(result, UnusableFile("this is no result of a task", got="it is odd"))
+    require_usable(left)
+    assert Output("alf/a.npy", 1) in left.outputs
+    assert set(left.outputs) <= set(outputs)
+    assert left.log.startswith("before")
+    assert "it is odd" in left.log
+    assert left.status == (status if status in ("Waiting", "Held") else "Errored")
 
 
 # -- rows that change -------------------------------------------------------------------------------------------------
