@@ -115,7 +115,8 @@ def _has_ended(claim: Claim) -> bool:
 def clock_ahead_s(text: str, now_s: float) -> float | None:
     """Return by how much the clock of Alyx is ahead of UTC, s, from a time that it has just written; None for no time.
 
-    Its times have no offset, and are in the zone of its settings: UTC, or that of its lab.
+    Its times have no offset, and are in the zone of its settings: UTC, or that of its lab. Where clocks are changed for
+    the summer, times before that are an hour off.
     """
     written_s = _unix_time(text)
     return None if written_s is None else written_s - now_s

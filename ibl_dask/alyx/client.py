@@ -206,12 +206,12 @@ class Alyx:
         return isinstance(error, AlyxRefused) and not isinstance(error, AlyxLoginFailed)
 
     def _is_working(self) -> bool:
-        """Return whether the server answers now, in one try."""
+        """Return whether the server answers now, in one try, and is an Alyx: a proxy may have a page of its own."""
         if self.parked_s > 0:
             return False
         self._turns.take()
         answer, _ = self._send("GET", f"/users/{_quoted(self.user)}", None, None, None, None, None)
-        return answer is not None and judge(answer) in ("done", "refused")
+        return answer is not None and judge(answer) in ("done", "refused") and isinstance(answer.body, dict)
 
     # -- requests -----------------------------------------------------------------------------------------------
 

@@ -123,6 +123,38 @@ def test_a_page_of_html_instead_of_an_answer_is_no_success(fake, alyx, monkeypat
         alyx.read("uploaded", "x")
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_of_one"),
+    [
+        ((200, {"username": "test_user"}), True),
+        ((404, {"detail": "No LabMember matches the given query."}), True),
+        ((500, {"detail": "the database system is starting up"}), False),
+        ((502, {"detail": "bad gateway"}), False),
+        ((403, {"detail": "Invalid token."}), False),
+        ((200, "<html>We are back soon</html>"), False),
+    ],
+)
+def test_an_error_of_one_row_is_told_from_that_of_the_server_by_a_plain_request(
+    fake, alyx, monkeypatch, answer, is_of_one
+):
+    session = fake.world.add_session("TST_001")
+    fake.faults.plan("500", "GET", f"/sessions/{session}", times=10**6)
+    monkeypatch.setitem(endpoints._HANDLERS, "users", lambda *_: answer)
+    with pytest.raises(AlyxUnreachable) as caught:
+        alyx.read("sessions", session)
+    n_requests = fake.n_requests()
+    assert alyx.is_of_one(caught.value) is is_of_one
+    assert fake.n_requests() == n_requests + 1
+
+
+def test_a_server_that_asks_to_wait_or_refuses_the_token_fails_for_all(fake, alyx):
+    assert not alyx.is_of_one(AlyxBusy("Alyx asked to wait"))
+    assert not alyx.is_of_one(AlyxLoginFailed("no"))
+    assert alyx.is_of_one(AlyxRefused("no", got="status 404: none"))
+    assert not alyx.is_of_one(OSError("the disk is full"))
+    assert fake.n_requests() == 0
+
+
 def test_nan_is_refused_before_anything_is_sent(fake, alyx):
     with pytest.raises(AlyxRefused, match="NaN"):
         alyx.change("sessions", "x", {"extended_qc": {"a": float("nan")}})
