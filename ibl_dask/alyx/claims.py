@@ -12,12 +12,12 @@ from secrets import token_hex
 
 from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.model.status import Status
-from ibl_dask.store.processes import this_process
+from ibl_dask.store.processes import Process, state_of, this_process
 
 _MARK = "ibl_dask claim "
 _LINE = re.compile(rf"^{_MARK}(\{{.*\}})$", re.MULTILINE)
-LEASE_MARGIN_S = 3600.0
-"""Time beyond its time-out after which a row of an owner that cannot be seen from here counts as abandoned, s."""
+FARTHEST_BEHIND_S = -12 * 3600.0
+"""Time zone farthest behind UTC, s: that of a server of which no time is known yet, so that no lease ends early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Claim:
     job: str
     """Number of the batch job that it runs in; empty outside of one."""
     place: str
-    """Lock that it holds: two coordinators with one lock never run at once."""
+    """Identifier of the lock that it holds: two coordinators with one lock never run at once."""
     token: str = field(default_factory=lambda: token_hex(8))
     """Digits of this coordinator alone."""
     since: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
@@ -71,11 +71,13 @@ def is_orphan(
     *,
     lease_s: float | None = None,
     now_s: float | None = None,
+    ahead_s: float = FARTHEST_BEHIND_S,
 ) -> bool:
     """Return whether a started row has no owner any more.
 
-    The caller holds the lock of its place, so that no earlier coordinator of that place lives. Rows that are claimed
-    elsewhere, or by the reference's runner, which leaves no claim, are abandoned once their lease ended.
+    The caller holds the lock of its place, so that no earlier coordinator of that place lives. Elsewhere, a row is
+    abandoned if the process of its claim can be seen from here to have ended. Other rows that are claimed elsewhere, or
+    by the reference's runner, which leaves no claim, are abandoned once their lease ended.
 
     Parameters
     ----------
@@ -91,24 +93,39 @@ def is_orphan(
         are left alone.
     now_s : float, optional
         Unix time.
+    ahead_s : float
+        See `clock_ahead_s`.
     """
     if row.status is not Status.STARTED or row.id in kept:
         return False
     claim = read_claim(row.log)
-    if claim is not None and claim.place == mine.place:
+    if claim is not None and (claim.place == mine.place or _has_ended(claim)):
         return True
-    if lease_s is None:
-        return False
-    changed_s = _unix_time(row.datetime)
-    if changed_s is None:
+    changed_s = None if lease_s is None else _unix_time(row.datetime, ahead_s)
+    if lease_s is None or changed_s is None:
         return False
     return (time.time() if now_s is None else now_s) - changed_s > row.time_out_secs + lease_s
 
 
-def _unix_time(text: str) -> float | None:
-    """Return the Unix time of a date of Alyx, which has no offset and is in UTC."""
+def _has_ended(claim: Claim) -> bool:
+    owner = Process.from_mark(claim.process)
+    return owner is not None and state_of(owner) == "gone"
+
+
+def clock_ahead_s(text: str, now_s: float) -> float | None:
+    """Return by how much the clock of Alyx is ahead of UTC, s, from a time that it has just written; None for no time.
+
+    Its times have no offset, and are in the zone of its settings: UTC, or that of its lab. Where clocks are changed for
+    the summer, times before that are an hour off.
+    """
+    written_s = _unix_time(text)
+    return None if written_s is None else written_s - now_s
+
+
+def _unix_time(text: str, ahead_s: float = 0.0) -> float | None:
+    """Return the Unix time of a time of Alyx; one without an offset is of a clock that is ahead of UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    return found.timestamp() if found.tzinfo else found.replace(tzinfo=UTC).timestamp() - ahead_s

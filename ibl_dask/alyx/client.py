@@ -22,7 +22,7 @@ from ibl_dask.alyx.connection import Connection, Files
 from ibl_dask.alyx.credentials import Access, Token
 from ibl_dask.alyx.pacing import PER_MINUTE, Backoff, TokenBucket
 from ibl_dask.alyx.refusals import content_of, is_answered, is_duplicate, no_answer, refusal, status_of
-from ibl_dask.errors import AlyxBusy, AlyxRefused, AlyxUnreachable
+from ibl_dask.errors import AlyxBusy, AlyxLoginFailed, AlyxRefused, AlyxUnreachable
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.web_address import require_address
 
@@ -113,8 +113,9 @@ class Alyx:
     def rows(self, endpoint: str, **filters: str | int) -> list[JsonObject]:
         """Return all rows of a list, each once.
 
-        Pages of 1000 rows are read until as many different rows were seen as there are: Alyx orders rows that tie at
-        will, so that one pass over several pages may show some twice and others never.
+        A list of several pages is read again until a pass over it shows no row that is new, and as many were seen as
+        there are: Alyx orders rows that tie at will, so that one pass may show some twice and others never, and rows
+        that come and go meanwhile make numbers agree by chance.
 
         Parameters
         ----------
@@ -131,7 +132,7 @@ class Alyx:
         seen: dict[str, JsonObject] = {}
         n_rows = 0
         for _ in range(_MOST_ROUNDS):
-            offset = 0
+            n_before, n_pages, offset = len(seen), 0, 0
             while True:
                 page = self.request("GET", f"/{endpoint}", query={**filters, "limit": PAGE, "offset": offset})
                 if isinstance(page, list):  # some lists have no pages
@@ -139,9 +140,10 @@ class Alyx:
                 rows, n_rows = page["results"], int(page["count"])
                 seen.update((row_key(row), row) for row in rows)
                 offset += len(rows)
+                n_pages += 1
                 if not rows or not page.get("next"):
                     break
-            if len(seen) >= n_rows:
+            if n_pages == 1 or (len(seen) == n_before and len(seen) >= n_rows):
                 return list(seen.values())
         raise AlyxUnreachable(
             "a list of Alyx changes faster than it can be read",
@@ -186,6 +188,31 @@ class Alyx:
         except AlyxRefused as error:
             if status_of(error) != 404:
                 raise
+
+    # -- errors -------------------------------------------------------------------------------------------------
+
+    def is_of_one(self, error: Exception) -> bool:
+        """Return whether an error is that of the row or session it was met with, while the server works otherwise.
+
+        Alyx answers with 500 for broken rows and for mistakes as well, again and again, and a list that takes too long
+        never comes. So the whole server counts as failing only if it does not answer a plain request either.
+
+        Parameters
+        ----------
+        error : Exception
+            Error of a request.
+        """
+        if isinstance(error, AlyxUnreachable):
+            return not isinstance(error, AlyxBusy) and self._is_working()
+        return isinstance(error, AlyxRefused) and not isinstance(error, AlyxLoginFailed)
+
+    def _is_working(self) -> bool:
+        """Return whether the server answers now, in one try, and is an Alyx: a proxy may have a page of its own."""
+        if self.parked_s > 0:
+            return False
+        self._turns.take()
+        answer, _ = self._send("GET", f"/users/{_quoted(self.user)}", None, None, None, None, None)
+        return answer is not None and judge(answer) in ("done", "refused") and isinstance(answer.body, dict)
 
     # -- requests -----------------------------------------------------------------------------------------------
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ibl_dask.alyx.client import Alyx, status_of
 from ibl_dask.alyx.task_row import TaskRow, is_id
-from ibl_dask.errors import AlyxRefused, UsageError
+from ibl_dask.errors import AlyxRefused, AlyxUnreachable, UsageError
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.status import Status
 
 _log = logging.getLogger(__name__)
+
+_PER_REQUEST = 50
+"""Identifiers in one request: servers take a first line of 4 kB."""
 
 
 def read_deck(alyx: Alyx, eid: str) -> list[JsonObject]:
@@ -21,7 +24,7 @@ def read_deck(alyx: Alyx, eid: str) -> list[JsonObject]:
     """
     try:
         return alyx.rows("tasks", session=eid)
-    except AlyxRefused as error:
+    except (AlyxRefused, AlyxUnreachable) as error:
         if status_of(error) != 500:
             raise
     return [row for status in Status for row in alyx.rows("tasks", session=eid, status=str(status))]
@@ -71,3 +74,36 @@ def statuses_of(alyx: Alyx, rows: Sequence[TaskRow], deck: Iterable[JsonObject] 
                 if status_of(error) != 404:
                     raise
     return found
+
+
+def statuses_by_id(alyx: Alyx, ids: Iterable[str]) -> dict[str, Status]:
+    """Return the statuses of tasks by their identifiers; those that Alyx does not have, or cannot show, are left out.
+
+    Parameters
+    ----------
+    alyx : Alyx
+        The database.
+    ids : iterable of str
+        Identifiers; texts that are none are left out, since Alyx evaluates the filter.
+    """
+    known = [identifier for identifier in dict.fromkeys(ids) if is_id(identifier)]
+    found: dict[str, Status] = {}
+    for start in range(0, len(known), _PER_REQUEST):
+        uuids = known[start : start + _PER_REQUEST]
+        try:
+            found |= statuses_in(alyx.rows("tasks", django=f"pk__in,{uuids}"))
+        except (AlyxRefused, AlyxUnreachable) as error:
+            if not alyx.is_of_one(error):
+                raise
+            found |= statuses_in(_shown(alyx, uuids))
+    return found
+
+
+def _shown(alyx: Alyx, ids: Iterable[str]) -> Iterator[JsonObject]:
+    """Yield tasks one by one, without those that Alyx cannot show."""
+    for identifier in ids:
+        try:
+            yield alyx.read("tasks", identifier)
+        except (AlyxRefused, AlyxUnreachable) as error:
+            if not alyx.is_of_one(error):
+                raise

@@ -14,6 +14,7 @@ from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.alyx.task_row import TaskRow
 from ibl_dask.errors import AlyxLoginFailed, AlyxUnreachable
 from ibl_dask.model.description_reader import read_content, split_tasks
+from ibl_dask.model.places import require_inside
 from ibl_dask.model.session import Session, find_description
 from ibl_dask.model.status import Status
 from ibl_dask.store.failures import failure_from
@@ -68,6 +69,7 @@ def register_description(alyx: Alyx, row: TaskRow, session: Session) -> TaskResu
         If Alyx gives no answer, or does not accept the token.
     """
     try:
+        require_inside(row.name, "the name of a task", is_name=True)
         path = find_description(session.path)
         if path is None:
             return result_of(row, session.path, Status.EMPTY, "the session has no description")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ibl_dask.alyx.client import Alyx, is_duplicate, status_of
+from ibl_dask.alyx.deck import read_deck
 from ibl_dask.alyx.readiness import PATIENCE_S, SETTLED_S, reason_to_wait
 from ibl_dask.alyx.session_record import (
     RigFiles,
@@ -20,7 +21,7 @@ from ibl_dask.alyx.session_record import (
     read_rig_files,
 )
 from ibl_dask.alyx.task_row import GRAPH, body_of
-from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, InputError, UsageError
+from ibl_dask.errors import AlyxRefused, AlyxUnreachable, InputError, UsageError
 from ibl_dask.model import legacy_protocols as legacy
 from ibl_dask.model.description_reader import DESCRIPTION_NAME
 from ibl_dask.model.failure import Failure
@@ -123,9 +124,9 @@ def create_jobs(
         for flag in flags:
             try:
                 yield _create_one(flag, alyx, repository, rerun, settled_s, patience_s, environments)
-            except (AlyxUnreachable, AlyxLoginFailed):
-                raise
-            except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            except Exception as error:  # one session must not stop the others
+                if isinstance(error, AlyxUnreachable | AlyxRefused) and not alyx.is_of_one(error):
+                    raise
                 _log.warning("%s: %s", flag.parent, error)
                 failure = failure_from(error)
                 yield Creation(flag.parent, "failed", failure.what, failure)
@@ -325,7 +326,7 @@ def register_tasks(
     graph : str
         Name of the pipeline, for new rows.
     """
-    known = {str(row["name"]): row for row in alyx.rows("tasks", session=eid)}
+    known = {str(row["name"]): row for row in read_deck(alyx, eid)}
     found: dict[str, JsonObject] = {}
     n_new = 0
     for spec in specs:
@@ -348,8 +349,8 @@ def _create_task(alyx: Alyx, body: JsonObject) -> tuple[JsonObject, bool]:
     except AlyxRefused as error:
         if not is_duplicate(error):
             raise
-        for row in alyx.rows("tasks", session=body["session"], name=body["name"]):
-            if row.get("arguments") == body["arguments"]:
+        for row in read_deck(alyx, str(body["session"])):
+            if (row.get("name"), row.get("arguments")) == (body["name"], body["arguments"]):
                 return row, False
         raise UsageError(
             "a task exists by one answer of Alyx, and is in no list",

@@ -5,25 +5,37 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from ibl_dask.alyx import description_row
 from ibl_dask.alyx.allowed import require_allowed
-from ibl_dask.alyx.client import status_of
+from ibl_dask.alyx.client import is_answered, status_of
 from ibl_dask.alyx.coordinator import Coordinator
-from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
+from ibl_dask.alyx.deck import read_deck, readable, statuses_by_id, statuses_in
 from ibl_dask.alyx.folders import folder_of
+from ibl_dask.alyx.put_off import PutOff
+from ibl_dask.alyx.reduced import reduced
 from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
-from ibl_dask.alyx.row_states import ready_together
+from ibl_dask.alyx.row_states import RELEASING, ready_together
 from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.alyx.task_row import TaskRow
-from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, IblDaskError, NotASession, UsageError
+from ibl_dask.errors import (
+    AlyxLoginFailed,
+    AlyxRefused,
+    AlyxUnreachable,
+    IblDaskError,
+    NotASession,
+    SessionLocked,
+    UnusableFile,
+    UsageError,
+)
 from ibl_dask.model import events
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
+from ibl_dask.store.failures import failure_from
 from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.registry import build_task
 
@@ -31,38 +43,6 @@ _log = logging.getLogger(__name__)
 
 REFRESH_S = 60.0
 """Interval at which the queue is read again while tasks run, s."""
-BACKOFF_S = 600.0
-"""Pause before a row that came back, or cannot start, is looked at again, s; twice as long each time."""
-LONGEST_BACKOFF_S = 24 * 3600.0
-
-
-@dataclass(slots=True)
-class PutOff:
-    """Rows that are not tried again yet, so that they keep no other row from running."""
-
-    backoff_s: float = BACKOFF_S
-    """First pause, s."""
-    _until: dict[str, tuple[float, int]] = field(default_factory=dict)
-    reasons: dict[str, str] = field(default_factory=dict)
-    """Row -> why it does not run."""
-
-    def add(self, row: str, reason: str) -> None:
-        """Put a row off, for longer each time; a reason is logged when it is new."""
-        _, n_times = self._until.get(row, (0.0, 0))
-        pause_s = min(self.backoff_s * 2**n_times, LONGEST_BACKOFF_S)
-        self._until[row] = (time.monotonic() + pause_s, n_times + 1)
-        if self.reasons.get(row) != reason:
-            _log.warning("row %s is left waiting: %s", row, reason)
-        self.reasons[row] = reason
-
-    def holds(self, row: str) -> bool:
-        """Return whether a row is put off now."""
-        return time.monotonic() < self._until.get(row, (0.0, 0))[0]
-
-    def forget(self, row: str) -> None:
-        """Take a row that ran off the list."""
-        self._until.pop(row, None)
-        self.reasons.pop(row, None)
 
 
 @dataclass(slots=True)
@@ -140,7 +120,7 @@ class QueueFeed:
         self.ended: list[str] = []
         """Identifiers of the rows that ended, in order."""
         self.errors: list[Exception] = []
-        """Errors for which the end of a task was not noted."""
+        """Errors for which the end of a task was not noted: its row waits again after the next sweep."""
 
     # -- feed -------------------------------------------------------------------------------------------------
 
@@ -180,7 +160,9 @@ class QueueFeed:
                     return visit.path
                 if not self._visits:
                     self._next_s = 0.0  # nothing is waited for
-        except AlyxUnreachable as error:
+        except (AlyxUnreachable, AlyxRefused) as error:
+            if isinstance(error, AlyxLoginFailed):
+                raise
             _log.warning("no rows are claimed for now: %s", error)
             self._next_s = time.monotonic() + self._refresh_s
             self._was_empty = not self._visits
@@ -216,27 +198,32 @@ class QueueFeed:
         return bool(self._queue)
 
     def _visit_safely(self, rows: list[TaskRow]) -> _Visit | None:
-        """Claim rows of a session; one whose rows Alyx refuses to list or to change is put off."""
+        """Claim rows of a session; one that Alyx does not show is put off."""
         try:
             return self._visit(rows)
-        except AlyxLoginFailed:
+        except (AlyxLoginFailed, SessionLocked):
             raise
-        except AlyxRefused as error:
-            for row in rows:
-                self.put_off.add(row.id, str(error))
+        except Exception as error:  # noqa: BLE001  # one session must not stop the others
+            self._put_off(rows, error)
             return None
+
+    def _put_off(self, rows: Iterable[TaskRow], error: Exception) -> None:
+        """Put rows off for an error of theirs.
+
+        Raises
+        ------
+        AlyxUnreachable, AlyxLoginFailed
+            If it is one of the whole server.
+        """
+        if isinstance(error, AlyxUnreachable | AlyxRefused) and not self.coordinator.alyx.is_of_one(error):
+            raise error
+        for row in rows:
+            self.put_off.add(row.id, str(error) if isinstance(error, IblDaskError) else repr(error))
 
     def _visit(self, rows: list[TaskRow]) -> _Visit | None:
         """Claim those rows of a session that may run; None where there is none."""
         eid = rows[0].session
-        try:
-            path = self._folder(eid)
-        except (IblDaskError, OSError) as error:
-            if isinstance(error, AlyxUnreachable):
-                raise
-            for row in rows:
-                self.put_off.add(row.id, str(error))
-            return None
+        path = self._folder(eid)
         if path in self._visits:
             return None
         asked = {row.id for row in rows}
@@ -247,63 +234,86 @@ class QueueFeed:
         fresh = [row for row in known if row.id in asked and row.status is Status.WAITING]
         fresh = [row for row in fresh if self._may_run(row, path)]
         statuses = statuses_in(deck)
-        elsewhere = [row for row in fresh if not statuses.keys() >= set(row.parents)]
-        if elsewhere:
-            statuses = statuses_of(self.coordinator.alyx, elsewhere, deck)
+        elsewhere = [parent for row in fresh for parent in row.parents if parent not in statuses]
+        statuses |= statuses_by_id(self.coordinator.alyx, elsewhere)
         ready, held = ready_together(fresh, statuses)
         if self._most_tasks is not None:
             n_left = max(0, self._most_tasks - self.n_registered - self._n_in_flight)
             ready, later = ready[:n_left], ready[n_left:]
             self._queue += [later] if later else []
         for row in held:
-            self.coordinator.hold(row)
-        claimed = self._claim_all(ready, path)
-        self._register_descriptions(claimed, path)
-        if not claimed:
-            return None
-        names = {row.id: row.name for row in claimed.values()}
-        specs = tuple(
-            row.spec([names[parent] for parent in row.parents if parent in names]) for row in claimed.values()
+            try:
+                self.coordinator.hold(row)
+            except (AlyxRefused, AlyxUnreachable) as error:
+                self._put_off([row], error)
+        visit = self._visits[path] = _Visit(path, eid, {}, ())
+        try:
+            self._claim_all(ready, visit)
+        finally:
+            if not visit.rows:
+                del self._visits[path]
+        names = {row.id: row.name for row in visit.rows.values()}
+        visit.specs = tuple(
+            row.spec([names[parent] for parent in row.parents if parent in names]) for row in visit.rows.values()
         )
-        visit = _Visit(path, eid, claimed, specs)
-        self._visits[path] = visit
-        return visit
+        return visit if visit.rows else None
 
-    def _register_descriptions(self, claimed: dict[str, TaskRow], path: Path) -> None:
-        """End the rows among some that work on Alyx alone, and take them out."""
-        for row in [row for row in claimed.values() if row.executable == description_row.EXECUTABLE]:
-            try:
-                result = description_row.register_description(self.coordinator.alyx, row, Session(path))
-            except AlyxUnreachable:
-                self._return(row, path)
-            else:
-                self._end(row, result)
-            del claimed[row.name]
+    def _claim_all(self, rows: Sequence[TaskRow], visit: _Visit) -> None:
+        """Claim rows for a visit, parents first.
 
-    def _claim_all(self, rows: Sequence[TaskRow], path: Path) -> dict[str, TaskRow]:
-        """Claim rows and return them by name; where Alyx goes away in between, those that were claimed before."""
-        claimed: dict[str, TaskRow] = {}
+        A row whose parent was not claimed, or ended here without letting it start, is left waiting. Where Alyx goes
+        away in between, the visit has those that were claimed before.
+        """
+        left: set[str] = set()
         for row in rows:
+            if not left.isdisjoint(row.parents):
+                left.add(row.id)
+                continue
+            visit.rows[row.name] = row  # before the claim: an interrupt returns it
             try:
-                claimed[row.name] = self.coordinator.claim(row)
-            except AlyxLoginFailed:
-                raise
-            except AlyxRefused as error:
-                self.coordinator.in_flight.discard(row.id)
-                self.put_off.add(row.id, str(error))
+                is_claimed = self._is_claimed(row, visit.path)
             except AlyxUnreachable:
-                self._return(row, path)  # it may have been carried out, although no answer came
-                if not claimed:
+                del visit.rows[row.name]
+                if not visit.rows:
                     raise
                 break
-        return claimed
+            is_to_run = is_claimed and row.executable != description_row.EXECUTABLE
+            lets_go_on = is_to_run or (is_claimed and self._has_registered(row, visit.path))
+            if not is_to_run:
+                del visit.rows[row.name]
+            if not lets_go_on:
+                left.add(row.id)
+
+    def _is_claimed(self, row: TaskRow, path: Path) -> bool:
+        """Claim a row; return False, and put it off, where Alyx does not let this one change."""
+        try:
+            self.coordinator.claim(row)
+        except (AlyxRefused, AlyxUnreachable) as error:
+            self.coordinator.in_flight.discard(row.id)
+            if isinstance(error, AlyxUnreachable) and not is_answered(error):
+                self._return(row, path)  # it may have been carried out, although no answer came
+            self._put_off([row], error)
+            return False
+        return True
+
+    def _has_registered(self, row: TaskRow, path: Path) -> bool:
+        """Do the work of a claimed row that is about Alyx alone; return whether its children may start."""
+        try:
+            result = description_row.register_description(self.coordinator.alyx, row, Session(path))
+        except AlyxUnreachable as error:
+            if self.coordinator.alyx.is_of_one(error):
+                self.put_off.add(row.id, str(error))
+            self._return(row, path)
+            return False
+        self._end(row, result)
+        return Status(result.status) in RELEASING
 
     def _may_run(self, row: TaskRow, path: Path) -> bool:
         """Return whether a row can run here; one that cannot is put off, and stays as it is."""
         try:
             require_allowed(row.executable, self._packages)
             if row.executable == description_row.EXECUTABLE:
-                return True
+                return True  # the coordinator does it, and checks it
             task = build_task(row.spec(), Session(path), environments=self._environments)
             unmet = task.unmet_requirement()
         except UsageError as error:
@@ -348,7 +358,7 @@ class QueueFeed:
         """Take the end of a task or of a session; an error is kept, since the driver drops a listener that raises."""
         try:
             self._take_event(event)
-        except Exception as error:  # noqa: BLE001  # the rows are returned at the next start
+        except Exception as error:  # noqa: BLE001  # the rows are returned by the next sweep
             _log.exception("the end of a task could not be noted")
             self.errors.append(error)
 
@@ -357,7 +367,7 @@ class QueueFeed:
             visit = self._visits.get(Path(event.session))
             row = None if visit is None else visit.rows.pop(event.task, None)
             if visit is not None and row is not None:
-                self._end(row, result_of_event(row, visit.path, event))
+                self._end(row, _result(row, visit.path, event))
         elif isinstance(event, events.SessionFinished):
             visit = self._visits.pop(Path(event.session), None)
             if visit is not None and event.failure is not None:
@@ -369,21 +379,31 @@ class QueueFeed:
             self._next_s = 0.0  # children may be free now
 
     def _end(self, row: TaskRow, result: TaskResult) -> None:
-        self._hand_over(result)
         self.ended.append(row.id)
         self.n_registered += bool(result.outputs)
         if result.status == Status.WAITING:
             self.put_off.add(row.id, result.log.splitlines()[-1] if result.log else "it asked for another try")
         else:
             self.put_off.forget(row.id)
+        self._hand_over(result)
 
     def _return(self, row: TaskRow, path: Path) -> None:
         text = "Returned to the queue: the run was ended before this task was."
         self._hand_over(result_of(row, path, Status.WAITING, text))
 
     def _hand_over(self, result: TaskResult) -> None:
-        self.outbox.put(result)
-        self.coordinator.in_flight.discard(result.task_id)
+        """Write a result to the spool; without it, the row is returned by the next sweep, and tried later."""
+        try:
+            try:
+                self.outbox.put(result)
+            except UnusableFile as error:
+                self.outbox.put(reduced(result, error))
+        except Exception as error:  # noqa: BLE001  # a listener that raises is dropped, a feed that raises ends its run
+            _log.exception("the end of a task could not be noted")
+            self.errors.append(error)
+            self.put_off.add(result.task_id, f"its result could not be kept: {error}")
+        finally:
+            self.coordinator.in_flight.discard(result.task_id)
 
     def return_claims(self) -> None:
         """Return the rows that were claimed and have no result to the queue: the run ended.
@@ -396,3 +416,11 @@ class QueueFeed:
             for row in visit.rows.values():
                 self._return(row, visit.path)
         self._visits.clear()
+
+
+def _result(row: TaskRow, session: Path, event: events.TaskFinished) -> TaskResult:
+    """Return the result of a row; an error of making it, such as that of a damaged record of checks, is its result."""
+    try:
+        return result_of_event(row, session, event)
+    except Exception as error:  # noqa: BLE001  # the end of a task must reach Alyx
+        return result_of(row, session, Status.ERRORED, failure_from(error).message)

@@ -56,16 +56,24 @@ def _has_files(folder: Path) -> bool:
 
 
 def newest_change_s(session: Path) -> float:
-    """Return the Unix time of the last change of a raw file of a session; 0 without one."""
-    newest = 0.0
+    """Return the Unix time of the last change of a raw file of a session; 0 without one, and now if one goes away."""
+    newest, now_s = 0.0, time.time()
     for folder, names, files in os.walk(session):
         if Path(folder) == session:
             names[:] = [name for name in names if name.startswith("raw_")]
             continue
         for name in files:
-            found = os.stat(os.path.join(folder, name), follow_symlinks=False)  # noqa: PTH116, PTH118  # many files
-            newest = max(newest, found.st_mtime, found.st_ctime)
+            try:
+                found = os.stat(os.path.join(folder, name), follow_symlinks=False)  # noqa: PTH116, PTH118  # many files
+            except FileNotFoundError:
+                return now_s
+            newest = max(newest, _changed_s(found, now_s), found.st_ctime)
     return newest
+
+
+def _changed_s(found: os.stat_result, now_s: float) -> float:
+    """Return the Unix time of a change of a file; where a clock ahead of ours set it, of its inode."""
+    return found.st_mtime if found.st_mtime <= now_s else found.st_ctime
 
 
 def reason_to_wait(
@@ -83,10 +91,15 @@ def reason_to_wait(
         See `SETTLED_S` and `PATIENCE_S`.
     """
     now_s = time.time()
+    try:
+        is_old = now_s - _changed_s(flag.stat(), now_s) > patience_s
+    except FileNotFoundError:
+        return "its flag was taken away"
     age_s = now_s - newest_change_s(session.path)
-    if age_s < settled_s:
+    # A disk whose clock is ahead shows changes that are still to come, and must not keep a session for ever.
+    if age_s < settled_s and not (is_old and age_s < 0):
         return f"a file changed {max(age_s, 0):.0f} s ago: it is still being copied"
-    if now_s - flag.stat().st_mtime > patience_s:
+    if is_old:
         return ""
     marks = [path.name for pattern in COPYING for path in sorted(session.path.glob(pattern))]
     if marks:

@@ -8,8 +8,8 @@ from ibl_dask.alyx.answers import Answer
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable
 
 
-def status_of(error: AlyxRefused) -> int:
-    """Return the status of a refusal; 0 where there was none.
+def status_of(error: AlyxRefused | AlyxUnreachable) -> int:
+    """Return the status of a refusal, or of an answer that makes no sense; 0 where there was none.
 
     >>> status_of(AlyxRefused("no", got="status 404: No Task matches the given query."))
     404

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ibl_dask.alyx.client import Alyx
@@ -27,6 +27,32 @@ class Place:
     """Data repository whose tasks it runs; None for those of the lab, whatever their repository."""
     labs: tuple[str, ...]
     """Labs whose sessions it has."""
+    takes_unassigned: bool = False
+    """It runs tasks of these labs without a repository as well; of all servers of a lab, one may."""
+
+    def __post_init__(self) -> None:
+        for name in (self.repository, *self.labs):
+            if name is not None and not _NAME.fullmatch(name):
+                raise UsageError(
+                    "this is no name of a repository or a lab", expected="letters, digits, . _ + -", got=repr(name)
+                )
+
+    def require_repository(self) -> str:
+        """Return the data repository.
+
+        Raises
+        ------
+        UsageError
+            If it is not known.
+        """
+        if self.repository is None:
+            raise UsageError(
+                "the data repository is not named",
+                expected=f"--repository, or the variable {VARIABLE}",
+                got=f"the lab {', '.join(self.labs)} alone",
+                do="name the repository that holds the files of this machine, as Alyx lists it under /data-repository",
+            )
+        return self.repository
 
 
 def find_place(alyx: Alyx, repository: str | None = None, lab: str | None = None) -> Place:
@@ -47,11 +73,9 @@ def find_place(alyx: Alyx, repository: str | None = None, lab: str | None = None
         If neither a repository nor a lab is known, or a name is none.
     """
     wanted = repository or os.environ.get(VARIABLE) or _of_globus(alyx)
-    for name in (wanted, lab):
-        if name is not None and not _NAME.fullmatch(name):
-            raise UsageError("this is no name of a repository or a lab", expected="letters, digits, . _ + -", got=name)
+    here = Place(wanted, () if lab is None else (lab,))
     if lab is not None:
-        return Place(wanted, (lab,))
+        return here
     if wanted is None:
         raise UsageError(
             "neither a data repository nor a lab is named",
@@ -68,7 +92,7 @@ def find_place(alyx: Alyx, repository: str | None = None, lab: str | None = None
             got=wanted,
             do="check the name, or add the repository to its lab in Alyx",
         )
-    return Place(wanted, labs)
+    return replace(here, labs=labs)
 
 
 def _of_globus(alyx: Alyx) -> str | None:

@@ -15,7 +15,8 @@ from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.health import report_health
 from ibl_dask.alyx.job_creator import Creation, create_jobs
 from ibl_dask.alyx.outbox import SpoolOutbox
-from ibl_dask.alyx.queue_feed import PutOff, QueueFeed
+from ibl_dask.alyx.put_off import PutOff
+from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.alyx.repository import Place
 from ibl_dask.alyx.run_pass import run_pass
 from ibl_dask.alyx.task_queue import rows_of, select
@@ -55,7 +56,7 @@ class Server:
     alyx: Alyx
     """The database."""
     place: Place
-    """Its repository and labs."""
+    """Its repository and labs; files are registered under the repository, so it must be known."""
     subjects: Path
     """Folder of the subjects."""
     work_dir: Path
@@ -85,7 +86,7 @@ class Server:
 
     def __post_init__(self) -> None:
         self.subjects = self.subjects.expanduser().absolute()
-        self._outbox = SpoolOutbox(self.alyx, self.work_dir, self.place.repository or "")
+        self._outbox = SpoolOutbox(self.alyx, self.work_dir, self.place.require_repository())
         self._put_off = PutOff()
         self._creates_at_s = self._reports_at_s = 0.0
         self._created: list[Creation] = []
@@ -144,8 +145,13 @@ class Server:
                 environments=self.options.get("environments"),
                 is_stopped=self.stop.is_set,
             )
-            if feed.begin():
-                run = run_pass(feed, work_dir=self.work_dir, client=self.client(), **self.options)
+            try:
+                if feed.begin():
+                    run = run_pass(feed, work_dir=self.work_dir, client=self.client(), **self.options)
+            finally:
+                feed.return_claims()  # also where the workers do not start
+            if feed.errors:
+                problem = f"{len(feed.errors)} tasks wait again, since their ends were not noted: {feed.errors[-1]}"
         except AlyxLoginFailed:
             raise
         except (AlyxUnreachable, AlyxRefused) as error:
@@ -173,12 +179,14 @@ class Server:
 
     def _report(self) -> None:
         """Note the health of the server, if it is time."""
-        if not self.creates or self.place.repository is None or time.monotonic() < self._reports_at_s:
+        if not self.creates or time.monotonic() < self._reports_at_s:
             return
         self._reports_at_s = time.monotonic() + HEALTH_S
         try:
-            report_health(self.alyx, self.place.repository, self.subjects)
-        except (AlyxRefused, OSError) as error:
+            report_health(self.alyx, self.place.require_repository(), self.subjects)
+        except (AlyxRefused, AlyxUnreachable, OSError) as error:
+            if isinstance(error, AlyxRefused | AlyxUnreachable) and not self.alyx.is_of_one(error):
+                raise
             _log.warning("the health of this server was not noted: %s", error)
 
 

@@ -90,6 +90,9 @@ def select(rows: Iterable[JsonObject], mode: str = "all", env: Sequence[str | No
 def rows_of(alyx: Alyx, place: Place, status: Status) -> list[JsonObject]:
     """Return the rows of a server in a status.
 
+    Rows without a data repository belong to no server, as in the reference: two repositories of a lab have two locks,
+    and would run such a row twice.
+
     Parameters
     ----------
     alyx : Alyx
@@ -100,8 +103,9 @@ def rows_of(alyx: Alyx, place: Place, status: Status) -> list[JsonObject]:
         Status of the rows.
     """
     found: dict[str, JsonObject] = {}
+    own = (place.repository, None) if place.takes_unassigned else (place.repository,)
     for lab in place.labs:
         for row in alyx.rows("tasks", status=str(status), lab=lab):
-            if place.repository is None or row.get("data_repository") in (place.repository, None):
+            if place.repository is None or row.get("data_repository") in own:
                 found[str(row.get("id"))] = row
     return list(found.values())

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -41,11 +41,12 @@ class Login:
     token_file: Path | None = None
     repository: str | None = None
     lab: str | None = None
+    unassigned: bool = False
 
     def open(self) -> tuple[Alyx, Place]:
         """Return a client, and the server that this machine is."""
         alyx = Alyx(read_access(self.url, self.user, self.token_file))
-        return alyx, find_place(alyx, self.repository, self.lab)
+        return alyx, replace(find_place(alyx, self.repository, self.lab), takes_unassigned=self.unassigned)
 
     def database(self) -> Database:
         """Return the database for tasks that work on it themselves; the token stays in its file or variable."""

@@ -26,6 +26,9 @@ Repository = Annotated[
     typer.Option("--repository", help="Data repository of this server [$IBL_DASK_ALYX_REPOSITORY, else by Globus]."),
 ]
 Lab = Annotated[str | None, typer.Option("--lab", help="Lab [those with the repository].")]
+Unassigned = Annotated[
+    bool, typer.Option("--unassigned", help="Also tasks without a data repository; one server of a lab may do so.")
+]
 Mode = Annotated[str, typer.Option("--mode", help="Size of the jobs: all, small or large.")]
 Env = Annotated[
     list[str] | None,
@@ -76,6 +79,7 @@ def queue(
     token_file: TokenFile = None,
     repository: Repository = None,
     lab: Lab = None,
+    unassigned: Unassigned = False,
     mode: Mode = "all",
     env: Env = None,
     as_json: Json = False,
@@ -83,7 +87,7 @@ def queue(
     """List the waiting tasks of this server, most urgent first."""
     from ibl_dask.cli.alyx import Login, show_queue
 
-    raise typer.Exit(show_queue(Login(url, user, token_file, repository, lab), mode, env, as_json))
+    raise typer.Exit(show_queue(Login(url, user, token_file, repository, lab, unassigned), mode, env, as_json))
 
 
 def _read_request(
@@ -93,6 +97,7 @@ def _read_request(
     token_file: TokenFile = None,
     repository: Repository = None,
     lab: Lab = None,
+    unassigned: Unassigned = False,
     mode: Mode = "all",
     env: Env = None,
     work_dir: WorkDir = None,
@@ -103,7 +108,7 @@ def _read_request(
     """Return the first arguments of `serve_here`: its options are those of each command that runs the queue."""
     from ibl_dask.cli.alyx import Login
 
-    login = Login(url, user, token_file, repository, lab)
+    login = Login(url, user, token_file, repository, lab, unassigned)
     return login, subjects, mode, env, work_dir, profile, workers, package
 
 

@@ -7,7 +7,7 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from fake_alyx import PNG
+from fake_alyx import PNG, endpoints
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,6 +125,38 @@ def test_a_page_of_html_instead_of_an_answer_is_no_success(fake, alyx, monkeypat
         alyx.read("uploaded", "x")
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_of_one"),
+    [
+        ((200, {"username": "test_user"}), True),
+        ((404, {"detail": "No LabMember matches the given query."}), True),
+        ((500, {"detail": "the database system is starting up"}), False),
+        ((502, {"detail": "bad gateway"}), False),
+        ((403, {"detail": "Invalid token."}), False),
+        ((200, "<html>We are back soon</html>"), False),
+    ],
+)
+def test_an_error_of_one_row_is_told_from_that_of_the_server_by_a_plain_request(
+    fake, alyx, monkeypatch, answer, is_of_one
+):
+    session = fake.world.add_session("TST_001")
+    fake.faults.plan("500", "GET", f"/sessions/{session}", times=10**6)
+    monkeypatch.setitem(endpoints._HANDLERS, "users", lambda *_: answer)
+    with pytest.raises(AlyxUnreachable) as caught:
+        alyx.read("sessions", session)
+    n_requests = fake.n_requests()
+    assert alyx.is_of_one(caught.value) is is_of_one
+    assert fake.n_requests() == n_requests + 1
+
+
+def test_a_server_that_asks_to_wait_or_refuses_the_token_fails_for_all(fake, alyx):
+    assert not alyx.is_of_one(AlyxBusy("Alyx asked to wait"))
+    assert not alyx.is_of_one(AlyxLoginFailed("no"))
+    assert alyx.is_of_one(AlyxRefused("no", got="status 404: none"))
+    assert not alyx.is_of_one(OSError("the disk is full"))
+    assert fake.n_requests() == 0
+
+
 def test_nan_is_refused_before_anything_is_sent(fake, alyx):
     with pytest.raises(AlyxRefused, match="NaN"):
         alyx.change("sessions", "x", {"extended_qc": {"a": float("nan")}})
@@ -217,6 +249,29 @@ def test_a_list_of_several_pages_whose_ties_come_in_any_order_is_complete(fake, 
     rows = alyx.rows("tasks", status="Waiting")
     assert len(rows) == 1320
     assert {row["id"] for row in rows} == tasks
+
+
+def test_a_list_that_changes_between_its_pages_lacks_no_row_that_stayed(fake, alyx, monkeypatch):
+    """The number of rows that were seen is right by chance: one left the list, and another one moved between pages."""
+    session = fake.world.add_session("TST_001")
+    tasks = [fake.world.add_task(session, f"t{n}", level=n) for n in range(1100)]  # an order without ties
+    usual = endpoints._HANDLERS["tasks"]
+
+    def handler(world, call, key):
+        if call.query.get("offset") == "1000":
+            world.tasks[tasks[0]]["status"] = "Complete"
+        return usual(world, call, key)
+
+    monkeypatch.setitem(endpoints._HANDLERS, "tasks", handler)
+    assert {row["id"] for row in alyx.rows("tasks", status="Waiting")} >= set(tasks[1:])
+
+
+def test_a_list_of_one_page_takes_one_request(fake, alyx):
+    session = fake.world.add_session("TST_001")
+    for n in range(3):
+        fake.world.add_task(session, f"t{n}")
+    assert len(alyx.rows("tasks", session=session)) == 3
+    assert fake.n_requests() == 1
 
 
 def test_lists_without_ids_are_told_apart_by_address_or_name(fake, alyx):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
+import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from flagged import flagged
 
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.job_creator import Creation, create_jobs
+from ibl_dask.alyx.readiness import reason_to_wait
 from ibl_dask.errors import AlyxUnreachable, SessionLocked
+from ibl_dask.model.session import Session
 from ibl_dask.store.lock import holding
 
 TASKS = [
@@ -126,6 +131,90 @@ def test_a_session_that_is_still_copied_waits(fake, alyx, subjects: Path) -> Non
     assert "video of the left camera" in made.reason
     assert not fake.world.sessions
     assert create(subjects, alyx, patience_s=60.0)["TST_001/2026-11-20/001"].state == "created"
+
+
+def test_a_session_on_which_alyx_fails_again_and_again_keeps_no_other_from_being_created(
+    fake, alyx, subjects: Path
+) -> None:
+    bad, good = flagged(subjects, "SW_001"), flagged(subjects, "TST_001")
+    fake.world.add_subject("SW_001")
+    fake.faults.plan("500", "GET", "/subjects/SW_001", times=10**6)
+    made = create(subjects, alyx)
+    assert made["SW_001/2026-11-20/001"].state == "failed"
+    assert "status 500" in made["SW_001/2026-11-20/001"].failure.message
+    assert made["TST_001/2026-11-20/001"].state == "created"
+    assert (bad / "raw_session.flag").exists()
+    assert not (good / "raw_session.flag").exists()
+
+
+@pytest.mark.parametrize("kind", ["500", "throttle"])
+def test_an_alyx_that_fails_as_a_whole_or_asks_to_wait_ends_the_search(fake, alyx, subjects: Path, kind: str) -> None:
+    paths = [flagged(subjects, "TST_001"), flagged(subjects, "TST_002")]
+    fake.faults.retry_after = "600"
+    fake.faults.plan(kind, times=10**6)
+    with pytest.raises(AlyxUnreachable):
+        create(subjects, alyx)
+    assert all((path / "raw_session.flag").exists() for path in paths)
+
+
+def test_a_row_without_a_status_keeps_no_session_from_its_tasks(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    create(subjects, alyx)
+    (eid,) = fake.world.sessions
+    broken = fake.world.add_task(eid, "Broken", status=10)
+    lost = rows(fake)["VideoCompress"]["id"]
+    del fake.world.tasks[lost]
+    (path / "raw_session.flag").touch()
+    made = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert (made.state, made.n_new) == ("created", 1)
+    assert not (path / "raw_session.flag").exists()
+    # A rival makes the row between the list and its own request.
+    del fake.world.tasks[rows(fake)["VideoCompress"]["id"]]
+    (path / "raw_session.flag").touch()
+    fake.faults.plan("drop_after", "POST", "/tasks")
+    made = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert made.state in ("created", "unchanged")
+    assert broken in fake.world.tasks
+
+
+def test_a_file_that_goes_away_meanwhile_is_a_copy_in_progress(fake, alyx, subjects: Path, monkeypatch) -> None:
+    path = flagged(subjects)
+    part = path / "raw_video_data" / "_iblrig_leftCamera.raw.avi.part"
+    part.touch()
+    usual = os.walk
+
+    def listed(*args):
+        for folder, names, files in usual(*args):
+            if part.name in files:
+                part.unlink()  # renamed by the copying program, after the folder was listed
+            yield folder, names, files
+
+    monkeypatch.setattr("ibl_dask.alyx.readiness.os.walk", listed)
+    made = create(subjects, alyx, settled_s=60.0)["TST_001/2026-11-20/001"]
+    assert made.state == "waiting"
+    assert "still being copied" in made.reason
+
+
+def test_files_that_a_clock_ahead_of_ours_has_dated_keep_no_session_for_ever(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects)
+    ahead_s = time.time() + 7 * 24 * 3600
+    for file in [*path.rglob("*.avi"), path / "raw_session.flag"]:
+        os.utime(file, (ahead_s, ahead_s))
+    assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "created"
+
+
+def test_a_disk_whose_clock_is_ahead_is_waited_for_no_longer_than_others(subjects: Path, monkeypatch) -> None:
+    path = flagged(subjects, age_s=2 * 3600)
+    monkeypatch.setattr("ibl_dask.alyx.readiness.newest_change_s", lambda _: time.time() + 3600)
+    ask = partial(reason_to_wait, Session(path), path / "raw_session.flag")
+    assert "still being copied" in ask(patience_s=3 * 3600)
+    assert ask(patience_s=3600) == ""
+
+
+def test_a_flag_that_is_taken_away_meanwhile_is_no_failure(subjects: Path) -> None:
+    path = flagged(subjects)
+    (path / "raw_session.flag").unlink()
+    assert "taken away" in reason_to_wait(Session(path), path / "raw_session.flag")
 
 
 def test_a_session_without_description_gets_the_one_of_its_protocol(fake, alyx, subjects: Path) -> None:

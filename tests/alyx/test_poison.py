@@ -13,7 +13,8 @@ from ibl_dask.alyx.allowed import allowed_packages
 from ibl_dask.alyx.claims import Claim, read_claim
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.outbox import SpoolOutbox
-from ibl_dask.alyx.queue_feed import PutOff, QueueFeed
+from ibl_dask.alyx.put_off import PutOff
+from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.alyx.repository import Place
 from ibl_dask.alyx.run_pass import run_pass
 from ibl_dask.alyx.task_queue import rows_of
@@ -122,9 +123,10 @@ def test_a_broken_task_class_fails_alone(fake, alyx, subjects: Path, tmp_path: P
 
 
 def test_orphans_of_an_earlier_coordinator_wait_again_and_others_stay(fake, alyx, subjects: Path) -> None:
-    lock = str((subjects / ".ibl_dask" / "alyx-cortexlab_local.lock.json").absolute())
+    with Coordinator(alyx, PLACE, subjects / ".ibl_dask") as earlier:
+        place = earlier.mine.place
     eid = fake.world.add_session("SW_001")
-    mine = fake.world.add_task(eid, "A", status="Started", log=Claim("host", "x", "", lock).to_log("before"))
+    mine = fake.world.add_task(eid, "A", status="Started", log=Claim("host", "x", "", place).to_log("before"))
     theirs = fake.world.add_task(eid, "B", status="Started", log="")
     elsewhere = fake.world.add_task(eid, "C", status="Started", log=Claim("host", "x", "", "/other/lock").to_log())
     with Coordinator(alyx, PLACE, subjects / ".ibl_dask") as coordinator:

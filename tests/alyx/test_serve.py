@@ -62,6 +62,9 @@ def test_jobs_are_created_and_listed(fake, environment, tmp_path: Path) -> None:
     assert made["2026-11-21"]["failure"]["do"]
     code, text = call(environment, "queue", "--mode", "large", "--json")
     assert [row["name"] for row in json.loads(text)] == ["VideoCompress"]
+    fake.world.add_task(next(iter(fake.world.sessions)), "Free", data_repository=None, priority=100)
+    code, text = call(environment, "queue", "--unassigned", "--json")
+    assert json.loads(text)[0]["name"] == "Free"
     code, text = call(environment, "queue", "--mode", "huge")
     assert code == 2
     assert "large" in text

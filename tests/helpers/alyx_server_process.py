@@ -16,7 +16,8 @@ from ibl_dask.store import holder
 def main(url: str, subjects: str) -> None:
     """Run the queue until nothing waits."""
     holder.HEARTBEAT_S = 0.2
-    limits = Limits(per_minute=6e5, connect_s=2.0, read_s=5.0, patience_s=20.0, backoff=Backoff(0.01, 0.1, 12, 12))
+    times = {"connect_s": 2.0, "read_s": 1.0, "read_files_s": 1.0, "patience_s": 20.0}
+    limits = Limits(per_minute=6e5, **times, backoff=Backoff(0.01, 0.1, 12, 12))
     alyx = Alyx(Access(url, "test_user", Token("0" * 39 + "1")), limits)
     place = Place("cortexlab_local", ("cortexlab",))
     root = Path(subjects)

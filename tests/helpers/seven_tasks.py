@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 
 import ibl_dask as ibd
+from ibl_dask.qc.record import session_record
+from ibl_dask.store.atomic import write_text
+from ibl_dask.tasks.qc_file import read_qc
 
 MENDED = "mended.flag"
 """File of the session whose presence lets the task that fails succeed."""
@@ -57,6 +61,30 @@ class ChildOfDone(_Little):
 class ChildOfFailed(_Little):
     def _run(self, **_: object) -> list[Path]:
         return self.left()
+
+
+class TaskOddFiles(_Little):
+    """Leaves a file beside others whose name stands for several."""
+
+    def _run(self, **_: object) -> list[Path]:
+        (usual,) = self.left()
+        odd = usual.with_name("wheel[1].position.npy")
+        np.save(odd, np.arange(3.0))
+        return [usual, odd]
+
+
+class VideoSyncQcNumbered(_Little):
+    """Leaves a file and a key of the session's checks, both of which its argument numbers."""
+
+    def _run(self, **_: object) -> list[Path]:
+        n = self.kwargs["n"]
+        record = read_qc(self.workspace) or session_record(self.session.reference, {}, {})
+        record["extended_qc"][f"_video_{n}"] = n
+        write_text(self.workspace.qc_file, json.dumps(record))
+        path = self.session_path / "alf" / f"task_{n:02}" / "wheel.position.npy"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        np.save(path, np.arange(3.0))
+        return [path]
 
 
 class TaskHangs(_Little):
