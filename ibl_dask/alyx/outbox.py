@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
 """Longest wait for another process that sends the results of this spool, s."""
-INTERVAL_S = 5.0
-"""Interval at which results are sent while tasks run, s."""
+INTERVAL_S = 30.0
+"""Interval at which results are sent while tasks run, s: those of one session share requests."""
 
 
 class SpoolOutbox:
@@ -54,8 +54,8 @@ class SpoolOutbox:
 
     def put(self, result: TaskResult) -> None:
         """Write a result to the spool; it is on disk when this returns."""
-        path = self.spool.add(result)
         with self._lock:
+            path = self.spool.add(result)
             self._pending |= {result.task_id}
             self._keys.setdefault(result.task_id, []).append(path.stem.rpartition("-")[2])
 
@@ -85,9 +85,8 @@ class SpoolOutbox:
             _log.info("results wait in the spool: %s", error)
         for problem in () if report is None else report.problems:
             _log.warning("%s", problem)
-        found = self._read_pending()
-        with self._lock:
-            self._pending = found
+        with self._lock:  # also while the folder is read: no result comes in between
+            self._pending = self._read_pending()
         return report
 
     def send(self, tasks: Iterable[str]) -> dict[str, list[JsonObject]]:
@@ -101,19 +100,25 @@ class SpoolOutbox:
         Returns
         -------
         dict
-            Row -> its datasets: identifier, and path below the session.
+            Row -> its datasets: their records as Alyx answered them, and `path` below the session. Of those that
+            another process sent, identifier and path alone.
         """
         tasks = frozenset(tasks)
         until_s = time.monotonic() + PATIENCE_S
-        self.send_all()
+        reports = [self.send_all()]
         while self._is_sent_elsewhere and tasks & self._pending and time.monotonic() < until_s:
             time.sleep(0.5)
-            self.send_all()
+            reports.append(self.send_all())
+        records = {
+            row["id"]: row for report in reports if report for rows in report.datasets.values() for row in rows
+        }
         sent = self.spool.sent()
         found: dict[str, list[JsonObject]] = {}
         for task in tasks:
             receipts = (sent.get(key, {}).get("datasets") or {} for key in self._keys.get(task, ()))
-            found[task] = [{"id": key, "path": path} for receipt in receipts for path, key in receipt.items()]
+            found[task] = [
+                {**records.get(key, {}), "id": key, "path": path} for receipt in receipts for path, key in receipt.items()
+            ]
         return found
 
     @contextlib.contextmanager

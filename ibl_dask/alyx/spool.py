@@ -6,6 +6,7 @@
     dead/     <time>-<key>.json   results that Alyx refuses, each with the reason
     sent.jsonl                    a line for each result that was sent; sent-<time>.jsonl are older
     writer.json                   the lock of the one process that sends
+    registering.json              the session whose files are being registered, while no answer has come
 """
 
 from __future__ import annotations
@@ -246,6 +247,26 @@ class Spool:
         )
         _write(self._dead / path.name, {"result": content, "reason": reason.to_json()})
         path.unlink(missing_ok=True)
+
+    @property
+    def open_call(self) -> str:
+        """Return the session of a registration whose answer did not come, also in an earlier process; else nothing."""
+        try:
+            return str(_read(self._call).get("session", ""))
+        except (FileNotFoundError, UnusableFile):
+            return ""
+
+    def begin_call(self, session: str) -> None:
+        """Note that files of a session are about to be registered."""
+        _write(self._call, {"session": session})
+
+    def end_call(self) -> None:
+        """Note that the registration has come to its end."""
+        self._call.unlink(missing_ok=True)
+
+    @property
+    def _call(self) -> Path:
+        return self.folder / "registering.json"
 
     def _make(self, folder: Path) -> None:
         if not folder.is_dir():
