@@ -109,16 +109,14 @@ class SpoolOutbox:
         while self._is_sent_elsewhere and tasks & self._pending and time.monotonic() < until_s:
             time.sleep(0.5)
             reports.append(self.send_all())
-        records = {
-            row["id"]: row for report in reports if report for rows in report.datasets.values() for row in rows
-        }
+        records = {row["id"]: row for report in reports if report for rows in report.datasets.values() for row in rows}
         sent = self.spool.sent()
         found: dict[str, list[JsonObject]] = {}
         for task in tasks:
-            receipts = (sent.get(key, {}).get("datasets") or {} for key in self._keys.get(task, ()))
-            found[task] = [
-                {**records.get(key, {}), "id": key, "path": path} for receipt in receipts for path, key in receipt.items()
-            ]
+            for key in self._keys.get(task, ()):
+                ids = sent.get(key, {}).get("datasets") or {}
+                rows = ({**records.get(ids[path], {}), "id": ids[path], "path": path} for path in ids)
+                found.setdefault(task, []).extend(rows)
         return found
 
     @contextlib.contextmanager

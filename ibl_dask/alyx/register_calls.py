@@ -41,7 +41,7 @@ class CallNote(Protocol):
         """Note its end."""
 
 
-class _Lost(Exception):  # noqa: N818  # it never leaves this module
+class _Lost(Exception):  # it never leaves this module
     """No answer came."""
 
 
@@ -70,9 +70,7 @@ class RegisterCalls:
         A pause, s.
     """
 
-    def __init__(
-        self, alyx: Alyx, note: CallNote, quiet: Quiet, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, alyx: Alyx, note: CallNote, quiet: Quiet, sleep: Callable[[float], None] = time.sleep) -> None:
         self._alyx, self._note, self._quiet, self._sleep = alyx, note, quiet, sleep
 
     def send(
@@ -101,9 +99,7 @@ class RegisterCalls:
             left = [row for row in rows if row[0].path not in done]
             if self._note.open_call == session_id:
                 present = self._settled(session_id, len(left))
-                done |= {
-                    output.path: record for output, version in left if (record := _made(present, output, version))
-                }
+                done |= {output.path: record for output, version in left if (record := _made(present, output, version))}
                 self._note.end_call()
                 left = [row for row in left if row[0].path not in done]
             if not left:
@@ -156,9 +152,7 @@ class RegisterCalls:
                 got=f"status 201 with {n_answers}",
                 do="this is tried again; report it to the administrator of Alyx if it happens each time",
             )
-        return {
-            output.path: {**row, "id": str(row["id"])} for (output, _), row in zip(rows, answers, strict=True)
-        }
+        return {output.path: {**row, "id": str(row["id"])} for (output, _), row in zip(rows, answers, strict=True)}
 
     def _settled(self, session_id: str, n_files: int) -> list[JsonObject]:
         """Return the datasets of a session once they have stayed the same for a while."""

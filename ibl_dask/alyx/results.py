@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from ibl_dask.alyx.claims import without_claim
 from ibl_dask.alyx.figures import with_figures
 from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import Output, TaskResult
@@ -17,6 +18,9 @@ from ibl_dask.store.task_log_reader import find_attempts, read_attempt
 
 _PASSING = ("locked", "network", "disk", "killed")
 """Categories of failures of a whole session after which its rows wait for another try."""
+
+RERUN = "=" * 29 + "RERUN" + "=" * 29
+"""Line between the logs of two attempts, that of the reference."""
 
 
 class Outbox(Protocol):
@@ -42,10 +46,12 @@ def result_of(
 ) -> TaskResult:
     """Return the result of a claimed row.
 
+    A log that the row kept when it was claimed stays before the new one, as in the reference with `clobber=False`.
+
     Parameters
     ----------
     row : TaskRow
-        The row.
+        The row, as it was claimed.
     session : Path
         Session folder.
     status : Status
@@ -62,6 +68,7 @@ def result_of(
         File -> MD5.
     """
     known = hashes or {}
+    before = without_claim(row.log)
     inside = [path for path in outputs if path.is_relative_to(session) and path.is_file()]
     return TaskResult(
         session="/".join(session.parts[-3:]),
@@ -70,12 +77,13 @@ def result_of(
         task_id=row.id,
         session_id=row.session,
         folder=str(session),
-        log=log,
+        log=f"{before}\n\n{RERUN}\n{log}" if before else log,
         version=version,
         seconds=seconds,
         outputs=tuple(
             Output(path.relative_to(session).as_posix(), path.stat().st_size, known.get(str(path))) for path in inside
         ),
+        repository=row.data_repository,
     )
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ibl_dask.alyx.access import client_of
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.deck import read_deck
 from ibl_dask.alyx.job_creator import find_session, register_tasks
+from ibl_dask.alyx.own_place import own_repository
+from ibl_dask.alyx.repository import VARIABLE
 from ibl_dask.alyx.row_states import RERUN, RERUN_FAILED
 from ibl_dask.alyx.run_task import run_alyx_task
 from ibl_dask.alyx.task_row import GRAPH, body_of
@@ -38,7 +41,8 @@ class Pipeline:
     tasks : mapping, optional
         Name -> task or its spec; by default those of the session's description.
     repository : str, optional
-        Data repository whose server runs the tasks.
+        Data repository whose server runs the tasks; by default that of `$IBL_DASK_ALYX_REPOSITORY`, else that of this
+        machine's Globus identifier.
     """
 
     def __init__(
@@ -58,7 +62,8 @@ class Pipeline:
                 do="give the folder; `ibl-dask run` with the identifier fetches a session that is not here",
             )
         self.session = Session(Path(session_path))
-        self.one, self.data_repo = one, repository
+        self.one = one
+        self.data_repo = repository or os.environ.get(VARIABLE) or None
         self._eid = eid
         self._given = tasks
 
@@ -71,6 +76,31 @@ class Pipeline:
     def name(self) -> str:
         """Return the name of the class, which is the graph of its rows."""
         return GRAPH if type(self) is Pipeline else type(self).__name__
+
+    @property
+    def label(self) -> str:
+        """Return module and name of the class."""
+        return f"{type(self).__module__}.{type(self).__name__}"
+
+    @property
+    def planner_errors(self) -> dict[str, str]:
+        """Return device -> reason, of the parts of the description for which no tasks are planned."""
+        return {problem.part: problem.message for problem in self.session.description.problems}
+
+    def make_graph(self, out_dir: str | Path | None = None, show: bool = True) -> NoReturn:
+        """Raise: there are no drawings of pipelines here.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
+        raise UsageError(
+            "pipelines are not drawn here",
+            expected="a list",
+            got="make_graph",
+            do="ibl-dask plan SESSION shows the tasks in order; task_specs() holds their names and parents",
+        )
 
     @cached_property
     def alyx(self) -> Alyx:
@@ -137,8 +167,9 @@ class Pipeline:
             wanted = [str(status) for status in RERUN if status is not Status.STARTED]
         statuses = [status for status in wanted if status != Status.WAITING]
         specs = self.task_specs(tasks_list)
-        repository, rerun = self.data_repo, bool(statuses)
-        return register_tasks(self.alyx, self.eid, specs, repository, rerun=rerun, statuses=statuses, graph=self.name)[
+        self.data_repo = self.data_repo or own_repository(self.alyx) or None
+        rerun, graph = bool(statuses), self.name
+        return register_tasks(self.alyx, self.eid, specs, self.data_repo, rerun=rerun, statuses=statuses, graph=graph)[
             0
         ]
 
