@@ -93,10 +93,10 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     session : Session
         Its session.
     common
-        Arguments that all tasks of a pipeline share. `output_root`, `work_dir`, `overwrite`, `one`, `taskid`, `machine`,
-        `clobber` and `location` reach every task, `environments` those of other environments, and all others the tasks
-        on cameras of this package that have an argument of that name. Where `networks` has an estimator, its task is
-        the one of this package.
+        Arguments that all tasks of a pipeline share. `output_root`, `work_dir`, `overwrite`, `one`, `taskid`,
+        `machine`, `clobber` and `location` reach every task, `environments` those of other environments, and all others
+        the tasks on cameras of this package that have an argument of that name. Where `networks` has an estimator, its
+        task is the one of this package.
 
     Returns
     -------

@@ -172,6 +172,12 @@ def _users(world: World, call: Call, key: str) -> tuple[int, object]:
     return _page(world, call, names, render)
 
 
+def _require_uuid(key: str) -> None:
+    """Answer a malformed key as Django does: no route fits it."""
+    if not is_uuid(key):
+        raise Rejection(404, None)
+
+
 def _may_write(call: Call) -> None:
     if call.user == "public_user" and call.method != "GET":
         raise Rejection(403, {"detail": "You do not have permission to perform this action.", "status_code": 403})
@@ -264,12 +270,12 @@ def _measured(table: str, path: str) -> Callable[[World, Call, str], tuple[int, 
 
 def _sessions(world: World, call: Call, key: str) -> tuple[int, object]:
     if key:
-        if not is_uuid(key):
-            raise Rejection(404, None)
+        _require_uuid(key)
         if key not in world.sessions:
             raise not_found("Session")
         row = world.sessions[key]
         if call.method == "DELETE":
+            _may_write(call)
             del world.sessions[key]
             return 204, None
         if call.method in ("PATCH", "PUT"):
@@ -288,8 +294,12 @@ def _sessions(world: World, call: Call, key: str) -> tuple[int, object]:
         if name in call.query:
             rows = [row for row in rows if row[name] == call.query[name]]
     if "number" in call.query:
+        if not call.query["number"].isdecimal():
+            raise failed(f"Field 'number' expected a number but got '{call.query['number']}'.")
         rows = [row for row in rows if row["number"] == int(call.query["number"])]
     if "date_range" in call.query:
+        if call.query["date_range"].count(",") != 1:
+            raise failed("not enough values to unpack (expected 2, got 1)")
         first, last = call.query["date_range"].split(",")
         rows = [row for row in rows if first <= row["start_time"][:10] <= last]
     rows = _shuffled(world, rows, lambda row: tuple(-ord(letter) for letter in row["start_time"]))
@@ -327,9 +337,15 @@ def _checked_session(world: World, fields: dict, present: dict) -> dict:
         raise invalid(start_time="This field is required.")
     if "subject" in found and found["subject"] not in world.subjects:
         raise invalid(subject=f"Object with nickname={found['subject']} does not exist.")
-    for name in found.get("procedures") or ():
-        if name not in world.procedures:
-            raise invalid(procedures=f"Object with name={name} does not exist.")
+    there = {
+        "users": ("username", world.passwords), "procedures": ("name", world.procedures),
+        "projects": ("name", world.projects), "lab": ("name", world.labs), "location": ("name", world.locations),
+    }  # fmt: skip
+    for field_name, (key, rows) in there.items():
+        given = found.get(field_name)
+        for name in given if isinstance(given, list) else [given]:
+            if name is not None and name not in rows:
+                raise invalid(**{field_name: f"Object with {key}={name} does not exist."})
     if "qc" in found and found["qc"] not in QC:
         raise invalid(qc="Invalid qc, choices are: CRITICAL, FAIL, WARNING, NOT_SET, PASS")
     for name in ("extended_qc", "json"):
@@ -357,12 +373,12 @@ def _without(fields: dict, *names: str) -> dict:
 
 def _tasks(world: World, call: Call, key: str) -> tuple[int, object]:
     if key:
-        if not is_uuid(key):
-            raise Rejection(404, None)
+        _require_uuid(key)
         if key not in world.tasks:
             raise not_found("Task")
         row = world.tasks[key]
         if call.method == "DELETE":
+            _may_write(call)
             del world.tasks[key]
             return 204, None
         if call.method in ("PATCH", "PUT"):
@@ -373,11 +389,17 @@ def _tasks(world: World, call: Call, key: str) -> tuple[int, object]:
     if call.method == "POST":
         _may_write(call)
         fields = _checked_task(world, call.fields)
-        identity = (fields.get("name"), fields.get("session"), json.dumps(fields.get("arguments"), sort_keys=True))
-        if fields.get("arguments") is not None:
-            for row in world.tasks.values():
-                if (row["name"], row["session"], json.dumps(row["arguments"], sort_keys=True)) == identity:
-                    raise invalid(non_field_errors="The fields name, session, arguments must make a unique set.")
+        if _has_task(world, fields):
+            raise invalid(non_field_errors="The fields name, session, arguments must make a unique set.")
+        if world.post_pause_s:
+            world.lock.release()
+            time.sleep(world.post_pause_s)
+            world.lock.acquire()
+            if _has_task(world, fields):
+                raise failed(
+                    'duplicate key value violates unique constraint "jobs_task_name_session_id_arguments_uniq"\n'
+                    f"DETAIL:  Key (name, session_id)=({fields['name']}, {fields['session']}) already exists.\n"
+                )
         defaults = dict.fromkeys(("level", "priority", "io_charge", "gpu", "cpu", "ram", "time_out_secs"))
         # Without a status the row is made all the same, and no list that holds it works from then on.
         status = fields.get("status")
@@ -396,6 +418,14 @@ def _tasks(world: World, call: Call, key: str) -> tuple[int, object]:
     for row in rows:
         _task(row)
     return _page(world, call, rows, _task)
+
+
+def _has_task(world: World, fields: dict) -> bool:
+    """Return whether there is a task of a name, session and arguments; null arguments equal nothing."""
+    if fields.get("arguments") is None:
+        return False
+    names = ("name", "session", "arguments")
+    return any(all(row[name] == fields.get(name) for name in names) for row in world.tasks.values())
 
 
 def _task_rows(world: World, call: Call) -> list[dict]:
@@ -465,14 +495,20 @@ def _checked_task(world: World, fields: dict) -> dict:
     return json.loads(json.dumps(found))
 
 
+_IMAGES = ((b"\x89PNG", b"IEND\xaeB`\x82"), (b"\xff\xd8\xff", b"\xff\xd9"), (b"GIF8", b";"))
+"""Beginnings and ends of whole images that Alyx takes."""
+
+
 # -- notes ------------------------------------------------------------------------------------------------------------
 
 
 def _notes(world: World, call: Call, key: str) -> tuple[int, object]:
     if key:
+        _require_uuid(key)
         if key not in world.notes:
             raise not_found("Note")
         if call.method == "DELETE":
+            _may_write(call)
             del world.notes[key]
             return 204, None
         return 200, world.notes[key]
@@ -502,7 +538,7 @@ def _new_note(world: World, call: Call) -> dict:
     image = None
     if "image" in call.files:
         name, data = call.files["image"]
-        if not (data.startswith(b"\x89PNG") and data.rstrip(b"\n").endswith(b"IEND\xaeB`\x82")):
+        if not any(data.startswith(start) and data.rstrip(b"\n").endswith(end) for start, end in _IMAGES):
             raise invalid(
                 image="Upload a valid image. The file you uploaded was either not an image or a corrupted image."
             )
@@ -528,6 +564,7 @@ def _insertions(world: World, call: Call, key: str) -> tuple[int, object]:
         name: value for name, value in call.fields.items() if name in ("session", "model", "serial", "name", "json")
     }
     if key:
+        _require_uuid(key)
         if key not in world.insertions:
             raise not_found("ProbeInsertion")
         if call.method in ("PATCH", "PUT"):
@@ -551,10 +588,12 @@ def _insertions(world: World, call: Call, key: str) -> tuple[int, object]:
 
 def _datasets(world: World, call: Call, key: str) -> tuple[int, object]:
     if key:
+        _require_uuid(key)
         if key not in world.datasets:
             raise not_found("Dataset")
         row = world.datasets[key]
         if call.method == "DELETE":
+            _may_write(call)
             if world.is_protected(row):
                 why = f'Failed to delete dataset {row["name"]} due to protected tag(s) "{row["tags"][0]}"'
                 raise Rejection(403, {"status_code": 403, "detail": why})
@@ -612,10 +651,12 @@ def _data_url(world: World, row: dict, record: dict) -> str | None:
 def _files(world: World, call: Call, key: str) -> tuple[int, object]:
     rows = [(row, record) for row in world.datasets.values() for record in row["file_records"]]
     if key:
+        _require_uuid(key)
         found = [(row, record) for row, record in rows if record["id"] == key]
         if not found:
             raise not_found("FileRecord")
         if call.method in ("PATCH", "PUT"):
+            _may_write(call)
             found[0][1].update({k: v for k, v in call.fields.items() if k in ("exists", "relative_path")})
         return 200, _file(world, *found[0])
     if "dataset" in call.query:
@@ -689,9 +730,11 @@ def _protected(world: World, session: dict, filenames: list[str]) -> list[dict]:
             if (row["session"], row["collection"], row["name"]) == (session["id"], collection, name)
         ]  # fmt: skip
         rows.sort(key=lambda row: row["revision"], reverse=True)
-        if any(map(world.is_protected, rows)):
-            found.append({filename: [{row["revision"]: world.is_protected(row)} for row in rows]})
-    return found
+        found.append({filename: [{row["revision"]: world.is_protected(row)} for row in rows]})
+    protected = [
+        each for each in found if any(state for rows in each.values() for row in rows for state in row.values())
+    ]
+    return found if protected and world.names_all_files else protected
 
 
 def _check_protected(world: World, call: Call, key: str) -> tuple[int, object]:
@@ -711,7 +754,7 @@ def _register(world: World, call: Call, key: str) -> tuple[int, object]:
     filenames = _listed(fields.get("filenames"))
     session = _target(world, call, fields)
     user = _add_user(world, call, fields, session)
-    if fields.get("name") not in world.repositories:
+    if fields.get("name") is not None and fields["name"] not in world.repositories:
         raise Rejection(400, {"status_code": 400, "detail": "The specified repository does not exist."})
     labs = _listed(fields.get("labs")) or [session["lab"]]
     if any(lab not in world.labs for lab in labs):
@@ -791,6 +834,20 @@ def _register_one(world, session, user, labs, fields, filename, md5, size, versi
     }  # fmt: skip
 
 
+def _sync_file_status(world: World, call: Call, key: str) -> tuple[int, object]:
+    """Answer anybody, as Alyx does: its view names no permissions."""
+    return 200, {}
+
+
+def _new_download(world: World, call: Call, key: str) -> tuple[int, object]:
+    """Answer anybody, as Alyx does: its view names no permissions."""
+    if call.method != "POST":
+        raise Rejection(405, {"detail": f'Method "{call.method}" not allowed.', "status_code": 405})
+    if call.fields.get("user") not in world.passwords:
+        raise failed("LabMember matching query does not exist.")
+    return 201, {"download": [], "count": []}
+
+
 def _matches(name: str, pattern: str) -> bool:
     regex = "".join(".*" if letter == "*" else re.escape(letter) for letter in pattern)
     return re.fullmatch(regex, name, re.IGNORECASE) is not None
@@ -815,4 +872,6 @@ _HANDLERS: dict[str, Callable[[World, Call, str], tuple[int, object]]] = {
     "files": _files,
     "check-protected": _check_protected,
     "register-file": _register,
+    "sync-file-status": _sync_file_status,
+    "new-download": _new_download,
 }
