@@ -22,6 +22,7 @@ from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.plan import plan_tasks
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.task import Task
@@ -85,7 +86,8 @@ class Pipeline:
     @property
     def planner_errors(self) -> dict[str, str]:
         """Return device -> reason, of the parts of the description for which no tasks are planned."""
-        return {problem.part: problem.message for problem in self.session.description.problems}
+        problems = plan_session(self.session.description, self.session.path).problems
+        return {problem.part: problem.message for problem in problems}
 
     def make_graph(self, out_dir: str | Path | None = None, show: bool = True) -> NoReturn:
         """Raise: there are no drawings of pipelines here.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 from alyx_passes import one_pass
 from described import described
 
+from ibl_dask.alyx import local_server
+from ibl_dask.alyx.run_task import run_alyx_task
 from ibl_dask.tasks.external.environments import Database, Environments
 
 TOKEN = "0" * 39 + "1"
@@ -84,3 +87,20 @@ def test_without_a_database_it_waits_with_the_reason(alyx, places, row, tmp_path
     feed, _ = one_pass(alyx, tmp_path / "Subjects", environments=Environments(places))
     assert row["status"] == "Waiting"
     assert "needs Alyx" in feed.put_off.reasons[row["id"]]
+
+
+@pytest.mark.parametrize("way", ["run_alyx_task", "tasks_runner"])
+def test_the_login_of_the_caller_is_lent_to_it(fake, alyx, places, row, tmp_path: Path, monkeypatch, way: str) -> None:
+    for name in ("URL", "USER", "TOKEN", "TOKEN_FILE"):
+        monkeypatch.delenv(f"IBL_DASK_ALYX_{name}", raising=False)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    environments = Environments(places)
+    if way == "run_alyx_task":
+        session = tmp_path / "Subjects/SW_001/2026-11-20/001"
+        run_alyx_task(dict(row), session, alyx, environments=environments)
+    else:
+        local_server.tasks_runner(tmp_path / "Subjects", [dict(row)], alyx, environments=environments)
+    assert row["status"] == "Complete", row["log"]
+    assert f"test_user of {fake.url}, hidden: True" in row["log"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 import ibl_dask as ibd
-from ibl_dask.pipes.base_tasks import RegisterRawDataTask
 
 MENDED = "mended.flag"
 """File of the session whose presence lets the task that fails succeed."""
@@ -92,7 +91,7 @@ class TaskUnknown(_Little):
         return [path]
 
 
-class SnapshotsRegisterRaw(RegisterRawDataTask):
+class SnapshotsRegisterRaw(ibd.RegisterRawDataTask):
     """Lists the photographs of a session, as a lab's tasks do."""
 
     device_collection = "raw_imaging_data_*"
