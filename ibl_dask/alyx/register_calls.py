@@ -2,7 +2,7 @@
 
 Alyx looks for the record of a file, then makes one. Of two calls at once both make it, and from then on every call that
 names the file fails. So a call is not sent again while the first may be at work: the datasets of the session are read
-until they stay the same, and only those that lack are asked for again.
+until they stay the same, and only those that lack are asked for again. That holds from process to process.
 
 Source: measured on Alyx 3.6.1 (8 programs registered one file: 2 records in 5 of 5 tries).
 """
@@ -28,17 +28,14 @@ _MOST_LOOKS = 50
 
 
 class CallNote(Protocol):
-    """Note on disk of the call that is under way: a process that is killed leaves it to its successor."""
+    """Note on disk of calls whose results are not settled: a process that is killed leaves it to its successor."""
 
     @property
-    def open_call(self) -> str:
-        """Return the session of a call that has not come to its end; empty for none."""
+    def open_calls(self) -> frozenset[str]:
+        """Return the sessions of such calls."""
 
     def begin_call(self, session: str) -> None:
-        """Note a call."""
-
-    def end_call(self) -> None:
-        """Note its end."""
+        """Note a call; whoever settles its results removes the note."""
 
 
 class _Lost(Exception):  # it never leaves this module
@@ -72,6 +69,8 @@ class RegisterCalls:
 
     def __init__(self, alyx: Alyx, note: CallNote, quiet: Quiet, sleep: Callable[[float], None] = time.sleep) -> None:
         self._alyx, self._note, self._quiet, self._sleep = alyx, note, quiet, sleep
+        self._answered: set[str] = set()
+        """Sessions whose latest call is known to have come to its end."""
 
     def send(
         self, session_id: str, common: Mapping[str, object], rows: Sequence[tuple[Output, str]]
@@ -97,17 +96,12 @@ class RegisterCalls:
         done: dict[str, JsonObject] = {}
         for _ in range(_MOST_TRIES):
             left = [row for row in rows if row[0].path not in done]
-            if self._note.open_call == session_id:
-                present = self._settled(session_id, len(left))
-                done |= {output.path: record for output, version in left if (record := _made(present, output, version))}
-                self._note.end_call()
-                left = [row for row in left if row[0].path not in done]
             if not left:
                 return done
             try:
                 return done | self._call(session_id, common, left)
             except _Lost:
-                continue
+                done |= self.made_before(session_id, left)
         raise AlyxUnreachable(
             "Alyx gives no answer to the registration of files",
             where=str(common.get("path")),
@@ -115,6 +109,18 @@ class RegisterCalls:
             got=f"none, in {_MOST_TRIES} calls",
             do="results stay in the spool, and are sent by ibl-dask alyx sync; see whether Alyx is overloaded",
         )
+
+    def made_before(self, session_id: str, rows: Sequence[tuple[Output, str]]) -> dict[str, JsonObject]:
+        """Return path -> record of those files that a call registered whose results are not settled.
+
+        Where that call may be at work still, its end is waited for.
+        """
+        if session_id not in self._note.open_calls:
+            return {}
+        is_over = session_id in self._answered
+        present = self.datasets(session_id) if is_over else self._settled(session_id, len(rows))
+        self._answered.add(session_id)
+        return {output.path: record for output, version in rows if (record := _made(present, output, version))}
 
     def datasets(self, session_id: str) -> list[JsonObject]:
         """Return the datasets of a session as records: with the id that the end of their address is."""
@@ -132,17 +138,15 @@ class RegisterCalls:
             "versions": [version or None for _, version in rows],
         }
         self._note.begin_call(session_id)
+        self._answered.discard(session_id)
         try:
             answers = self._alyx.request("POST", "/register-file", body=body, on_lost=_lose)
-        except AlyxRefused as error:
-            if is_collision(error):  # another program registers these files at this moment
-                raise _Lost from error
-            self._note.end_call()
+        except (AlyxRefused, AlyxUnreachable) as error:
+            if isinstance(error, AlyxRefused) and is_collision(error):
+                raise _Lost from error  # another program registers these files at this moment
+            self._answered.add(session_id)
             raise
-        except AlyxUnreachable:
-            self._note.end_call()
-            raise
-        self._note.end_call()
+        self._answered.add(session_id)
         if not isinstance(answers, list) or len(answers) != len(rows):
             n_answers = len(answers) if isinstance(answers, list) else 0
             raise AlyxUnreachable(

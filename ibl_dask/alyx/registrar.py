@@ -133,8 +133,16 @@ class Registrar:
             if parcel.error is None:
                 files = groups.setdefault(parcel.result.repository or self._registration.repository, {})
                 self._add(parcel, files)
+        listed = [file for files in groups.values() for file in files.values()]
+        if not listed:
+            return
+        rows = [(file.output, file.result.version) for file in listed]
+        made = self._calls.made_before(listed[0].result.session_id, rows)
+        for file in listed:
+            if file.path in made:
+                file.note(made[file.path])
         for repository, files in groups.items():
-            listed = list(files.values())
+            listed = [file for file in files.values() if file.path not in made]
             for first in range(0, len(listed), MOST_FILES):
                 self._register_apart(listed[first : first + MOST_FILES], repository)
 

@@ -6,7 +6,7 @@
     dead/     <time>-<key>.json   results that Alyx refuses, each with the reason
     sent.jsonl                    a line for each result that was sent; sent-<time>.jsonl are older
     writer.json                   the lock of the one process that sends
-    registering.json              the session whose files are being registered, while no answer has come
+    registering.json              sessions whose files were sent for registration, while their results are here
 """
 
 from __future__ import annotations
@@ -249,23 +249,28 @@ class Spool:
         path.unlink(missing_ok=True)
 
     @property
-    def open_call(self) -> str:
-        """Return the session of a registration whose answer did not come, also in an earlier process; else nothing."""
+    def open_calls(self) -> frozenset[str]:
+        """Return the sessions whose files were sent for registration, and whose results are not settled."""
         try:
-            return str(_read(self._call).get("session", ""))
+            found = _read(self._calls).get("sessions")
         except (FileNotFoundError, UnusableFile):
-            return ""
+            return frozenset()
+        return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
 
     def begin_call(self, session: str) -> None:
-        """Note that files of a session are about to be registered."""
-        _write(self._call, {"session": session})
+        """Note that files of a session are about to be sent."""
+        known = self.open_calls
+        if session not in known:
+            _write(self._calls, {"sessions": sorted({*known, session})})
 
-    def end_call(self) -> None:
-        """Note that the registration has come to its end."""
-        self._call.unlink(missing_ok=True)
+    def end_call(self, session: str) -> None:
+        """Note that the results of a session are settled."""
+        known = self.open_calls
+        if session in known:
+            _write(self._calls, {"sessions": sorted(known - {session})})
 
     @property
-    def _call(self) -> Path:
+    def _calls(self) -> Path:
         return self.folder / "registering.json"
 
     def _make(self, folder: Path) -> None:

@@ -142,6 +142,8 @@ class Writer:
                         if task := row.letter.result.task_id:
                             records = ({**record, "path": path} for path, record in row.datasets.items())
                             datasets[task] = (*datasets.get(task, ()), *records)
+                if not any(row.is_left for row in rows):
+                    self.spool.end_call(rows[0].letter.result.session_id)
         left = self.spool.n_pending()
         n_requests = self._alyx.n_requests - n_before
         return SyncReport(n_sent, left, n_dead, n_requests, self._alyx.parked_s, tuple(problems), datasets)

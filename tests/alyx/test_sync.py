@@ -134,6 +134,7 @@ def test_a_writer_that_is_killed_at_any_request_loses_and_doubles_nothing(fake, 
             continue
         break
     assert n_kills > 5
+    assert {row["n_times"] for row in fake.world.datasets.values()} == {1}
     assert spool.n_pending() == 0
     assert len(fake.world.files_of(session)) == 2
     assert sorted(note["text"] for note in fake.world.notes.values()) == ["plot 0", "plot 1"]
