@@ -63,6 +63,8 @@ class Coordinator:
         self.spooled, self.lease_s, self.keeps_logs = spooled, lease_s, keeps_logs
         self.in_flight: set[str] = set()
         """Identifiers of the rows that are claimed and have no result."""
+        self.earlier_logs: dict[str, str] = {}
+        """Row -> its log before it was claimed, where that is kept."""
         self.claim_of_all: Claim | None = None
         self._stack = ExitStack()
 
@@ -116,7 +118,9 @@ class Coordinator:
 
     def claim(self, row: TaskRow) -> TaskRow:
         """Set a waiting row to Started, with the owner in its log, and return it."""
-        log = self.mine.to_log(without_claim(row.log) if self.keeps_logs else "")
+        if self.keeps_logs:
+            self.earlier_logs[row.id] = without_claim(row.log)
+        log = self.mine.to_log(self.earlier_logs.get(row.id, ""))
         self.in_flight.add(row.id)
         return TaskRow.read(self.alyx.change("tasks", row.id, {"status": str(Status.STARTED), "log": log}))
 

@@ -14,7 +14,7 @@ from ibl_dask.alyx.client import status_of
 from ibl_dask.alyx.coordinator import Coordinator
 from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
 from ibl_dask.alyx.folders import folder_of
-from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
+from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure, with_earlier
 from ibl_dask.alyx.row_states import ready_together
 from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.alyx.task_row import TaskRow
@@ -382,6 +382,7 @@ class QueueFeed:
         self._hand_over(result_of(row, path, Status.WAITING, text))
 
     def _hand_over(self, result: TaskResult) -> None:
+        result = with_earlier(result, self.coordinator.earlier_logs.pop(result.task_id, ""))
         self.outbox.put(result)
         self.coordinator.in_flight.discard(result.task_id)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
-from ibl_dask.alyx.claims import without_claim
 from ibl_dask.alyx.figures import with_figures
 from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import Output, TaskResult
@@ -46,12 +46,10 @@ def result_of(
 ) -> TaskResult:
     """Return the result of a claimed row.
 
-    A log that the row kept when it was claimed stays before the new one, as in the reference with `clobber=False`.
-
     Parameters
     ----------
     row : TaskRow
-        The row, as it was claimed.
+        The row.
     session : Path
         Session folder.
     status : Status
@@ -68,7 +66,6 @@ def result_of(
         File -> MD5.
     """
     known = hashes or {}
-    before = without_claim(row.log)
     inside = [path for path in outputs if path.is_relative_to(session) and path.is_file()]
     return TaskResult(
         session="/".join(session.parts[-3:]),
@@ -77,7 +74,7 @@ def result_of(
         task_id=row.id,
         session_id=row.session,
         folder=str(session),
-        log=f"{before}\n\n{RERUN}\n{log}" if before else log,
+        log=log,
         version=version,
         seconds=seconds,
         outputs=tuple(
@@ -85,6 +82,23 @@ def result_of(
         ),
         repository=row.data_repository,
     )
+
+
+def with_earlier(result: TaskResult, log: str) -> TaskResult:
+    """Return a result with the log of an earlier attempt before its own, as the reference does with `clobber=False`.
+
+    Parameters
+    ----------
+    result : TaskResult
+        The result.
+    log : str
+        The earlier log; empty for none.
+    """
+    if not log:
+        return result
+    has_run = result.status not in (Status.WAITING, Status.HELD)
+    between = f"\n\n{RERUN}\n" if has_run else "\n"
+    return replace(result, log=f"{log}{between}{result.log}")
 
 
 def result_of_event(row: TaskRow, session: Path, event: TaskFinished) -> TaskResult:

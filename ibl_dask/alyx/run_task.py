@@ -18,7 +18,7 @@ from ibl_dask.alyx.figures import with_figures
 from ibl_dask.alyx.lent_token import with_database
 from ibl_dask.alyx.outbox import SpoolOutbox
 from ibl_dask.alyx.own_place import own_repository
-from ibl_dask.alyx.results import result_of
+from ibl_dask.alyx.results import result_of, with_earlier
 from ibl_dask.alyx.row_states import judge, released
 from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import TaskResult
@@ -119,8 +119,7 @@ def run_alyx_task(
     session = Session(Path(session_path))
     before = "" if clobber else without_claim(row.log)
     claim = Claim.of_this_process(BY_HAND, own_job())
-    started = {"status": str(Status.STARTED), "log": claim.to_log(before)}
-    row = TaskRow.read(alyx.change("tasks", row.id, started))
+    alyx.change("tasks", row.id, {"status": str(Status.STARTED), "log": claim.to_log(before)})
     if row.executable == EXECUTABLE:
         result = register_description(alyx, row, session)
     else:
@@ -129,7 +128,7 @@ def run_alyx_task(
         result = _run(row, session, alyx, as_environments(environments), max_md5_size, common)
     repository = row.data_repository or own_repository(alyx)
     outbox = SpoolOutbox(alyx, work_dir or session.path.parents[2] / WORK_FOLDER, repository)
-    outbox.put(result)
+    outbox.put(with_earlier(result, before))
     datasets = outbox.send([row.id]).get(row.id, [])
     now = _noted(deck, alyx.read("tasks", row.id))
     _release_children(alyx, row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import told_tasks
 from alyx_passes import PLACE, one_pass
 from described import described
 from fake_alyx import PNG
@@ -19,7 +20,7 @@ from ibl_dask.pipes import dynamic_pipeline, tasks
 
 @pytest.fixture(autouse=True)
 def _site(monkeypatch, tmp_path: Path):
-    monkeypatch.setenv("IBL_DASK_TASK_PACKAGES", "seven_tasks")
+    monkeypatch.setenv("IBL_DASK_TASK_PACKAGES", "seven_tasks,told_tasks")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("IBL_DASK_ALYX_REPOSITORY", raising=False)
 
@@ -31,7 +32,8 @@ def session(fake, tmp_path: Path) -> tuple[Path, str]:
 
 
 def row_of(fake, eid: str, name: str, **fields: object) -> dict:
-    return fake.world.tasks[fake.world.add_task(eid, name, executable=f"seven_tasks.{name}", **fields)]
+    module = "told_tasks" if hasattr(told_tasks, name) else "seven_tasks"
+    return fake.world.tasks[fake.world.add_task(eid, name, executable=f"{module}.{name}", **fields)]
 
 
 def test_a_server_makes_three_requests_a_task_at_most(fake, alyx, tmp_path: Path) -> None:
@@ -39,9 +41,9 @@ def test_a_server_makes_three_requests_a_task_at_most(fake, alyx, tmp_path: Path
         described(tmp_path, f"SW_001/2026-11-20/{number:03}")
         eid = fake.world.add_session("SW_001", number=number)
         for n in range(8):
-            fake.world.add_task(eid, f"Task{n}", executable="seven_tasks.TaskOfNumber", arguments={"n": n})
+            fake.world.add_task(eid, f"Task{n}", executable="told_tasks.TaskOfNumber", arguments={"n": n})
     subjects = tmp_path / "Subjects"
-    server = Server(alyx, PLACE, subjects, subjects / ".ibl_dask", frozenset({"seven_tasks"}), creates=False)
+    server = Server(alyx, PLACE, subjects, subjects / ".ibl_dask", frozenset({"told_tasks"}), creates=False)
     server.serve(once=True)
     assert [row["status"] for row in fake.world.tasks.values()] == ["Complete"] * 24
     assert {row["n_times"] for row in fake.world.datasets.values()} == {1}

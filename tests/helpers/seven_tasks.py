@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -58,48 +57,6 @@ class ChildOfDone(_Little):
 class ChildOfFailed(_Little):
     def _run(self, **_: object) -> list[Path]:
         return self.left()
-
-
-class TaskOfNumber(_Little):
-    """One of many: its file is that of its argument `n`."""
-
-    def _run(self, **_: object) -> list[Path]:
-        path = self.session_path / "alf" / f"task_{self.kwargs['n']:02}" / "wheel.position.npy"
-        path.parent.mkdir(exist_ok=True, parents=True)
-        np.save(path, np.arange(3.0))
-        return [path]
-
-
-class TaskTells(_Little):
-    """Prints its caller, as far as the caller told of itself."""
-
-    def _run(self, **_: object) -> list[Path]:
-        sys.stdout.write(
-            f"one {type(self.one).__name__}, taskid {self.taskid}, machine {self.machine}, location {self.location}, "
-            f"scratch {self.workspace.work_dir}, output {self.session.output_root}\n"
-        )
-        return self.left()
-
-
-class TaskUnknown(_Little):
-    """Leaves a file of a type that Alyx does not have."""
-
-    def _run(self, **_: object) -> list[Path]:
-        path = self.session_path / "alf" / "no.suchtype.npy"
-        path.parent.mkdir(exist_ok=True, parents=True)
-        np.save(path, np.arange(3.0))
-        return [path]
-
-
-class SnapshotsRegisterRaw(ibd.RegisterRawDataTask):
-    """Lists the photographs of a session, as a lab's tasks do."""
-
-    device_collection = "raw_imaging_data_*"
-
-    def _run(self, **_: object) -> list[Path]:
-        self.register_snapshots()
-        self.register_snapshots(collection="")
-        return []
 
 
 class TaskHangs(_Little):
