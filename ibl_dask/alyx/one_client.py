@@ -17,6 +17,7 @@ import requests
 from one.webclient import AlyxClient
 
 from ibl_dask.alyx.client import Alyx, Files, status_of
+from ibl_dask.alyx.refusals import no_answer
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused
 
 
@@ -87,9 +88,19 @@ class OneClient(AlyxClient):  # type: ignore[misc]  # ONE has no types
         path = path if path.startswith("/") else f"/{path}"
         headers = {"Accept": "application/vnd.oai.openapi+json"} if path == "/api/schema" else None
         body: Any = json.loads(data) if isinstance(data, str) else data
+
+        def stop() -> None:
+            raise no_answer(f"{method} {self.base_url}{path}", "the files may be registered all the same", 1)
+
         try:
             return self._alyx.request(
-                method, f"{path}?{query}" if query else path, body=body, files=_in_memory(files), headers=headers
+                method,
+                f"{path}?{query}" if query else path,
+                body=body,
+                files=_in_memory(files),
+                headers=headers,
+                # Two calls at once make two records of a file, of which Alyx takes none from then on.
+                on_lost=stop if path == "/register-file" else None,
             )
         except AlyxRefused as error:
             response = requests.Response()

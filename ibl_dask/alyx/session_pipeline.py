@@ -18,12 +18,13 @@ from ibl_dask.alyx.row_states import RERUN, RERUN_FAILED
 from ibl_dask.alyx.run_task import run_alyx_task
 from ibl_dask.alyx.task_row import GRAPH, body_of
 from ibl_dask.errors import InputError, UsageError
+from ibl_dask.model import task as model
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
-from ibl_dask.model.task import TaskSpec, sort_specs
 from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.plan import plan_tasks
+from ibl_dask.tasks.field_spec import TaskSpec
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.task import Task
 
@@ -51,7 +52,7 @@ class Pipeline:
         session_path: str | Path | None = None,
         one: Any = None,  # ONE has no types
         eid: str | None = None,
-        tasks: Mapping[str, Task | TaskSpec] | None = None,
+        tasks: Mapping[str, Task | model.TaskSpec] | None = None,
         *,
         repository: str | None = None,
     ) -> None:
@@ -147,9 +148,10 @@ class Pipeline:
             Tasks instead of those of the pipeline; dicts name their parents.
         """
         if tasks_list is None and self._given is None:
-            return plan_tasks(self.session)[0]
+            return tuple(map(TaskSpec.of, plan_tasks(self.session)[0]))
         given = tasks_list if tasks_list is not None else (self._given or {}).values()
-        return sort_specs(_spec(task) for task in given)
+        ordered = model.sort_specs(_spec(task) for task in given)
+        return tuple(map(TaskSpec.of, ordered))
 
     def create_alyx_tasks(
         self, rerun__status__in: str | Sequence[str] | None = None, tasks_list: Iterable[object] | None = None
@@ -215,10 +217,10 @@ class Pipeline:
 
 
 def _spec(task: object) -> TaskSpec:
-    if isinstance(task, TaskSpec):
-        return task
+    if isinstance(task, model.TaskSpec):
+        return TaskSpec.of(task)
     if isinstance(task, Task):
-        return task.spec(parents=[parent.name for parent in task.parents])
+        return TaskSpec.from_task(task)
     if isinstance(task, Mapping):
         return TaskSpec.from_dict(task)
     raise UsageError(

@@ -108,7 +108,10 @@ def test_a_spec_is_made_with_the_arguments_of_the_reference_and_goes_to_alyx_and
     assert isinstance(read.instantiate(path), ibd.VideoRegisterRaw)
     ordered = spec.sort_specs([read, spec.TaskSpec.from_task(parent)])
     assert [each.name for each in ordered] == ["VideoCompress", "VideoRegisterRaw"]
-    assert tasks.Pipeline(path, tasks={"VideoCompress": spec.TaskSpec.from_task(parent)}).task_specs()
+    assert parent.to_spec().to_alyx()["executable"] == "ibl_dask.tasks.video_mp4.compress_task.VideoCompress"
+    for given in (None, {"VideoCompress": spec.TaskSpec.from_task(parent)}, {"VideoCompress": parent}):
+        for each in tasks.Pipeline(path, tasks=given).task_specs():
+            assert each.instantiate(path).name
 
 
 def test_an_environment_is_found_by_the_routes_that_are_given() -> None:
