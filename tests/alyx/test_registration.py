@@ -83,6 +83,48 @@ def test_the_bad_file_of_one_result_costs_few_calls_and_no_other_result(fake, sp
     assert len(calls(fake)) <= 13
 
 
+def test_a_server_that_fails_on_the_file_of_one_result_takes_those_of_the_others(
+    fake, spool, writer, monkeypatch
+) -> None:
+    session, tasks = add_tasks(fake.world, "TST_001", 5)
+    for n, task in enumerate(tasks):
+        spool.add(result("TST_001", session, task, n=n))
+    handler = endpoints._HANDLERS["register-file"]
+
+    def fails(world, call, key):
+        if any("task_03" in name for name in call.fields["filenames"]):
+            raise endpoints.failed("out of memory")
+        return handler(world, call, key)
+
+    monkeypatch.setitem(endpoints._HANDLERS, "register-file", fails)
+    report = writer.run()
+    assert (report.n_sent, report.n_left, report.n_dead) == (4, 1, 0)
+    assert [row["status"] for row in fake.world.tasks.values()].count("Complete") == 4
+    assert fake.world.tasks[tasks[3]]["status"] == "Started"
+    monkeypatch.setitem(endpoints._HANDLERS, "register-file", handler)
+    assert writer.run().n_sent == 1
+    assert {row["n_times"] for row in fake.world.datasets.values()} == {1}
+
+
+def test_a_folder_that_cannot_be_written_costs_the_protected_file_of_one_result(fake, spool, writer, tmp_path) -> None:
+    session, [first, second, third] = add_tasks(fake.world, "TST_001", 3)
+    spool.add(result("TST_001", session, first, outputs=tuple(map(output, TIMES[:2]))))
+    assert writer.run().n_sent == 1
+    for name in TIMES[:2]:
+        fake.world.protect(name.rpartition("/")[2])
+    for n, (task, name) in enumerate(((second, TIMES[0]), (third, TIMES[1]))):
+        folder = tmp_path / f"root{n}/TST_001/2026-11-20/001"
+        (folder / "alf").mkdir(parents=True)
+        (folder / name).write_bytes(b"new")
+        if n == 0:
+            (folder / "ibl_dask").write_text("a file where the folder of this package should be")
+        spool.add(result("TST_001", session, task, n=n + 1, folder=str(folder), outputs=(output(name, "new"),)))
+    report = writer.run()
+    assert (report.n_sent, report.n_left + report.n_dead) == (1, 1)
+    assert fake.world.tasks[third]["status"] == "Complete"
+    assert [path for path in fake.world.files_of(session) if "#" in path and "left" in path]
+
+
 def test_results_name_their_repository(fake, spool, writer) -> None:
     session, tasks = add_tasks(fake.world, "TST_001", 3)
     for n, (task, place) in enumerate(zip(tasks, ("flatiron_cortexlab", "", "flatiron_cortexlab"), strict=True)):
