@@ -244,7 +244,7 @@ class Writer:
                 continue
             with _Guard(row):
                 task_id = row.letter.result.task_id
-                if not task_id:
+                if not task_id and row.letter.result.session_id:  # an empty filter would list the tasks of all sessions
                     if deck is None:
                         deck = read_deck(self._alyx, row.letter.result.session_id)
                     task_id = _find_task(deck, row.letter.result.task)

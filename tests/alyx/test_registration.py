@@ -286,6 +286,30 @@ def test_a_task_that_cannot_be_changed_is_set_aside_in_the_end(fake, spool, alyx
     assert writer.run().n_sent == 1
 
 
+def test_an_offline_result_whose_session_is_not_found_changes_no_task_of_another_session(
+    fake, spool, alyx, monkeypatch
+) -> None:
+    _, [other] = add_tasks(fake.world, "TST_002", 1)
+    fake.world.add_session("TST_001")
+    spool.add(result("TST_001", "", ""))
+    handler = endpoints._HANDLERS["sessions"]
+
+    def fails(world, call, key):
+        if call.query.get("subject") == "TST_001":
+            raise endpoints.failed("out of memory")
+        return handler(world, call, key)
+
+    monkeypatch.setitem(endpoints._HANDLERS, "sessions", fails)
+    now_s = [1e9]
+    writer = Writer(spool, alyx, PLACE, lambda: now_s[0])
+    for _ in range(MOST_FAILURES):
+        report = writer.run()
+        now_s[0] += 600
+    assert report.n_dead == 1
+    assert fake.world.tasks[other]["status"] == "Started"
+    assert fake.n_requests("GET", "/tasks") == 0
+
+
 def test_a_row_without_status_does_not_hide_the_task_of_an_offline_result(fake, spool, writer) -> None:
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     fake.world.add_task(session, "poison", status=None)

@@ -87,7 +87,7 @@ def _task_rows(world: World, call: Call) -> list[dict]:
         if not named:
             raise failed(f"Invalidstatus, choices are: {CHOICES}")
         rows = [row for row in rows if row["status"] == named[0]]
-    if "session" in call.query:
+    if call.query.get("session"):  # an empty filter is none, as Django has it
         if not is_uuid(call.query["session"]):
             raise invalid(session=f"“{call.query['session']}” is not a valid UUID.")
         rows = [row for row in rows if row["session"] == call.query["session"]]
