@@ -63,6 +63,8 @@ class Coordinator:
         self.spooled, self.lease_s, self.keeps_logs = spooled, lease_s, keeps_logs
         self.in_flight: set[str] = set()
         """Identifiers of the rows that are claimed and have no result."""
+        self._sessions: dict[str, str] = {}
+        """Row that was claimed -> its session."""
         self.earlier_logs: dict[str, str] = {}
         """Row -> its log before it was claimed, where that is kept."""
         self.claim_of_all: Claim | None = None
@@ -114,6 +116,12 @@ class Coordinator:
         """Return whether another process took the lock over."""
         return self._held.is_lost
 
+    @property
+    def sessions_in_flight(self) -> frozenset[str]:
+        """Return the identifiers of the sessions of rows that are claimed and have no result."""
+        known, rows = self._sessions, frozenset(self.in_flight)  # another thread may claim meanwhile
+        return frozenset(known[row] for row in rows if row in known)
+
     # -- single rows ------------------------------------------------------------------------------------------
 
     def claim(self, row: TaskRow) -> TaskRow:
@@ -121,6 +129,8 @@ class Coordinator:
         if self.keeps_logs:
             self.earlier_logs[row.id] = without_claim(row.log)
         log = self.mine.to_log(self.earlier_logs.get(row.id, ""))
+        self._sessions = {each: self._sessions[each] for each in self._sessions.keys() & self.in_flight}
+        self._sessions[row.id] = row.session
         self.in_flight.add(row.id)
         return TaskRow.read(self.alyx.change("tasks", row.id, {"status": str(Status.STARTED), "log": log}))
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ibl_dask.alyx.client import Alyx
@@ -23,6 +23,9 @@ PATIENCE_S = 30.0
 """Longest wait for another process that sends the results of this spool, s."""
 INTERVAL_S = 30.0
 """Interval at which results are sent while tasks run, s: those of one session share requests."""
+
+LONGEST_HOLD_S = 600.0
+"""Longest wait of a result for others of its session, which share requests with it, s."""
 
 
 class SpoolOutbox:
@@ -45,6 +48,8 @@ class SpoolOutbox:
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
         self._is_sent_elsewhere = False
+        self.in_flight: Callable[[], Collection[str]] = frozenset
+        """Returns the ids of the sessions with tasks that run now; their results wait for the others."""
         self._keys: dict[str, list[str]] = {}
         """Row -> keys of its results of this process."""
         self._pending = self._read_pending()
@@ -67,8 +72,13 @@ class SpoolOutbox:
         """Return the identifiers of the rows whose results wait to be sent."""
         return self._pending
 
-    def send_all(self) -> SyncReport | None:
+    def send_all(self, *, is_early: bool = False) -> SyncReport | None:
         """Send the results in the spool; None where another process does so, or Alyx gives no answer.
+
+        Parameters
+        ----------
+        is_early : bool
+            Leave those of sessions with tasks that run now, for `LONGEST_HOLD_S` at most.
 
         Raises
         ------
@@ -79,7 +89,7 @@ class SpoolOutbox:
         self._is_sent_elsewhere = False
         try:
             with self._one_at_a_time:
-                report = self._writer.run()
+                report = self._writer.run(is_ripe=self._is_ripe) if is_early else self._writer.run()
         except (SessionLocked, AlyxUnreachable) as error:
             self._is_sent_elsewhere = isinstance(error, SessionLocked)
             _log.info("results wait in the spool: %s", error)
@@ -88,6 +98,10 @@ class SpoolOutbox:
         with self._lock:  # also while the folder is read: no result comes in between
             self._pending = self._read_pending()
         return report
+
+    def _is_ripe(self, results: Sequence[TaskResult]) -> bool:
+        """Return whether the results of a session, oldest first, are to be sent now."""
+        return results[0].session_id not in self.in_flight() or time.time() - results[0].made_s > LONGEST_HOLD_S
 
     def send(self, tasks: Iterable[str]) -> dict[str, list[JsonObject]]:
         """Send the results in the spool, and return the datasets of some rows that were registered.
@@ -134,7 +148,7 @@ class SpoolOutbox:
             while not is_over.wait(interval_s):
                 try:
                     if self._pending:
-                        self.send_all()
+                        self.send_all(is_early=True)
                 except Exception:  # noqa: BLE001  # the results are on disk; the last pass shows the error
                     _log.exception("results could not be sent")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ibl_dask.alyx.client import Alyx, is_answered, status_of
@@ -97,13 +97,19 @@ class Writer:
         self._registrar = Registrar(alyx, registration, spool)
         self._session_ids: dict[str, str] = {}
 
-    def run(self, keep_going: Callable[[], bool] = lambda: True) -> SyncReport:
+    def run(
+        self,
+        keep_going: Callable[[], bool] = lambda: True,
+        is_ripe: Callable[[Sequence[TaskResult]], bool] = lambda _: True,
+    ) -> SyncReport:
         """Send the results that are in the spool now; those that cannot be sent stay there.
 
         Parameters
         ----------
         keep_going : callable
             Asked before each session; a pass ends early where it returns False.
+        is_ripe : callable
+            Asked for the results of each session, oldest first; those for which it returns False are left in the spool.
 
         Raises
         ------
@@ -120,6 +126,8 @@ class Writer:
                 held.require_own()
                 if not keep_going():
                     break
+                if not is_ripe([letter.result for letter in letters]):
+                    continue
                 try:
                     rows = self._send_session(letters)
                     if any(row.has_failed for row in rows):

@@ -339,6 +339,38 @@ def test_a_result_that_comes_while_the_spool_is_read_is_known(fake, alyx, tmp_pa
     assert outbox.is_spooled(task)
 
 
+def test_results_wait_for_the_others_of_their_session_while_it_runs_and_not_for_ever(
+    fake, alyx, tmp_path, monkeypatch
+) -> None:
+    running, tasks = add_tasks(fake.world, "TST_001", 2)
+    ended, [other] = add_tasks(fake.world, "TST_002", 1)
+    sessions = {running}
+    outbox = SpoolOutbox(alyx, tmp_path, REPOSITORY)
+    outbox.in_flight = lambda: sessions
+    outbox.put(result("TST_001", running, tasks[0]))
+    outbox.put(result("TST_002", ended, other))
+
+    def until(condition) -> None:
+        end_s = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < end_s
+            time.sleep(0.01)
+
+    with outbox.sending(0.01):
+        until(lambda: not outbox.is_spooled(other))
+        assert outbox.is_spooled(tasks[0])
+        outbox.put(result("TST_001", running, tasks[1], n=1))
+        sessions.clear()
+        until(lambda: not outbox.spooled())
+        assert [len(files) for files in calls(fake)] == [1, 2]
+        sessions.add(running)
+        monkeypatch.setattr("ibl_dask.alyx.outbox.LONGEST_HOLD_S", 0.05)
+        outbox.put(result("TST_001", running, tasks[1], n=2))
+        until(lambda: not outbox.spooled())
+        outbox.put(result("TST_001", running, tasks[1], n=3))
+    assert not outbox.spooled()
+
+
 def test_the_records_of_datasets_are_returned_as_alyx_answered_them(fake, alyx, tmp_path) -> None:
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     outbox = SpoolOutbox(alyx, tmp_path, REPOSITORY)
