@@ -134,18 +134,18 @@ class SpoolOutbox:
         return found
 
     @contextlib.contextmanager
-    def sending(self, interval_s: float = INTERVAL_S) -> Iterator[None]:
+    def sending(self, interval_s: float | None = None) -> Iterator[None]:
         """Send results in a thread while this block runs, and once more at its end.
 
         Parameters
         ----------
-        interval_s : float
-            Interval of passes over the spool, s.
+        interval_s : float, optional
+            Interval of passes over the spool, s; by default `INTERVAL_S`.
         """
         is_over = threading.Event()
 
         def work() -> None:
-            while not is_over.wait(interval_s):
+            while not is_over.wait(INTERVAL_S if interval_s is None else interval_s):
                 try:
                     if self._pending:
                         self.send_all(is_early=True)

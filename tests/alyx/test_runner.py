@@ -36,12 +36,15 @@ def row_of(fake, eid: str, name: str, **fields: object) -> dict:
     return fake.world.tasks[fake.world.add_task(eid, name, executable=f"{module}.{name}", **fields)]
 
 
-def test_a_server_makes_three_requests_a_task_at_most(fake, alyx, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pause_s", [0.0, 0.1])
+def test_a_server_makes_three_requests_a_task_at_most(fake, alyx, tmp_path: Path, monkeypatch, pause_s) -> None:
+    monkeypatch.setattr("ibl_dask.alyx.outbox.INTERVAL_S", 0.02)  # several passes while the tasks of a session run
     for number in (1, 2, 3):
         described(tmp_path, f"SW_001/2026-11-20/{number:03}")
         eid = fake.world.add_session("SW_001", number=number)
         for n in range(8):
-            fake.world.add_task(eid, f"Task{n}", executable="told_tasks.TaskOfNumber", arguments={"n": n})
+            arguments = {"n": n, "pause_s": pause_s}
+            fake.world.add_task(eid, f"Task{n}", executable="told_tasks.TaskOfNumber", arguments=arguments)
     subjects = tmp_path / "Subjects"
     server = Server(alyx, PLACE, subjects, subjects / ".ibl_dask", frozenset({"told_tasks"}), creates=False)
     server.serve(once=True)
@@ -49,6 +52,7 @@ def test_a_server_makes_three_requests_a_task_at_most(fake, alyx, tmp_path: Path
     assert {row["n_times"] for row in fake.world.datasets.values()} == {1}
     assert len(fake.world.datasets) == 24
     assert fake.n_requests() / 24 <= 3.0
+    assert fake.n_requests("POST", "/register-file") == 3
 
 
 # -- logs -------------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,10 @@ import ibl_dask as ibd
 
 
 class TaskOfNumber(ibd.DynamicTask):
-    """One of many: its file is that of its argument `n`."""
+    """One of many: its file is that of its argument `n`; it lasts `pause_s`."""
 
     def _run(self, **_: object) -> list[Path]:
+        time.sleep(self.kwargs.get("pause_s", 0.0))
         path = self.session_path / "alf" / f"task_{self.kwargs['n']:02}" / "wheel.position.npy"
         path.parent.mkdir(exist_ok=True, parents=True)
         np.save(path, np.arange(3.0))
