@@ -34,6 +34,8 @@ PAGE = 1000
 """Rows per page: the most that Alyx sends. The order of rows is not total, so few pages miss few rows."""
 _MOST_ROUNDS = 20
 """Most queries for a complete list of several pages."""
+_OF_PROXIES = (408, 502, 504)
+"""Statuses of servers before Alyx that lost patience with it."""
 _NOTICES = ("Alyx-API-Notice", "Deprecation", "Sunset")
 
 
@@ -226,6 +228,7 @@ class Alyx:
         files: Files | None = None,
         find: Callable[[], JsonObject | None] | None = None,
         headers: Mapping[str, str] | None = None,
+        on_lost: Callable[[], None] | None = None,
     ) -> Any:
         """Send a request until it is answered for good, and return the body of the answer.
 
@@ -239,6 +242,9 @@ class Alyx:
             Parts of the request; a body without files is sent as JSON.
         find : callable, optional
             See `create`.
+        on_lost : callable, optional
+            Called where the request was sent and no answer of Alyx came: it may be at work with it still. What it
+            raises keeps the request from being sent again.
 
         Raises
         ------
@@ -272,6 +278,8 @@ class Alyx:
                     n_tries -= 1
                     continue
                 n_500 += answer.status == 500
+            if on_lost is not None and (answer is None or answer.status in _OF_PROXIES):
+                on_lost()
             backoff = self.limits.backoff
             pause_s = backoff.pause_s(n_tries, self._chance())
             if n_tries >= backoff.most_tries or n_500 >= backoff.most_tries_500 or self._clock() + pause_s > until_s:

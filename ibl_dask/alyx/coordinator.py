@@ -71,6 +71,10 @@ class Coordinator:
         """Identifiers of the rows that are claimed and have no result."""
         self.clock_ahead_s = FARTHEST_BEHIND_S
         """See `ibl_dask.alyx.claims.clock_ahead_s`; known once a row was changed."""
+        self._sessions: dict[str, str] = {}
+        """Row that was claimed -> its session."""
+        self.earlier_logs: dict[str, str] = {}
+        """Row -> its log before it was claimed, where that is kept."""
         self.claim_of_all: Claim | None = None
         self._stack = ExitStack()
 
@@ -120,6 +124,12 @@ class Coordinator:
         """Return whether another process took the lock over."""
         return self._held.is_lost
 
+    @property
+    def sessions_in_flight(self) -> frozenset[str]:
+        """Return the identifiers of the sessions of rows that are claimed and have no result."""
+        known, rows = self._sessions, frozenset(self.in_flight)  # another thread may claim meanwhile
+        return frozenset(known[row] for row in rows if row in known)
+
     # -- single rows ------------------------------------------------------------------------------------------
 
     def claim(self, row: TaskRow) -> None:
@@ -127,7 +137,11 @@ class Coordinator:
 
         It is run as it was read and checked, and not as the answer has it: that might name another class by now.
         """
-        log = self.mine.to_log(without_claim(row.log) if self.keeps_logs else "")
+        if self.keeps_logs:
+            self.earlier_logs[row.id] = without_claim(row.log)
+        log = self.mine.to_log(self.earlier_logs.get(row.id, ""))
+        self._sessions = {each: self._sessions[each] for each in self._sessions.keys() & self.in_flight}
+        self._sessions[row.id] = row.session
         self.in_flight.add(row.id)
         self._change(row, {"status": str(Status.STARTED), "log": log})
 

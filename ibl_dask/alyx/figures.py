@@ -21,6 +21,8 @@ FIGURES = "snapshot"
 """Folder of the figures of tasks, in a session; they are no datasets."""
 REGISTRATION = f"{OWN_FOLDER}/registration.json"
 """List of the snapshots of a session, which the registration of its videos writes."""
+SNAPSHOTS = OWN_FOLDER + "/snapshots-{}.json"
+"""The same of a lab's own task, by the name of its class; see `Workspace.snapshots_file`."""
 _FIGURE_KINDS = (".png", ".jpg", ".jpeg")
 _FUNCTIONS = {
     "dlc_qc_plot": "ibllib.plots.figures.dlc_qc_plot",
@@ -48,7 +50,7 @@ def with_figures(result: TaskResult, executable: str = "") -> TaskResult:
     result : TaskResult
         Result of a task that ran in `result.folder`.
     executable : str
-        Dotted path of the class of the task, by which the registration of videos is known; by default its name.
+        Dotted path of the class of the task, by which its list of snapshots is known; by default its name.
     """
     if result.status not in _RAN or not result.folder:
         return result
@@ -56,17 +58,19 @@ def with_figures(result: TaskResult, executable: str = "") -> TaskResult:
     notes = [
         Note(name, path, _FUNCTIONS.get(name, result.task)) for path in drawn if (name := PurePosixPath(path).stem)
     ]
-    if (executable.rpartition(".")[2] or result.task).startswith("VideoRegisterRaw"):
-        notes += _snapshots(Path(result.folder))
+    name = executable.rpartition(".")[2] or result.task
+    listed = REGISTRATION if name.startswith("VideoRegisterRaw") else SNAPSHOTS.format(name)
+    if complaint(listed) is None:
+        notes += _snapshots(Path(result.folder), listed)
     outputs = tuple(output for output in result.outputs if not is_figure(output.path))
     known = {(note.text, note.image) for note in result.notes}
     fresh = (note for note in notes if (note.text, note.image) not in known)
     return replace(result, outputs=outputs, notes=(*result.notes, *fresh))
 
 
-def _snapshots(session: Path) -> Iterable[Note]:
-    """Yield the snapshots in the list of a session; entries that make no sense are left out."""
-    for row in read_object(session / REGISTRATION).get("snapshots") or ():
+def _snapshots(session: Path, listed: str) -> Iterable[Note]:
+    """Yield the snapshots in a list of a session; entries that make no sense are left out."""
+    for row in read_object(session / listed).get("snapshots") or ():
         path = row.get("path") if isinstance(row, dict) else None
         if isinstance(path, str) and complaint(path) is None and (session / path).is_file():
             yield Note(str(row.get("text") or ""), path)

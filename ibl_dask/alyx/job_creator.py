@@ -165,9 +165,9 @@ def _create_one(
     reason = reason_to_wait(session, flag, settled_s=settled_s, patience_s=patience_s)
     if reason:
         return Creation(session.path, "waiting", reason)
-    write_legacy_description(session)
     specs, notes = plan_tasks(session, environments=environments)
     eid = _find_or_create(session, alyx)
+    write_legacy_description(session)
     rows, n_new = register_tasks(alyx, eid, specs, repository, rerun=rerun)
     failed = [problem.message for problem in session.description.problems if problem.is_refusal]
     if failed:

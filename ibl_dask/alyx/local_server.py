@@ -13,10 +13,14 @@ from typing import Any
 from ibl_dask.alyx import health
 from ibl_dask.alyx.access import client_of
 from ibl_dask.alyx.allowed import allowed_packages
+from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.coordinator import Coordinator
-from ibl_dask.alyx.folders import folder_of
+from ibl_dask.alyx.folders import VARIABLE as SUBJECTS_VARIABLE
+from ibl_dask.alyx.folders import folder_of, subject_folders
 from ibl_dask.alyx.job_creator import Creation, create_jobs
+from ibl_dask.alyx.lent_token import with_database
 from ibl_dask.alyx.outbox import SpoolOutbox
+from ibl_dask.alyx.own_place import own_repository, require_name
 from ibl_dask.alyx.queue_feed import QueueFeed
 from ibl_dask.alyx.repository import Place, find_place
 from ibl_dask.alyx.run_pass import run_pass
@@ -30,6 +34,8 @@ from ibl_dask.tasks.external.environments import VARIABLE
 
 _log = logging.getLogger(__name__)
 
+FIELD_SUBJECTS = Path("/mnt/s0/Data/Subjects")
+"""Folder of the subjects on the servers of the field."""
 LARGE_TASKS = ("VideoCompress", "SpikeSorting", "DLC", "LightningPose")
 """Kept for the calling convention: the size of a job is that of its class, see `is_job_size`."""
 
@@ -74,8 +80,8 @@ def task_queue(
     env: str | Sequence[str | None] | None = (None,),
     *,
     repository: str | None = None,
-) -> list[JsonObject]:
-    """Return the waiting rows of this server, most urgent first.
+) -> list[JsonObject] | None:
+    """Return the waiting rows of this server, most urgent first; None where neither its lab is named nor known.
 
     Parameters
     ----------
@@ -96,7 +102,13 @@ def task_queue(
         names = {name for each in labs for name in find_place(client, repository, each).labs}
         place = Place(find_place(client, repository, labs[0]).repository, tuple(sorted(names)))
     else:
-        place = find_place(client, repository)
+        try:
+            place = find_place(client, repository)
+        except UsageError as error:
+            if repository is not None:
+                raise
+            _log.error("%s", error)  # as the reference does
+            return None
     wanted = (env,) if env is None or isinstance(env, str) else tuple(env)
     return select(rows_of(client, place, Status.WAITING), mode, wanted)
 
@@ -113,7 +125,7 @@ def tasks_runner(
     work_dir: Path | None = None,
     **kwargs: Any,  # of `run_alyx_task`, which are those of the reference, and of `run_pass`
 ) -> list[JsonObject]:
-    """Run rows of a queue, one session at a time, and return the datasets that were registered.
+    """Run rows of a queue, one repository and session at a time, and return the datasets that were registered.
 
     Parameters
     ----------
@@ -135,7 +147,8 @@ def tasks_runner(
         Folder of scratch, journal, spool and lock.
     kwargs
         `machine`, `max_md5_size`, `location` and `mode` are kept for the calling convention; `clobber=False` keeps
-        earlier logs. Others are those of `run_pass`.
+        earlier logs. Others are those of `run_pass`. Tasks that need Alyx use the access of `one`, unless
+        `environments` names a database.
 
     Raises
     ------
@@ -156,23 +169,42 @@ def tasks_runner(
     for name in ("machine", "max_md5_size", "location", "mode", "job_deck"):
         kwargs.pop(name, None)
     folder = work_dir or subjects / WORK_FOLDER
-    place = Place(tasks_dict[0].get("data_repository"), ("of-a-list",))
-    outbox = SpoolOutbox(alyx, folder, str(place.repository or ""))
-    with Coordinator(alyx, place, folder, spooled=outbox.spooled, keeps_logs=keeps_logs) as coordinator:
-        feed = QueueFeed(
-            coordinator,
-            outbox,
-            subjects,
-            lambda: tasks_dict,
-            allowed_packages(packages),
-            is_list=True,
-            most_tasks=count,
-            is_stopped=lambda: time_out is not None and time.monotonic() - begun_s > time_out,
-            environments=kwargs.get("environments"),
-        )
-        run_pass(feed, work_dir=folder, **kwargs)
-        registered = outbox.send(feed.ended)
-    return [dataset for datasets in registered.values() for dataset in datasets]
+    is_late = lambda: time_out is not None and time.monotonic() - begun_s > time_out  # noqa: E731
+    found: list[JsonObject] = []
+    n_left = count
+    with with_database(kwargs.pop("environments", None), alyx) as environments:
+        for repository, rows in _by_repository(tasks_dict, alyx).items():
+            outbox = SpoolOutbox(alyx, folder, repository)
+            place = Place(repository or None, ("of-a-list",))
+            with Coordinator(alyx, place, folder, spooled=outbox.spooled, keeps_logs=keeps_logs) as coordinator:
+                feed = QueueFeed(
+                    coordinator,
+                    outbox,
+                    subjects,
+                    lambda rows=rows: rows,  # type: ignore[misc]  # those of this repository
+                    allowed_packages(packages),
+                    is_list=True,
+                    most_tasks=n_left,
+                    is_stopped=is_late,
+                    environments=environments,
+                )
+                run_pass(feed, work_dir=folder, environments=environments, **kwargs)
+                registered = outbox.send(feed.ended)
+            found += [dataset for datasets in registered.values() for dataset in datasets]
+            n_left -= feed.n_registered
+    return found
+
+
+def _by_repository(rows: Iterable[JsonObject], alyx: Alyx) -> dict[str, list[JsonObject]]:
+    """Return rows by their data repository; those that name none belong to this server."""
+    groups: dict[str, list[JsonObject]] = {}
+    own: str | None = None
+    for row in rows:
+        named = row.get("data_repository")
+        if not named and own is None:
+            own = own_repository(alyx)
+        groups.setdefault(require_name(str(named or own or "")), []).append(row)
+    return groups
 
 
 def is_job_size(task: JsonObject, mode: str) -> bool:
@@ -201,13 +233,32 @@ def list_queued_envs(one: Any = None, lab: str | None = None) -> set[str | None]
     return {task_env(str(row["executable"])) for row in rows_of(client, find_place(client, lab=lab), Status.WAITING)}
 
 
-def report_health(alyx: Any = None, subjects_path: str | Path = "/mnt/s0/Data/Subjects") -> dict[str, Any]:
-    """Note the health of this server in its data repository; see `ibl_dask.alyx.health.report_health`."""
+def report_health(alyx: Any = None, subjects_path: str | Path | None = None) -> dict[str, Any]:
+    """Note the health of this server in its data repository; see `ibl_dask.alyx.health.report_health`.
+
+    Parameters
+    ----------
+    alyx : Alyx, ONE or AlyxClient, optional
+        See `client_of`.
+    subjects_path : path, optional
+        Folder of the subjects; by default that of the field's servers where it is there, else that in which sessions
+        are looked for, see `subject_folders`.
+    """
     client = client_of(alyx)
     place = _own_place(client)
     if place.repository is None:
         raise UsageError("the health of a lab without a data repository has no place", do="name the repository")
-    return health.report_health(client, place.repository, Path(subjects_path))
+    places = [FIELD_SUBJECTS, *subject_folders()] if subjects_path is None else [Path(subjects_path)]
+    subjects = next((folder for folder in places if folder.is_dir()), None)
+    if subjects is None:
+        raise UsageError(
+            "the folder of the subjects is not there",
+            where=str(places[-1]),
+            expected="a folder",
+            got="none",
+            do=f"name it: report_health(subjects_path=...), or ${SUBJECTS_VARIABLE}",
+        )
+    return health.report_health(client, place.repository, subjects)
 
 
 def _own_place(alyx: Any) -> Place:

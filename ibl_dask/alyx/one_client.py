@@ -8,6 +8,7 @@ out everyone who shares the home folder. Here it reads and writes nothing in the
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ import requests
 from one.webclient import AlyxClient
 
 from ibl_dask.alyx.client import Alyx, Files, status_of
+from ibl_dask.alyx.register_calls import Quiet
 from ibl_dask.errors import AlyxLoginFailed, AlyxRefused
 
 
@@ -29,12 +31,14 @@ class OneClient(AlyxClient):  # type: ignore[misc]  # ONE has no types
         The client.
     cache_dir : Path
         Folder of the sessions, which ONE's functions ask for.
+    quiet : Quiet
+        Wait before a registration of files is repeated whose answer did not come.
     """
 
-    def __init__(self, alyx: Alyx, cache_dir: Path) -> None:
+    def __init__(self, alyx: Alyx, cache_dir: Path, quiet: Quiet = Quiet()) -> None:  # noqa: B008  # it is frozen
         # Not that of ONE: it would make ~/.one, and ask for values that are missing there.
         self._alyx = alyx
-        self._folder = cache_dir
+        self._folder, self._quiet = cache_dir, quiet
         self.silent = True
         self.base_url = alyx.access.url
         self.user = alyx.user
@@ -87,9 +91,20 @@ class OneClient(AlyxClient):  # type: ignore[misc]  # ONE has no types
         path = path if path.startswith("/") else f"/{path}"
         headers = {"Accept": "application/vnd.oai.openapi+json"} if path == "/api/schema" else None
         body: Any = json.loads(data) if isinstance(data, str) else data
+
+        def wait() -> None:
+            time.sleep(self._quiet.base_s + self._quiet.per_file_s * len(body.get("filenames") or ()))
+
         try:
             return self._alyx.request(
-                method, f"{path}?{query}" if query else path, body=body, files=_in_memory(files), headers=headers
+                method,
+                f"{path}?{query}" if query else path,
+                body=body,
+                files=_in_memory(files),
+                headers=headers,
+                # Not again while the first is at work: two calls at once make two records of a file, and Alyx fails on
+                # it from then on.
+                on_lost=wait if path == "/register-file" else None,
             )
         except AlyxRefused as error:
             response = requests.Response()

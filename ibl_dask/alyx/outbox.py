@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ibl_dask.alyx.client import Alyx
@@ -21,8 +21,11 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S = 30.0
 """Longest wait for another process that sends the results of this spool, s."""
-INTERVAL_S = 5.0
-"""Interval at which results are sent while tasks run, s."""
+INTERVAL_S = 30.0
+"""Interval at which results are sent while tasks run, s: those of one session share requests."""
+
+LONGEST_HOLD_S = 600.0
+"""Longest wait of a result for others of its session, which share requests with it, s."""
 
 
 class SpoolOutbox:
@@ -45,6 +48,8 @@ class SpoolOutbox:
         self._lock = threading.Lock()
         self._one_at_a_time = threading.Lock()
         self._is_sent_elsewhere = False
+        self.in_flight: Callable[[], Collection[str]] = frozenset
+        """Returns the ids of the sessions with tasks that run now; their results wait for the others."""
         self._keys: dict[str, list[str]] = {}
         """Row -> keys of its results of this process."""
         self._pending = self._read_pending()
@@ -54,8 +59,8 @@ class SpoolOutbox:
 
     def put(self, result: TaskResult) -> None:
         """Write a result to the spool; it is on disk when this returns."""
-        path = self.spool.add(result)
         with self._lock:
+            path = self.spool.add(result)
             self._pending |= {result.task_id}
             self._keys.setdefault(result.task_id, []).append(path.stem.rpartition("-")[2])
 
@@ -67,8 +72,13 @@ class SpoolOutbox:
         """Return the identifiers of the rows whose results wait to be sent."""
         return self._pending
 
-    def send_all(self) -> SyncReport | None:
+    def send_all(self, *, is_early: bool = False) -> SyncReport | None:
         """Send the results in the spool; None where another process does so, or Alyx gives no answer.
+
+        Parameters
+        ----------
+        is_early : bool
+            Leave those of sessions with tasks that run now, for `LONGEST_HOLD_S` at most.
 
         Raises
         ------
@@ -79,16 +89,19 @@ class SpoolOutbox:
         self._is_sent_elsewhere = False
         try:
             with self._one_at_a_time:
-                report = self._writer.run()
+                report = self._writer.run(is_ripe=self._is_ripe) if is_early else self._writer.run()
         except (SessionLocked, AlyxUnreachable) as error:
             self._is_sent_elsewhere = isinstance(error, SessionLocked)
             _log.info("results wait in the spool: %s", error)
         for problem in () if report is None else report.problems:
             _log.warning("%s", problem)
-        found = self._read_pending()
-        with self._lock:
-            self._pending = found
+        with self._lock:  # also while the folder is read: no result comes in between
+            self._pending = self._read_pending()
         return report
+
+    def _is_ripe(self, results: Sequence[TaskResult]) -> bool:
+        """Return whether the results of a session, oldest first, are to be sent now."""
+        return results[0].session_id not in self.in_flight() or time.time() - results[0].made_s > LONGEST_HOLD_S
 
     def send(self, tasks: Iterable[str]) -> dict[str, list[JsonObject]]:
         """Send the results in the spool, and return the datasets of some rows that were registered.
@@ -101,37 +114,41 @@ class SpoolOutbox:
         Returns
         -------
         dict
-            Row -> its datasets: identifier, and path below the session.
+            Row -> its datasets: their records as Alyx answered them, and `path` below the session. Of those that
+            another process sent, identifier and path alone.
         """
         tasks = frozenset(tasks)
         until_s = time.monotonic() + PATIENCE_S
-        self.send_all()
+        reports = [self.send_all()]
         while self._is_sent_elsewhere and tasks & self._pending and time.monotonic() < until_s:
             time.sleep(0.5)
-            self.send_all()
+            reports.append(self.send_all())
+        records = {row["id"]: row for report in reports if report for rows in report.datasets.values() for row in rows}
         sent = self.spool.sent()
         found: dict[str, list[JsonObject]] = {}
         for task in tasks:
-            receipts = (sent.get(key, {}).get("datasets") or {} for key in self._keys.get(task, ()))
-            found[task] = [{"id": key, "path": path} for receipt in receipts for path, key in receipt.items()]
+            for key in self._keys.get(task, ()):
+                ids = sent.get(key, {}).get("datasets") or {}
+                rows = ({**records.get(ids[path], {}), "id": ids[path], "path": path} for path in ids)
+                found.setdefault(task, []).extend(rows)
         return found
 
     @contextlib.contextmanager
-    def sending(self, interval_s: float = INTERVAL_S) -> Iterator[None]:
+    def sending(self, interval_s: float | None = None) -> Iterator[None]:
         """Send results in a thread while this block runs, and once more at its end.
 
         Parameters
         ----------
-        interval_s : float
-            Interval of passes over the spool, s.
+        interval_s : float, optional
+            Interval of passes over the spool, s; by default `INTERVAL_S`.
         """
         is_over = threading.Event()
 
         def work() -> None:
-            while not is_over.wait(interval_s):
+            while not is_over.wait(INTERVAL_S if interval_s is None else interval_s):
                 try:
                     if self._pending:
-                        self.send_all()
+                        self.send_all(is_early=True)
                 except Exception:  # noqa: BLE001  # the results are on disk; the last pass shows the error
                     _log.exception("results could not be sent")
 

@@ -16,7 +16,7 @@ from ibl_dask.alyx.deck import read_deck, readable, statuses_by_id, statuses_in
 from ibl_dask.alyx.folders import folder_of
 from ibl_dask.alyx.put_off import PutOff
 from ibl_dask.alyx.reduced import reduced
-from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure
+from ibl_dask.alyx.results import Outbox, result_of, result_of_event, result_of_failure, with_earlier
 from ibl_dask.alyx.row_states import RELEASING, ready_together
 from ibl_dask.alyx.task_result import TaskResult
 from ibl_dask.alyx.task_row import TaskRow
@@ -394,6 +394,7 @@ class QueueFeed:
     def _hand_over(self, result: TaskResult) -> None:
         """Write a result to the spool; without it, the row is returned by the next sweep, and tried later."""
         try:
+            result = with_earlier(result, self.coordinator.earlier_logs.pop(result.task_id, ""))
             try:
                 self.outbox.put(result)
             except UnusableFile as error:

@@ -24,8 +24,16 @@ def is_answered(error: AlyxUnreachable) -> bool:
 
 
 def is_duplicate(error: AlyxRefused) -> bool:
-    """Return whether a row was refused because it exists: a task of that name, session and arguments."""
-    return status_of(error) == 400 and "must make a unique set" in error.got
+    """Return whether a row was refused because it exists: a task of that name, session and arguments.
+
+    Where two requests come at once, the database refuses the second, and Alyx answers 500.
+    """
+    return (status_of(error) == 400 and "must make a unique set" in error.got) or is_collision(error)
+
+
+def is_collision(error: AlyxRefused) -> bool:
+    """Return whether the database refused a row, since another request made the same one at that moment."""
+    return status_of(error) == 500 and "unique constraint" in error.got
 
 
 def refusal(answer: Answer, where: str, *, is_login: bool) -> AlyxRefused:

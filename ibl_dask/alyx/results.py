@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +18,9 @@ from ibl_dask.store.task_log_reader import find_attempts, read_attempt
 
 _PASSING = ("locked", "network", "disk", "killed")
 """Categories of failures of a whole session after which its rows wait for another try."""
+
+RERUN = "=" * 29 + "RERUN" + "=" * 29
+"""Line between the logs of two attempts, that of the reference."""
 
 
 class Outbox(Protocol):
@@ -76,7 +80,25 @@ def result_of(
         outputs=tuple(
             Output(path.relative_to(session).as_posix(), path.stat().st_size, known.get(str(path))) for path in inside
         ),
+        repository=row.data_repository,
     )
+
+
+def with_earlier(result: TaskResult, log: str) -> TaskResult:
+    """Return a result with the log of an earlier attempt before its own, as the reference does with `clobber=False`.
+
+    Parameters
+    ----------
+    result : TaskResult
+        The result.
+    log : str
+        The earlier log; empty for none.
+    """
+    if not log:
+        return result
+    has_run = result.status not in (Status.WAITING, Status.HELD)
+    between = f"\n\n{RERUN}\n" if has_run else "\n"
+    return replace(result, log=f"{log}{between}{result.log}")
 
 
 def result_of_event(row: TaskRow, session: Path, event: TaskFinished) -> TaskResult:

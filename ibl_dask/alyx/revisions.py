@@ -58,7 +58,7 @@ def revision_of(path: str) -> str:
 def revision_path(path: str, revisions: Sequence[tuple[str, bool]], today: str) -> str:
     """Return the path at which a protected file can be registered: in a revision that is not protected.
 
-    That of the file itself, else the latest one, else a new one of today.
+    That of the file itself, else a new one: of today, or after the latest protected one where that is later.
 
     Parameters
     ----------

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +15,10 @@ from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.deck import read_deck, readable, statuses_in, statuses_of
 from ibl_dask.alyx.description_row import EXECUTABLE, register_description
 from ibl_dask.alyx.figures import with_figures
+from ibl_dask.alyx.lent_token import with_database
 from ibl_dask.alyx.outbox import SpoolOutbox
-from ibl_dask.alyx.results import result_of
+from ibl_dask.alyx.own_place import own_repository
+from ibl_dask.alyx.results import result_of, with_earlier
 from ibl_dask.alyx.row_states import judge, released
 from ibl_dask.alyx.session_results import with_checks
 from ibl_dask.alyx.task_result import TaskResult
@@ -29,7 +32,8 @@ from ibl_dask.store.failures import failure_from
 from ibl_dask.store.identity import md5_of
 from ibl_dask.store.processes import Process, state_of
 from ibl_dask.store.work_folder import WORK_FOLDER
-from ibl_dask.tasks.external.environments import Environments
+from ibl_dask.tasks.external.environments import Environments, as_environments
+from ibl_dask.tasks.external.task import ForeignTask
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.step_log import read_text_of
 from ibl_dask.tasks.task import Task
@@ -46,7 +50,7 @@ def run_alyx_task(
     tdict: JsonObject,
     session_path: str | Path,
     one: Any = None,  # ONE has no types
-    job_deck: list[JsonObject] | None = None,
+    job_deck: Sequence[JsonObject] | None = None,
     max_md5_size: int | None = None,
     machine: str | None = None,
     clobber: bool = True,
@@ -66,8 +70,8 @@ def run_alyx_task(
     session_path : path
         Session folder.
     one : Alyx, ONE or AlyxClient, optional
-        See `client_of`.
-    job_deck : list of mapping, optional
+        See `client_of`; handed to the task as it is, like `machine`, `clobber` and `location`.
+    job_deck : sequence of mapping, optional
         Rows of the session; read from Alyx by default. The row's own state is changed in it.
     max_md5_size : int, optional
         Size of files beyond which they are registered without their MD5, bytes.
@@ -85,7 +89,7 @@ def run_alyx_task(
     Returns
     -------
     mapping, list of mapping
-        The row as it is now; the datasets that were registered.
+        The row as it is now; the datasets that were registered, as Alyx answered them, and their `path`.
 
     Raises
     ------
@@ -94,7 +98,7 @@ def run_alyx_task(
     SessionLocked
         If another live process has claimed the row.
     ValueError
-        With `mode="raise"`, if the task did not end well.
+        With `mode="raise"`, if the task did not end well, or its results were not registered.
     """
     if location not in LOCATIONS:
         raise UsageError(
@@ -119,15 +123,18 @@ def run_alyx_task(
     if row.executable == EXECUTABLE:
         result = register_description(alyx, row, session)
     else:
-        head = "\n".join(filter(None, [before, machine]))
-        result = _run(row, session, environments, work_dir, max_md5_size, head)
-    outbox = SpoolOutbox(alyx, work_dir or session.path.parents[2] / WORK_FOLDER, row.data_repository)
-    outbox.put(result)
+        common: dict[str, Any] = {} if work_dir is None else {"work_dir": work_dir}
+        common |= {"one": one, "taskid": row.id, "machine": machine, "clobber": clobber, "location": location}
+        result = _run(row, session, alyx, as_environments(environments), max_md5_size, common)
+    repository = row.data_repository or own_repository(alyx)
+    outbox = SpoolOutbox(alyx, work_dir or session.path.parents[2] / WORK_FOLDER, repository)
+    outbox.put(with_earlier(result, before))
     datasets = outbox.send([row.id]).get(row.id, [])
     now = _noted(deck, alyx.read("tasks", row.id))
     _release_children(alyx, row)
-    if mode == "raise" and not Status(result.status).is_success:
-        raise ValueError(result.log)
+    is_noted = now.get("status") in set(Status) - {Status.STARTED}
+    if mode == "raise" and not Status(now["status"] if is_noted else result.status).is_success:
+        raise ValueError(now["log"] if is_noted else result.log)
     return now, datasets
 
 
@@ -151,30 +158,35 @@ def _own_mark() -> str:
 def _run(
     row: TaskRow,
     session: Session,
-    environments: Environments | None,
-    work_dir: Path | None,
+    alyx: Alyx,
+    environments: Environments,
     max_md5_size: int | None,
-    head: str,
+    common: dict[str, Any],
 ) -> TaskResult:
     """Run the task of a row in this process; an error is its result."""
-    try:
-        session.look()
-        common = {} if work_dir is None else {"work_dir": work_dir}
-        task = build_task(row.spec(), session, environments=environments, **common)
-        unmet = task.unmet_requirement()
-        if unmet is not None:
-            return result_of(row, session.path, Status.WAITING, f"{head}\n{unmet.message}".strip())
-        task.run()
-    except Exception as error:  # noqa: BLE001  # it is the result
-        text = failure_from(error).message if isinstance(error, IblDaskError) else f"{type(error).__name__}: {error}"
-        return result_of(row, session.path, Status.ERRORED, f"{head}\n{text}".strip())
+    machine = common["machine"]
+    head = f"Running on machine: {machine}\n" if machine else ""
+    with contextlib.ExitStack() as stack:
+        try:
+            session.look()
+            task = build_task(row.spec(), session, environments=environments, **common)
+            if isinstance(task, ForeignTask) and task.needs_alyx:
+                task.environments = stack.enter_context(with_database(task.environments, alyx))
+            unmet = task.unmet_requirement()
+            if unmet is not None:
+                return result_of(row, session.path, Status.WAITING, f"{head}{unmet.message}")
+            task.run()
+        except Exception as error:  # noqa: BLE001  # it is the result
+            named = f"{type(error).__name__}: {error}"
+            text = failure_from(error).message if isinstance(error, IblDaskError) else named
+            return result_of(row, session.path, Status.ERRORED, f"{head}{text}")
     outputs = tuple(path for path in map(Path, task.outputs or ()) if path.is_file())
     hashed = [path for path in outputs if max_md5_size is None or path.stat().st_size <= max_md5_size]
     result = result_of(
         row,
         session.path,
         task.state,
-        "\n".join(filter(None, [head, _text(task)])),
+        f"{head}{_text(task)}",
         version=task.version,
         seconds=task.time_elapsed_secs,
         outputs=outputs,
@@ -189,9 +201,11 @@ def _text(task: Task) -> str:
     return "\n".join([text or task.log, *(failure.message for failure in task.failures)]).strip()
 
 
-def _noted(deck: list[JsonObject], row: JsonObject) -> JsonObject:
-    """Put the present state of a row into a deck, and return it."""
-    deck[:] = [row if known.get("id") == row.get("id") else known for known in deck]
+def _noted(deck: Iterable[JsonObject], row: JsonObject) -> JsonObject:
+    """Note the present state of a row in a deck, of whatever kind, and return it."""
+    for known in deck:
+        if known.get("id") == row.get("id") and isinstance(known, MutableMapping):
+            known.update(row)
     return row
 
 

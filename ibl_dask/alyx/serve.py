@@ -114,6 +114,7 @@ class Server:
         coordinator = Coordinator(
             self.alyx, self.place, self.work_dir, spooled=self._outbox.spooled, lease_s=self.lease_s
         )
+        self._outbox.in_flight = lambda: coordinator.sessions_in_flight
         with coordinator, self._outbox.sending():
             while not self.stop.is_set():
                 made = self._round(coordinator)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ibl_dask.alyx.access import client_of
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.deck import read_deck
 from ibl_dask.alyx.job_creator import find_session, register_tasks
+from ibl_dask.alyx.own_place import own_repository
+from ibl_dask.alyx.repository import VARIABLE
 from ibl_dask.alyx.row_states import RERUN, RERUN_FAILED
 from ibl_dask.alyx.run_task import run_alyx_task
 from ibl_dask.alyx.task_row import GRAPH, body_of
 from ibl_dask.errors import InputError, UsageError
+from ibl_dask.model import task as model
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
-from ibl_dask.model.task import TaskSpec, sort_specs
+from ibl_dask.pipeline.devices.session_plan import plan_session
 from ibl_dask.pipeline.plan import plan_tasks
+from ibl_dask.tasks.field_spec import TaskSpec
 from ibl_dask.tasks.registry import build_task
 from ibl_dask.tasks.task import Task
 
@@ -38,7 +43,8 @@ class Pipeline:
     tasks : mapping, optional
         Name -> task or its spec; by default those of the session's description.
     repository : str, optional
-        Data repository whose server runs the tasks.
+        Data repository whose server runs the tasks; by default that of `$IBL_DASK_ALYX_REPOSITORY`, else that of this
+        machine's Globus identifier.
     """
 
     def __init__(
@@ -46,7 +52,7 @@ class Pipeline:
         session_path: str | Path | None = None,
         one: Any = None,  # ONE has no types
         eid: str | None = None,
-        tasks: Mapping[str, Task | TaskSpec] | None = None,
+        tasks: Mapping[str, Task | model.TaskSpec] | None = None,
         *,
         repository: str | None = None,
     ) -> None:
@@ -58,7 +64,8 @@ class Pipeline:
                 do="give the folder; `ibl-dask run` with the identifier fetches a session that is not here",
             )
         self.session = Session(Path(session_path))
-        self.one, self.data_repo = one, repository
+        self.one = one
+        self.data_repo = repository or os.environ.get(VARIABLE) or None
         self._eid = eid
         self._given = tasks
 
@@ -71,6 +78,32 @@ class Pipeline:
     def name(self) -> str:
         """Return the name of the class, which is the graph of its rows."""
         return GRAPH if type(self) is Pipeline else type(self).__name__
+
+    @property
+    def label(self) -> str:
+        """Return module and name of the class."""
+        return f"{type(self).__module__}.{type(self).__name__}"
+
+    @property
+    def planner_errors(self) -> dict[str, str]:
+        """Return device -> reason, of the parts of the description for which no tasks are planned."""
+        problems = plan_session(self.session.description, self.session.path).problems
+        return {problem.part: problem.message for problem in problems}
+
+    def make_graph(self, out_dir: str | Path | None = None, show: bool = True) -> NoReturn:
+        """Raise: there are no drawings of pipelines here.
+
+        Raises
+        ------
+        UsageError
+            Always.
+        """
+        raise UsageError(
+            "pipelines are not drawn here",
+            expected="a list",
+            got="make_graph",
+            do="ibl-dask plan SESSION shows the tasks in order; task_specs() holds their names and parents",
+        )
 
     @cached_property
     def alyx(self) -> Alyx:
@@ -115,9 +148,10 @@ class Pipeline:
             Tasks instead of those of the pipeline; dicts name their parents.
         """
         if tasks_list is None and self._given is None:
-            return plan_tasks(self.session)[0]
+            return tuple(map(TaskSpec.of, plan_tasks(self.session)[0]))
         given = tasks_list if tasks_list is not None else (self._given or {}).values()
-        return sort_specs(_spec(task) for task in given)
+        ordered = model.sort_specs(_spec(task) for task in given)
+        return tuple(map(TaskSpec.of, ordered))
 
     def create_alyx_tasks(
         self, rerun__status__in: str | Sequence[str] | None = None, tasks_list: Iterable[object] | None = None
@@ -137,8 +171,9 @@ class Pipeline:
             wanted = [str(status) for status in RERUN if status is not Status.STARTED]
         statuses = [status for status in wanted if status != Status.WAITING]
         specs = self.task_specs(tasks_list)
-        repository, rerun = self.data_repo, bool(statuses)
-        return register_tasks(self.alyx, self.eid, specs, repository, rerun=rerun, statuses=statuses, graph=self.name)[
+        self.data_repo = self.data_repo or own_repository(self.alyx) or None
+        rerun, graph = bool(statuses), self.name
+        return register_tasks(self.alyx, self.eid, specs, self.data_repo, rerun=rerun, statuses=statuses, graph=graph)[
             0
         ]
 
@@ -182,10 +217,10 @@ class Pipeline:
 
 
 def _spec(task: object) -> TaskSpec:
-    if isinstance(task, TaskSpec):
-        return task
+    if isinstance(task, model.TaskSpec):
+        return TaskSpec.of(task)
     if isinstance(task, Task):
-        return task.spec(parents=[parent.name for parent in task.parents])
+        return TaskSpec.from_task(task)
     if isinstance(task, Mapping):
         return TaskSpec.from_dict(task)
     raise UsageError(

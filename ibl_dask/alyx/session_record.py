@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import MissingFile, UnusableFile
+from ibl_dask.errors import DescriptionError, MissingFile, UnusableFile
+from ibl_dask.model.description_reader import read_content
 from ibl_dask.model.json_object import JsonObject
-from ibl_dask.model.session import Session
+from ibl_dask.model.legacy_protocols import legacy_content, read_protocol
+from ibl_dask.model.session import Session, find_description
 from ibl_dask.model.text import read_text
 
 _SETTINGS = "_iblrig_taskSettings.raw*.json"
@@ -135,8 +137,22 @@ def read_narrative(session: Session) -> str:
     return read_text(path) if path.is_file() else ""
 
 
+def is_inferred(session: Session) -> bool:
+    """Return whether the description of a session is inferred from its protocol, also one that was written since."""
+    path = find_description(session.path)
+    if path is None:
+        return True
+    try:
+        protocol = read_protocol(session.path)
+        return protocol is not None and read_content(path) == legacy_content(protocol)
+    except DescriptionError:  # the settings stand for no description
+        return False
+
+
 def changes_of(session: Session, rig: Sequence[RigFiles], narrative: str = "") -> dict[str, Any]:
     """Return the fields of a session that its files determine.
+
+    An inferred description names the project of its time, which need not be that of the session: then there is none.
 
     Parameters
     ----------
@@ -149,7 +165,7 @@ def changes_of(session: Session, rig: Sequence[RigFiles], narrative: str = "") -
     """
     found: dict[str, Any] = {
         "procedures": sorted(session.description.procedures),
-        "projects": sorted(session.description.projects),
+        "projects": [] if is_inferred(session) else sorted(session.description.projects),
     }
     if narrative:
         found["narrative"] = narrative

@@ -6,6 +6,7 @@
     dead/     <time>-<key>.json   results that Alyx refuses, each with the reason
     sent.jsonl                    a line for each result that was sent; sent-<time>.jsonl are older
     writer.json                   the lock of the one process that sends
+    registering.json              sessions whose files were sent for registration, while their results are here
 """
 
 from __future__ import annotations
@@ -246,6 +247,31 @@ class Spool:
         )
         _write(self._dead / path.name, {"result": content, "reason": reason.to_json()})
         path.unlink(missing_ok=True)
+
+    @property
+    def open_calls(self) -> frozenset[str]:
+        """Return the sessions whose files were sent for registration, and whose results are not settled."""
+        try:
+            found = _read(self._calls).get("sessions")
+        except (FileNotFoundError, UnusableFile):
+            return frozenset()
+        return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
+
+    def begin_call(self, session: str) -> None:
+        """Note that files of a session are about to be sent."""
+        known = self.open_calls
+        if session not in known:
+            _write(self._calls, {"sessions": sorted({*known, session})})
+
+    def end_call(self, session: str) -> None:
+        """Note that the results of a session are settled."""
+        known = self.open_calls
+        if session in known:
+            _write(self._calls, {"sessions": sorted(known - {session})})
+
+    @property
+    def _calls(self) -> Path:
+        return self.folder / "registering.json"
 
     def _make(self, folder: Path) -> None:
         if not folder.is_dir():

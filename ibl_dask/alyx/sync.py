@@ -4,19 +4,20 @@ Each step may be repeated without harm: a file that is registered again keeps it
 has the same value, a note has a key. So a result is removed from the spool only after all of it was accepted, and a
 writer that is killed leaves nothing but a result that is sent again.
 
-Requests per result: one `register-file` and one change of its task; one reading and one writing of its session for the
-checks of all its results together.
+Requests: one change of its task for each result; for all results of a session together one `register-file` per 50
+files, and one reading and one writing of the session for their checks.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ibl_dask.alyx.client import Alyx, is_answered, status_of
-from ibl_dask.alyx.registrar import Registered, Registrar, Registration
+from ibl_dask.alyx.deck import read_deck
+from ibl_dask.alyx.registrar import Parcel, Registrar, Registration
 from ibl_dask.alyx.session_notes import find_notes, write_notes
 from ibl_dask.alyx.session_qc import merged_qc
 from ibl_dask.alyx.spool import Letter, Spool
@@ -51,6 +52,8 @@ class SyncReport:
     """Time for which the server asked for no request, s."""
     problems: tuple[str, ...] = ()
     """Reasons for which results were left or set aside."""
+    datasets: Mapping[str, tuple[JsonObject, ...]] = field(default_factory=dict, repr=False)
+    """Task -> records of the datasets of its results that were sent, as Alyx answered them, each with its `path`."""
 
 
 @dataclass
@@ -58,7 +61,8 @@ class _Open:
     """A result that is being sent."""
 
     letter: Letter
-    registered: Registered = field(default_factory=Registered)
+    datasets: Mapping[str, JsonObject] = field(default_factory=dict)
+    """Path -> record of the dataset, of its files."""
     refused: list[IblDaskError] = field(default_factory=list)
     """What Alyx refused of it."""
     is_left: bool = False
@@ -90,16 +94,22 @@ class Writer:
         self.spool = spool
         self._now = now
         self._alyx = alyx
-        self._registrar = Registrar(alyx, registration)
+        self._registrar = Registrar(alyx, registration, spool)
         self._session_ids: dict[str, str] = {}
 
-    def run(self, keep_going: Callable[[], bool] = lambda: True) -> SyncReport:
+    def run(
+        self,
+        keep_going: Callable[[], bool] = lambda: True,
+        is_ripe: Callable[[Sequence[TaskResult]], bool] = lambda _: True,
+    ) -> SyncReport:
         """Send the results that are in the spool now; those that cannot be sent stay there.
 
         Parameters
         ----------
         keep_going : callable
             Asked before each session; a pass ends early where it returns False.
+        is_ripe : callable
+            Asked for the results of each session, oldest first; those for which it returns False are left in the spool.
 
         Raises
         ------
@@ -110,11 +120,14 @@ class Writer:
         """
         n_before, n_sent, n_dead = self._alyx.n_requests, 0, 0
         problems: list[str] = []
+        datasets: dict[str, tuple[JsonObject, ...]] = {}
         with self.spool.writing() as held:
             for letters in _by_session(self.spool.pending()):
                 held.require_own()
                 if not keep_going():
                     break
+                if not is_ripe([letter.result for letter in letters]):
+                    continue
                 try:
                     rows = self._send_session(letters)
                     if any(row.has_failed for row in rows):
@@ -131,18 +144,28 @@ class Writer:
                         self.spool.bury(row.letter, _joined(row.refused))
                         n_dead += 1
                     else:
-                        self.spool.settle(row.letter, {"datasets": dict(row.registered.ids)})
+                        ids = {path: record["id"] for path, record in row.datasets.items()}
+                        self.spool.settle(row.letter, {"datasets": ids})
                         n_sent += 1
+                        if task := row.letter.result.task_id:
+                            records = ({**record, "path": path} for path, record in row.datasets.items())
+                            datasets[task] = (*datasets.get(task, ()), *records)
+                if not any(row.is_left for row in rows):
+                    self.spool.end_call(rows[0].letter.result.session_id)
         left = self.spool.n_pending()
         n_requests = self._alyx.n_requests - n_before
-        return SyncReport(n_sent, left, n_dead, n_requests, self._alyx.parked_s, tuple(problems))
+        return SyncReport(n_sent, left, n_dead, n_requests, self._alyx.parked_s, tuple(problems), datasets)
 
     def _count_failures(self, rows: list[_Open]) -> None:
         for row in rows:
             if row.has_failed:
                 row.letter = self.spool.count_failure(row.letter, self._now())
-                row.is_left = row.letter.n_failed < MOST_FAILURES
-        self._write_tasks([row for row in rows if row.has_failed and not row.is_left])
+        given_up = [row for row in rows if row.has_failed and row.letter.n_failed >= MOST_FAILURES]
+        for row in given_up:
+            row.is_left = False
+        self._write_tasks(given_up)
+        for row in given_up:  # also where its task cannot be changed, which may be what fails
+            row.is_left = False
 
     # -- one session ------------------------------------------------------------------------------------------------
 
@@ -185,15 +208,22 @@ class Writer:
         return self._session_ids[result.session]
 
     def _register(self, rows: list[_Open]) -> None:
-        for row in rows:
-            with _Guard(row):
+        def parcel(row: _Open) -> Parcel:
+            def keep(changed: TaskResult) -> None:
+                row.letter = self.spool.update(row.letter, changed)
 
-                def keep(changed: TaskResult, row: _Open = row) -> None:
-                    row.letter = self.spool.update(row.letter, changed)
+            return Parcel(row.letter.result, keep)
 
-                row.registered = self._registrar.register(row.letter.result, keep)
-                row.refused += [_not_registered(row.letter, path, why) for path, why in row.registered.refused.items()]
-                row.is_registered = not row.registered.refused
+        parcels = [parcel(row) for row in rows]
+        with _Guard(*rows):
+            self._registrar.register(parcels)
+            for row, sent in zip(rows, parcels, strict=True):
+                with _Guard(row):
+                    if sent.error is not None:
+                        raise sent.error
+                    row.datasets = sent.datasets
+                    row.refused += [_not_registered(row.letter, path, why) for path, why in sent.refused.items()]
+                    row.is_registered = not sent.refused
 
     def _write_qc(self, rows: list[_Open]) -> None:
         with_qc = [row for row in rows if row.letter.result.qc or row.letter.result.outcome]
@@ -222,9 +252,9 @@ class Writer:
                 continue
             with _Guard(row):
                 task_id = row.letter.result.task_id
-                if not task_id:
+                if not task_id and row.letter.result.session_id:  # an empty filter would list the tasks of all sessions
                     if deck is None:
-                        deck = self._alyx.rows("tasks", session=row.letter.result.session_id)
+                        deck = read_deck(self._alyx, row.letter.result.session_id)
                     task_id = _find_task(deck, row.letter.result.task)
                 if not task_id:
                     continue  # Alyx has no such task: its files and checks count

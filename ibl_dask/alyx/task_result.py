@@ -23,6 +23,8 @@ LONGEST_VERSION = 64
 """Longest text of a version that Alyx takes, characters."""
 LONGEST_LOG = 200_000
 """Longest log that is sent, characters: its end."""
+_OF_THE_WAY = ("made_s", "folder", "moved", "repository")
+"""Fields that do not count for the key of a result."""
 _SESSION = re.compile(r"(?!\.{1,2}/)[^/\\\x00-\x1f]+/\d{4}-\d{2}-\d{2}/\d{1,3}")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MD5 = re.compile(r"[0-9a-f]{32,64}")
@@ -87,11 +89,13 @@ class TaskResult:
     """Unix time of the result, s."""
     moved: Mapping[str, str] = field(default_factory=dict)
     """New path -> old path of outputs that move into a revision, since the datasets at the old paths are protected."""
+    repository: str = ""
+    """Data repository that holds the files; empty for that of the writer."""
 
     @property
     def key(self) -> str:
         """Return 16 hexadecimal digits of this very result; the same for the same content, whenever it was made."""
-        content = {name: value for name, value in self.to_json().items() if name not in ("made_s", "folder", "moved")}
+        content = {name: value for name, value in self.to_json().items() if name not in _OF_THE_WAY}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

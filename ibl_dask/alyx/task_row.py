@@ -20,6 +20,13 @@ LONGEST_EXECUTABLE = 128
 """Longest dotted path in Alyx."""
 GRAPH = "Pipeline"
 """Graph of a session's tasks: the name of the reference's class, by which it finds them."""
+SITE_ARGUMENTS = frozenset(
+    {
+        *("session_path", "parents", "one", "taskid", "machine", "location", "clobber", "data_handler_class"),
+        *("work_dir", "scratch_folder", "output_root", "environments", "engines", "networks", "raw_video"),
+    }
+)
+"""Arguments of classes that the caller and the site decide upon: what Alyx has for them is left out."""
 _ID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
@@ -112,7 +119,7 @@ class TaskRow:
         )
 
     def spec(self, parents: Sequence[str] = ()) -> TaskSpec:
-        """Return the task as plain data.
+        """Return the task as plain data, without arguments that are not for a row to decide, see `SITE_ARGUMENTS`.
 
         Parameters
         ----------
@@ -122,7 +129,7 @@ class TaskRow:
         return TaskSpec(
             name=self.name,
             executable=self.executable,
-            arguments=self.arguments,
+            arguments={name: value for name, value in self.arguments.items() if name not in SITE_ARGUMENTS},
             parents=tuple(parents),
             resources=self.resources,
             priority=self.priority,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -43,6 +43,21 @@ class TaskSpec:
     job_size: str = "small"
     """`small` or `large`: queue of the field's servers."""
 
+    @property
+    def gpu(self) -> int:
+        """Return the number of GPUs."""
+        return self.resources.gpu
+
+    @property
+    def cpu(self) -> int:
+        """Return the number of cores."""
+        return self.resources.cpu
+
+    @property
+    def ram(self) -> float:
+        """Return the memory, GB."""
+        return self.resources.memory_gb
+
     def to_dict(self) -> dict[str, Any]:
         """Return the field's plain form of a task; `from_dict` reads it back."""
         memory_gb = self.resources.memory_gb
@@ -61,6 +76,20 @@ class TaskSpec:
             "env": self.env,
             "job_size": self.job_size,
         }
+
+    def to_alyx(self, parents: Sequence[str] | None = None, **kwargs: Any) -> dict[str, Any]:  # fields of a row
+        """Return the row that is sent to Alyx.
+
+        Parameters
+        ----------
+        parents : sequence of str, optional
+            Identifiers of the parents; by default their names.
+        kwargs
+            Other fields: session, graph, data_repository.
+        """
+        plain = {name: value for name, value in self.to_dict().items() if name not in ("env", "job_size")}
+        named = list(self.parents if parents is None else parents)
+        return {**plain, "parents": named, "status": "Waiting", "log": None, **kwargs}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> TaskSpec:

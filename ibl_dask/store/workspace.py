@@ -216,6 +216,10 @@ class Workspace:
         """Return the path of the list of recorded datasets, for a database."""
         return self.session.own / "registration.json"
 
+    def snapshots_file(self, task: str) -> Path:
+        """Return the path of the list of images that a task leaves as notes."""
+        return self.session.own / f"snapshots-{task}.json"
+
     @property
     def provenance_file(self) -> Path:
         """Return the path of the provenance: inputs, parameters and versions of all results."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ibl_dask.errors import MissingDatabase, MissingFile, UsageError
+from ibl_dask.errors import MissingFile, UsageError
 from ibl_dask.model.places import below, require_inside
 from ibl_dask.model.session import Session
-from ibl_dask.store.atomic import is_one_file, move
+from ibl_dask.store.atomic import is_one_file, move, write_text
 from ibl_dask.store.dataset_lookup import find_files
 from ibl_dask.tasks.dynamic_task import DynamicTask
+from ibl_dask.tasks.run_method import made_inside
+from ibl_dask.tasks.session_snapshots import SNAPSHOT_FOLDER, collection_folders, images_in, relative
 
 _log = logging.getLogger(__name__)
 
@@ -237,6 +241,7 @@ class RegisterRawDataTask(DynamicTask):
 
     priority = 100
     ram = 0.5
+    _listed: Sequence[dict[str, object]] = ()
 
     def rename_files(self, symlink_old: bool = False) -> None:
         """Give each input the name of the output in the same place of the signature.
@@ -276,34 +281,60 @@ class RegisterRawDataTask(DynamicTask):
             for path, pattern in zip(old.files, after.patterns, strict=True):
                 self._rename(path, below(self.session.outputs, pattern, may_vary=True), symlink_old)
 
-    def upload_images(self, images: Path | list[Path], unlink: bool = False) -> list[Any]:
-        """Raise: images go to Alyx as notes, and tasks run on files alone.
+    def upload_images(self, images: Path | list[Path], unlink: bool = False) -> list[dict[str, object]]:
+        """List images of the session, which become notes on it in Alyx together with the results of this task.
+
+        Parameters
+        ----------
+        images : path or list of path
+            A folder of images, or images.
+        unlink : bool
+            Kept for the calling convention: the images stay, since they are sent later.
+
+        Returns
+        -------
+        list of dict
+            Entries of the list: path below the session, text, size.
 
         Raises
         ------
-        MissingDatabase
-            Always.
+        OutsideSession
+            If an image is not of this session.
         """
-        raise self._no_notes()
+        named = [images] if isinstance(images, (str, Path)) else list(images)
+        found: list[dict[str, object]] = []
+        for path in made_inside(self.workspace, named, self.name):
+            folder = path if path.is_dir() else path.parent
+            entries = images_in(self.workspace, folder, [])
+            found += [entry for entry in entries if path.is_dir() or entry["path"] == relative(self.workspace, path)]
+        self._listed = [*self._listed, *(entry for entry in found if entry not in self._listed)]
+        write_text(self.workspace.snapshots_file(self.name), json.dumps({"snapshots": self._listed}, indent=1) + "\n")
+        _log.info("%d images are listed as notes", len(found))
+        return found
 
-    def register_snapshots(self, unlink: bool = False, collection: str | list[str] | None = None) -> list[Any]:
-        """Raise: snapshots go to Alyx as notes, and tasks run on files alone.
+    def register_snapshots(
+        self, unlink: bool = False, collection: str | list[str] | None = None
+    ) -> list[dict[str, object]]:
+        """List the snapshots of collections; see `upload_images`.
 
-        Raises
-        ------
-        MissingDatabase
-            Always.
+        Parameters
+        ----------
+        unlink : bool
+            See `upload_images`.
+        collection : str or list of str, optional
+            Folders that hold one of snapshots, relative to the session, patterns allowed; by default that of the
+            device, else the session itself.
         """
-        raise self._no_notes()
+        wanted = getattr(self, "device_collection", None) if collection is None else collection
+        names = [wanted or ""] if wanted is None or isinstance(wanted, str) else list(wanted)
+        folders = [folder for name in names for folder in collection_folders(self.workspace, name)]
+        return [entry for folder in folders for entry in self.upload_images(folder / SNAPSHOT_FOLDER, unlink)]
 
-    def _no_notes(self) -> MissingDatabase:
-        return MissingDatabase(
-            f"{self.name} would send pictures to Alyx",
-            where=str(self.session.path),
-            expected="a database",
-            got="files alone",
-            do="leave that call out; the lab's server sends them, and `VideoRegisterRaw` lists snapshots",
-        )
+    def setUp(self, **kwargs: Any) -> bool:  # the field's name; arguments are those of `run`
+        """Forget the snapshots of an earlier run."""
+        self._listed = []
+        self.workspace.snapshots_file(self.name).unlink(missing_ok=True)
+        return super().setUp(**kwargs)
 
     def _rename(self, path: Path, target: Path, symlink_old: bool) -> None:
         if target.exists() and path.samefile(target) and not is_one_file(path, target):

@@ -32,6 +32,8 @@ ENTRY_POINTS = "ibl_dask.tasks"
 _OWN = "ibl_dask."
 _COMMON = ("output_root", "work_dir", "overwrite")
 """Arguments of every task."""
+_OF_CALLER = ("one", "taskid", "machine", "clobber", "location")
+"""Arguments of every task that tell it of its caller."""
 SITE_OPTIONS = ("environments", "engines", "networks")
 """Options that a site profile holds: what there is on its machines, and is no wish of a user."""
 _BY_HAND = ("parents", "taskid")
@@ -94,9 +96,10 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
     session : Session
         Its session.
     common
-        Arguments that all tasks of a pipeline share. `output_root`, `work_dir` and `overwrite` reach every task,
-        `environments` those of other environments, and all others the tasks on cameras of this package that have an
-        argument of that name. Where `networks` has an estimator, its task is the one of this package.
+        Arguments that all tasks of a pipeline share. `output_root`, `work_dir`, `overwrite`, `one`, `taskid`,
+        `machine`, `clobber` and `location` reach every task, `environments` those of other environments, and all others
+        the tasks on cameras of this package that have an argument of that name. Where `networks` has an estimator, its
+        task is the one of this package.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def build_task(spec: TaskSpec, session: Session, **common: Any) -> Task:  # opti
         A task of this process if there is a class for it (see `find_task`), else a `ForeignTask`. A task that cannot
         be loaded or built becomes an `UnusableTask`, which fails alone when it is run.
     """
-    shared = {name: value for name, value in common.items() if name in _COMMON}
+    shared = {name: value for name, value in common.items() if name in (*_COMMON, *_OF_CALLER)}
     try:
         _require_inside(spec)
         cls = _estimator(spec.executable, common.get("networks")) or find_task(spec.executable)

@@ -30,6 +30,7 @@ from ibl_dask.store.dataset_lookup import DatasetFiles, find_files
 from ibl_dask.store.failures import failure_from
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 from ibl_dask.store.workspace import Workspace, default_work_dir
+from ibl_dask.tasks.field_members import FieldMembers
 from ibl_dask.tasks.options import check_keywords, check_value
 from ibl_dask.tasks.run_method import has_method, in_place_requirement, method_step, review_method
 from ibl_dask.tasks.run_step import walk
@@ -39,7 +40,7 @@ RUN_ARGUMENTS = ("overwrite", "update")
 """Arguments that the field's callers pass to `run` of any task."""
 
 
-class Task:
+class Task(FieldMembers):
     """One unit of the field's pipelines.
 
     A subclass defines its work in `steps`, or, as the field's tasks do, in one method `_run(**kwargs)` that returns the

@@ -427,6 +427,7 @@ def test_one_registers_files_through_this_client_and_writes_nothing_in_the_home_
     from one.registration import RegistrationClient
 
     from ibl_dask.alyx.one_client import OneClient
+    from ibl_dask.alyx.register_calls import Quiet
 
     home = tmp_path / "home"
     home.mkdir()
@@ -438,7 +439,7 @@ def test_one_registers_files_through_this_client_and_writes_nothing_in_the_home_
     file.write_bytes(b"times")
     for n in range(300):
         fake.world.add_task(session, f"t{n}")
-    one = OneClient(alyx, tmp_path)
+    one = OneClient(alyx, tmp_path, Quiet(0.1, 0.0))
 
     class One:
         cache_dir, alyx = tmp_path, one

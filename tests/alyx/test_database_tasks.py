@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from described import described
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ibl_dask.alyx import local_server
+from ibl_dask.alyx.run_task import run_alyx_task
 from ibl_dask.model.session import Session
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.tasks.catalogue import FIELD_TASKS, field_task
@@ -278,3 +281,23 @@ def test_a_secret_is_replaced_however_a_text_is_cut(pieces: list[str]) -> None:
     assert "aabab" not in stream.getvalue()
     masked.end()
     assert stream.getvalue() == found
+
+
+@pytest.mark.parametrize("way", ["run_alyx_task", "tasks_runner"])
+def test_the_login_of_the_caller_is_lent_to_it(
+    fake, alyx, places, add_row, tmp_path: Path, monkeypatch, way: str
+) -> None:
+    row = add_row("TrainingStatus")
+    for name in ("URL", "USER", "TOKEN", "TOKEN_FILE"):
+        monkeypatch.delenv(f"IBL_DASK_ALYX_{name}", raising=False)
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    environments = Environments(places)
+    if way == "run_alyx_task":
+        session = tmp_path / "Subjects/SW_001/2026-11-20/001"
+        run_alyx_task(dict(row), session, alyx, environments=environments)
+    else:
+        local_server.tasks_runner(tmp_path / "Subjects", [dict(row)], alyx, environments=environments)
+    assert row["status"] == "Complete", row["log"]
+    assert f"test_user of {fake.url}, hidden: True" in row["log"]
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 from fake_alyx import FakeAlyx
 from flagged import flagged
 
@@ -18,6 +19,7 @@ from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.job_creator import Creation, create_jobs
 from ibl_dask.alyx.readiness import reason_to_wait
 from ibl_dask.errors import AlyxUnreachable, SessionLocked
+from ibl_dask.model.legacy_protocols import legacy_content
 from ibl_dask.model.session import Session
 from ibl_dask.store.lock import holding
 
@@ -222,6 +224,44 @@ def test_a_session_without_description_gets_the_one_of_its_protocol(fake, alyx, 
     assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "created"
     assert "trainingChoiceWorld" in (path / "_ibl_experiment.description.yaml").read_text()
     assert "VideoSyncQC_bpod" in rows(fake)
+
+
+def test_the_project_of_an_inferred_description_is_not_that_of_the_session(fake, alyx, subjects: Path) -> None:
+    """Rigs of that time were those of one project, and the description that stands for them names it."""
+    path = flagged(subjects, description=None)
+    created = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert (created.state, created.failure) == ("created", None)
+    (session,) = fake.world.sessions.values()
+    assert session["projects"] == ["ibl_dask_project"]
+    assert "ibl_neuropixel_brainwide_01" in (path / "_ibl_experiment.description.yaml").read_text()
+
+    fake.world.projects.add("another")
+    session["projects"] = ["another"]  # as a person corrected it
+    (path / "raw_session.flag").touch()
+    assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "unchanged"
+    assert session["projects"] == ["another"]
+
+
+def test_an_inferred_description_is_written_only_once_alyx_has_the_session(fake, alyx, subjects: Path) -> None:
+    path = flagged(subjects, description=None)
+    fake.world.locations.clear()
+    failed = create(subjects, alyx)["TST_001/2026-11-20/001"]
+    assert failed.state == "failed"
+    assert "location" in failed.failure.message
+    assert not (path / "_ibl_experiment.description.yaml").exists()
+    fake.world.locations.add("_iblrig_cortexlab_behavior_0")
+    assert create(subjects, alyx)["TST_001/2026-11-20/001"].state == "created"
+    assert [session["projects"] for session in fake.world.sessions.values()] == [["ibl_dask_project"]]
+
+
+def test_the_projects_that_an_experimenter_described_count(fake, alyx, subjects: Path) -> None:
+    fake.world.projects.add("ibl_neuropixel_brainwide_01")
+    path = flagged(subjects, description=None)
+    content = legacy_content("_iblrig_tasks_trainingChoiceWorld")
+    text = yaml.safe_dump({**content, "procedures": [], "version": "1.0.0"})
+    (path / "_ibl_experiment.description.yaml").write_text(text)
+    create(subjects, alyx)
+    assert [row["projects"] for row in fake.world.sessions.values()] == [["ibl_neuropixel_brainwide_01"]]
 
 
 def test_a_dry_run_names_sessions_and_changes_nothing(fake, alyx, subjects: Path) -> None:

@@ -9,6 +9,7 @@ from fake_alyx import PNG, endpoints
 
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.credentials import Access, Token
+from ibl_dask.alyx.register_calls import Quiet
 from ibl_dask.alyx.registrar import Registration
 from ibl_dask.alyx.spool import Spool
 from ibl_dask.alyx.sync import MOST_FAILURES, Writer
@@ -16,7 +17,8 @@ from ibl_dask.alyx.task_result import Note
 from ibl_dask.errors import AlyxLoginFailed, SessionLocked, UnusableFile
 from ibl_dask.store.lock import LOCK_NAME, holding
 
-PLACE = Registration(REPOSITORY, "cortexlab")
+QUIET = Quiet(0.05, 0.0)
+PLACE = Registration(REPOSITORY, "cortexlab", quiet=QUIET)
 
 
 @pytest.fixture
@@ -52,13 +54,13 @@ def test_a_result_registers_its_file_merges_its_checks_and_completes_its_task(fa
     )
 
 
-def test_many_results_of_a_session_take_two_requests_each_and_two_for_all_their_checks(fake, spool, writer):
+def test_many_results_of_a_session_take_one_request_each_and_three_for_all_their_files_and_checks(fake, spool, writer):
     session, tasks = add_tasks(fake.world, "TST_001", 10)
     for n, task in enumerate(tasks):
         spool.add(result("TST_001", session, task, n=n))
     report = writer.run()
     lists = fake.n_requests("GET", "/dataset-types") + fake.n_requests("GET", "/data-formats")
-    assert (report.n_sent, report.n_requests - lists) == (10, 22)
+    assert (report.n_sent, report.n_requests - lists) == (10, 13)
     assert len(fake.world.sessions[session]["extended_qc"]) == 10
     assert {row["status"] for row in fake.world.tasks.values()} == {"Complete"}
 
@@ -132,6 +134,7 @@ def test_a_writer_that_is_killed_at_any_request_loses_and_doubles_nothing(fake, 
             continue
         break
     assert n_kills > 5
+    assert {row["n_times"] for row in fake.world.datasets.values()} == {1}
     assert spool.n_pending() == 0
     assert len(fake.world.files_of(session)) == 2
     assert sorted(note["text"] for note in fake.world.notes.values()) == ["plot 0", "plot 1"]

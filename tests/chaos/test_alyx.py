@@ -128,6 +128,7 @@ def test_every_result_is_registered_once_and_no_check_is_lost(tmp_path):
         assert len(world.files_of(session)) == len(set(world.files_of(session))) == PER_SESSION
         assert world.sessions[session]["extended_qc"].keys() == {f"_video_{n}" for n in range(PER_SESSION)}
         assert [world.tasks[task]["log"] for task in tasks] == [f"log of task {n}" for n in range(PER_SESSION)]
+    assert {row["n_times"] for row in world.datasets.values()} == {1}
     assert spool.sent().keys() == {row.key for row in results}
     assert set(fake.faults.n_met) >= {"500", "502", "drop_before", "drop_after"}
     assert fake.n_requests() / len(results) <= 3.0

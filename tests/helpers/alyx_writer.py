@@ -9,6 +9,7 @@ from pathlib import Path
 from ibl_dask.alyx.client import Alyx, Limits
 from ibl_dask.alyx.credentials import read_access
 from ibl_dask.alyx.pacing import Backoff
+from ibl_dask.alyx.register_calls import Quiet
 from ibl_dask.alyx.registrar import Registration
 from ibl_dask.alyx.spool import Spool
 from ibl_dask.alyx.sync import Writer
@@ -23,7 +24,8 @@ def main() -> None:
     """Send and send again."""
     folder, url, user, token_file = sys.argv[1:]
     spool = Spool(Path(folder))
-    writer = Writer(spool, Alyx(read_access(url, user, Path(token_file)), LIMITS), Registration("cortexlab_local"))
+    registration = Registration("cortexlab_local", quiet=Quiet(0.2, 0.0))
+    writer = Writer(spool, Alyx(read_access(url, user, Path(token_file)), LIMITS), registration)
     while True:
         try:
             report = writer.run()

@@ -12,8 +12,18 @@ from described import described
 
 import ibl_dask as ibd
 from ibl_dask import pipes
-from ibl_dask.errors import UsageError
-from ibl_dask.pipes import base_tasks, behavior_tasks, dynamic_pipeline, local_server, misc, tasks, video_tasks
+from ibl_dask.errors import MissingDatabase, UsageError
+from ibl_dask.pipes import (
+    base_tasks,
+    behavior_tasks,
+    dynamic_pipeline,
+    local_server,
+    misc,
+    routing,
+    spec,
+    tasks,
+    video_tasks,
+)
 from ibl_dask.pipes.absent import NotOffered
 
 
@@ -118,3 +128,76 @@ def test_importing_the_package_loads_neither_doors_nor_requests() -> None:
     code = f"import sys, ibl_dask; print([m for m in {modules} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+# -- specs and members of the reference -------------------------------------------------------------------------------
+
+
+def test_a_spec_is_made_with_the_arguments_of_the_reference_and_goes_to_alyx_and_back(tmp_path: Path) -> None:
+    path = described(tmp_path)
+    made = spec.TaskSpec("DLC", "ibllib.pipes.video_tasks.DLC", {"cameras": ["left"]}, ["Raw"], gpu=1, cpu=4, ram=16)
+    assert (made.gpu, made.cpu, made.ram, made.priority, made.time_out_secs) == (1, 4, 16, 30, 7200)
+    row = made.to_alyx(parents=["an-id"], session="eid", graph="Pipeline")
+    assert (row["ram"], row["parents"], row["status"], row["session"]) == (16, ["an-id"], "Waiting", "eid")
+    assert "env" not in row
+    assert made.to_alyx()["parents"] == ["Raw"]
+    assert spec.TaskSpec.from_dict(made.to_dict()) == made
+    parent = ibd.VideoCompress(path, cameras=("left",))
+    child = ibd.VideoRegisterRaw(path, cameras=("left",), parents=[parent])
+    read = spec.TaskSpec.from_task(child)
+    assert (read.name, read.parents, read.level) == ("VideoRegisterRaw", ("VideoCompress",), 1)
+    assert isinstance(read.instantiate(path), ibd.VideoRegisterRaw)
+    ordered = spec.sort_specs([read, spec.TaskSpec.from_task(parent)])
+    assert [each.name for each in ordered] == ["VideoCompress", "VideoRegisterRaw"]
+    assert parent.to_spec().to_alyx()["executable"] == "ibl_dask.tasks.video_mp4.compress_task.VideoCompress"
+    for given in (None, {"VideoCompress": spec.TaskSpec.from_task(parent)}, {"VideoCompress": parent}):
+        for each in tasks.Pipeline(path, tasks=given).task_specs():
+            assert each.instantiate(path).name
+
+
+def test_an_environment_is_found_by_the_routes_that_are_given() -> None:
+    assert routing.task_env("ibllib.pipes.video_tasks.DLC") == "dlc"
+    routes = {"lab": "a", "lab.pose.": "b"}
+    found = [routing.task_env(name, routes) for name in ("lab.x.T", "lab.pose.T", "laboratory.T")]
+    assert found == ["a", "b", None]
+
+
+@pytest.mark.parametrize(
+    ("member", "arguments"),
+    [
+        ("register_datasets", {"labs": "x"}),
+        ("register_images", {}),
+        ("get_data_handler", {"location": "server"}),
+        ("is_locked", {}),
+        ("make_lock_file", {"taskname": "x"}),
+    ],
+)
+def test_a_member_of_a_task_that_has_no_work_here_names_the_way_to_go(tmp_path: Path, member, arguments) -> None:
+    task = ibd.VideoCompress(described(tmp_path), cameras=("left",))
+    with pytest.raises(UsageError, match=r"What to do: \S"):
+        getattr(task, member)(**arguments)
+
+
+def test_a_task_finds_its_session_in_alyx_with_the_one_that_it_was_given(tmp_path: Path) -> None:
+    class One:
+        def path2eid(self, path, query_type):
+            return f"{path.name} {query_type}"
+
+    path = described(tmp_path)
+    assert ibd.VideoCompress(path, cameras=("left",), one=One()).path2eid() == "001 remote"
+    task = ibd.VideoCompress(path, cameras=("left",))
+    task.get_signatures()
+    with pytest.raises(MissingDatabase, match="no ONE"):
+        task.path2eid()
+
+
+def test_a_pipeline_has_the_members_of_the_reference(tmp_path: Path) -> None:
+    path = described(tmp_path)
+    file = path / "_ibl_experiment.description.yaml"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if not line.startswith("sync")))
+    pipeline = tasks.Pipeline(path)
+    assert pipeline.label == "ibl_dask.alyx.session_pipeline.Pipeline"
+    assert pipeline.planner_errors.keys() >= {"sync"}
+    with pytest.raises(UsageError, match="ibl-dask plan"):
+        pipeline.make_graph(show=False)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from ibl_dask.model.description import Camera
-from ibl_dask.model.places import below
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.store import alf
@@ -25,14 +23,12 @@ from ibl_dask.tasks.session_files import (
     video_paths,
     video_pattern,
 )
+from ibl_dask.tasks.session_snapshots import dangling_in, entry_of, folders_of, relative, snapshots_in
 
 REGISTRATION_VERSION = 1
-SNAPSHOT_FOLDER = "snapshots"
-SNAPSHOT_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".gif")
 _VIDEO_EXTENSIONS = ("avi", "mp4", "mkv", "mov")
 WORKFLOWS = "_iblrig_videoCodeFiles.raw*.*"
 """The programs that recorded the videos."""
-_ENCODINGS = ("utf-8-sig", "cp1252")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,14 +126,14 @@ def write_registration(workspace: Workspace, cameras: Sequence[Camera], notes: l
     """
     collections = list(dict.fromkeys(camera.collection for camera in cameras))
     files = [
-        {"camera": camera.label, **_entry(workspace, path), **_sum_of_made(workspace, camera, path, notes)}
+        {"camera": camera.label, **entry_of(workspace, path), **_sum_of_made(workspace, camera, path, notes)}
         for camera in cameras
         for path in camera_files(workspace, camera)
     ]
     for collection in collections:
-        files += [_entry(workspace, path) for path in alf.find_all(workspace.session, collection, WORKFLOWS)]
-        notes += [note for folder in _folders(workspace, collection) for note in _dangling(workspace, folder)]
-    snapshots = [snapshot for collection in collections for snapshot in _snapshots(workspace, collection, notes)]
+        files += [entry_of(workspace, path) for path in alf.find_all(workspace.session, collection, WORKFLOWS)]
+        notes += [note for folder in folders_of(workspace, collection) for note in dangling_in(workspace, folder)]
+    snapshots = [snapshot for collection in collections for snapshot in snapshots_in(workspace, collection, notes)]
     content = {
         "version": REGISTRATION_VERSION,
         "session": workspace.session.reference,
@@ -157,55 +153,6 @@ def write_registration(workspace: Workspace, cameras: Sequence[Camera], notes: l
 # -- parts -------------------------------------------------------------------------------------------------
 
 
-def _snapshots(workspace: Workspace, collection: str, notes: list[str]) -> list[dict[str, object]]:
-    """Return the snapshots of a collection; unreadable ones are named in the notes."""
-    found: dict[str, dict[str, object]] = {}
-    for folder in _folders(workspace, collection):
-        place = folder / SNAPSHOT_FOLDER
-        if not place.is_dir():
-            continue
-        notes += _dangling(workspace, place)
-        inside = sorted(path for path in place.iterdir() if not path.name.startswith("."))
-        texts = {path.stem: path for path in inside if path.suffix.lower() == ".txt" and path.is_file()}
-        for path in inside:
-            if path.suffix.lower() in SNAPSHOT_SUFFIXES and path.is_file():
-                text = _read_note(texts[path.stem]) if path.stem in texts else ""
-                found.setdefault(_relative(workspace, path), {**_entry(workspace, path), "text": text})
-    return list(found.values())
-
-
-def _read_note(path: Path) -> str:
-    """Return a note as text, however the computer that it was typed on encodes letters."""
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", errors="replace").strip()
-    for encoding in _ENCODINGS:
-        try:
-            return content.decode(encoding).strip()
-        except UnicodeDecodeError:
-            continue
-    return content.decode("latin-1").strip()
-
-
-def _folders(workspace: Workspace, collection: str) -> list[Path]:
-    places = (below(root, collection) for root in workspace.session.roots)
-    return [place for place in places if place.is_dir()]
-
-
-def _dangling(workspace: Workspace, folder: Path) -> Iterator[str]:
-    """Yield a note for each link in a folder that leads nowhere."""
-    for path in sorted(folder.iterdir()):
-        if path.is_symlink() and not os.path.exists(path):  # noqa: PTH110  # `Path.exists` raises for a link in a circle
-            yield f"{_relative(workspace, path)} is a link that leads nowhere: {path.readlink()}"
-
-
-def _entry(workspace: Workspace, path: Path) -> dict[str, object]:
-    """Return path, size and time of a file, and the target of a link."""
-    stat = path.stat()
-    link = {"link": str(path.readlink())} if path.is_symlink() else {}
-    return {"path": _relative(workspace, path), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns, **link}
-
-
 def _sum_of_made(workspace: Workspace, camera: Camera, path: Path, notes: list[str]) -> dict[str, str]:
     """Return the checksum of a recorded MP4 as it is now; a difference from the record is added to the notes."""
     record = read_record(workspace, camera.label)
@@ -213,10 +160,5 @@ def _sum_of_made(workspace: Workspace, camera: Camera, path: Path, notes: list[s
         return {}
     found, made = content_of(path, workspace.content_note(camera.label, path)), record.sha256
     if found != made:
-        notes.append(f"{_relative(workspace, path)} is not what was made here any more: SHA-256 {found}, was {made}")
+        notes.append(f"{relative(workspace, path)} is not what was made here any more: SHA-256 {found}, was {made}")
     return {"sha256": found}
-
-
-def _relative(workspace: Workspace, path: Path) -> str:
-    root = next(root for root in workspace.session.roots if path.is_relative_to(root))
-    return path.relative_to(root).as_posix()

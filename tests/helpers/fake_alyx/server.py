@@ -22,6 +22,9 @@ HTML_404 = (
     "<p>The requested resource was not found on this server.</p>\n</body>\n</html>\n"
 )
 
+OPEN = ("/auth-token", "/register-file", "/check-protected", "/sync-file-status", "/new-download")
+"""Paths that ask for no token."""
+
 
 class FakeAlyx:
     """A server; a context manager that starts and stops it.
@@ -184,11 +187,13 @@ class _Handler(BaseHTTPRequestHandler):
             if rejection.status == 404 and rejection.body is None:
                 return 404, HTML_404, "text/html; charset=utf-8"
             return rejection.status, rejection.body, "application/json"
+        except (KeyError, TypeError, ValueError, AttributeError) as error:  # as Django answers whatever is not caught
+            return 500, {"status_code": 500, "detail": str(error)}, "application/json"
 
     def _user(self, path: str) -> str | None:
         given = self.headers.get("Authorization", "")
         if not given:
-            if path in ("/auth-token", "/register-file", "/check-protected"):
+            if path in OPEN:
                 return None
             raise Rejection(403, {"detail": "Authentication credentials were not provided.", "status_code": 403})
         user = self.fake.world.tokens.get(given.removeprefix("Token "))

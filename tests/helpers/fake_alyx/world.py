@@ -81,6 +81,10 @@ class World:
         self.random = random.Random(seed)
         self.register_pause_s = 0.0
         """Time between looking for a dataset and making it, in which another request may make it as well."""
+        self.post_pause_s = 0.0
+        """The same for tasks; here the database refuses the second row."""
+        self.names_all_files = False
+        """A refusal for protected datasets names all files of the call."""
         self.tokens = {"0" * 39 + "1": "test_user", "0" * 39 + "2": "worker_user", "0" * 39 + "3": "public_user"}
         self.passwords = {"test_user": "secret one", "worker_user": "secret two", "public_user": "secret three"}
         self.labs = {"cortexlab": {"repositories": ["cortexlab_local", "flatiron_cortexlab"], "json": None}}
@@ -100,6 +104,8 @@ class World:
         self.files: dict[str, bytes] = {}
         """Path below `FILES` -> content."""
         self.protected_tags = {"protected_tag"}
+        self.projects = {"ibl_dask_project"}
+        self.locations = {"_iblrig_cortexlab_behavior_0", "_iblrig_cortexlab_ephys_0"}
         self.procedures = {"Behavior training/tasks", "Ephys recording with acute probe(s)"}
         self.types = [_named(name, filename_pattern=p, created_by=None, description="") for name, p in _TYPES.items()]
         self.types += [
