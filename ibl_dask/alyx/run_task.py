@@ -170,7 +170,7 @@ def _run(
         try:
             session.look()
             task = build_task(row.spec(), session, environments=environments, **common)
-            if isinstance(task, ForeignTask) and task.needs_alyx:
+            if isinstance(task, ForeignTask) and task.uses_alyx:
                 task.environments = stack.enter_context(with_database(task.environments, alyx))
             unmet = task.unmet_requirement()
             if unmet is not None:

@@ -327,6 +327,7 @@ def test_a_recorded_session_becomes_the_row_that_the_reference_made_of_it(
     shutil.copytree(data_folder / "bpod" / "session_training_ge5", path)
     (path / "raw_session.flag").touch()
     fake.world.add_subject("_iblrig_test_mouse")
+    fake.world.locations.add("_iblrig_mainenlab_ephys_0")
     made = create(subjects, alyx, patience_s=0.0)["_iblrig_test_mouse/2019-07-01/001"]
     assert made.state == "created", made
     (session,) = fake.world.sessions.values()

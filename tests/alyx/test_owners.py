@@ -93,7 +93,7 @@ def test_a_lease_is_as_long_in_every_time_zone_of_alyx(
     def text(age_h: float = 0.0) -> str:
         return (datetime.now(UTC) + timedelta(hours=zone_h - age_h)).replace(tzinfo=None).isoformat()
 
-    monkeypatch.setattr("fake_alyx.endpoints.now", text)
+    monkeypatch.setattr("fake_alyx.tasks.now", text)
     fresh = fake.world.add_task(eid, "Fresh", status="Started", datetime=text(0.9), time_out_secs=60)
     old = fake.world.add_task(eid, "Old", status="Started", datetime=text(1.2), time_out_secs=60)
     waits = fake.world.add_task(eid, "Waits")
