@@ -156,7 +156,8 @@ def _read(path: Path) -> FramesStore:
             got=f"version {version}",
             do="move it away and run again, or read it with the version of ibl_dask that wrote it",
         )
-    columns = {name: _column(group[name]) for name in attributes["digests"]}
+    arrays = dict(group.arrays())  # all at once: each look into the group waits for the library's thread
+    columns = {name: _column(arrays[name]) for name in attributes["digests"]}
     lost = [name for name, column in columns.items() if _digest(column.values) != attributes["digests"][name]]
     if lost:
         raise ValueError(f"other values than were written in {', '.join(sorted(lost))}")

@@ -9,6 +9,7 @@ import contextlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -36,7 +37,12 @@ _OF_A_RUN = ("run", "host", "n_workers", "started_s", "seconds", "tasks")
 def made_with() -> dict[str, str]:
     """Return the versions of this package and of the libraries that it computes with, and the time."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"time": now, **{name: version(name) for name in _MADE_WITH}}
+    return {"time": now, **_versions()}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: version(name) for name in _MADE_WITH}
 
 
 def read_provenance(workspace: Workspace) -> JsonObject:
