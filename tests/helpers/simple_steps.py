@@ -3,6 +3,7 @@
 import ctypes
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -52,11 +53,12 @@ def fail(upstream, folder, name):
     raise OSError("no luck")
 
 
-def slow_once(upstream, folder, name, seconds=0.0):
-    """Be killed the first time, and note the process."""
+def die_with_worker(upstream, folder, name, seconds=0.0):
+    """Note the process, and be killed where that is a worker of Dask, and not a process of the step alone."""
     with Path(folder, f"{name}.pids").open("a") as file:
         file.write(f"{os.getpid()}\n")
-    if len(Path(folder, f"{name}.pids").read_text().split()) == 1:
+    dask = sys.modules.get("distributed.worker")
+    if dask is not None and dask.Worker._instances:
         os.kill(os.getpid(), 9)
     return note(upstream, folder, name)
 

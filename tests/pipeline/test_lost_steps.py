@@ -12,7 +12,7 @@ import pytest
 from distributed.protocol.pickle import dumps
 from ending_steps import end_process
 from program import WITHOUT_POWERS, says
-from simple_steps import Calling, simple_step, slow_once, vanish_once
+from simple_steps import Calling, die_with_worker, simple_step, vanish_once
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.refusals import refusals
@@ -41,15 +41,18 @@ def test_a_step_that_kills_its_process_costs_one_worker_and_no_other_step(tmp_pa
     """Once with its worker, then in a process of its own, of which is told how it ended."""
     deadly = [deadly_step(tmp_path, way) for way in ("os._exit", "SIGKILL", "memory")]
     harmless = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=0.05) for i in range(8)]
-    blamed = [simple_step(tmp_path, f"slow{i}", function=slow_once) for i in range(2)]
+    blamed = [simple_step(tmp_path, f"slow{i}", function=die_with_worker) for i in range(2)]
     with connect(this_machine(2, memory_gb=1.0, dashboard_port=0)) as client:
-        records = run_all(OnCluster(client), [*deadly, *harmless, *blamed], tmp_path)
+        records = run_all(OnCluster(client), [*blamed, *deadly, *harmless], tmp_path)
     assert {records[step.key].status for step in harmless} == {"done"}
     # Whose worker somebody else killed, as these let seem, is done in a process of its own.
-    assert {records[step.key].status for step in blamed} == {"done"}
+    assert [records[step.key].failure for step in blamed] == [None, None]
+    n_processes = []
     for step in blamed:
-        first, second = (tmp_path / f"{step.kind}.pids").read_text().split()
-        assert first != second
+        pids = (tmp_path / f"{step.kind}.pids").read_text().split()
+        assert len(set(pids)) == len(pids)
+        n_processes.append(len(pids))
+    assert max(n_processes) > 1  # the other one may only have waited at a worker that died
     tries = (tmp_path / "deadly.txt").read_text().split("\n")
     told = {step.camera: records[step.key].failure.message for step in deadly}
     for way, message in told.items():
