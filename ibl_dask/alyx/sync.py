@@ -135,6 +135,8 @@ class Writer:
                         self._count_failures(rows)
                 except AlyxUnreachable as error:
                     problems.append(str(error))
+                    if self._alyx.is_of_one(error):
+                        continue  # its results stay, and those of other sessions do not wait for them
                     break
                 for row in rows:
                     problems += [f"{_name(row.letter)}: {error}" for error in row.refused]

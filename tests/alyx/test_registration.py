@@ -286,6 +286,22 @@ def test_a_task_that_cannot_be_changed_is_set_aside_in_the_end(fake, spool, alyx
     assert writer.run().n_sent == 1
 
 
+def test_a_session_that_gets_no_answer_does_not_keep_the_results_of_others(fake, spool) -> None:
+    made = {}
+    for subject in ("TST_001", "TST_002", "TST_003"):
+        session, [task] = add_tasks(fake.world, subject, 1)
+        spool.add(result(subject, session, task, outputs=(output(TIMES[0]),)))
+        made[subject] = (session, task)
+    silent = made["TST_001"][1]
+    path = f"/tasks/{silent if isinstance(silent, str) else silent['id']}"
+    fake.faults.plan("drop_before", "PATCH", path, times=1000)
+    limits = Limits(per_minute=6e5, patience_s=0.5, backoff=Backoff(0.001, 0.01, 12, 12))
+    report = Writer(spool, Alyx(Access(fake.url, "test_user", Token(TOKEN)), limits), PLACE).run()
+    assert (report.n_sent, report.n_left, report.n_dead) == (2, 1, 0)
+    assert len(report.problems) == 1
+    assert [bool(fake.world.files_of(session)) for session, _ in made.values()][1:] == [True, True]
+
+
 def test_an_offline_result_whose_session_is_not_found_changes_no_task_of_another_session(
     fake, spool, alyx, monkeypatch
 ) -> None:
