@@ -1,6 +1,6 @@
 """Frames of a video by number: speed, and whether they are the right ones, beside other libraries.
 
-    python benchmarks/readers.py [--frames 3000] [--seeks 200] [--repeat 3] [--out benchmarks/results/readers.md]
+    python benchmarks/readers.py [--frames 1500] [--seeks 200] [--repeat 3] [--out benchmarks/results/readers.md]
 
 Two videos of a right camera, 640x512, with their number burnt into every frame: H.264 with B-frames as the reference
 compresses it, and the MPEG-4 AVI of the rig. Each side opens the video and reads all frames in order, then random ones
@@ -9,7 +9,7 @@ from an open video; the numbers in their pixels are compared with those that wer
 ibl_dask      `FrameReader`: index, then luma of every frame.
 OpenCV        `VideoCapture`, `CAP_PROP_POS_FRAMES`, conversion to gray, as the reference reads frames.
 torchcodec    `VideoDecoder` with its exact mode of seeking; colour.
-dask-image    `dask_image.imread.imread`, which opens the video anew for each frame; colour. A tenth of the random
+dask-image    `dask_image.imread.imread`, which opens the video anew for each frame; colour. A fiftieth of the random
               frames, and as many in order.
 
 The others run in the environment of IBL_DASK_READERS_PYTHON: `pip install opencv-python-headless dask-image pims av
@@ -41,7 +41,7 @@ from ibl_dask.video.reader import FrameReader
 
 FPS = 150
 SLOW = "dask-image"
-"""Side that reads a tenth of the frames."""
+"""Side that reads a fiftieth of the frames."""
 
 OTHERS = """
 import importlib.metadata, json, sys, time, warnings
@@ -128,7 +128,7 @@ class Side:
 def main() -> None:
     """Measure and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=3000)
+    parser.add_argument("--frames", type=int, default=1500)
     parser.add_argument("--seeks", type=int, default=200)
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--out", type=Path)
@@ -169,7 +169,7 @@ def compare(video: Path, numbers: Sequence[int], n: int, repeat: int, python: st
             if name == "ibl_dask":
                 read_here(video, numbers, side)
             else:
-                some = max(2, len(numbers) // 10) if name == SLOW else len(numbers)
+                some = max(2, len(numbers) // 50) if name == SLOW else len(numbers)
                 read_there(python, name, video, numbers[:some], some if name == SLOW else n, side)
     return sides
 
