@@ -88,6 +88,12 @@ VALUES: Mapping[str, Value] = {
     "decode_right": _PASS(_RIGHT + rf"Decoding alone[^\n]*?({NUMBER}) times as fast"),
     "peak_left": _PASS(_LEFT + rf"({NUMBER}) MB after {NUMBER} \(run by itself\)"),
     "peak_right": _PASS(_RIGHT + rf"({NUMBER}) MB after {NUMBER} \(run by itself\)"),
+    "read_fps": Value("readers", rf"^\| ibl_dask  \| ({NUMBER})"),
+    "read_fps_opencv": Value("readers", rf"^\| OpenCV [\d.]+ \| ({NUMBER})"),
+    "read_fps_torchcodec": Value("readers", rf"^\| torchcodec [\d.]+ \| ({NUMBER})"),
+    "seek_ms": Value("readers", rf"^\| ibl_dask  (?:\|[^|\n]*){{3}}\| ({NUMBER})", form="{:.0f}"),
+    "seek_ms_opencv": Value("readers", rf"^\| OpenCV [\d.]+ (?:\|[^|\n]*){{3}}\| ({NUMBER})", form="{:.0f}"),
+    "seek_ms_torchcodec": Value("readers", rf"^\| torchcodec [\d.]+ (?:\|[^|\n]*){{3}}\| ({NUMBER})", form="{:.0f}"),
     "checks_s": Value("camera_qc", rf"together \| \| ({NUMBER})", form="{:.1f}"),
     "checks_reference_s": Value("camera_qc", rf"together \| \| {NUMBER} \| ({NUMBER})", form="{:.1f}"),
     "reading": Value("timing", rf"^\| reading \| .*? ({NUMBER}) \|$", form="{:.0f}"),
@@ -124,6 +130,11 @@ VALUES: Mapping[str, Value] = {
 }
 
 SENTENCES: Sequence[tuple[str, str]] = [
+    (
+        "docs/performance.md",
+        "{read_fps} frames/s (OpenCV: {read_fps_opencv}, torchcodec: {read_fps_torchcodec}); a random frame takes "
+        "{seek_ms} ms ({seek_ms_opencv}, {seek_ms_torchcodec})",
+    ),
     ("README.md", "{pass_left} to {pass_right} times as fast ([frame_pass]"),
     ("README.md", "| {checks_s} s ([camera_qc](benchmarks/results/camera_qc.md)) | {checks_reference_s} s |"),
     ("README.md", "| {one_process_right} to {one_process_left} of its speed ([frame_pass]"),
@@ -193,6 +204,18 @@ ROWS: Sequence[tuple[str, str, str, str]] = [
         "{compress_least} to {compress_most} of its time",
         "ffmpeg with two threads: 1",
         "compress",
+    ),
+    (
+        "frames of H.264 in order, 640x512",
+        "{read_fps} frames/s",
+        "OpenCV: {read_fps_opencv}, torchcodec: {read_fps_torchcodec} frames/s",
+        "readers",
+    ),
+    (
+        "a random frame of it",
+        "{seek_ms} ms",
+        "OpenCV: {seek_ms_opencv}, torchcodec: {seek_ms_torchcodec} ms",
+        "readers",
     ),
     ("camera files of an hour at 150 Hz", "{reading_s} s", "ibllib: {reading_reference_s} s", "timing"),
     ("checks of an hour of three cameras", "{checks_s} s", "ibllib: {checks_reference_s} s", "camera_qc"),
