@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,10 @@ def tasks_runner(
     for name in ("machine", "max_md5_size", "location", "mode", "job_deck"):
         kwargs.pop(name, None)
     folder = work_dir or subjects / WORK_FOLDER
-    is_late = lambda: time_out is not None and time.monotonic() - begun_s > time_out  # noqa: E731
+
+    def is_late() -> bool:
+        return time_out is not None and time.monotonic() - begun_s > time_out
+
     found: list[JsonObject] = []
     n_left = count
     with with_database(kwargs.pop("environments", None), alyx) as environments:
@@ -181,7 +185,7 @@ def tasks_runner(
                     coordinator,
                     outbox,
                     subjects,
-                    lambda rows=rows: rows,  # type: ignore[misc]  # those of this repository
+                    partial(list, rows),
                     allowed_packages(packages),
                     is_list=True,
                     most_tasks=n_left,
