@@ -7,9 +7,12 @@ depend on the machine. By default five synthetic engines (centroids of bright di
 IBL's sizes in a video of 1280x1024 px; with `--profile` the networks of a site do, on the device that is given.
 
 decoding         the frames as RGB, and nothing else.
-in memory        the engines on pictures that are made already: the limit of the engines.
-pipeline         decoding in a thread, and all engines: what a chunk takes.
+in memory        pictures of frames that are decoded already, and the engines: what the engines allow.
+pipeline         decoding in a thread, pictures, and all engines: what a chunk takes.
 five pipelines   one decode per network, as iblvideo does.
+
+Durations depend on how many cores are free, so each side is measured in core-seconds too, of this process and of the
+host of the engines: what the pipeline takes beyond decoding and engines is its own cost.
 """
 
 from __future__ import annotations
@@ -20,16 +23,19 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
+from machine import machine
 
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.region import Region
 from ibl_dask.pose.engine import Engine, EngineSettings
 from ibl_dask.pose.geometry import PictureMap
-from ibl_dask.pose.host.warm_engines import open_engine, release_engines
+from ibl_dask.pose.host.warm_engines import WarmEngines
 from ibl_dask.pose.sequences import PoseSequence
 from ibl_dask.synth.discs import disc_frames, disc_places
 from ibl_dask.synth.movie import write_video
@@ -48,56 +54,90 @@ WINDOWS = {
 Networks = dict[str, tuple[Engine, PictureMap]]
 
 
-def timed(work: Callable[[], object], repeat: int) -> float:
-    """Return the median duration of some calls, s."""
-    durations = []
+@dataclass(frozen=True)
+class Cost:
+    """Median cost of a call."""
+
+    seconds: float
+    core_s: float
+    """Processor time of this process and of the hosts, s."""
+
+
+def cost(work: Callable[[], object], engines: WarmEngines, repeat: int) -> Cost:
+    """Return the median duration and processor time of some calls."""
+    costs = []
     for _ in range(repeat):
-        clock = time.perf_counter()
+        clock, busy = time.perf_counter(), core_seconds(engines)
         work()
-        durations.append(time.perf_counter() - clock)
-    return statistics.median(durations)
+        costs.append((time.perf_counter() - clock, core_seconds(engines) - busy))
+    return Cost(statistics.median(each[0] for each in costs), statistics.median(each[1] for each in costs))
+
+
+def core_seconds(engines: WarmEngines) -> float:
+    """Return the processor time of this process and of the hosts until now, s."""
+    hosts = [psutil.Process(pid).cpu_times() for pid in engines.processes]
+    return time.process_time() + sum(times.user + times.system for times in hosts)
 
 
 def in_memory(networks: Networks, n_frames: int, frames: list[np.ndarray]) -> Callable[[], None]:
-    """Return a call that gives every engine its pictures, which are made before and used again and again."""
-    pictures = {name: [pictures.picture(frame) for frame in frames] for name, (_, pictures) in networks.items()}
+    """Return a call that gives every engine pictures of frames in memory, which are used again and again."""
+    maps = tuple(dict.fromkeys(pictures for _, pictures in networks.values()))
 
     def work() -> None:
-        for name, (engine, _) in networks.items():
-            sequence = PoseSequence(engine, Chunk(0, n_frames), n_frames, engine.info.batch_hint)
-            for number in range(n_frames):
-                sequence.add(number, pictures[name][number % len(frames)])
+        sequences = {
+            name: PoseSequence(engine, Chunk(0, n_frames), n_frames, engine.info.batch_hint)
+            for name, (engine, _) in networks.items()
+        }
+        for number in range(n_frames):
+            made = {each: each.picture(frames[number % len(frames)]) for each in maps}
+            for name, sequence in sequences.items():
+                sequence.add(number, made[networks[name][1]])
+        for sequence in sequences.values():
             sequence.result()
 
     return work
 
 
-def measure(video: Path, index: FrameIndex, networks: Networks, repeat: int) -> list[str]:
+def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEngines, repeat: int) -> list[str]:
     """Return the rows of the table."""
     n_frames = len(index)
     chunk = Chunk(0, n_frames)
     frames = [frame for _, frame in rgb_frames(video, index, 0, min(64, n_frames)) if frame is not None]
-    decode_s = timed(lambda: sum(1 for _ in rgb_frames(video, index, 0, n_frames)), repeat)
-    memory_s = timed(in_memory(networks, n_frames, frames), repeat)
+    decode = cost(lambda: sum(1 for _ in rgb_frames(video, index, 0, n_frames)), engines, repeat)
+    memory = cost(in_memory(networks, n_frames, frames), engines, repeat)
     found = []
-    pipeline_s = timed(lambda: found.append(estimate(video, index, chunk, networks)), repeat)
-    five_s = timed(
-        lambda: [estimate(video, index, chunk, {name: network}) for name, network in networks.items()], repeat
+    pipeline = cost(lambda: found.append(estimate(video, index, chunk, networks)), engines, repeat)
+    five = cost(
+        lambda: [estimate(video, index, chunk, {name: network}) for name, network in networks.items()], engines, repeat
     )
     last = found[-1]
-    slower = max(decode_s, memory_s)
+    slower = max(decode.seconds, memory.seconds)
     rows = [
-        ("decoding to RGB alone", decode_s, ""),
-        ("engines, frames in memory", memory_s, ""),
-        ("pipeline, one decode", pipeline_s, f"{slower / pipeline_s:.2f} of the slower of the two above"),
-        (f"pipelines, {len(networks)} decodes", five_s, f"{five_s / pipeline_s:.1f} times as long as one decode"),
+        ("decoding to RGB alone", decode, ""),
+        ("pictures and engines, frames in memory", memory, ""),
+        (
+            "pipeline, one decode",
+            pipeline,
+            f"{(decode.core_s + memory.core_s) / pipeline.core_s:.2f} of the two above in core-seconds, "
+            f"{slower / pipeline.seconds:.2f} of the slower of them in time",
+        ),
+        (
+            f"pipelines, {len(networks)} decodes",
+            five,
+            f"{five.seconds / pipeline.seconds:.1f} times as long as one decode, "
+            f"{five.core_s / pipeline.core_s:.1f} times the core-seconds",
+        ),
     ]
-    table = ["| | frames/s | |", "| --- | ---: | --- |"]
-    table += [f"| {name} | {n_frames / seconds:,.0f} | {note} |" for name, seconds, note in rows]
+    table = ["| | frames/s | core-ms a frame | |", "| --- | ---: | ---: | --- |"]
+    table += [
+        f"| {name} | {n_frames / each.seconds:,.0f} | {1000 * each.core_s / n_frames:.2f} | {note} |"
+        for name, each, note in rows
+    ]
     shares = (
-        f"Shares of the pipeline's {pipeline_s:.1f} s: the decoding thread was busy for "
-        f"{last.decode_s / pipeline_s:.0%}, the engines (transfer included) for {last.infer_s / pipeline_s:.0%}, and "
-        f"waited for frames for {last.waited_s / pipeline_s:.0%}."
+        f"Shares of the last pipeline's {last.infer_s + last.waited_s:.1f} s: the decoding thread was busy for "
+        f"{last.decode_s / (last.infer_s + last.waited_s):.0%}, the engines (transfer included) for "
+        f"{last.infer_s / (last.infer_s + last.waited_s):.0%}, and waited for frames for "
+        f"{last.waited_s / (last.infer_s + last.waited_s):.0%}."
     )
     return [*table, "", shares]
 
@@ -123,18 +163,21 @@ def main() -> None:
         video = Path(folder) / "video.mp4"
         places = disc_places(given.frames, 8, WIDTH, HEIGHT)
         write_video(video, disc_frames(places, WIDTH, HEIGHT), WIDTH, HEIGHT, 60, gop=250)
-        opened = {name: stack.enter_context(open_engine(each, given.device)) for name, each in settings.items()}
+        engines = WarmEngines()
+        stack.callback(engines.release)
+        opened = {name: stack.enter_context(engines.open(each, given.device)) for name, each in settings.items()}
         asked = {name: (engine, windows[name]) for name, engine in opened.items()}
         builds = sorted({engine.info.build for engine in opened.values()})
         lines = [
             "# Poses of a video",
             "",
+            machine(),
+            "",
             f"{given.frames:,} frames of {WIDTH}x{HEIGHT} px on {given.device}; {', '.join(asked)}: "
             f"{', '.join(builds)}. Median of {given.repeat}; `python benchmarks/pose.py`.",
             "",
-            *measure(video, index_video(video), asked, given.repeat),
+            *measure(video, index_video(video), asked, engines, given.repeat),
         ]
-    release_engines()
     text = "\n".join(lines) + "\n"
     print(text)
     if given.out is not None:

@@ -49,6 +49,29 @@ class _ByFile(LoadScopeScheduling):
         super()._assign_work_unit(node)
 
 
+class _FromPlace(pytest.Dir):
+    """Folder whose first entry to be collected depends on the process."""
+
+    def collect(self) -> list[pytest.Item | pytest.Collector]:
+        entries = list(super().collect())
+        start = len(entries) * int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw")) // _n_processes()
+        return entries[start:] + entries[:start]
+
+
+def _n_processes() -> int:
+    return int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+
+
+def pytest_collect_directory(path: Path, parent: pytest.Collector) -> pytest.Dir | None:
+    """Collect from another place in each process: what one has compiled, the others read.
+
+    In a fresh tree each would compile all files otherwise, for 15 s of processor time.
+    """
+    if path == Path(__file__).parent and "PYTEST_XDIST_WORKER" in os.environ:
+        return _FromPlace.from_parent(parent, path=path)
+    return None
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> _ByFile:
     return _ByFile(config, log)
 
@@ -69,7 +92,7 @@ def _rank(item: pytest.Item) -> int:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Order tests; mark each by what it needs, and skip it where that is missing."""
-    items.sort(key=_rank)
+    items.sort(key=lambda item: (_rank(item), item.path))  # in all processes alike
     missing = {need: need.missing() for need in NEEDS}
     for item in items:
         needed = [need for need in NEEDS if need.is_needed_by(item)]

@@ -6,6 +6,7 @@ imports the libraries once, none of the package's own modules above the steps, a
 
 import atexit
 import contextlib
+import ctypes
 import importlib
 import json
 import os
@@ -37,13 +38,13 @@ class Server:
         theirs.close()
         atexit.register(self.close)
 
-    def call(self, arguments: list[str], cwd: str, environment: dict[str, str], timeout_s: float) -> tuple[int, str]:
+    def call(self, request: dict, timeout_s: float) -> tuple[int, str]:
         """Run the program once; return exit code and everything it printed, standard output first."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-            request = json.dumps({"arguments": arguments, "cwd": cwd, "environment": environment}).encode()
-            head = len(request).to_bytes(8, "big")
+            content = json.dumps(request).encode()
+            head = len(content).to_bytes(8, "big")
             socket.send_fds(self.socket, [head], [out.fileno(), err.fileno()])
-            self.socket.sendall(request)
+            self.socket.sendall(content)
             pid = int.from_bytes(_received(self.socket, 8), "big")
             self.socket.settimeout(timeout_s)
             try:
@@ -75,13 +76,24 @@ def _received(connection: socket.socket, size: int) -> bytes:
 _server: Server | None = None
 
 
-def call(arguments: list[str], cwd: str, environment: dict[str, str], timeout_s: float = 120.0) -> tuple[int, str]:
-    """Run the program in a process of its own; return exit code and everything it printed."""
+def call(
+    arguments: list[str],
+    cwd: str,
+    environment: dict[str, str],
+    timeout_s: float = 120.0,
+    *,
+    without_powers: bool = False,
+) -> tuple[int, str]:
+    """Run the program in a process of its own; return exit code and everything it printed.
+
+    Asked for, permission bits hold it back even where it runs as root.
+    """
     global _server
     if _server is None or _server.process.poll() is not None:
         _server = Server()
     try:
-        return _server.call(arguments, cwd, environment, timeout_s)
+        request = {"arguments": arguments, "cwd": cwd, "environment": environment, "without_powers": without_powers}
+        return _server.call(request, timeout_s)
     except (TimeoutError, EOFError, OSError):
         _server = None  # the next call gets a new one
         raise
@@ -110,6 +122,18 @@ def serve(connection: socket.socket) -> None:
         connection.sendall(os.waitstatus_to_exitcode(status).to_bytes(8, "big", signed=True))
 
 
+def _give_up_powers() -> None:
+    """Let permission bits hold root back, in this process and in those that it starts."""
+    libc, powers = ctypes.CDLL(None, use_errno=True), (1, 2)  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
+    for power in powers:
+        assert libc.prctl(24, power, 0, 0, 0) == 0, os.strerror(ctypes.get_errno())  # PR_CAPBSET_DROP
+    version_and_process, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(version_and_process, sets) == 0, os.strerror(ctypes.get_errno())
+    for low in range(3):  # effective, permitted, inheritable
+        sets[low] &= ~sum(1 << power for power in powers)
+    assert libc.capset(version_and_process, sets) == 0, os.strerror(ctypes.get_errno())
+
+
 def _become_the_program(request: dict, out: int, err: int) -> None:
     """Run the program as the interpreter would, and end."""
     code = 1
@@ -117,6 +141,8 @@ def _become_the_program(request: dict, out: int, err: int) -> None:
         os.dup2(out, 1)
         os.dup2(err, 2)
         os.chdir(request["cwd"])
+        if request["without_powers"] and os.geteuid() == 0:
+            _give_up_powers()
         os.environ.clear()
         os.environ.update(request["environment"])
         sys.argv = ["-c", *request["arguments"]]

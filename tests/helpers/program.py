@@ -44,7 +44,7 @@ def environment(**more):
 def call(*arguments, prefix=(), cwd=None, **more):
     """Run the program; return exit code and everything it printed."""
     given = list(map(str, arguments))
-    if prefix:
+    if prefix and prefix != WITHOUT_POWERS:
         process = subprocess.run(
             [*prefix, *PROGRAM, *given],
             capture_output=True,
@@ -56,7 +56,9 @@ def call(*arguments, prefix=(), cwd=None, **more):
         )
         code, text = process.returncode, process.stdout + process.stderr
     else:
-        code, text = forked_program.call(given, str(cwd or Path.cwd()), environment(**more))
+        code, text = forked_program.call(
+            given, str(cwd or Path.cwd()), environment(**more), without_powers=prefix == WITHOUT_POWERS
+        )
     assert "Traceback" not in text, text
     return code, text
 

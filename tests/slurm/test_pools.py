@@ -20,6 +20,11 @@ from ibl_dask.pipeline.run import run
 pytestmark = pytest.mark.slurm
 
 
+def n_workers(client, pool):
+    workers = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(worker["name"].startswith(f"{pool}-") for worker in workers)
+
+
 def test_three_cameras_decode_on_cpu_workers_while_gpu_workers_look_at_their_frames(
     slurm, session, undisturbed, tmp_path
 ):
@@ -60,7 +65,9 @@ def test_two_gpus_share_one_video_and_steps_for_gpus_run_nowhere_else(slurm, tmp
     (alone,) = run([folder], output_root=tmp_path / "alone", **request, **disc_site(engines=(toy(),))).sessions
     assert alone.tasks["DLC"] is Status.COMPLETE, alone.failures
     options = disc_site(engines=(toy(ms_per_frame=50),), device="cuda")
-    with connect(site(tmp_path, pool("cpu"), pool("gpu", **GPU))) as client:
+    with connect(site(tmp_path, pool("cpu"), pool("gpu", min_jobs=2, **GPU))) as client:
+        # Both are there from the start: on a busy machine one may be through before the other has come.
+        wait_until(lambda: n_workers(client, "gpu") == 2)
         watched = Watched(client, tmp_path)
         (outcome,) = run([folder], executor=watched, **request, **options).sessions
     assert outcome.tasks["DLC"] is Status.COMPLETE, outcome.failures
