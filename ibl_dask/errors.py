@@ -315,6 +315,10 @@ class CorruptOutput(OutputError):
     """An output of this package does not pass its own check."""
 
 
+class DamagedRecord(CorruptOutput):
+    """A record beside the outputs cannot be read; waiting does not mend it."""
+
+
 class RunError(IblDaskError, RuntimeError):
     """The run itself went wrong."""
 

@@ -6,7 +6,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew
+from ibl_dask.errors import DamagedRecord, FormatTooNew
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.text import read_text
 from ibl_dask.model.verdict import Verdict
@@ -27,7 +27,7 @@ def read_verdicts(session: Session) -> tuple[Verdict, ...]:
 
     Raises
     ------
-    CorruptOutput
+    DamagedRecord
         If the file is damaged: an exclusion must not be forgotten.
     FormatTooNew
         If it has another layout.
@@ -49,7 +49,7 @@ def add_verdict(session: Session, verdict: Verdict) -> Path:
 
     Raises
     ------
-    CorruptOutput, FormatTooNew
+    DamagedRecord, FormatTooNew
         If the file cannot be read; it stays as it is.
     NotWritable
         If the folder is not writable, or the disk is full.
@@ -85,8 +85,8 @@ def _parse(text: str, path: Path) -> tuple[Verdict, ...]:
     )
 
 
-def _damaged(path: Path, error: Exception) -> CorruptOutput:
-    return CorruptOutput(
+def _damaged(path: Path, error: Exception) -> DamagedRecord:
+    return DamagedRecord(
         "this file of verdicts is damaged",
         where=str(path),
         expected="JSON with the verdicts on the keypoints of each camera",

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 
-from ibl_dask.errors import CorruptOutput, FormatTooNew, IblDaskError, MissingFile
+from ibl_dask.errors import DamagedRecord, FormatTooNew, IblDaskError, MissingFile
 from ibl_dask.model.qc_record import CameraRecord, SessionRecord
 from ibl_dask.qc.record import READABLE_VERSIONS, TRACKERS, read_session_record, session_record, with_verdicts
 from ibl_dask.store.atomic import write_text
@@ -45,7 +45,7 @@ def require_qc(workspace: Workspace) -> SessionRecord:
     ------
     MissingFile
         If it was not checked yet.
-    CorruptOutput, FormatTooNew
+    DamagedRecord, FormatTooNew
         See `read_qc`.
     """
     found = read_qc(workspace)
@@ -65,7 +65,7 @@ def read_qc(workspace: Workspace) -> SessionRecord | None:
 
     Raises
     ------
-    CorruptOutput
+    DamagedRecord
         If the record is damaged.
     FormatTooNew
         If it has another layout.
@@ -76,7 +76,7 @@ def read_qc(workspace: Workspace) -> SessionRecord | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise CorruptOutput(
+        raise DamagedRecord(
             "this record of checks is damaged",
             where=str(workspace.qc_file),
             expected="JSON with the checks of each camera",
@@ -99,7 +99,7 @@ def update_verdicts(workspace: Workspace) -> bool:
 
     Raises
     ------
-    CorruptOutput, FormatTooNew
+    DamagedRecord, FormatTooNew
         If the record or the verdicts cannot be read.
     """
     with changing_qc(workspace):

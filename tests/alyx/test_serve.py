@@ -6,17 +6,17 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked_program
 import pytest
 from described import described
 from flagged import flagged
+from forked_program import Forked
 
 HELPERS = Path(__file__).parents[1] / "helpers"
-PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()", "alyx"]
 TOKEN = "0" * 39 + "1"
 
 
@@ -39,12 +39,12 @@ def environment(fake, tmp_path: Path) -> dict[str, str]:
 
 
 def call(environment: dict[str, str], *arguments: str) -> tuple[int, str]:
-    done = subprocess.run([*PROGRAM, *arguments], env=environment, capture_output=True, text=True, check=False)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode, done.stdout + done.stderr
+    code, out, err = forked_program.call("alyx", *arguments, env=environment)
+    assert "Traceback" not in err, err
+    return code, out + err
 
 
-def until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
+def until(condition: Callable[[], bool], process: Forked | None = None) -> None:
     end = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < end, "it did not happen"
@@ -75,9 +75,9 @@ def test_serve_runs_what_comes_and_ends_cleanly_by_sigterm(fake, environment, tm
     described(tmp_path, "TST_001/2026-11-20/001")
     eid = fake.world.add_session("TST_001")
     done = fake.world.add_task(eid, "TaskDone", executable="seven_tasks.TaskDone")
-    command = [*PROGRAM, "serve", str(subjects), "--workers", "0", "--interval", "0.1"]
+    command = ["alyx", "serve", subjects, "--workers", "0", "--interval", "0.1"]
     with (tmp_path / "printed.txt").open("w") as printed:
-        process = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        process = Forked(*command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
     try:
         until(lambda: fake.world.tasks[done]["status"] == "Complete", process)
         path = described(tmp_path, "TST_002/2026-11-20/001")

@@ -9,12 +9,11 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import psutil
 import pytest
+from forked_program import Forked
 from published import DRIVER, SMALL_CHUNKS, assert_same, results
 
 from ibl_dask.pipeline.run import run
@@ -30,7 +29,7 @@ OPTIONS = {
 
 
 def start(session, work, options):
-    return subprocess.Popen([sys.executable, "-c", DRIVER, str(session), str(work), json.dumps(options)])
+    return Forked(session, work, json.dumps(options), code=DRIVER)
 
 
 def raw_files(session):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import forked_program
 import pytest
 from program import call, environment, says
 
@@ -30,9 +31,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(small: Path, root: Path) -> list[str]:
-    arguments = ("run", small, "--workers", "0", "--output-root", root / "out", *SHORT)
-    return [sys.executable, "-c", LARGE, *map(str, arguments)]
+def arguments(small: Path, root: Path) -> list[str]:
+    return [str(each) for each in ("run", small, "--workers", "0", "--output-root", root / "out", *SHORT)]
 
 
 @pytest.mark.parametrize("size", ["500k", "30m"])
@@ -42,8 +42,7 @@ def test_a_disk_without_room_is_refused_with_the_table_before_anything_starts(
     mount = ["unshare", "-m", "sh", "-c", f'mount -t tmpfs -o size={size} none "$0" && exec "$@"', str(tmp_path)]
     if subprocess.run([*mount, "true"], capture_output=True, check=False).returncode:
         pytest.skip("nothing may be mounted here")
-    arguments = ("run", small, "--workers", "0", "--output-root", tmp_path / "out", *SHORT)
-    code, text = call(*arguments, prefix=mount)
+    code, text = call(*arguments(small, tmp_path), prefix=mount)
     if size == "30m":
         assert code == 0
         assert "core-hours" not in text, "a small run that fits says nothing of it"
@@ -52,7 +51,7 @@ def test_a_disk_without_room_is_refused_with_the_table_before_anything_starts(
     says(text, "too little", "results", "scratch", "journal", "free", "the results of this run will not fit on a disk")
     says(text, "expected: room for about 7", "got: 5", "(free)", "--yes starts all the same", "core-hours")
     assert "steps (" not in text
-    code, text = call(*arguments, "--yes", prefix=mount)
+    code, text = call(*arguments(small, tmp_path), "--yes", prefix=mount)
     says(text, "too little", "steps (")
 
 
@@ -61,7 +60,8 @@ def test_a_person_at_a_terminal_is_asked_about_a_large_run(
     small: Path, tmp_path: Path, answer: str, starts: bool
 ) -> None:
     mine, theirs = pty.openpty()
-    process = subprocess.Popen(command(small, tmp_path), stdin=theirs, stdout=theirs, stderr=theirs, env=environment())
+    command = [sys.executable, "-c", LARGE, *arguments(small, tmp_path)]
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment())
     os.close(theirs)
     os.write(mine, f"{answer}\n".encode())
     text = ""
@@ -82,13 +82,6 @@ def test_a_script_is_never_asked_and_the_line_is_in_its_log_with_sessions_that_c
 ) -> None:
     without_description = tmp_path / "Subjects" / "SW_002" / "2023-05-01" / "001"
     (without_description / "raw_video_data").mkdir(parents=True)
-    done = subprocess.run(
-        [*command(small, tmp_path), str(without_description)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        env=environment(),
-        check=False,
-    )
-    says(done.stdout, "estimate: ", "on 1 worker (laptop)", "to write; 1 of 2 cannot be planned")
-    assert "start it?" not in done.stdout
+    _, text, _ = forked_program.call(*arguments(small, tmp_path), without_description, code=LARGE, env=environment())
+    says(text, "estimate: ", "on 1 worker (laptop)", "to write; 1 of 2 cannot be planned")
+    assert "start it?" not in text

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from forked_program import Forked
 from needs import PEER
-from program import PROGRAM, call, run, says
+from program import call, run, says
 
 from ibl_dask.cli.app import main
 from ibl_dask.cli.run import print_excluded_nodes
@@ -274,10 +275,8 @@ class TestBadInput:
 
 def test_ctrl_c_stops_quietly_and_running_again_continues(session_folder):
     """A terminal sends the signal to every process of the run."""
-    command = [*PROGRAM, "run", str(session_folder), "--workers", "2"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
-    )
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    process = Forked("run", session_folder, "--workers", "2", start_new_session=True, **outputs)
     deadline = time.monotonic() + 60
     while not list(session_folder.parents[2].rglob("*-chunks/*/*.npz")) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import psutil
 import pytest
-from program import PROGRAM, call, environment, on_disk, says
+from forked_program import Forked
+from program import call, environment, on_disk, says
 
 from ibl_dask.clip.panels import CAPTION_PX
 from ibl_dask.store.tables import write_table
@@ -161,8 +162,8 @@ def test_keypoints_of_another_video_are_refused(session: Path, recorded: Recorde
 
 
 def test_ctrl_c_leaves_no_file_and_no_program_behind(session: Path) -> None:
-    command = [*PROGRAM, "clip", str(session), "--at", "2", "--speed", "0.0005", "--height", "512"]
-    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["clip", session, "--at", "2", "--speed", "0.0005", "--height", "512"]
+    process = Forked(*command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
         while not list((session / CLIPS).glob(".*")) and time.monotonic() < deadline:

@@ -5,21 +5,15 @@ import os
 import subprocess
 import sys
 
-PROGRAM = [sys.executable, "-c", "from ibl_dask.cli.app import main; main()", "doctor"]
+import forked_program
 
 
 def call(*arguments, cwd, **environment):
     """Run the program; return exit code, output and errors."""
-    process = subprocess.run(
-        [*PROGRAM, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "160", **environment},
-        check=False,
-    )
-    assert "Traceback" not in process.stdout + process.stderr
-    return process.returncode, process.stdout, process.stderr
+    env = {**os.environ, "COLUMNS": "160", **environment}
+    code, out, err = forked_program.call("doctor", *arguments, cwd=cwd, env=env)
+    assert "Traceback" not in out + err
+    return code, out, err
 
 
 def local(folder):

@@ -13,7 +13,8 @@ import distributed
 import psutil
 import pytest
 from batch_here import BatchHere, printed_by
-from program import NAMESPACE, PROGRAM, environment, needs_namespaces
+from forked_program import Forked
+from program import NAMESPACE, environment, needs_namespaces
 
 from ibl_dask.deploy.cluster import tls
 from ibl_dask.deploy.cluster.connect import connect
@@ -91,14 +92,8 @@ def test_certificates_are_gone_after_an_error_too(batch, tmp_path):
 
 def drive(session, profile):
     """Start the program on a session, as a user would."""
-    return subprocess.Popen(
-        [*PROGRAM, "run", str(session), "--profile", str(profile)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return Forked("run", session, "--profile", profile, env=environment(), start_new_session=True, **outputs)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])

@@ -10,7 +10,8 @@ import time
 
 import psutil
 import pytest
-from program import PROGRAM, environment, run, says
+from forked_program import Forked
+from program import environment, run, says
 from published import assert_same, results
 
 from ibl_dask.pipeline.run import run as run_here
@@ -30,15 +31,8 @@ with holding(Path(sys.argv[1])):
 
 
 def start(session, *options):
-    command = [*PROGRAM, "run", str(session), *options]
-    return subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=environment(),
-        start_new_session=True,
-    )
+    outputs = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return Forked("run", session, *options, env=environment(), start_new_session=True, **outputs)
 
 
 def wait_until(holds, process, seconds=60):

@@ -5,7 +5,6 @@ import os
 import stat
 import subprocess
 import sys
-from pathlib import Path
 
 import forked_program
 import pytest
@@ -56,9 +55,9 @@ def call(*arguments, prefix=(), cwd=None, **more):
         )
         code, text = process.returncode, process.stdout + process.stderr
     else:
-        code, text = forked_program.call(
-            given, str(cwd or Path.cwd()), environment(**more), without_powers=prefix == WITHOUT_POWERS
-        )
+        powers = {"without_powers": prefix == WITHOUT_POWERS}
+        code, out, err = forked_program.call(*given, cwd=cwd, env=environment(**more), **powers)
+        text = out + err
     assert "Traceback" not in text, text
     return code, text
 

@@ -63,6 +63,11 @@ def test_a_full_or_read_only_disk_is_a_pause_and_a_lack_of_permission_is_not(kin
     assert next_attempt([Failure(kind, "disk", "no room", where="/data/x")] * 9) is None
 
 
+def test_a_record_that_cannot_be_read_is_not_waited_for_and_an_output_that_a_disk_garbled_is():
+    assert next_attempt([Failure("DamagedRecord", "disk", "this record of checks is damaged")]) is None
+    assert next_attempt([Failure("CorruptOutput", "disk", "this file is damaged")]).pause_s > 0
+
+
 # -- steps ---------------------------------------------------------------------------------------------------
 
 

@@ -2,11 +2,10 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from forked_program import Forked
 from published import DRIVER, SMALL_CHUNKS, assert_same, passes, results
 
 from ibl_dask.pipeline.run import run
@@ -18,9 +17,7 @@ def chunk_files(work):
 
 def kill_after(session, work, n_chunks):
     """Start a driver and kill it once some chunks are on disk; return how many were then."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, str(session), str(work), json.dumps({"chunk_pixels": SMALL_CHUNKS})]
-    )
+    process = Forked(session, work, json.dumps({"chunk_pixels": SMALL_CHUNKS}), code=DRIVER)
     deadline = time.monotonic() + 120
     while len(chunk_files(work)) < n_chunks and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.002)

@@ -8,7 +8,8 @@ import subprocess
 import urllib.request
 from typing import TYPE_CHECKING
 
-from program import PROGRAM, environment
+from forked_program import Forked
+from program import call, environment, says
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 def test_the_address_is_printed_and_ctrl_c_ends_it_without_a_trace(seen_session: Path) -> None:
     before = sorted(path for path in seen_session.rglob("*"))
-    command = [*PROGRAM, "view", str(seen_session)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as run:
-        assert run.stdout is not None
+    with Forked("view", seen_session, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as run:
         address = re.search(r"http://127\.0\.0\.1:\d+/\S+", run.stdout.readline())
         assert address is not None
         assert "ssh -N -L" in run.stdout.readline()
@@ -31,9 +30,8 @@ def test_the_address_is_printed_and_ctrl_c_ends_it_without_a_trace(seen_session:
 
 
 def test_a_list_of_sessions_links_to_each(seen_session: Path) -> None:
-    command = [*PROGRAM, "view", "--run", "2", "--work-dir", str(seen_session.parents[2] / ".ibl_dask")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()) as run:
-        assert run.stdout is not None
+    command = ["view", "--run", "2", "--work-dir", seen_session.parents[2] / ".ibl_dask"]
+    with Forked(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as run:
         line = run.stdout.readline()
         assert "http://" in line, run.communicate()
         with urllib.request.urlopen(line.split()[-1], timeout=60) as answer:
@@ -44,7 +42,6 @@ def test_a_list_of_sessions_links_to_each(seen_session: Path) -> None:
 
 
 def test_a_range_without_a_folder_is_refused(seen_session: Path) -> None:
-    command = [*PROGRAM, "view", str(seen_session), "--from", "1"]
-    run = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False, timeout=120)
-    assert run.returncode == 2
-    assert "a range of time belongs to a folder" in run.stderr + run.stdout
+    code, text = call("view", seen_session, "--from", "1")
+    assert code == 2
+    says(text, "a range of time belongs to a folder")
