@@ -170,12 +170,12 @@ SESSION = Path("lab") / "Subjects" / "SW_001" / "2023-05-01" / "001"
 
 @pytest.fixture(scope="session")
 def _template(tmp_path_factory) -> Path:
-    """Write one small session of the ephys rig: three cameras, 8 s, an eighth of the pixels."""
+    """Write one small session of the ephys rig: three cameras, 5 s, a sixteenth of the pixels."""
     from ibl_dask.synth.session import write_session
 
     folder = tmp_path_factory.mktemp("template") / SESSION
     folder.mkdir(parents=True)
-    write_session(folder, duration_s=8, scale=0.25, gop=40, b_frames=2, ssv_cameras=("body",))
+    write_session(folder, duration_s=5, scale=0.25, gop=25, b_frames=2, ssv_cameras=("body",))
     return folder
 
 

@@ -55,7 +55,7 @@ def test_plan_says_what_would_run_and_writes_nothing(session_folder):
     code, text = call("plan", session_folder)
     assert code == 0, text
     assert "VideoRegisterRaw, VideoSyncQC_nidq" in text
-    assert "480" in text
+    assert "300" in text
     assert "core-hours" in text
     assert sorted(session_folder.parents[3].rglob("*")) == before
 
@@ -252,7 +252,7 @@ class TestBadInput:
         path.write_bytes(path.read_bytes()[: 8 * 100])
         code, text = run(session_folder)
         assert code != 0
-        says(text, "body", "100", "240", "expected: ", "got: ", "what to do: ")
+        says(text, "body", "100", "150", "expected: ", "got: ", "what to do: ")
         assert times_of(session_folder) == ALL_TIMES - {"_ibl_bodyCamera.times.npy"}
 
     def test_a_task_that_does_not_exist(self, session_folder):

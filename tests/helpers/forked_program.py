@@ -275,9 +275,16 @@ def _become_the_program(request, *descriptors):
         os.environ.update(request["environment"])
         # What the interpreter reads at its start, which was before.
         sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-        if "PYTHONIOENCODING" in os.environ:
-            sys.stdout.reconfigure(encoding=os.environ["PYTHONIOENCODING"], errors="strict")
-            sys.stderr.reconfigure(encoding=os.environ["PYTHONIOENCODING"])
+        encoding = os.environ.get("PYTHONIOENCODING", "utf-8")
+        for number, name, mode, errors in (
+            (0, "stdin", "r", "strict"),
+            (1, "stdout", "w", "strict"),
+            (2, "stderr", "w", "backslashreplace"),
+        ):
+            stream = open(number, mode, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+        sys.stderr.reconfigure(line_buffering=True)
         sys.argv = ["-c", *request["arguments"]]
         try:
             exec(compile(request["code"], "<string>", "exec"), vars(sys.modules["__main__"]))

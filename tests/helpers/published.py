@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 CAMERAS = ("left", "right", "body")
-SMALL_CHUNKS = 80 * 320 * 256
+SMALL_CHUNKS = 50 * 320 * 256
 
 DRIVER = """
 import json, sys

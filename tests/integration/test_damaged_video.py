@@ -42,8 +42,8 @@ def test_damaged_h264_costs_the_frames_it_reached_and_nothing_else(session_folde
     assert code != 0
     assert "right FAIL" in text
     told = " ".join(text.split())
-    assert "of 1,200 frames of the right camera do not decode" in told
-    assert "to 639" in told
+    assert "of 750 frames of the right camera do not decode" in told
+    assert "to 624" in told
     again, text = call("run", session_folder, "--workers", 0)
     assert again == code
     assert "frames of the right camera do not decode" in " ".join(text.split())
@@ -52,20 +52,20 @@ def test_damaged_h264_costs_the_frames_it_reached_and_nothing_else(session_folde
         assert len(times) == n_frames[label]
         assert (np.diff(times) > 0).all()
     lost = decode_errors(session_folder, "right")
-    # Groups of pictures have 40 frames.
+    # Groups of pictures have 25 frames.
     assert 610 in lost
     assert lost.min() >= 600
-    assert lost.max() == 639
+    assert lost.max() == 624
     for label in ("left", "body"):
         assert len(decode_errors(session_folder, label)) == 0
     record = json.loads((session_folder / "ibl_dask" / "qc.json").read_text())
     decoding = {label: record["cameras"][label]["checks"]["decoding"] for label in LABELS}
     assert [decoding[label]["outcome"] for label in LABELS] == ["PASS", "FAIL", "PASS"]
     said = decoding["right"]
-    assert f"{len(lost)} of 1,200 frames do not decode" in said["measured"]
-    assert "to 639" in said["message"]
+    assert f"{len(lost)} of 750 frames do not decode" in said["measured"]
+    assert "to 624" in said["message"]
     code, text = call("qc", session_folder)
-    assert f"{len(lost)} of 1,200" in " ".join(text.split())
+    assert f"{len(lost)} of 750" in " ".join(text.split())
 
 
 def test_a_video_cut_short_keeps_a_time_for_every_frame_of_its_tables(session_folder):
@@ -80,8 +80,8 @@ def test_a_video_cut_short_keeps_a_time_for_every_frame_of_its_tables(session_fo
     assert index.n_absent > 0
     code, text = call("run", session_folder, "--workers", 0)
     assert code != 0, text
-    assert len(np.load(session_folder / "alf" / "_ibl_rightCamera.times.npy")) == len(index) == 1200
+    assert len(np.load(session_folder / "alf" / "_ibl_rightCamera.times.npy")) == len(index) == 750
     lost = decode_errors(session_folder, "right")
     assert index.n_absent <= len(lost) <= index.n_absent + 3
-    assert lost[-1] == 1199
+    assert lost[-1] == 749
     assert "the file was cut short" in (session_folder / "ibl_dask" / "report.html").read_text()

@@ -159,7 +159,7 @@ def test_a_lab_s_task_is_planned_run_on_a_cluster_and_its_failure_is_its_own(ses
         "AfterBreaks": "Held",
         "Frames": "Complete",
     }
-    assert (session_folder / "alf" / "lab.frames.csv").read_text() == "body:240 left:480 right:1200"
+    assert (session_folder / "alf" / "lab.frames.csv").read_text() == "body:150 left:300 right:750"
     (message,) = told["failures"]
     assert "ArithmeticError: the lab's numbers do not add up" in message
     assert "lab_tasks/tasks.py" in told["traceback"][0]

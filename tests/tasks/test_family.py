@@ -347,7 +347,7 @@ def test_a_method_stands_for_the_steps_of_the_class_that_it_is_added_to(session_
 
     task = Mine(session_folder, cameras=("left",))
     assert task.run(update=False) == 0
-    assert task.lengths == [480]
+    assert task.lengths == [300]
     assert session_folder / "alf" / "_ibl_leftCamera.times.npy" in task.outputs
     assert not (session_folder / "ibl_dask" / "leftCamera-frames.zarr").exists()
 
