@@ -102,7 +102,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Camera:
     """One camera of a session: its video, frame times and measurements."""
 
@@ -110,6 +110,9 @@ class Camera:
     """Settings of the rig."""
     workspace: Workspace
     """Folders of its files."""
+
+    def __repr__(self) -> str:
+        return f"Camera({self.label} of {self.workspace.session.reference})"
 
     @property
     def label(self) -> str:

@@ -76,7 +76,7 @@ class JournalPart:
         return found
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class SessionOutcome:
     """Result of one session.
 
@@ -89,15 +89,15 @@ class SessionOutcome:
     """Status of each task that ended."""
     failures: list[Failure] = field(default_factory=list)
     """Errors, each once, the first `MOST_FAILURES` of them."""
-    task_failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict, repr=False)
+    task_failures: dict[str, tuple[Failure, ...]] = field(default_factory=dict)
     """Task -> its errors, those that are kept."""
     qc: dict[str, str] = field(default_factory=dict)
     """Overall outcome of the checks of each camera."""
     report: Path | None = None
     """The report."""
-    steps: Counter[tuple[str, str]] = field(default_factory=Counter, repr=False)
+    steps: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Number of steps by kind and status."""
-    work: Counter[tuple[WorkKind, StepStatus]] = field(default_factory=Counter, repr=False)
+    work: Counter[tuple[WorkKind, StepStatus]] = field(default_factory=Counter)
     """Number of steps by kind of measured work and status."""
     started: bool = False
     """A step of it was begun, as far as that is known."""
@@ -113,7 +113,7 @@ class SessionOutcome:
     """It has none of the tasks that were asked for, so nothing was done."""
     n_more_failures: int = 0
     """Failures beyond those kept."""
-    journal: JournalPart | None = field(default=None, repr=False)
+    journal: JournalPart | None = None
     """Lines of this session in the journal; None before the first."""
 
     @property
@@ -189,6 +189,14 @@ class SessionOutcome:
         """Return the number of steps of a kind that ended in a status."""
         return self.steps[kind, status]
 
+    def __repr__(self) -> str:
+        from ibl_dask.report.run_text import run_text  # loads rich
+
+        return run_text([_row(self)])
+
+    def _repr_html_(self) -> str:
+        return run_html([_row(self)])
+
     def chunks(self) -> tuple[int, int]:
         """Return the numbers of chunks of video that were compressed, measured or estimated in this run, and before.
 
@@ -200,7 +208,7 @@ class SessionOutcome:
         return compressed + measured + estimated, found + max(0, known - compressed - found) + known_poses
 
 
-@dataclass
+@dataclass(repr=False)
 class Run:
     """Result of a run."""
 
@@ -256,6 +264,11 @@ class Run:
             If the journal cannot be read.
         """
         return [step_row(record) for outcome in self.sessions for record in outcome.records.values()]
+
+    def __repr__(self) -> str:
+        from ibl_dask.report.run_text import run_text  # loads rich
+
+        return f"Run {self.name}: {run_text(rows(self))}\njournal: {self.journal}"
 
     def _repr_html_(self) -> str:
         return run_html(rows(self))
