@@ -67,7 +67,7 @@ def test_two_gpus_share_one_video_and_steps_for_gpus_run_nowhere_else(slurm, tmp
     options = disc_site(engines=(toy(ms_per_frame=50),), device="cuda")
     with connect(site(tmp_path, pool("cpu"), pool("gpu", min_jobs=2, **GPU))) as client:
         # Both are there from the start: on a busy machine one may be through before the other has come.
-        wait_until(lambda: n_workers(client, "gpu") == 2)
+        wait_until(lambda: n_workers(client, "gpu") == 2, 180)
         watched = Watched(client, tmp_path)
         (outcome,) = run([folder], executor=watched, **request, **options).sessions
     assert outcome.tasks["DLC"] is Status.COMPLETE, outcome.failures
