@@ -9,7 +9,7 @@ from disc_sessions import toy, write_discs
 from published import assert_same, results
 from simple_steps import simple_step
 from slurm_machine import GPU_NODES, wait_until
-from slurm_runs import GPU, Watch, Watched, pool, run_it, site, wait_for_end_of_jobs
+from slurm_runs import GPU, Watch, Watched, going_on, pool, site, wait_for_end_of_jobs
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.model.status import Status
@@ -34,11 +34,14 @@ def test_three_cameras_decode_on_cpu_workers_while_gpu_workers_look_at_their_fra
         assert client.scheduler.address.startswith("tls://")
         assert slurm.jobs() == {}
         watched = Watched(client, tmp_path, search=True)
-        result = run_it(session, watched)
+        watched.close_gate()  # on a busy machine one worker may be through before the other has come
+        with going_on(session, watched) as future:
+            wait_until(lambda: watch.most == {"cpu": 2, "gpu": 2}, 180)
+        result = future.result()
         assert result.exit_code == 0, result.sessions[0].failures
         wait_for_end_of_jobs(client, slurm)
     assert_same(results(session), undisturbed)
-    assert watch.most == {"cpu": 2, "gpu": 2}
+    assert watch.most == {"cpu": 2, "gpu": 2}, "no more than the pools allow"
 
     decoded, looked_at = watched.lines("framepass"), watched.lines("numbers")
     assert {(line["partition"], line["gpus"]) for line in decoded} == {("cpu", "")}
@@ -85,7 +88,7 @@ def test_gpu_work_alone_starts_gpu_jobs_alone(slurm, tmp_path):
     with connect(profile) as client, Watch(client, slurm) as watch:
         executor = OnCluster(client)
         on_gpu = Resources(gpu=1, memory_gb=0.5)
-        steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=0.2) for i in range(20)]
+        steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=1.0) for i in range(20)]
         steps = [replace(step, resources=on_gpu) for step in steps]
         executor.submit(steps, tmp_path, {}, 0)
         assert all(record.is_ok for record in executor.completed())
