@@ -102,9 +102,9 @@ def test_jobscript_says_what_it_cannot_show():
     says(text, "there is no such pool", "one of cpu, gpu", "--pool x")
 
 
-def test_plan_says_which_pools_a_run_would_use(session_folder):
-    code, text = call("plan", session_folder, "--profile", CLUSTER / "slurm.yaml")
-    assert code == 0
+def test_plan_says_which_pools_a_run_would_use(session_folder, tmp_path):
+    code, text = call("plan", session_folder, "--profile", CLUSTER / "slurm.yaml", "--work-dir", tmp_path / "work")
+    assert code == 0, text
     says(text, "steps on 0 to 20 jobs of 8 workers", "note: nobody uses pool gpu", "cluster/slurm.yaml, line ")
     says(text, "on 160 workers (my_slurm)")
 
