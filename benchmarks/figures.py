@@ -123,6 +123,9 @@ VALUES: Mapping[str, Value] = {
     "pupil_reference_s": Value(
         "pose_features", rf"^\| right, the reference \|(?: {NUMBER} \|){{2}} ({NUMBER})", lambda e: 12 * e[0], "{:.0f}"
     ),
+    "pose_ratio": Value("pose", rf"({NUMBER}) of the two above in core-seconds"),
+    "pose_fps": Value("pose", rf"pipeline, one decode \| ({NUMBER})"),
+    "pose_many_fps": Value("pose", rf"pipelines, 5 decodes \| ({NUMBER})"),
     "gpus_two": Value("pose_gpus", rf"({NUMBER}) times as fast"),
     "clocks": Value("clocks", rf"\A# ({NUMBER}) random clocks"),
     "clocks_silent": Value("clocks", rf"^\| \*\*all\*\* \|(?: {NUMBER} \|){{6}} ({NUMBER}) \|"),
@@ -237,6 +240,12 @@ ROWS: Sequence[tuple[str, str, str, str]] = [
         "{steps_per_second} /s",
         "`client.submit`: {steps_bare} /s ({steps_ratio})",
         "steps_per_second",
+    ),
+    (
+        "five networks on one video, 1280x1024, CPU",
+        "{pose_fps} frames/s ({pose_ratio} of decoding and engines apart)",
+        "one decode per network: {pose_many_fps} frames/s",
+        "pose",
     ),
     ("two GPU workers on one video", "{gpus_two} times one", "one: 1", "pose_gpus"),
     ("first chunk after the command", "{first_chunk_s} s", "", "overhead"),
