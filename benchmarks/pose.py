@@ -10,6 +10,7 @@ decoding         the frames as RGB, and nothing else.
 in memory        pictures of frames that are decoded already, and the engines: what the engines allow.
 pipeline         decoding in a thread, pictures, and all engines: what a chunk takes.
 five pipelines   one decode per network, as iblvideo does.
+stand-in GPU     engines that take time and no core, as those on a GPU: how fast one decoder and several feed them.
 
 Durations depend on how many cores are free, so each side is measured in core-seconds too, of this process and of the
 host of the engines: what the pipeline takes beyond decoding and engines is its own cost.
@@ -32,8 +33,9 @@ from machine import machine
 
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.cores import available_cores
 from ibl_dask.model.region import Region
-from ibl_dask.pose.engine import Engine, EngineSettings
+from ibl_dask.pose.engine import Engine, EngineInfo, EngineSettings
 from ibl_dask.pose.geometry import PictureMap
 from ibl_dask.pose.host.warm_engines import WarmEngines
 from ibl_dask.pose.sequences import PoseSequence
@@ -44,6 +46,8 @@ from ibl_dask.video.colour import rgb_frames
 from ibl_dask.video.container.index import FrameIndex, index_video
 
 WIDTH, HEIGHT = 1280, 1024
+GPU_S = 0.001
+"""Time that a frame takes on the stand-in for a GPU, all networks together, s."""
 WINDOWS = {
     "nose_tip": PictureMap(Region(400, 500, 500, 600)),
     "eye": PictureMap(Region(100, 200, 600, 700), gain=4.0),
@@ -98,6 +102,27 @@ def in_memory(networks: Networks, n_frames: int, frames: list[np.ndarray]) -> Ca
     return work
 
 
+class StandIn:
+    """An engine that takes time and no core, as one on a GPU does; its keypoints are nowhere.
+
+    Parameters
+    ----------
+    info : EngineInfo
+        What it declares.
+    seconds : float
+        Time that a frame takes, s.
+    """
+
+    def __init__(self, info: EngineInfo, seconds: float) -> None:
+        self.info, self._seconds = info, seconds
+
+    def predict(self, frames: np.ndarray, before: int = 0, after: int = 0) -> np.ndarray:
+        """Take the time of the frames between the halos."""
+        n_rows = len(frames) - before - after
+        time.sleep(n_rows * self._seconds)
+        return np.zeros((n_rows, len(self.info.keypoints), 3), np.float32)
+
+
 def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEngines, repeat: int) -> list[str]:
     """Return the rows of the table."""
     n_frames = len(index)
@@ -110,6 +135,13 @@ def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEng
     five = cost(
         lambda: [estimate(video, index, chunk, {name: network}) for name, network in networks.items()], engines, repeat
     )
+    on_device = {
+        name: (StandIn(engine.info, GPU_S / len(networks)), pictures) for name, (engine, pictures) in networks.items()
+    }
+    feeding = {
+        n: cost(lambda n=n: estimate(video, index, chunk, on_device, n_decoders=n), engines, repeat)
+        for n in sorted({1, available_cores()})
+    }
     last = found[-1]
     slower = max(decode.seconds, memory.seconds)
     rows = [
@@ -127,6 +159,14 @@ def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEng
             f"{five.seconds / pipeline.seconds:.1f} times as long as one decode, "
             f"{five.core_s / pipeline.core_s:.1f} times the core-seconds",
         ),
+    ]
+    rows += [
+        (
+            f"stand-in GPU, {n} {'decoder' if n == 1 else 'decoders'}",
+            each,
+            f"{feeding[1].seconds / each.seconds:.2f} of one",
+        )
+        for n, each in feeding.items()
     ]
     table = ["| | frames/s | core-ms a frame | |", "| --- | ---: | ---: | --- |"]
     table += [

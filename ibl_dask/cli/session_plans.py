@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 
 from ibl_dask.cli.guard import known_error, printable, printable_failure
 from ibl_dask.errors import UsageError
+from ibl_dask.model.cores import available_cores
 from ibl_dask.model.forecast import Rates
 from ibl_dask.model.step import Resources
 from ibl_dask.model.task import TaskSpec
@@ -83,7 +83,7 @@ def plan_sessions(paths: Sequence[Path], request: Mapping[str, Any]) -> Iterator
 
 
 def _plans(paths: Sequence[Path], plan: partial[SessionPlan]) -> Iterator[SessionPlan]:
-    n_processes = min(_MOST_PROCESSES, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
+    n_processes = min(_MOST_PROCESSES, available_cores())
     if len(paths) < MANY or n_processes < 2:
         yield from map(plan, paths)
         return

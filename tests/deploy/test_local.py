@@ -10,9 +10,10 @@ from slurm_machine import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect, tunnel_line
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
-from ibl_dask.deploy.site.profile import available_cores, this_machine
+from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.errors import MissingFile, RunError, UsageError
+from ibl_dask.model.cores import available_cores
 
 SMALL = this_machine(1, dashboard_port=0)
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from ibl_dask.deploy.batch_systems.formats import format_duration
 from ibl_dask.deploy.site.capacity import impossible_lines, pool_lines
-from ibl_dask.deploy.site.profile import Pool, Profile, available_cores, line_of, this_machine
+from ibl_dask.deploy.site.profile import Pool, Profile, line_of, this_machine
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.deploy.site.validation import profile_errors
 from ibl_dask.deploy.site.value_parsers import parse_memory_gb, parse_umask, parse_walltime_s
 from ibl_dask.deploy.site.walltime import shortest_walltime_s
 from ibl_dask.errors import MissingFile, UsageError
+from ibl_dask.model.cores import available_cores
 from ibl_dask.model.step import Resources
 
 SITE = """\

@@ -10,7 +10,8 @@ from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, format_broken
 from ibl_dask.deploy.cluster.refusals import refusals
 from ibl_dask.deploy.cluster.worker_setup import thread_settings
-from ibl_dask.deploy.site.profile import this_machine
+from ibl_dask.deploy.site.profile import Pool, this_machine
+from ibl_dask.model.cores import worker_cores
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,9 @@ def start_job(client, name, n_workers, log, **environment):
     """Start the workers of a GPU job as a job script does."""
     command = [sys.executable, "-m", "distributed.cli.dask_worker", client.scheduler.address, "--name", name]
     command += ["--nthreads", "1", "--nworkers", str(n_workers), "--nanny", "--no-dashboard", "--death-timeout", "60"]
-    command += ["--resources", "GPU=1,MEMORY_GB=1", "--preload", "ibl_dask.deploy.cluster.worker_setup"]
+    offered = Pool(cores=3 * n_workers, gpus=n_workers, workers_per_job=n_workers, memory_gb=n_workers).worker_resources
+    resources = ",".join(f"{kind}={amount:g}" for kind, amount in offered.items())
+    command += ["--resources", resources, "--preload", "ibl_dask.deploy.cluster.worker_setup"]
     variables = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
     with log.open("w") as file:
         return subprocess.Popen(command, stdout=file, stderr=file, env={**variables, **environment})
@@ -87,14 +90,16 @@ def until(condition, seconds=60):
     return found
 
 
-def test_the_workers_of_a_job_have_a_gpu_each(scheduler, tmp_path):
+def test_the_workers_of_a_job_have_a_gpu_each_and_their_share_of_its_cores(scheduler, tmp_path):
     job = start_job(scheduler, "gpu-7", 2, tmp_path / "log", **{CHECK_VARIABLE: "none", "CUDA_VISIBLE_DEVICES": "4,6"})
     try:
         scheduler.wait_for_workers(2, timeout=60)
-        seen = scheduler.run(lambda dask_worker: (dask_worker.name, os.environ["CUDA_VISIBLE_DEVICES"])).values()
+        seen = scheduler.run(
+            lambda dask_worker: (dask_worker.name, os.environ["CUDA_VISIBLE_DEVICES"], worker_cores())
+        ).values()
     finally:
         stop(job)
-    assert sorted(seen) == [("gpu-7-0", "4"), ("gpu-7-1", "6")]
+    assert sorted(seen) == [("gpu-7-0", "4", 3), ("gpu-7-1", "6", 3)]
 
 
 def test_a_worker_whose_gpu_is_broken_says_so_and_leaves(scheduler, tmp_path):

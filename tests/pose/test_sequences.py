@@ -12,7 +12,7 @@ from ibl_dask.errors import RunError
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.pose.engine import EngineInfo, EngineSettings
 from ibl_dask.pose.host.in_process import InProcessEngine
-from ibl_dask.pose.prefetch import Prefetched
+from ibl_dask.pose.prefetch import Prefetched, PrefetchedParts
 from ibl_dask.pose.sequences import PoseSequence
 
 
@@ -133,4 +133,23 @@ def test_the_thread_ends_when_the_user_leaves_early():
     for _ in Prefetched(items(), lambda item: 1, 3):
         break
     assert closed.wait(5)
+    assert not any(thread.name == "prefetch" for thread in threading.enumerate())
+
+
+def test_parts_that_are_made_at_once_come_in_their_order():
+    parts = [range(10 * part, 10 * part + 10) for part in range(7)]
+    for n_threads in (1, 3, 20):
+        assert list(PrefetchedParts(parts, lambda item: 10, 35, n_threads)) == list(range(70))
+    assert list(PrefetchedParts([], lambda item: 1, 1, 2)) == []
+
+
+def test_an_error_of_one_part_reaches_the_user_in_its_turn_and_ends_all_threads():
+    def failing():
+        yield 3
+        raise OSError("disk gone")
+
+    got = []
+    with pytest.raises(OSError, match="disk gone"):
+        got.extend(PrefetchedParts([[1, 2], failing(), [4], [5]], lambda item: 1, 10, 4))
+    assert got == [1, 2, 3]
     assert not any(thread.name == "prefetch" for thread in threading.enumerate())

@@ -24,6 +24,7 @@ from ibl_dask.deploy.cluster.refusals import TOPIC, Refusal
 if TYPE_CHECKING:
     from distributed import Worker
 
+from ibl_dask.model.cores import CORES_VARIABLE, GPU_CORES
 from ibl_dask.model.step_modules import STEP_MODULES
 from ibl_dask.store.output_log import redirect_output
 
@@ -52,7 +53,9 @@ async def dask_setup(worker: Worker) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.getLogger("distributed.worker").addFilter(is_relevant)
     resources = worker.state.total_resources
-    os.environ.update(thread_settings(os.environ, int(resources.get("CPU", 1))))
+    cores = int(resources.get(GPU_CORES, resources.get("CPU", 1)))
+    os.environ.update(thread_settings(os.environ, cores))
+    os.environ[CORES_VARIABLE] = str(cores)
     if "GPU" in resources:
         # Not imported by other workers, which start a little faster.
         from ibl_dask.deploy.cluster.gpu import format_broken, node_at_fault, take_gpu

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ibl_dask.model.cores import GPU_CORES
 from ibl_dask.pose.engine import EngineSettings
 from ibl_dask.pose.networks import NetworkSet
 
@@ -69,9 +69,10 @@ class Pool:
 
     @property
     def worker_resources(self) -> dict[str, float]:
-        """Return the Dask resources of one worker: its cores or its GPU, and its memory in GB."""
-        amount = 1.0 if self.gpus else float(self.cores // self.workers_per_job)
-        return {self.kind: amount, "MEMORY_GB": self.worker_memory_gb}
+        """Return the Dask resources of one worker: its cores or its GPU with cores beside it, and its memory in GB."""
+        cores = float(max(1, self.cores // self.workers_per_job))
+        kinds = {"GPU": 1.0, GPU_CORES: cores} if self.gpus else {"CPU": cores}
+        return {**kinds, "MEMORY_GB": self.worker_memory_gb}
 
     def lacks(self, asked: Mapping[str, float]) -> str:
         """Return the first resource that a worker of this pool has too little of; empty if it can run the step.
@@ -212,8 +213,3 @@ def this_machine(workers: int, memory_gb: float = 2.0, dashboard_port: int = 878
     """
     pool = Pool(min_jobs=workers, max_jobs=workers, memory_gb=memory_gb)
     return Profile(pools=(pool,), dashboard_port=dashboard_port, **more)
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use: in a batch job fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, V
 from ibl_dask.deploy.batch_systems.registry import BATCH_SYSTEMS, format_names
 from ibl_dask.deploy.site.engines import EngineSchema
 from ibl_dask.deploy.site.networks import NetworkSetSchema
-from ibl_dask.deploy.site.profile import LOCAL, Pool, Profile, available_cores, line_of, this_machine
+from ibl_dask.deploy.site.profile import LOCAL, Pool, Profile, line_of, this_machine
 from ibl_dask.deploy.site.schema_errors import profile_error
 from ibl_dask.deploy.site.validation import MOST_LOCAL, MOST_WORKERS, check_profile
 from ibl_dask.deploy.site.value_parsers import (
@@ -30,6 +30,7 @@ from ibl_dask.deploy.site.value_parsers import (
 )
 from ibl_dask.deploy.site.yaml_lines import read_yaml
 from ibl_dask.errors import UsageError
+from ibl_dask.model.cores import available_cores
 from ibl_dask.pose.networks import Estimator
 
 MOST_GB = 1e6

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.model.cores import worker_cores
 from ibl_dask.model.result import Result, Work, WorkKind
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.pose.geometry import PictureMap
@@ -85,7 +86,9 @@ class EstimateChunk(Step):
         with staying_the_same(self.video, frame_index), opened(list(settings.values()), device) as engines:
             require_declared(engines, known)
             asked = {part: (engines[members[part].settings.name], maps[part]) for part in missing}
-            found = estimate(self.video, frame_index, self.frames, asked)
+            # On the CPU the engines have the other cores.
+            n_decoders = 1 if device == "cpu" else worker_cores()
+            found = estimate(self.video, frame_index, self.frames, asked, n_decoders=n_decoders)
         kept = before.only(wanted.keys() - set(missing))
         content = ChunkResult(
             {**kept.fingerprints, **{part: wanted[part] for part in missing}},

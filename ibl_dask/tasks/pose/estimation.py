@@ -1,10 +1,11 @@
-"""Estimation of a chunk: its frames are decoded once, in a thread, for all networks of a camera."""
+"""Estimation of a chunk: its frames are decoded once, in threads, for all networks of a camera."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,16 @@ from numpy.typing import NDArray
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.pose.engine import Engine
 from ibl_dask.pose.geometry import PictureMap
-from ibl_dask.pose.prefetch import Prefetched
+from ibl_dask.pose.prefetch import PrefetchedParts
 from ibl_dask.pose.sequences import PoseSequence
 from ibl_dask.video.container.index import FrameIndex
 
 PREFETCH_BYTES = 128 << 20
-"""Size of the pictures that are made ahead of the engines, bytes: 34 whole frames of 1280x1024."""
+"""Size of the pictures that a decoder makes ahead of the engines, bytes: 34 whole frames of 1280x1024."""
+MOST_DECODERS = 6
+"""Threads that decode one chunk at most: beyond, its last frames are waited for."""
+LEAST_FRAMES = 24
+"""Frames that a thread decodes at least before it goes on elsewhere in the video."""
 
 Pictures = tuple[int, dict[PictureMap, NDArray[np.uint8]] | None]
 """Number of a frame, and its picture for each map; None where the frame does not decode."""
@@ -33,7 +38,7 @@ class Estimated:
     decode_error: NDArray[np.bool_]
     """True where a frame of the chunk does not decode. (frame,)"""
     decode_s: float
-    """Time of the thread that decodes and makes pictures, s."""
+    """Time of the threads that decode and make pictures, s."""
     infer_s: float
     """Time in the engines, transfer to them included, s."""
     waited_s: float
@@ -46,8 +51,12 @@ def estimate(
     chunk: Chunk,
     networks: Mapping[str, tuple[Engine, PictureMap]],
     most_bytes: int = PREFETCH_BYTES,
+    n_decoders: int = 1,
 ) -> Estimated:
     """Decode a chunk and its halo once, and give each frame to every network.
+
+    Several decoders begin at different keyframes of the chunk. They are used where all pictures from one keyframe to
+    the next fit into the bound of each; the engines get the frames in order in any case.
 
     Parameters
     ----------
@@ -60,7 +69,9 @@ def estimate(
     networks : mapping
         Name -> the engine, and the map from frames to its pictures.
     most_bytes : int
-        Size of the pictures that are made ahead, bytes.
+        Size of the pictures that each decoder makes ahead, bytes.
+    n_decoders : int
+        Number of threads that decode at once.
 
     Raises
     ------
@@ -73,8 +84,13 @@ def estimate(
     maps = {name: pictures for name, (_, pictures) in networks.items()}
     start = min((sequence.start for sequence in sequences.values()), default=chunk.start)
     stop = max((sequence.stop for sequence in sequences.values()), default=chunk.stop)
-    source = _Source(video, index, start, stop, tuple(dict.fromkeys(maps.values())))
-    prefetched = Prefetched(source.pictures(), source.n_bytes, most_bytes)
+    distinct = tuple(dict.fromkeys(maps.values()))
+    pieces = [Chunk(start, stop)]
+    if n_decoders > 1:
+        pieces = pieces_of(index.keyframes, pieces[0], most_bytes // max(1, sum(each.n_bytes for each in distinct)))
+    sources = [_Source(video, index, piece.start, piece.stop, distinct) for piece in pieces]
+    n_threads = min(n_decoders, MOST_DECODERS)
+    prefetched = PrefetchedParts([source.pictures() for source in sources], _n_bytes, most_bytes, n_threads)
     errors = np.ones(len(chunk), np.bool_)
     infer_s = 0.0
     for number, pictures in prefetched:
@@ -89,7 +105,32 @@ def estimate(
     clock = time.perf_counter()
     values = {name: sequence.result() for name, sequence in sequences.items()}
     infer_s += time.perf_counter() - clock
-    return Estimated(values, errors, source.seconds, infer_s, prefetched.waited_s)
+    decode_s = sum(source.seconds for source in sources)
+    return Estimated(values, errors, decode_s, infer_s, prefetched.waited_s)
+
+
+def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int) -> list[Chunk]:
+    """Return consecutive pieces of a range that begin at keyframes, each for one decoder at a time.
+
+    Parameters
+    ----------
+    keyframes : (n,) int64
+        Numbers of the frames from which decoding may start, increasing.
+    frames : Chunk
+        The range.
+    most_frames : int
+        Largest piece. Where keyframes lie further apart, the range is one piece.
+
+    >>> pieces_of(np.arange(0, 1000, 100), Chunk(50, 420), 200)
+    [Chunk(start=50, stop=200), Chunk(start=200, stop=300), Chunk(start=300, stop=420)]
+    """
+    inside = [int(each) for each in keyframes if frames.start < each < frames.stop]
+    cuts = [frames.start]
+    for keyframe, following in pairwise([*inside, frames.stop]):
+        if keyframe - cuts[-1] >= LEAST_FRAMES and following - keyframe >= LEAST_FRAMES // 2:
+            cuts.append(keyframe)
+    pieces = [Chunk(first, last) for first, last in pairwise([*cuts, frames.stop])]
+    return pieces if max(len(piece) for piece in pieces) <= most_frames else [frames]
 
 
 class _Source:
@@ -111,6 +152,7 @@ class _Source:
             yield number, made
             clock = time.perf_counter()
 
-    def n_bytes(self, item: Pictures) -> int:
-        """Return the size of the pictures of a frame, bytes."""
-        return 0 if item[1] is None else sum(picture.nbytes for picture in item[1].values())
+
+def _n_bytes(item: Pictures) -> int:
+    """Return the size of the pictures of a frame, bytes."""
+    return 0 if item[1] is None else sum(picture.nbytes for picture in item[1].values())

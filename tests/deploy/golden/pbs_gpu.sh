@@ -24,4 +24,4 @@ export DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL=100ms
 export DASK_DISTRIBUTED__ADMIN__TICK__LIMIT=60s
 umask 0007
 command -v /shared/envs/pose/bin/python >/dev/null || stop 'no such program on this node: /shared/envs/pose/bin/python (site.yaml, line 26); write the path of a Python that every node sees'
-/shared/envs/pose/bin/python -m distributed.cli.dask_worker tcp://10.0.0.1:8786 --name gpu-7 --nthreads 1 --memory-limit 29.80GiB --nanny --death-timeout 120 --resources GPU=1,MEMORY_GB=32 --preload ibl_dask.deploy.cluster.worker_setup --no-dashboard --dashboard-address 127.0.0.1:0 --lifetime 11925s --lifetime-stagger 2385s
+/shared/envs/pose/bin/python -m distributed.cli.dask_worker tcp://10.0.0.1:8786 --name gpu-7 --nthreads 1 --memory-limit 29.80GiB --nanny --death-timeout 120 --resources GPU=1,GPU_CORES=8,MEMORY_GB=32 --preload ibl_dask.deploy.cluster.worker_setup --no-dashboard --dashboard-address 127.0.0.1:0 --lifetime 11925s --lifetime-stagger 2385s
