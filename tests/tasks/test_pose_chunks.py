@@ -80,10 +80,13 @@ def test_frames_that_do_not_decode_shift_no_row(tmp_path):
     st.integers(0, 1999),
     st.integers(1, 2000),
     st.integers(0, 400),
+    st.integers(1, 6),
 )
-def test_pieces_for_decoders_begin_at_keyframes_and_hold_every_frame_once(keyframes, start, n_frames, most_frames):
+def test_pieces_for_decoders_begin_at_keyframes_and_hold_every_frame_once(
+    keyframes, start, n_frames, most_frames, n_decoders
+):
     frames = Chunk(start, start + n_frames)
-    pieces = pieces_of(np.array(sorted(keyframes), np.int64), frames, most_frames)
+    pieces = pieces_of(np.array(sorted(keyframes), np.int64), frames, most_frames, n_decoders)
     assert [frame for piece in pieces for frame in range(piece.start, piece.stop)] == list(range(start, frames.stop))
     assert {piece.start for piece in pieces[1:]} <= keyframes
     assert pieces == [frames] or max(map(len, pieces)) <= most_frames

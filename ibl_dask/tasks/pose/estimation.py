@@ -22,8 +22,10 @@ PREFETCH_BYTES = 128 << 20
 """Size of the pictures that a decoder makes ahead of the engines, bytes: 34 whole frames of 1280x1024."""
 MOST_DECODERS = 6
 """Threads that decode one chunk at most: beyond, its last frames are waited for."""
+PIECES = 3
+"""Pieces of a chunk for each decoder, so that all of them end at about the same time."""
 LEAST_FRAMES = 24
-"""Frames that a thread decodes at least before it goes on elsewhere in the video."""
+"""Frames up to which pieces are joined: each opens the video anew."""
 
 Pictures = tuple[int, dict[PictureMap, NDArray[np.uint8]] | None]
 """Number of a frame, and its picture for each map; None where the frame does not decode."""
@@ -85,12 +87,13 @@ def estimate(
     start = min((sequence.start for sequence in sequences.values()), default=chunk.start)
     stop = max((sequence.stop for sequence in sequences.values()), default=chunk.stop)
     distinct = tuple(dict.fromkeys(maps.values()))
+    n_decoders = min(n_decoders, MOST_DECODERS)
     pieces = [Chunk(start, stop)]
     if n_decoders > 1:
-        pieces = pieces_of(index.keyframes, pieces[0], most_bytes // max(1, sum(each.n_bytes for each in distinct)))
+        most_frames = most_bytes // max(1, sum(each.n_bytes for each in distinct))
+        pieces = pieces_of(index.keyframes, pieces[0], most_frames, n_decoders)
     sources = [_Source(video, index, piece.start, piece.stop, distinct) for piece in pieces]
-    n_threads = min(n_decoders, MOST_DECODERS)
-    prefetched = PrefetchedParts([source.pictures() for source in sources], _n_bytes, most_bytes, n_threads)
+    prefetched = PrefetchedParts([source.pictures() for source in sources], _n_bytes, most_bytes, n_decoders)
     errors = np.ones(len(chunk), np.bool_)
     infer_s = 0.0
     for number, pictures in prefetched:
@@ -109,8 +112,8 @@ def estimate(
     return Estimated(values, errors, decode_s, infer_s, prefetched.waited_s)
 
 
-def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int) -> list[Chunk]:
-    """Return consecutive pieces of a range that begin at keyframes, each for one decoder at a time.
+def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int, n_decoders: int) -> list[Chunk]:
+    """Return consecutive pieces of a range that begin at keyframes, several for each decoder.
 
     Parameters
     ----------
@@ -120,17 +123,20 @@ def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int) -> 
         The range.
     most_frames : int
         Largest piece. Where keyframes lie further apart, the range is one piece.
+    n_decoders : int
+        Number of decoders.
 
-    >>> pieces_of(np.arange(0, 1000, 100), Chunk(50, 420), 200)
-    [Chunk(start=50, stop=200), Chunk(start=200, stop=300), Chunk(start=300, stop=420)]
+    >>> pieces_of(np.arange(0, 1000, 100), Chunk(50, 420), 250, 1)
+    [Chunk(start=50, stop=100), Chunk(start=100, stop=200), Chunk(start=200, stop=300), Chunk(start=300, stop=420)]
     """
+    wanted = min(most_frames, max(LEAST_FRAMES, len(frames) // (PIECES * n_decoders)))
     inside = [int(each) for each in keyframes if frames.start < each < frames.stop]
     cuts = [frames.start]
     for keyframe, following in pairwise([*inside, frames.stop]):
-        if keyframe - cuts[-1] >= LEAST_FRAMES and following - keyframe >= LEAST_FRAMES // 2:
+        if following - cuts[-1] > wanted:
             cuts.append(keyframe)
     pieces = [Chunk(first, last) for first, last in pairwise([*cuts, frames.stop])]
-    return pieces if max(len(piece) for piece in pieces) <= most_frames else [frames]
+    return pieces if max(map(len, pieces)) <= most_frames else [frames]
 
 
 class _Source:
