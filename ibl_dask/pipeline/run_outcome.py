@@ -310,7 +310,7 @@ def _row(outcome: SessionOutcome) -> SessionRow:
         chunks_kept=n_kept,
         failures=failures,
         task_failures=outcome.task_failures,
-        waiting={name: reason for name, reason in outcome.reasons.items() if outcome.tasks[name] == "Waiting"},
+        waiting={name: reason for name, reason in outcome.reasons.items() if outcome.tasks.get(name) == "Waiting"},
         not_required=sorted(outcome.not_required),
         passed_over=outcome.is_passed_over,
         report="" if outcome.report is None else str(outcome.report),

@@ -31,7 +31,8 @@ def run_text(rows: Iterable[SessionRow]) -> str:
     """
     rows = list(rows)
     groups = [group for group in group_failures(rows) if not group.is_wait]
-    console = Console(file=io.StringIO(), width=WIDTH, color_system=None, highlight=False, markup=False)
+    text = io.StringIO()
+    console = Console(file=text, width=WIDTH, color_system=None, highlight=False, markup=False)
     lines = failure_lines(groups, WIDTH, MOST_LINES, len(rows))
     if len(rows) <= MOST_ROWS:
         console.print(outcome_table(rows))
@@ -40,5 +41,4 @@ def run_text(rows: Iterable[SessionRow]) -> str:
         lines = [head, *session_lines(rows, groups, MOST_ROWS), *lines]
     for line in lines:
         console.print("\n".join(line.folded(WIDTH)), soft_wrap=True)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip()
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines()).strip()

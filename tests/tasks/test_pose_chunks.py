@@ -108,3 +108,12 @@ def test_decoders_work_at_once_as_far_as_their_pictures_fit(tmp_path, monkeypatc
     monkeypatch.setattr(colour, "rgb_frames", frames_of)
     expected, _ = joined(path, index, [Chunk(0, N_FRAMES)], 1 << 30, n_decoders=1)
     assert all(found[name].tobytes() == values.tobytes() for name, values in expected.items())
+
+
+def test_pictures_that_do_not_fit_are_made_by_one_decoder_which_is_what_the_result_states(tmp_path):
+    path = make(tmp_path / "video.mp4", ZOO["b_frames"], drawn_frames())
+    index = index_video(path)
+    used = [
+        estimate(path, index, Chunk(0, N_FRAMES), networks(), most_bytes, 2).n_decoders for most_bytes in (1, 1 << 30)
+    ]
+    assert used == [1, 2]

@@ -106,7 +106,7 @@ class EstimateChunk(Step):
             work=work,
             facts={
                 "networks": missing,
-                "decoders": n_decoders,
+                "decoders": found.n_decoders,
                 "decode_s": round(found.decode_s, 3),
                 "infer_s": round(found.infer_s, 3),
                 "waited_s": round(found.waited_s, 3),

@@ -45,6 +45,8 @@ class Estimated:
     """Time in the engines, transfer to them included, s."""
     waited_s: float
     """Time for which the engines waited for pictures, s."""
+    n_decoders: int
+    """Threads that decoded at once."""
 
 
 def estimate(
@@ -109,7 +111,7 @@ def estimate(
     values = {name: sequence.result() for name, sequence in sequences.items()}
     infer_s += time.perf_counter() - clock
     decode_s = sum(source.seconds for source in sources)
-    return Estimated(values, errors, decode_s, infer_s, prefetched.waited_s)
+    return Estimated(values, errors, decode_s, infer_s, prefetched.waited_s, min(n_decoders, len(pieces)))
 
 
 def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int, n_decoders: int) -> list[Chunk]:
