@@ -85,6 +85,7 @@ def call_of(
     # Not before there is a cluster, or a graph.
     from distributed.protocol.pickle import dumps
 
+    from ibl_dask.deploy.cluster.span_history import SPAN
     from ibl_dask.deploy.cluster.worker_death import ANNOTATION
 
     order = priority - step.chunk / MOST_CHUNKS
@@ -94,7 +95,8 @@ def call_of(
     # As bytes: an error while a worker imports the step's module is one of this step alone.
     run = partial(_run, dumps(step), step.key, root, trial, group)
     key = step.key if trial.number == 1 else step.key._replace(fingerprint=f"{step.key.fingerprint}-{trial.number}")
-    return Call(run, key, {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True})
+    annotations = {"resources": resources, "priority": order, "retries": RETRIES, ANNOTATION: True, "span": SPAN}
+    return Call(run, key, annotations)
 
 
 def submit_step(client: Any, call: Call, records: Sequence[StepRecord]) -> Any:  # distributed has no types

@@ -179,16 +179,18 @@ class OnCluster:
         self._most_seen_gb = 0.0
         self._nodes = NodeHealth()
         self._counted_s = -math.inf
-        self._require_one_death()
+        self._prepare_scheduler()
 
-    def _require_one_death(self) -> None:
-        """Make the scheduler hand a step back with the first worker that dies with it."""
+    def _prepare_scheduler(self) -> None:
+        """Make the scheduler hand a step back with the first worker that dies with it, and forget finished steps."""
+        from ibl_dask.deploy.cluster.span_history import ShortSpans
         from ibl_dask.deploy.cluster.worker_death import OneDeath
 
         try:
-            self._client.register_plugin(OneDeath())
-        except Exception as error:  # noqa: BLE001  # a scheduler without this package tries some more workers
-            _log.info("the scheduler gives steps to further workers when one dies: %s", error)
+            for plugin in (OneDeath(), ShortSpans()):
+                self._client.register_plugin(plugin)
+        except Exception as error:  # noqa: BLE001  # one without this package tries more workers, and grows
+            _log.info("the scheduler gives steps to further workers when one dies, and keeps them all: %s", error)
 
     @property
     def outstanding(self) -> int:
