@@ -4,8 +4,8 @@
 
 Each session has three tasks whose steps do nothing. The executor answers at once with records of the size that a frame
 pass leaves, so the process holds the driver, the journal and no decoder. With `--workers` Dask runs the steps instead,
-its scheduler and workers in processes of their own, and the scheduler is measured as well (2,000 sessions take over an
-hour then). Resident memory is read from `/proc` at the end of every few sessions; the slope is that of a straight line
+its scheduler and workers in processes of their own, and the scheduler and the first worker are measured as well (2,000
+sessions take two hours then). Resident memory is read from `/proc` at the end of every few sessions; the slope is that of a straight line
 through the last three quarters of the samples.
 """
 
@@ -115,16 +115,18 @@ class Sample:
     """Time since the start of the run, s."""
     scheduler_kb: int = 0
     """Resident memory of Dask's scheduler, kB."""
+    worker_kb: int = 0
+    """Resident memory of Dask's first worker, kB."""
 
 
 class Sampler:
     """Listener that samples the memory after every few sessions."""
 
-    def __init__(self, every: int, partial: Path | None = None, scheduler: int | None = None) -> None:
+    def __init__(self, every: int, partial: Path | None = None, others: Mapping[str, int] | None = None) -> None:
         self.samples: list[Sample] = []
         self._every = every
         self._partial = partial
-        self._scheduler = scheduler
+        self._others = others or {}
         self._n = 0
         self._clock = time.perf_counter()
 
@@ -134,8 +136,8 @@ class Sampler:
             self._n += 1
             if self._n % self._every == 0:
                 seconds = time.perf_counter() - self._clock
-                scheduler_kb = 0 if self._scheduler is None else memory_kb("VmRSS", self._scheduler)
-                self.samples.append(Sample(self._n, memory_kb("VmRSS"), memory_kb("VmHWM"), seconds, scheduler_kb))
+                others = {f"{role}_kb": memory_kb("VmRSS", process) for role, process in self._others.items()}
+                self.samples.append(Sample(self._n, memory_kb("VmRSS"), memory_kb("VmHWM"), seconds, **others))
                 if self._partial is not None:  # a run that is stopped leaves the samples so far
                     write_samples(self._partial, self.samples)
 
@@ -176,8 +178,8 @@ def measure(
     if n_workers:
         from idle_cluster import cluster
 
-        with cluster(n_workers) as (client, scheduler):
-            sampler = Sampler(every, partial, scheduler)
+        with cluster(n_workers) as (client, others):
+            sampler = Sampler(every, partial, others)
             result = run(sessions, specs=specs, client=client, listeners=[sampler], work_dir=work)
     else:
         sampler = Sampler(every, partial)
@@ -193,17 +195,28 @@ def slope_kb(samples: Sequence[Sample]) -> float:
     return float(np.polyfit([s.sessions for s in late], [s.rss_kb for s in late], 1)[0])
 
 
-def of_scheduler(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples of the scheduler as those of a process of its own."""
-    highest = np.maximum.accumulate([s.scheduler_kb for s in samples]).tolist()
-    return [Sample(s.sessions, s.scheduler_kb, peak, s.seconds) for s, peak in zip(samples, highest, strict=True)]
+def of_role(role: str, samples: Sequence[Sample]) -> list[Sample]:
+    """Return the samples of scheduler or worker as those of a process of its own."""
+    found = [getattr(s, f"{role}_kb") for s in samples]
+    highest = np.maximum.accumulate(found).tolist()
+    return [Sample(s.sessions, kb, peak, s.seconds) for s, kb, peak in zip(samples, found, highest, strict=True)]
 
 
 def read_samples(path: Path) -> list[Sample]:
     """Read samples that `write_samples` wrote."""
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return [Sample(int(r["sessions"]), int(r["rss_kb"]), int(r["peak_kb"]), float(r["seconds"])) for r in rows]
+    others = ("scheduler_kb", "worker_kb")
+    return [
+        Sample(
+            int(r["sessions"]),
+            int(r["rss_kb"]),
+            int(r["peak_kb"]),
+            float(r["seconds"]),
+            *(int(r.get(name, 0)) for name in others),
+        )
+        for r in rows
+    ]
 
 
 def write_samples(path: Path, samples: Sequence[Sample]) -> None:
@@ -211,7 +224,9 @@ def write_samples(path: Path, samples: Sequence[Sample]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(Sample.__slots__)
-        writer.writerows([s.sessions, s.rss_kb, s.peak_kb, f"{s.seconds:.2f}", s.scheduler_kb] for s in samples)
+        writer.writerows(
+            [s.sessions, s.rss_kb, s.peak_kb, f"{s.seconds:.2f}", s.scheduler_kb, s.worker_kb] for s in samples
+        )
 
 
 def curve(series: Mapping[str, Sequence[Sample]]) -> str:
@@ -231,7 +246,7 @@ def curve(series: Mapping[str, Sequence[Sample]]) -> str:
             f"{left + s.sessions / last * (width - left - 20):.1f},{low - s.rss_kb / 1024 / top * (low - 20):.1f}"
             for s in samples
         ]
-        colour = ("#b22222", "#1f5fa8")[number % 2] if len(series) > 1 else "#1f5fa8"
+        colour = ("#1f5fa8", "#b22222", "#3a7d34", "#8a6d1f", "#6b4c9a")[number % 5]
         parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts.append(f'<text x="{left + 10}" y="{34 + 16 * number}" fill="{colour}">{name}</text>')
     parts.append(f'<text x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">sessions done</text>')
@@ -267,7 +282,7 @@ def main() -> None:
     series = {} if options.before is None else {"driver before": read_samples(options.before)}
     series["driver"] = samples
     if options.workers:
-        series["scheduler"] = of_scheduler(samples)
+        series |= {role: of_role(role, samples) for role in ("scheduler", "worker")}
     found = table(series, options.steps)
     print(found)
     options.out.parent.mkdir(exist_ok=True)

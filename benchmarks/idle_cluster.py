@@ -14,8 +14,8 @@ from distributed import Client
 
 
 @contextlib.contextmanager
-def cluster(n_workers: int) -> Iterator[tuple[Client, int]]:
-    """Start a scheduler and workers, each in a process of its own; yield a client and the scheduler's process."""
+def cluster(n_workers: int) -> Iterator[tuple[Client, dict[str, int]]]:
+    """Start a scheduler and workers, each in a process of its own; yield a client, and processes by their role."""
     program = "from distributed.cli.dask_scheduler import main; main()"
     scheduler = subprocess.Popen(
         [sys.executable, "-c", program, "--host", "127.0.0.1", "--port", "0", "--no-dashboard"],
@@ -37,7 +37,7 @@ def cluster(n_workers: int) -> Iterator[tuple[Client, int]]:
         with Client(address) as client:
             client.wait_for_workers(n_workers)
             client.upload_file(str(Path(__file__).parent / "idle_steps.py"))
-            yield client, scheduler.pid
+            yield client, {"scheduler": scheduler.pid, "worker": workers[0].pid}
     finally:
         for process in (*workers, scheduler):
             process.kill()
