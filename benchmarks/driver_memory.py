@@ -1,12 +1,14 @@
 """Memory of the driver over a run of many sessions.
 
     python benchmarks/driver_memory.py [--sessions 2000] [--steps 300] [--workers N] [--before CSV] [--out FILE]
+    python benchmarks/driver_memory.py --drawn CSV [--workers N] [--before CSV] [--out FILE]
 
 Each session has three tasks whose steps do nothing. The executor answers at once with records of the size that a frame
 pass leaves, so the process holds the driver, the journal and no decoder. With `--workers` Dask runs the steps instead,
 its scheduler and workers in processes of their own, and the scheduler and the first worker are measured as well (2,000
-sessions take two hours then). Resident memory is read from `/proc` at the end of every few sessions; the slope is that of a straight line
-through the last three quarters of the samples.
+sessions take two hours then). Resident memory is read from `/proc` at the end of every few sessions; the slope is that
+of a straight line through the last three quarters of the samples. `--drawn` makes table and curve of samples that a run
+left with `--csv`.
 """
 
 from __future__ import annotations
@@ -195,11 +197,17 @@ def slope_kb(samples: Sequence[Sample]) -> float:
     return float(np.polyfit([s.sessions for s in late], [s.rss_kb for s in late], 1)[0])
 
 
-def of_role(role: str, samples: Sequence[Sample]) -> list[Sample]:
-    """Return the samples of scheduler or worker as those of a process of its own."""
-    found = [getattr(s, f"{role}_kb") for s in samples]
-    highest = np.maximum.accumulate(found).tolist()
-    return [Sample(s.sessions, kb, peak, s.seconds) for s, kb, peak in zip(samples, found, highest, strict=True)]
+def by_role(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """Return the samples of the driver, and those of scheduler and worker as of processes of their own."""
+    found = {"driver": list(samples)} if samples else {}
+    for role in ("scheduler", "worker"):
+        sizes = [getattr(s, f"{role}_kb") for s in samples]
+        if any(sizes):
+            highest = np.maximum.accumulate(sizes).tolist()
+            found[role] = [
+                Sample(s.sessions, kb, peak, s.seconds) for s, kb, peak in zip(samples, sizes, highest, strict=True)
+            ]
+    return found
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -274,15 +282,17 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="workers of Dask that run the steps")
     parser.add_argument("--before", type=Path, help="CSV of another version, for a second row and curve")
     parser.add_argument("--csv", type=Path, help="write the samples there")
+    parser.add_argument("--drawn", type=Path, help="CSV of a run, which is not repeated")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where sessions and journal are made")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        samples = measure(options.sessions, options.steps, Path(folder), options.csv, options.workers)
-    series = {} if options.before is None else {"driver before": read_samples(options.before)}
-    series["driver"] = samples
-    if options.workers:
-        series |= {role: of_role(role, samples) for role in ("scheduler", "worker")}
+    if options.drawn is None:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            samples = measure(options.sessions, options.steps, Path(folder), options.csv, options.workers)
+    else:
+        samples = read_samples(options.drawn)
+    before = [] if options.before is None else read_samples(options.before)
+    series = {f"{role}, before": found for role, found in by_role(before).items()} | by_role(samples)
     found = table(series, options.steps)
     print(found)
     options.out.parent.mkdir(exist_ok=True)
