@@ -33,6 +33,7 @@ from ibl_dask.pose.smoothers.ensemble_kalman import smooth_ensemble
 from ibl_dask.pose.smoothers.rules import EnsembleSmoothing
 from ibl_dask.store.tables import read_table
 from ibl_dask.tasks.pose.estimation import estimate
+from ibl_dask.tasks.pose.export import export_network
 from ibl_dask.video.colour import rgb_frames
 from ibl_dask.video.container.index import index_video
 
@@ -141,6 +142,23 @@ def test_a_video_whose_last_rows_the_library_takes_from_its_first_keeps_its_own(
         assert np.array_equal(expected[-4:], np.repeat(expected[:1], 4, axis=0))
         assert np.array_equal(found[-2:], np.repeat(found[-3:-2], 2, axis=0))
         assert np.abs(found[-4:, PX] - expected[-4:, PX]).max() > 1e-2
+
+
+def test_an_export_has_the_rows_of_the_library_in_any_chunks(lightning_pose_python, folder, engines, tmp_path, name):
+    """With context as well, whose export by the library itself does not run on videos."""
+    made = tmp_path / "net.onnx"
+    of_library = settings(lightning_pose_python, folder / f"{name}.zip")
+    exported = export_network(of_library, folder / "clip.mp4", made, n_frames=24, likely=0.0, most_px=5e-3)
+    assert exported.deviation.n_likely == 24 * 3
+    in_onnx = EngineSettings("net", "onnx", lightning_pose_python, made, exported.sha256)
+    expected = rows_of_library(folder, name, "clip")
+    with engines.open(in_onnx) as engine:
+        assert engine.info.keypoints == ("nose_tip", "paw_l", "paw_r")
+        assert engine.info.halo == (4 if name == "heatmap_mhcrnn" else 0)
+        assert engine.info.build == "onnxruntime 1.32.0 CPUExecutionProvider"
+        found = rows_in_chunks(engine, folder / "clip.mp4", [1, 3, 50, 51, 100, N_FRAMES - 2, N_FRAMES - 1])
+    np.testing.assert_allclose(found[:, PX], expected[:, PX], rtol=0, atol=5e-3)
+    np.testing.assert_allclose(found[:, 2::3], expected[:, 2::3], rtol=0, atol=1e-3)
 
 
 def test_chunks_without_their_halo_would_show(lightning_pose_python, folder, engines, first_frames):

@@ -24,9 +24,10 @@ def adapter_file(kind: str) -> Path:
 
 
 def exporter_file(kind: str) -> Path:
-    """Return the file that exports networks of a kind of engine to ONNX, by `export(weights, options)`; few have one.
+    """Return the file that exports networks of a kind of engine to ONNX; few have one.
 
-    It is loaded like an adapter, and returns a description and the content of the file.
+    It is loaded like an adapter. `export(adapter, weights, options)`, with the module of the adapter, returns a
+    description and the content of the file.
     """
     return Path(__file__).with_name(f"{kind}_onnx.py")
 

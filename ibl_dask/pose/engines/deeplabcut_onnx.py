@@ -7,11 +7,8 @@ has in its metadata: a profile needs to name no more than the file.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
-import os
-import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,15 +22,16 @@ UNDERSTOOD = ("normalize_images", "scale_to_unit_range")
 """Changes of pictures before inference that the options of an engine can describe."""
 
 
-def export(weights: str, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def export(adapter: Any, weights: str, options: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Return the description of a network and its content in ONNX.
 
     Parameters
     ----------
+    adapter : module
+        `deeplabcut_adapter`.
     weights, options
         See `deeplabcut_adapter.load`.
     """
-    adapter = _adapter()
     version = adapter.library_version()
     import onnx
     import torch
@@ -110,16 +108,3 @@ def picture_options(config: dict[str, Any], adapter: Any) -> dict[str, Any]:
     if "normalize_images" in changes:
         return {"scale": 1 / 255, "mean": MEAN, "std": STD}
     return {"scale": 1 / 255 if changes else 1.0}
-
-
-def _adapter() -> Any:
-    """Return the module of the adapter, which lies beside this file."""
-    name = "deeplabcut_adapter"
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py")  # noqa: PTH100, PTH118, PTH120
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -313,7 +313,7 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
     for name in options:
         if name not in OPTIONS:
             raise EngineError(f"there is no option {name}", "usage", "one of " + ", ".join(OPTIONS), name)
-    torch = _imported(device)
+    torch = library(device)
     precision = options.get("precision", "fp32")
     if precision != "fp32" and (precision not in DTYPES or device == "cpu"):
         raise EngineError(
@@ -327,7 +327,7 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
     return LightningPoseEngine(model, config, options, device)
 
 
-def _imported(device: str) -> Any:
+def library(device: str) -> Any:
     """Return PyTorch, once it and the library work and see the device."""
     import lightning_pose
 

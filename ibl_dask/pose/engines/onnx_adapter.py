@@ -1,4 +1,4 @@
-"""Engine for networks in ONNX: heatmaps of single animals, or the segmentation of a pupil.
+"""Engine for networks in ONNX: heatmaps or points of single animals, or the segmentation of a pupil.
 
 The output is read as one of
 
@@ -7,10 +7,16 @@ The output is read as one of
     cell and its two neighbours in each direction, which is exact for a Gaussian. Where `offsets_name` names an output
     with offsets (x and y of each keypoint in turn, as location refinement of DeepLabCut), these are taken instead. The
     likelihood is the peak.
+`points`
+    x, y and likelihood of each keypoint, px of the network's input: networks that find their peaks themselves. Points
+    are moved to the frame by the factor between the two sizes alone, as Lightning Pose and SLEAP do.
 `segmentation`
     one map of a pupil. The largest part that is connected by sides, of pixels at or above `threshold`, is the pupil;
     its top, right, bottom and left point lie in the column and row of its centroid, where the map crosses the
     threshold (linear between two pixels). The likelihood is the mean of the map over the part.
+
+A network with `context` takes consecutive frames and gives a row to each that has that many on both sides. The first
+and last frames of a video take the row of the nearest one that has them, as in Lightning Pose.
 
 `OPTIONS` lists the options. Sizes and layouts that the network declares need no option, nor do options and names of
 keypoints in its metadata, under the key `ibl_dask`: `{"keypoints": [...], "options": {...}}`.
@@ -29,8 +35,8 @@ if TYPE_CHECKING:
     Array = Any
 
 OPTIONS = {
-    "output": "heatmap (default) or segmentation",
-    "output_name": "name of the output with the maps; default: the first",
+    "output": "heatmap (default), points or segmentation",
+    "output_name": "name of the output with maps or points; default: the first",
     "output_layout": "nchw (default) or nhwc",
     "offsets_name": "name of the output with offsets; default: none",
     "offsets_px": "length of an offset of 1, px of the network's input; default 1",
@@ -45,6 +51,7 @@ OPTIONS = {
     "cell_offset_px": "centre of the first cell in the network's input, px; default (stride - 1) / 2",
     "refine": "parabola (default) or none",
     "threshold": "of a segmentation, default 0.5",
+    "context": "frames to each side that a row needs, of a network that takes consecutive frames; default 0",
     "batch": "frames at once to begin with, default 16",
     "threads": "threads of the CPU, default 1",
 }
@@ -54,6 +61,8 @@ PUPIL = ("pupil_top_r", "pupil_right_r", "pupil_bottom_r", "pupil_left_r")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TOLERANCE_PX = {"cpu": 1e-4, "cuda": 0.05}
 """Largest difference between batches of different sizes: sums are added in another order."""
+POINTS_TOLERANCE_PX = {"cpu": 1e-3, "cuda": 0.05}
+"""The same of points that are sums over whole maps."""
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
 """Types of the network's input that are taken."""
 PROBE_PX = 128
@@ -84,6 +93,11 @@ class OnnxEngine:
                 "export the network alone, without the code around it",
             )
         self._halo = (int(shape[1]) - 1) // 2 if len(shape) == 5 else 0
+        self._context = int(options.get("context", 0))
+        if self._context:
+            if self._halo or isinstance(shape[0], int):
+                raise _wrong_option("context", f"{self._context}, for an input {shape}")
+            self._halo = 2 * self._context  # a copied row depends on as many
         self._batch = shape[0] if isinstance(shape[0], int) else None
         frame = shape[-3:]
         layout = options.get("layout") or ("nhwc" if frame[2] in (1, 3) and frame[0] not in (1, 3) else "nchw")
@@ -114,8 +128,8 @@ class OnnxEngine:
         for name in filter(None, (self._maps, self._offsets)):
             if name not in outputs:
                 raise _wrong_option("output_name", "{}, of {}".format(name, ", ".join(outputs)))
-        self._is_segmentation = options.get("output", "heatmap") == "segmentation"
-        self._keypoints = keypoints or (list(PUPIL) if self._is_segmentation else [])
+        self._output = options.get("output", "heatmap")
+        self._keypoints = keypoints or (list(PUPIL) if self._output == "segmentation" else [])
         if not self._keypoints:
             raise EngineError(
                 "the keypoints of this network have no names",
@@ -136,7 +150,7 @@ class OnnxEngine:
             "input_size": self._size,
             "colour": self._colour,
             "batch_hint": int(self._options.get("batch", 16)),
-            "tolerance_px": TOLERANCE_PX[kind],
+            "tolerance_px": (POINTS_TOLERANCE_PX if self._output == "points" else TOLERANCE_PX)[kind],
             "build": f"onnxruntime {self._version} {PROVIDERS[kind]}",
         }
 
@@ -146,16 +160,24 @@ class OnnxEngine:
         if not n_rows:
             return np.zeros((0, len(self._keypoints), 3), np.float32)
         height, width = self._size or frames.shape[1:3]
+        rows: Any = slice(None)
+        if self._context:
+            chosen, rows = frames_in_context(len(frames), before, n_rows, self._context)
+            frames = frames[chosen]
         given = self._prepared(frames, height, width)
-        if self._halo:
+        if self._halo and not self._context:
             around = np.arange(n_rows)[:, None] + before + np.arange(-self._halo, self._halo + 1)
             given = given[np.clip(around, 0, len(frames) - 1)]
-        maps, offsets = self._run(given)
-        found = self._pupils(maps) if self._is_segmentation else self._peaks(maps, offsets, height, width)
+        factors = [frames.shape[2] / width, frames.shape[1] / height]
+        if self._output == "points":
+            found = self._points(given)[rows]
+            found[..., :2] *= factors
+            return found.astype(np.float32)
+        maps, offsets = self._maps_of(given)
+        found = self._pupils(maps) if self._output == "segmentation" else self._peaks(maps, offsets, height, width)
         # Centres of pixels lie at half a pixel from the edge in both pictures.
-        found[..., 0] = (found[..., 0] + 0.5) * (frames.shape[2] / width) - 0.5
-        found[..., 1] = (found[..., 1] + 0.5) * (frames.shape[1] / height) - 0.5
-        return found.astype(np.float32)
+        found[..., :2] = (found[..., :2] + 0.5) * factors - 0.5
+        return found[rows].astype(np.float32)
 
     def _prepared(self, frames: Array, height: int, width: int) -> Array:
         """Return frames as the network takes them. (frame, channel, y, x) or (frame, y, x, channel)"""
@@ -173,8 +195,8 @@ class OnnxEngine:
             pixels = np.clip(np.rint(pixels), 0, 255)
         return np.ascontiguousarray(np.moveaxis(pixels, 3, 1) if self._is_nchw else pixels, self._type)
 
-    def _run(self, given: Array) -> Any:
-        """Return the maps as they are, and the offsets. Both (frame, map, y, x)"""
+    def _run(self, given: Array) -> list[Array]:
+        """Return the output with maps or points, and the one with offsets if there is one."""
         names = [self._maps, *([self._offsets] if self._offsets else [])]
         size = self._batch or len(given)
         found: list[list[Array]] = []
@@ -183,12 +205,17 @@ class OnnxEngine:
             n_missing = size - len(part)
             if n_missing:  # the network takes batches of one size
                 part = np.concatenate([part, np.repeat(part[-1:], n_missing, axis=0)])
-            found.append([output[: size - n_missing] for output in self._session.run(names, {self._input: part})])
-        joined = [np.concatenate(parts).astype(np.float32) for parts in zip(*found)]  # noqa: B905  # Python 3.8
+            answer = self._session.run(names, {self._input: part})
+            found.append([output[: len(output) - n_missing] for output in answer])
+        return [np.concatenate(parts).astype(np.float32) for parts in zip(*found)]  # noqa: B905  # Python 3.8
+
+    def _maps_of(self, given: Array) -> Any:
+        """Return the maps as they are, and the offsets. Both (frame, map, y, x)"""
+        joined = self._run(given)
         if self._options.get("output_layout", "nchw") == "nhwc":
             joined = [np.moveaxis(output, 3, 1) for output in joined]
         joined = [output[:, None] if output.ndim == 3 else output for output in joined]
-        n_maps = 1 if self._is_segmentation else len(self._keypoints)
+        n_maps = 1 if self._output == "segmentation" else len(self._keypoints)
         if joined[0].ndim != 4 or joined[0].shape[1] != n_maps:
             raise EngineError(
                 "this network has other maps than it has keypoints",
@@ -198,6 +225,20 @@ class OnnxEngine:
                 "correct `keypoints:`, or `output_name` and `output_layout` under `options:` in the site profile",
             )
         return joined[0], joined[1] if self._offsets else None
+
+    def _points(self, given: Array) -> Array:
+        """Return the points that the network finds itself, px of its input. (row, keypoint, 3)"""
+        found = self._run(given)[0]
+        if found.ndim != 3 or found.shape[1:] != (len(self._keypoints), 3):
+            raise EngineError(
+                "this network has other points than it has keypoints",
+                "environment",
+                f"{len(self._keypoints)} points (frame, keypoint, 3)",
+                f"an output {found.shape}",
+                "correct `keypoints:`, or `output_name` under `options:` in the site profile",
+            )
+        found[..., 2] = np.clip(found[..., 2], 0, 1)  # sums of a softmax may exceed 1 by a rounding
+        return found.astype(np.float64)
 
     def _peaks(self, maps: Array, offsets: Array | None, height: int, width: int) -> Array:
         activation = self._options.get("activation", "none")
@@ -224,6 +265,31 @@ class OnnxEngine:
         stride = self._options.get("stride", 1)
         found[..., :2] = found[..., :2] * float(stride) + (float(stride) - 1) / 2
         return found
+
+
+def frames_in_context(n_frames: int, before: int, n_rows: int, context: int) -> Any:
+    """Return the frames that a network with context is given, and for each row its place in the answer.
+
+    Fewer than two contexts before or after the rows are there only where the video begins or ends. A sequence too short
+    for one row has its first and last frame repeated.
+
+    Parameters
+    ----------
+    n_frames : int
+        Frames with halo.
+    before : int
+        Frames of the halo before the rows.
+    n_rows : int
+        Rows.
+    context : int
+        Frames to each side that the network needs.
+    """
+    rows = np.arange(before, before + n_rows)
+    if n_frames <= 2 * context:
+        first, last = rows[0], rows[-1]
+        return np.clip(np.arange(first - context, last + context + 1), 0, n_frames - 1), rows - first
+    middles = np.clip(rows, context, n_frames - 1 - context)
+    return np.arange(middles[0] - context, middles[-1] + context + 1), middles - middles[0]
 
 
 def resized(pixels: Array, height: int, width: int) -> Array:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ibl_dask.errors import UsageError
 from ibl_dask.pose.engine import ENGINE_KINDS, EngineSettings
-from ibl_dask.pose.engines import exporter_file
+from ibl_dask.pose.engines import adapter_file, exporter_file
 from ibl_dask.pose.host.failures import crash_error
 from ibl_dask.pose.host.process import HostDied, HostProcess
 from ibl_dask.pose.host.weights import stage_weights
@@ -42,6 +42,7 @@ def export_onnx(settings: EngineSettings, weights_folder: Path | None = None) ->
     process = HostProcess(settings.python, start_s=settings.start_s, folders=())
     request = {
         "do": "export",
+        "adapter": str(adapter_file(settings.kind)),
         "exporter": str(exporter_file(settings.kind)),
         "weights": None if weights is None else str(weights),
         "options": dict(settings.options),

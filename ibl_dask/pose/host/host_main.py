@@ -140,7 +140,9 @@ class Host:
             self._engines[header["engine"]] = adapter
             return {"info": adapter.info()}, b""
         if do == "export":
-            described, exported = load_module(header["exporter"]).export(header["weights"], header["options"])
+            adapter = load_module(header["adapter"])
+            exporter = load_module(header["exporter"])
+            described, exported = exporter.export(adapter, header["weights"], header["options"])
             return {"info": described}, exported
         if do == "predict":
             return self._predict(header, content)

@@ -122,7 +122,7 @@ def export_network(
             do="give another name, or --overwrite to replace it",
         )
     require_writable(out.parent)
-    frames = spread_frames(video, n_frames)
+    runs = spread_runs(video, n_frames)
     content = export_onnx(settings)
     digest = hashlib.sha256(content).hexdigest()
     with tempfile.TemporaryDirectory(prefix="ibl_dask-export-") as folder:
@@ -131,9 +131,9 @@ def export_network(
         python = settings.python if onnx_python is None else onnx_python
         made = EngineSettings(f"{settings.name} in ONNX", "onnx", python, path, digest)
         with open_engine(settings) as engine:
-            keypoints, expected, build = engine.info.keypoints, _rows(engine, frames), engine.info.build
+            keypoints, expected, build = engine.info.keypoints, _rows(engine, runs), engine.info.build
         with open_engine(made) as engine:
-            found, onnx_build = _rows(engine, frames), engine.info.build
+            found, onnx_build = _rows(engine, runs), engine.info.build
     deviation = measured(found, expected, likely, video.name, (build, onnx_build))
     _require_small(deviation, most_px, str(out))
     exported = Exported(out, digest, settings.sha256, keypoints, deviation)
@@ -144,8 +144,13 @@ def export_network(
     return exported
 
 
-def spread_frames(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
-    """Return runs of frames from all over a video that decode, RGB; as many frames as asked for where it has them.
+def spread_runs(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
+    """Return runs of frames from all over a video, RGB; together as many as asked for where it has them.
+
+    Returns
+    -------
+    list of (frame, y, x, 3) uint8
+        Consecutive frames each: networks may look at the frames around one. Those that do not decode are left out.
 
     Raises
     ------
@@ -155,9 +160,9 @@ def spread_frames(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
     index = index_video(video)
     n_runs = max(1, min(n_frames, len(index)) // RUN_FRAMES)
     starts = np.unique(np.linspace(0, max(0, len(index) - RUN_FRAMES), n_runs).round().astype(int)).tolist()
-    runs = (rgb_frames(video, index, start, min(start + RUN_FRAMES, len(index))) for start in starts)
-    frames = [frame for run in runs for _, frame in run if frame is not None]
-    if not frames:
+    found = (rgb_frames(video, index, start, min(start + RUN_FRAMES, len(index))) for start in starts)
+    runs = [[frame for _, frame in run if frame is not None] for run in found]
+    if not any(runs):
         raise DecodeFailed(
             "no frame of this video decodes",
             where=str(video),
@@ -165,7 +170,7 @@ def spread_frames(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
             got=f"none of {len(starts) * RUN_FRAMES:,} that were tried",
             do="name another video",
         )
-    return frames
+    return [np.stack(run) for run in runs if run]
 
 
 def measured(
@@ -202,8 +207,8 @@ def measured(
     )
 
 
-def _rows(engine: Engine, frames: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    return np.concatenate([engine.predict(frame[None]) for frame in frames])
+def _rows(engine: Engine, runs: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    return np.concatenate([engine.predict(run) for run in runs])
 
 
 def _require_small(deviation: Deviation, most_px: float, where: str) -> None:
