@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def network(nodes, given, returned, constants=(), metadata=None, more_inputs=(), kind=TensorProto.FLOAT):
+def network(nodes, given, returned, constants=(), metadata=None, more_inputs=(), kind=TensorProto.FLOAT, rank=4):
     def value(name, shape, kind=TensorProto.FLOAT):
         return helper.make_tensor_value_info(name, kind, shape)
 
@@ -19,7 +19,7 @@ def network(nodes, given, returned, constants=(), metadata=None, more_inputs=(),
         nodes,
         "tiny",
         [value(*given, kind), *(value(*one) for one in more_inputs)],
-        [value(name, [None] * 4) for name in returned],
+        [value(name, [None] * rank) for name in returned],
         [numpy_helper.from_array(array, name) for name, array in constants],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -37,8 +37,42 @@ def pick(given, returned="maps"):
     return helper.make_node("Conv", [given, "pick"], [returned])
 
 
+def levels(given):
+    """Return nodes that give mean, maximum and maximum of each map as the points of a frame. (frame, map, 3)"""
+    return [
+        helper.make_node("ReduceMean", [given], ["mean"], axes=[2, 3], keepdims=0),
+        helper.make_node("ReduceMax", [given], ["maximum"], axes=[2, 3], keepdims=0),
+        *(helper.make_node("Unsqueeze", [name, "second"], [f"{name}_"]) for name in ("mean", "maximum")),
+        helper.make_node("Concat", ["mean_", "maximum_", "maximum_"], ["points"], axis=2),
+    ]
+
+
 def networks():
     conv = ("pick", PICK)
+    second = ("second", np.array([2], np.int64))
+    shape = ("x", ["n", 3, 24, 32])
+    yield "points", network([pick("x"), *levels("maps")], shape, ["points"], [conv, second], rank=3)
+    ends = [
+        (f"{name}{at}", np.array([value], np.int64))
+        for at in range(3)
+        for name, value in (("from", at), ("to", (-2, -1, 1000)[at]))
+    ]
+    yield (
+        "sequence",
+        network(
+            [
+                *(helper.make_node("Slice", ["x", f"from{at}", f"to{at}", "first"], [f"x{at}"]) for at in range(3)),
+                helper.make_node("Mean", ["x0", "x1", "x2"], ["around"]),
+                pick("around"),
+                *levels("maps"),
+            ],
+            shape,
+            ["points"],
+            [conv, second, ("first", np.array([0], np.int64)), *ends],
+            {"ibl_dask": json.dumps({"options": {"output": "points", "context": 1}})},
+            rank=3,
+        ),
+    )
     yield "colours", network([pick("x")], ("x", ["n", 3, "h", "w"]), ["maps"], [conv])
     yield "fixed_batch", network([pick("x")], ("x", [4, 3, 24, 32]), ["maps"], [conv])
     yield (

@@ -111,7 +111,7 @@ def test_pictures_that_onnx_cannot_be_told_of_are_refused(deeplabcut_python, net
 def test_an_engine_without_an_export_is_refused(video, tmp_path):
     with pytest.raises(UsageError, match="cannot be exported") as caught:
         export_network(EngineSettings("discs", "synthetic"), video, tmp_path / "net.onnx")
-    assert caught.value.expected == "an engine of kind deeplabcut"
+    assert caught.value.expected == "an engine of kind deeplabcut or lightning_pose"
 
 
 def test_the_deviation_is_that_of_likely_points():

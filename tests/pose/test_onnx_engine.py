@@ -7,7 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from engine_tests import EngineTests
+from engine_tests import EngineTests, in_chunks
 
 from ibl_dask.errors import EngineFailed, GpuFailed, MissingEnvironment, UsageError, WrongKeypoints, WrongWeights
 from ibl_dask.pose.engine import EngineSettings
@@ -97,6 +97,53 @@ class TestFramesInContext(_Known):
         with engines.open(network("context", batch=3)) as engine:
             assert engine.info.halo == 2
             yield engine
+
+
+class TestPoints(EngineTests):
+    n_examples = 5
+
+    @pytest.fixture
+    def frames(self):
+        return spots(places(13))
+
+    @pytest.fixture(params=["points", "sequence"])
+    def engine(self, engines, network, request):
+        with engines.open(network(request.param, output="points", batch=4)) as engine:
+            assert engine.info.halo == (2 if request.param == "sequence" else 0)
+            yield engine
+
+
+def test_points_of_a_network_are_moved_to_the_frame_by_the_factor_of_sizes(engines, network):
+    frames = np.zeros((2, 48, 64, 3), np.uint8)
+    frames[0, ..., 0], frames[1, ..., 1] = 51, 102
+    with engines.open(network("points", output="points")) as engine:
+        found = engine.predict(frames)
+    level = np.float32([[0.2, 0], [0, 0.4]])
+    np.testing.assert_allclose(found, np.stack([2 * level, 2 * level, level], axis=2), atol=1e-6)
+
+
+def test_a_network_that_takes_a_sequence_sees_a_frame_on_each_side(engines, network):
+    """The first and the last row of a video are those of the frames beside them, however it is cut."""
+    frames = np.zeros((6, 24, 32, 3), np.uint8)
+    frames[..., 0] = np.array([0, 30, 90, 180, 60, 15])[:, None, None]
+    expected = np.array([40, 40, 100, 110, 85, 85]) / 255
+    with engines.open(network("sequence")) as engine:
+        np.testing.assert_allclose(engine.predict(frames)[:, 0, 0], expected, atol=1e-6)
+        for border in range(1, 6):
+            np.testing.assert_allclose(in_chunks(engine, frames, [border])[:, 0, 0], expected, atol=1e-6)
+
+
+def test_points_of_another_number_than_keypoints_are_refused(engines, network):
+    with (
+        pytest.raises(MissingEnvironment, match="other points than it has keypoints"),
+        engines.open(network("points", keypoints=("nose",), output="points")),
+    ):
+        pass
+
+
+def test_a_context_does_not_fit_a_network_that_takes_batches_of_one_size(engines, network):
+    with pytest.raises(UsageError, match="context"), engines.open(network("fixed_batch", context=1)):
+        pass
 
 
 def test_a_network_in_context_sees_two_frames_on_each_side(engines, network):
