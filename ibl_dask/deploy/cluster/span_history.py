@@ -32,6 +32,8 @@ class ShortSpans(SchedulerPlugin):
 
     def update_graph(self, scheduler: Scheduler, *, annotations: Mapping[str, Any], **kwargs: object) -> None:
         given = annotations.get("span") or {}
+        if self._known is None:
+            return
         for span_id in {each["ids"][-1] for each in given.values() if each["name"] == (TAG,)}:
             shorten(self._known.spans[span_id])
 
