@@ -11,6 +11,7 @@ in memory        pictures of frames that are decoded already, and the engines: w
 pipeline         decoding in a thread, pictures, and all engines: what a chunk takes.
 five pipelines   one decode per network, as iblvideo does.
 stand-in GPU     engines that take time and no core, as those on a GPU: how fast one decoder and several feed them.
+NVDEC            the same, decoded on the GPU (`--device cuda`), once its pixels are those of the CPU.
 
 Durations depend on how many cores are free, so each side is measured in core-seconds too, of this process and of the
 host of the engines: what the pipeline takes beyond decoding and engines is its own cost.
@@ -44,6 +45,7 @@ from ibl_dask.synth.movie import write_video
 from ibl_dask.tasks.pose.estimation import estimate
 from ibl_dask.video.colour import rgb_frames
 from ibl_dask.video.container.index import FrameIndex, index_video
+from ibl_dask.video.gpu_proof import refusal
 
 WIDTH, HEIGHT = 1280, 1024
 GPU_S = 0.001
@@ -123,7 +125,9 @@ class StandIn:
         return np.zeros((n_rows, len(self.info.keypoints), 3), np.float32)
 
 
-def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEngines, repeat: int) -> list[str]:
+def measure(
+    video: Path, index: FrameIndex, networks: Networks, engines: WarmEngines, repeat: int, device: str
+) -> list[str]:
     """Return the rows of the table."""
     n_frames = len(index)
     chunk = Chunk(0, n_frames)
@@ -141,6 +145,11 @@ def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEng
     feeding = {
         n: cost(lambda n=n: estimate(video, index, chunk, on_device, n_decoders=n), engines, repeat)
         for n in sorted({1, available_cores()})
+    }
+    refused = refusal(video, index, chunk) if device == "cuda" else "not asked for"
+    on_gpu = {
+        n: cost(lambda n=n: estimate(video, index, chunk, on_device, n_decoders=n, on_gpu=True), engines, repeat)
+        for n in ((1, 2, 4, 6) if not refused else ())
     }
     last = found[-1]
     slower = max(decode.seconds, memory.seconds)
@@ -168,6 +177,14 @@ def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEng
         )
         for n, each in feeding.items()
     ]
+    rows += [
+        (
+            f"stand-in GPU, NVDEC, {n} at once",
+            each,
+            f"{feeding[1].seconds / each.seconds:.2f} of one decoder on the CPU",
+        )
+        for n, each in on_gpu.items()
+    ]
     table = ["| | frames/s | core-ms a frame | |", "| --- | ---: | ---: | --- |"]
     table += [
         f"| {name} | {n_frames / each.seconds:,.0f} | {1000 * each.core_s / n_frames:.2f} | {note} |"
@@ -179,7 +196,7 @@ def measure(video: Path, index: FrameIndex, networks: Networks, engines: WarmEng
         f"{last.infer_s / (last.infer_s + last.waited_s):.0%}, and waited for frames for "
         f"{last.waited_s / (last.infer_s + last.waited_s):.0%}."
     )
-    return [*table, "", shares]
+    return [*table, "", shares, *(["", f"NVDEC: {refused}."] if refused and device == "cuda" else [])]
 
 
 def main() -> None:
@@ -216,7 +233,7 @@ def main() -> None:
             f"{given.frames:,} frames of {WIDTH}x{HEIGHT} px on {given.device}; {', '.join(asked)}: "
             f"{', '.join(builds)}. Median of {given.repeat}; `python benchmarks/pose.py`.",
             "",
-            *measure(video, index_video(video), asked, engines, given.repeat),
+            *measure(video, index_video(video), asked, engines, given.repeat, given.device),
         ]
     text = "\n".join(lines) + "\n"
     print(text)

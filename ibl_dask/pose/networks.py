@@ -91,6 +91,8 @@ class NetworkSet:
     """Label of a camera -> its view; cameras that are not listed are taken as they are."""
     device: Device = "cuda"
     """Device that the engines run on."""
+    decode: Device = "cpu"
+    """Device that chunks are decoded on: cuda for NVDEC, where it gives the pixels of the CPU."""
     median_frames: int = 0
     """Window of the median filter over frames, odd; 0 for none."""
     smoother: str = ""

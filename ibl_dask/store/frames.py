@@ -171,6 +171,34 @@ def _column(array: Any) -> Column:  # zarr.Array: the library has no usable type
     return Column(dims, np.asarray(array[...]), dict(array.attrs.asdict()))
 
 
+def read_column(path: Path, name: str, video: Mapping[str, object]) -> NDArray[Any] | None:
+    """Return one array of a store; None where there is none of this video that is whole.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    name : str
+        Name of the array.
+    video : mapping
+        Identity of the video.
+    """
+    import zarr
+
+    stored = read_stored(path)
+    folder = readable_folder(path)
+    if stored is None or folder is None or stored[1] != dict(video):
+        return None
+    try:
+        group = zarr.open_group(folder, mode="r")
+        values = _column(group[name]).values
+        attributes: dict[str, Any] = dict(group.attrs.asdict())
+        is_whole = attributes["digests"][name] == _digest(values)
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError):
+        return None
+    return values if is_whole else None
+
+
 def read_stored(path: Path) -> tuple[dict[str, str], dict[str, object]] | None:
     """Return the fingerprints of the reducers and the identity of the video of a store; None if it is missing.
 

@@ -35,7 +35,9 @@ class RgbPictures:
         return np.asarray(picture.to_ndarray(), np.uint8)
 
 
-def rgb_frames(path: Path, index: FrameIndex, start: int, stop: int) -> Generator[Numbered, None, None]:
+def rgb_frames(
+    path: Path, index: FrameIndex, start: int, stop: int, *, on_gpu: bool = False
+) -> Generator[Numbered, None, None]:
     """Yield `(number, frame)` for every number in `[start, stop)`, decoded once and in order.
 
     Parameters
@@ -46,6 +48,8 @@ def rgb_frames(path: Path, index: FrameIndex, start: int, stop: int) -> Generato
         Its index.
     start, stop : int
         Range of frames.
+    on_gpu : bool
+        Decode by NVDEC, see `gpu_proof`.
 
     Yields
     ------
@@ -56,11 +60,13 @@ def rgb_frames(path: Path, index: FrameIndex, start: int, stop: int) -> Generato
     ------
     MissingFile, UnreadableVideo
         If the file is not the one that was indexed.
+    NoGpuDecoder
+        If NVDEC is asked for and does not take it.
     UsageError
         If the range does not lie within the video.
     """
     convert = RgbPictures()
-    with FrameReader(path, index) as reader:
+    with FrameReader(path, index, on_gpu=on_gpu) as reader:
         for number, frame in reader.frames(start, stop):
             yield number, None if frame is None else convert(frame)
 

@@ -56,6 +56,27 @@ def stored_luma(frame: av.VideoFrame) -> NDArray[np.uint8] | NDArray[np.uint16]:
     return luma(frame) if _bits(frame) <= 8 else _first_plane(frame, np.uint16)
 
 
+def planar(frame: av.VideoFrame, name: str) -> av.VideoFrame:
+    """Return a frame whose colours alternate in one plane (nv12), as GPUs give it, with a plane for each.
+
+    Parameters
+    ----------
+    frame : av.VideoFrame
+        The frame.
+    name : str
+        Format that the CPU decodes the video to: yuv420p or yuvj420p.
+    """
+    import av
+
+    made = av.VideoFrame(frame.width, frame.height, name)
+    both = _samples(frame.planes[1], (frame.height + 1) // 2, 2 * ((frame.width + 1) // 2))
+    _samples(made.planes[0], frame.height, frame.width)[:] = _first_plane(frame, np.uint8)
+    for plane, first in ((1, 0), (2, 1)):
+        _samples(made.planes[plane], *both[:, first::2].shape)[:] = both[:, first::2]
+    made.pts = frame.pts
+    return made
+
+
 def peak_of(frame: av.VideoFrame) -> int:
     """Return the largest value of luma in a frame's format."""
     return (1 << _bits(frame)) - 1
@@ -63,6 +84,11 @@ def peak_of(frame: av.VideoFrame) -> int:
 
 def _bits(frame: av.VideoFrame) -> int:
     return int(frame.format.components[0].bits)
+
+
+def _samples(plane: av.video.plane.VideoPlane, n_rows: int, n_columns: int) -> NDArray[np.uint8]:
+    buffer = cast("memoryview[int]", plane)
+    return np.ndarray((n_rows, n_columns), np.uint8, buffer, strides=(plane.line_size, 1))
 
 
 def _first_plane(frame: av.VideoFrame, kind: type[_Element]) -> NDArray[_Element]:

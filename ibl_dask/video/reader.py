@@ -63,18 +63,22 @@ class FrameReader:
         The video.
     index : FrameIndex, optional
         Its index; computed if not given.
+    on_gpu : bool
+        Decode by NVDEC, see `gpu_proof`.
 
     Raises
     ------
     MissingFile, UnreadableVideo
         If the file is not the one that was indexed.
+    NoGpuDecoder
+        If NVDEC is asked for and does not take it.
     """
 
-    def __init__(self, path: Path, index: FrameIndex | None = None) -> None:
+    def __init__(self, path: Path, index: FrameIndex | None = None, *, on_gpu: bool = False) -> None:
         self.path = path
         self.index = index_video(path) if index is None else index
         self.index.require_unchanged(path)
-        self._decoder = StreamDecoder(path, self.index)
+        self._decoder = StreamDecoder(path, self.index, on_gpu=on_gpu)
         self._pts, self._key_pts = self._decoder.pts, self._decoder.key_pts
 
     @property

@@ -12,6 +12,7 @@ import numpy as np
 from ibl_dask.video.container.avi import NO_PLACE
 from ibl_dask.video.container.bitstream import is_referred_to, length_bytes
 from ibl_dask.video.container.tracks import open_video
+from ibl_dask.video.pixels import planar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from av.packet import Packet
+    from av.video.codeccontext import VideoCodecContext
     from av.video.stream import VideoStream
 
     from ibl_dask.video.container.index import FrameIndex
@@ -41,11 +43,19 @@ class StreamDecoder:
         The video.
     index : FrameIndex
         Its index.
+    on_gpu : bool
+        Decode by NVDEC, see `gpu_proof`.
+
+    Raises
+    ------
+    NoGpuDecoder
+        If NVDEC is asked for and does not take the video, also when it is opened again after damage.
     """
 
-    def __init__(self, path: Path, index: FrameIndex) -> None:
+    def __init__(self, path: Path, index: FrameIndex, *, on_gpu: bool = False) -> None:
         self._path = path
         self._index = index
+        self._on_gpu = on_gpu
         self.pts: memoryview[int] = np.ascontiguousarray(index.pts).data
         """Presentation time of each frame, ticks. A view: one value of it is read faster than one of an array."""
         self.key_pts: list[int] = index.key_pts.tolist()
@@ -189,12 +199,20 @@ class StreamDecoder:
     # -- opening ---------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        self._container, self._stream = open_video(self._path)
+        self._container, self._stream = open_video(self._path, on_gpu=self._on_gpu)
         context = self._stream.codec_context
-        self._decode = context.decode
+        self._decode = self._decode_on_gpu if self._on_gpu else context.decode
         self._is_escaped = context.name in ("h264", "hevc")
         self._has_lengths = length_bytes(context.name, context.extradata) > 0
         self._is_sound = True
+
+    def _decode_on_gpu(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+        """Return frames as the CPU would: what comes from a GPU lacks its colour tags, and has other planes."""
+        context = self._stream.codec_context
+        frames = [planar(frame, self._index.pixel_format) for frame in downloaded(context, packet)]
+        for frame in frames:
+            frame.color_range, frame.colorspace = context.color_range, context.colorspace
+        return frames
 
     def _prime(self) -> None:
         """Give the decoder the first packet of the file before it starts anywhere else.
@@ -217,6 +235,11 @@ class StreamDecoder:
         except av.error.FFmpegError:
             return False
         return True
+
+
+def downloaded(context: VideoCodecContext, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
+    """Return the frames that NVDEC decoded, in the memory of this process."""
+    return context.decode(packet)
 
 
 def stamp(packet: Packet[VideoStream]) -> int:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import nv12_decoder
 import pytest
 from disc_sessions import CHUNK_PIXELS, NAMES, site, toy, write_discs
 
@@ -117,6 +118,25 @@ def test_another_network_is_estimated_alone(session):
     after = table(session)
     assert list(after) == list(before)
     assert after["nose_tip_x"].tobytes() == before["nose_tip_x"].tobytes()
+
+
+def decoded_on(outcome):
+    facts = [record.result.facts for record in steps(outcome, "pose")]
+    return {(one["decoded_on"], one.get("not_on_gpu", "")) for one in facts}
+
+
+def test_a_gpu_decodes_videos_that_a_cpu_has_decoded_without_an_error(session, truth, monkeypatch):
+    """With a stand-in for the GPU, see `nv12_decoder.py`."""
+    nv12_decoder.install(monkeypatch)
+    options = site(decode="cuda")
+    reason = "no CPU has decoded every frame of this video yet, as the QC of its camera does"
+    assert decoded_on(pose(session, **options)) == {("CPU", reason)}
+    (checked,) = run([session], tasks=["VideoSyncQcNidq"]).sessions
+    assert list((session / "ibl_dask").rglob("*.zarr")), checked.tasks
+    outcome = pose(session, overwrite=True, **options)
+    assert decoded_on(outcome) == {("GPU", "")}
+    assert np.array_equal(points(table(session)), truth["left"])
+    assert decoded_on(pose(session, overwrite=True)) == {("CPU", "")}
 
 
 def test_a_network_changed_before_the_end_is_estimated_alone_in_kept_chunks(session, monkeypatch):

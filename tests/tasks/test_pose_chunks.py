@@ -3,6 +3,7 @@
 import threading
 
 import numpy as np
+import nv12_decoder
 import pytest
 from disc_sessions import Levels, borders_to_chunks
 from hypothesis import HealthCheck, given, settings
@@ -98,16 +99,30 @@ def test_decoders_work_at_once_as_far_as_their_pictures_fit(tmp_path, monkeypatc
     index = index_video(path)
     together, frames_of = threading.Barrier(2), colour.rgb_frames
 
-    def meeting(path, index, start, stop):
+    def meeting(path, index, start, stop, **more):
         if start < 48:
             together.wait(20)
-        yield from frames_of(path, index, start, stop)
+        yield from frames_of(path, index, start, stop, **more)
 
     monkeypatch.setattr(colour, "rgb_frames", meeting)
     found, _ = joined(path, index, [Chunk(0, N_FRAMES)], 1 << 30, n_decoders=2)
     monkeypatch.setattr(colour, "rgb_frames", frames_of)
     expected, _ = joined(path, index, [Chunk(0, N_FRAMES)], 1 << 30, n_decoders=1)
     assert all(found[name].tobytes() == values.tobytes() for name, values in expected.items())
+
+
+@pytest.mark.parametrize("kept", [0, 30, 72])
+def test_a_gpu_that_stops_decoding_within_a_chunk_costs_time_and_no_row(tmp_path, monkeypatch, kept):
+    """With a stand-in for the GPU, see `nv12_decoder.py`; it decodes all frames, some of them, or none."""
+    path = make(tmp_path / "video.mp4", ZOO["b_frames"], drawn_frames())
+    index = index_video(path)
+    left = iter(range(kept))
+    nv12_decoder.install(monkeypatch, lambda frames: [frame for frame, _ in zip(frames, left, strict=False)])
+    expected = estimate(path, index, Chunk(0, N_FRAMES), networks())
+    found = estimate(path, index, Chunk(0, N_FRAMES), networks(), on_gpu=True)
+    assert found.on_gpu is (kept == N_FRAMES)
+    assert not found.decode_error.any()
+    assert all(found.values[name].tobytes() == values.tobytes() for name, values in expected.values.items())
 
 
 def test_pictures_that_do_not_fit_are_made_by_one_decoder_which_is_what_the_result_states(tmp_path):

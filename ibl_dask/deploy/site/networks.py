@@ -116,6 +116,7 @@ class NetworkSetSchema(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     device: Device = Field("cuda", description="cuda or cpu", examples=["cpu"])
+    decode: Device = Field("cpu", description="cuda or cpu", examples=["cuda"])
     preset: Literal["ibl"] | None = Field(
         None, description="ibl, for the windows and views of IBL's networks", examples=["ibl"]
     )
@@ -158,7 +159,7 @@ class NetworkSetSchema(BaseModel):
         median = MEDIAN_FRAMES[estimator] if self.median_frames is None else self.median_frames
         smoother = self.smoother or ""
         smoother = str(Path(smoother).expanduser()) if smoother.startswith("~") else smoother
-        return NetworkSet(estimator, tuple(networks), views, self.device, median, smoother)
+        return NetworkSet(estimator, tuple(networks), views, self.device, self.decode, median, smoother)
 
 
 def network_errors(profile: Profile) -> Iterator[UsageError]:

@@ -13,6 +13,7 @@ from ibl_dask.model.result import Result, Work, WorkKind
 from ibl_dask.model.step import Step, StepKey, Upstream
 from ibl_dask.pose.geometry import PictureMap
 from ibl_dask.pose.windows import picture_map
+from ibl_dask.store.frames import read_column
 from ibl_dask.store.results import ChunkLayout, ChunkResult, commit_chunk, find_chunk
 from ibl_dask.store.workspace import Workspace
 from ibl_dask.tasks.index_video import load_index
@@ -88,7 +89,8 @@ class EstimateChunk(Step):
             asked = {part: (engines[members[part].settings.name], maps[part]) for part in missing}
             # On the CPU the engines have the other cores.
             n_decoders = 1 if device == "cpu" else worker_cores()
-            found = estimate(self.video, frame_index, self.frames, asked, n_decoders=n_decoders)
+            refused = self._gpu_refusal(frame_index)
+            found = estimate(self.video, frame_index, self.frames, asked, n_decoders=n_decoders, on_gpu=not refused)
         kept = before.only(wanted.keys() - set(missing))
         content = ChunkResult(
             {**kept.fingerprints, **{part: wanted[part] for part in missing}},
@@ -107,11 +109,27 @@ class EstimateChunk(Step):
             facts={
                 "networks": missing,
                 "decoders": found.n_decoders,
+                "decoded_on": "GPU" if found.on_gpu else "CPU",
+                **({"not_on_gpu": refused} if refused and self.networks.declared.decode == "cuda" else {}),
                 "decode_s": round(found.decode_s, 3),
                 "infer_s": round(found.infer_s, 3),
                 "waited_s": round(found.waited_s, 3),
             },
         )
+
+    def _gpu_refusal(self, frame_index: FrameIndex) -> str:
+        """Return why the GPU is not to decode the chunk; empty if it may."""
+        from ibl_dask.video.gpu_proof import refusal
+
+        if self.networks.declared.decode == "cpu":
+            return "the profile does not ask for it"
+        path = self.workspace.frames_store(self.camera)
+        errors = read_column(path, "decode_error", frame_index.identity())
+        if errors is None:
+            return "no CPU has decoded every frame of this video yet, as the QC of its camera does"
+        if errors.any():
+            return f"{int(errors.sum()):,} frames of this video do not decode"
+        return refusal(self.video, frame_index, self.frames)
 
     def _members(self) -> tuple[Member, ...]:
         return tuple(member for member in self.networks.members if member.network.name in self.fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ibl_dask.pose.geometry import PictureMap
 from ibl_dask.pose.prefetch import PrefetchedParts
 from ibl_dask.pose.sequences import PoseSequence
 from ibl_dask.video.container.index import FrameIndex
+from ibl_dask.video.container.tracks import NoGpuDecoder
 
 PREFETCH_BYTES = 128 << 20
 """Size of the pictures that a decoder makes ahead of the engines, bytes: 34 whole frames of 1280x1024."""
@@ -47,6 +49,8 @@ class Estimated:
     """Time for which the engines waited for pictures, s."""
     n_decoders: int
     """Threads that decoded at once."""
+    on_gpu: bool = False
+    """True where NVDEC decoded."""
 
 
 def estimate(
@@ -56,6 +60,7 @@ def estimate(
     networks: Mapping[str, tuple[Engine, PictureMap]],
     most_bytes: int = PREFETCH_BYTES,
     n_decoders: int = 1,
+    on_gpu: bool = False,
 ) -> Estimated:
     """Decode a chunk and its halo once, and give each frame to every network.
 
@@ -76,12 +81,33 @@ def estimate(
         Size of the pictures that each decoder makes ahead, bytes.
     n_decoders : int
         Number of threads that decode at once.
+    on_gpu : bool
+        Decode by NVDEC, of which each decoder occupies an engine; the CPU decodes where that turns out not to work.
 
     Raises
     ------
     MissingFile, UnreadableVideo
         If the file is not the one that was indexed.
     """
+    if on_gpu:
+        with contextlib.suppress(NoGpuDecoder):
+            found = _estimate(video, index, chunk, networks, most_bytes, n_decoders, on_gpu=True)
+            if not found.decode_error.any():
+                return found
+    return _estimate(video, index, chunk, networks, most_bytes, n_decoders, on_gpu=False)
+
+
+def _estimate(
+    video: Path,
+    index: FrameIndex,
+    chunk: Chunk,
+    networks: Mapping[str, tuple[Engine, PictureMap]],
+    most_bytes: int,
+    n_decoders: int,
+    *,
+    on_gpu: bool,
+) -> Estimated:
+    """Estimate a chunk with one of both decoders."""
     sequences = {
         name: PoseSequence(engine, chunk, len(index), engine.info.batch_hint) for name, (engine, _) in networks.items()
     }
@@ -94,7 +120,7 @@ def estimate(
     if n_decoders > 1:
         most_frames = most_bytes // max(1, sum(each.n_bytes for each in distinct))
         pieces = pieces_of(index.keyframes, pieces[0], most_frames, n_decoders)
-    sources = [_Source(video, index, piece.start, piece.stop, distinct) for piece in pieces]
+    sources = [_Source(video, index, piece, distinct, on_gpu) for piece in pieces]
     prefetched = PrefetchedParts([source.pictures() for source in sources], _n_bytes, most_bytes, n_decoders)
     errors = np.ones(len(chunk), np.bool_)
     infer_s = 0.0
@@ -111,7 +137,7 @@ def estimate(
     values = {name: sequence.result() for name, sequence in sequences.items()}
     infer_s += time.perf_counter() - clock
     decode_s = sum(source.seconds for source in sources)
-    return Estimated(values, errors, decode_s, infer_s, prefetched.waited_s, min(n_decoders, len(pieces)))
+    return Estimated(values, errors, decode_s, infer_s, prefetched.waited_s, min(n_decoders, len(pieces)), on_gpu)
 
 
 def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int, n_decoders: int) -> list[Chunk]:
@@ -144,8 +170,11 @@ def pieces_of(keyframes: NDArray[np.int64], frames: Chunk, most_frames: int, n_d
 class _Source:
     """Pictures of a range of frames, made where they are asked for."""
 
-    def __init__(self, video: Path, index: FrameIndex, start: int, stop: int, maps: tuple[PictureMap, ...]) -> None:
-        self._range = (video, index, start, stop)
+    def __init__(
+        self, video: Path, index: FrameIndex, frames: Chunk, maps: tuple[PictureMap, ...], on_gpu: bool
+    ) -> None:
+        self._range = (video, index, frames.start, frames.stop)
+        self._on_gpu = on_gpu
         self._maps = maps
         self.seconds = 0.0
 
@@ -154,7 +183,7 @@ class _Source:
         from ibl_dask.video.colour import rgb_frames
 
         clock = time.perf_counter()
-        for number, frame in rgb_frames(*self._range):
+        for number, frame in rgb_frames(*self._range, on_gpu=self._on_gpu):
             made = None if frame is None else {each: each.picture(frame) for each in self._maps}
             self.seconds += time.perf_counter() - clock
             yield number, made

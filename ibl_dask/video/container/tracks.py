@@ -10,29 +10,54 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from av.codec.hwaccel import HWAccel
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
 COPY_AGAIN = "copy the file again from the acquisition computer and compare its size with the original"
 
 
-def open_video(path: Path) -> tuple[InputContainer, VideoStream]:
+class NoGpuDecoder(Exception):  # not an error: the CPU decodes
+    """NVDEC does not decode a video here."""
+
+
+def nvdec() -> HWAccel:
+    """Return NVIDIA's decoder, on the first GPU that this process sees."""
+    from av.codec.hwaccel import HWAccel
+
+    # All decoders of a process share its context on the GPU: one of their own takes hundreds of MB each.
+    return HWAccel("cuda", allow_software_fallback=False, options={"primary_ctx": "1"})
+
+
+def open_video(path: Path, *, on_gpu: bool = False) -> tuple[InputContainer, VideoStream]:
     """Open a container and the camera's video in it.
 
     The decoder uses one thread, and reports damage instead of concealing it.
+
+    Parameters
+    ----------
+    path : Path
+        The video.
+    on_gpu : bool
+        Decode by NVDEC, which conceals damage.
 
     Raises
     ------
     UnreadableVideo
         If FFmpeg cannot open the file, or it holds no video, or several of which none is the largest.
+    NoGpuDecoder
+        If NVDEC is asked for and does not take it.
     """
     import av
 
     try:
         # Packets of an AVI are identified by their position in the file, which parsers would lose; see `avi`.
         options = {"fflags": "+noparse+nofillin"} if is_avi(path) else {}
-        container = av.open(str(path), options=options, metadata_errors="replace")
-    except (av.error.FFmpegError, OSError) as error:
+        accelerator = nvdec() if on_gpu else None
+        container = av.open(str(path), options=options, metadata_errors="replace", hwaccel=accelerator)
+    except (av.error.FFmpegError, OSError, NotImplementedError, RuntimeError) as error:
+        if on_gpu:
+            raise NoGpuDecoder(f"{type(error).__name__}: {error}") from error
         if isinstance(error, PermissionError):
             got, do = "permission denied", "ask for read permission on the file"
         else:
