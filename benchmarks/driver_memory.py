@@ -282,7 +282,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=0, help="workers of Dask that run the steps")
     parser.add_argument("--before", type=Path, help="CSV of another version, for a second row and curve")
     parser.add_argument("--csv", type=Path, help="write the samples there")
-    parser.add_argument("--drawn", type=Path, help="CSV of a run, which is not repeated")
+    parser.add_argument("--drawn", type=Path, help="CSV of a run on this machine, with the same --steps and --workers")
     parser.add_argument("--folder", type=Path, default=Path("/dev/shm"), help="where sessions and journal are made")
     parser.add_argument("--out", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -151,6 +151,8 @@ def measure(
         n: cost(lambda n=n: estimate(video, index, chunk, on_device, n_decoders=n, on_gpu=True), engines, repeat)
         for n in ((1, 2, 4, 6) if not refused else ())
     }
+    if not refused and not estimate(video, index, chunk, on_device, on_gpu=True).on_gpu:
+        raise SystemExit("NVDEC did not give all frames: its rows would be those of the CPU")
     last = found[-1]
     slower = max(decode.seconds, memory.seconds)
     rows = [

@@ -25,7 +25,8 @@ from figures import FiguresError, table, values_of
 
 HERE = Path(__file__).resolve().parent
 CLIPS = Path(os.environ.get("IBL_DASK_TEST_DATA", HERE.parents[1] / "shared" / "data")) / "video"
-PEER, DEEPLABCUT, READERS = "IBL_DASK_PEER_PYTHON", "IBL_DASK_DEEPLABCUT_PYTHON", "IBL_DASK_READERS_PYTHON"
+PEER, READERS = "IBL_DASK_PEER_PYTHON", "IBL_DASK_READERS_PYTHON"
+DEEPLABCUT, LIGHTNING_POSE = "IBL_DASK_DEEPLABCUT_PYTHON", "IBL_DASK_LIGHTNING_POSE_PYTHON"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,8 @@ BENCHMARKS = (
     Benchmark("pose", quick=("--frames", "60", "--repeat", "1")),
     Benchmark(
         "pose_tools",
-        options=("--tool", "deeplabcut"),
-        quick=("--tool", "deeplabcut", "--frames", "40", "--rounds", "1"),
-        variables=(DEEPLABCUT,),
+        quick=("--frames", "40", "--rounds", "1"),
+        variables=(DEEPLABCUT, LIGHTNING_POSE),
         clips=True,
     ),
     Benchmark("pose_gpus", quick=("--frames", "120", "--repeat", "1"), programs=("slurmctld",)),

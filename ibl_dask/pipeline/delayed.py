@@ -85,7 +85,7 @@ def call_of(
     # Not before there is a cluster, or a graph.
     from distributed.protocol.pickle import dumps
 
-    from ibl_dask.deploy.cluster.span_history import SPAN
+    from ibl_dask.deploy.cluster.short_history import SPAN
     from ibl_dask.deploy.cluster.worker_death import ANNOTATION
 
     order = priority - step.chunk / MOST_CHUNKS

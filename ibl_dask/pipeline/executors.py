@@ -183,14 +183,15 @@ class OnCluster:
 
     def _prepare_scheduler(self) -> None:
         """Make the scheduler hand a step back with the first worker that dies with it, and forget finished steps."""
-        from ibl_dask.deploy.cluster.span_history import ShortSpans
+        from ibl_dask.deploy.cluster.short_history import ShortHistory
         from ibl_dask.deploy.cluster.worker_death import OneDeath
 
-        try:
-            for plugin in (OneDeath(), ShortSpans()):
-                self._client.register_plugin(plugin)
-        except Exception as error:  # noqa: BLE001  # one without this package tries more workers, and grows
-            _log.info("the scheduler gives steps to further workers when one dies, and keeps them all: %s", error)
+        lacks = {OneDeath: "gives steps to further workers when one dies", ShortHistory: "grows with every step"}
+        for plugin, consequence in lacks.items():
+            try:
+                self._client.register_plugin(plugin())
+            except Exception as error:  # noqa: BLE001  # a scheduler without this package works all the same
+                _log.info("the scheduler %s: %s", consequence, error)
 
     @property
     def outstanding(self) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ibl_dask.video.container.tracks import NoGpuDecoder
 from ibl_dask.video.reader import FrameReader
 
 if TYPE_CHECKING:
@@ -61,13 +62,15 @@ def rgb_frames(
     MissingFile, UnreadableVideo
         If the file is not the one that was indexed.
     NoGpuDecoder
-        If NVDEC is asked for and does not take it.
+        If NVDEC is asked for and does not take it, or does not give a frame.
     UsageError
         If the range does not lie within the video.
     """
     convert = RgbPictures()
     with FrameReader(path, index, on_gpu=on_gpu) as reader:
         for number, frame in reader.frames(start, stop):
+            if frame is None and on_gpu:
+                raise NoGpuDecoder(f"NVDEC gives no frame {number:,}")
             yield number, None if frame is None else convert(frame)
 
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from ibl_dask.model.chunk import Chunk
     from ibl_dask.video.container.index import FrameIndex
 
-CODECS = ("h264", "hevc", "vp9", "av1")
-"""Codecs whose pixels are exact by their standards."""
+CODECS = ("h264", "hevc", "vp9")
+"""Codecs whose pixels are exact by their standards, and that FFmpeg decodes by NVDEC. AV1 goes to another library."""
 FORMATS = ("yuv420p", "yuvj420p")
 """Formats that NVDEC gives back without a change of bits."""
 COMPARED_FRAMES = 8
@@ -52,7 +52,9 @@ def refusal(path: Path, index: FrameIndex, frames: Chunk) -> str:
                 rgb_frames(path, index, start, stop), rgb_frames(path, index, start, stop, on_gpu=True), strict=True
             )
             for (number, of_cpu), (_, of_gpu) in pairs:
-                if of_cpu is None or of_gpu is None or not np.array_equal(of_cpu, of_gpu):
+                if of_cpu is None or of_gpu is None:
+                    return f"the CPU does not decode frame {number:,}"
+                if not np.array_equal(of_cpu, of_gpu):
                     return f"frame {number:,} differs from that of the CPU"
     except NoGpuDecoder as error:
         return str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from ibl_dask.video.container.avi import NO_PLACE
 from ibl_dask.video.container.bitstream import is_referred_to, length_bytes
-from ibl_dask.video.container.tracks import open_video
+from ibl_dask.video.container.tracks import NoGpuDecoder, open_video
 from ibl_dask.video.pixels import planar
 
 if TYPE_CHECKING:
@@ -201,18 +202,11 @@ class StreamDecoder:
     def _open(self) -> None:
         self._container, self._stream = open_video(self._path, on_gpu=self._on_gpu)
         context = self._stream.codec_context
-        self._decode = self._decode_on_gpu if self._on_gpu else context.decode
+        # Not a method of this object: a decoder, and its memory on a GPU, is to end with the last name for it.
+        self._decode = partial(_decode_on_gpu, context, self._index.pixel_format) if self._on_gpu else context.decode
         self._is_escaped = context.name in ("h264", "hevc")
         self._has_lengths = length_bytes(context.name, context.extradata) > 0
         self._is_sound = True
-
-    def _decode_on_gpu(self, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:
-        """Return frames as the CPU would: what comes from a GPU lacks its colour tags, and has other planes."""
-        context = self._stream.codec_context
-        frames = [planar(frame, self._index.pixel_format) for frame in downloaded(context, packet)]
-        for frame in frames:
-            frame.color_range, frame.colorspace = context.color_range, context.colorspace
-        return frames
 
     def _prime(self) -> None:
         """Give the decoder the first packet of the file before it starts anywhere else.
@@ -235,6 +229,19 @@ class StreamDecoder:
         except av.error.FFmpegError:
             return False
         return True
+
+
+def _decode_on_gpu(
+    context: VideoCodecContext, pixel_format: str, packet: Packet[VideoStream] | None
+) -> list[av.VideoFrame]:
+    """Return frames of NVDEC as the CPU gives them."""
+    frames = downloaded(context, packet)
+    if any(frame.is_corrupt or frame.format.name != "nv12" for frame in frames):
+        raise NoGpuDecoder(f"NVDEC gives frames that are damaged, or not in nv12: {[f.format.name for f in frames]}")
+    made = [planar(frame, pixel_format) for frame in frames]
+    for frame in made:
+        frame.color_range, frame.colorspace = context.color_range, context.colorspace
+    return made
 
 
 def downloaded(context: VideoCodecContext, packet: Packet[VideoStream] | None) -> list[av.VideoFrame]:

@@ -104,6 +104,7 @@ networks:
         ("networks:\n  dlc: {parts: {}}\n", 7, "parts"),
         ("networks:\n  sleap: {parts: {whole: roi}}\n", 7, "dlc"),
         ("networks:\n  dlc:\n    device: gpu\n    parts: {whole: roi}\n", 8, "cuda or cpu"),
+        ("networks:\n  dlc:\n    device: cpu\n    decode: cuda\n    parts: {whole: roi}\n", 9, "remove `device: cpu`"),
         ("networks:\n  dlc:\n    median_frames: 4\n    parts: {whole: roi}\n", 8, "median_frames: 5"),
         ("networks:\n  dlc:\n    presets: ibl\n    parts: {whole: roi}\n", 8, "preset"),
         ("networks:\n  dlc:\n    parts:\n      eye: {engine: roi, gains: 4}\n", 9, "gain"),

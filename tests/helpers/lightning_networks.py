@@ -3,12 +3,18 @@
 `python lightning_networks.py FOLDER` writes beside `clip.mp4` and `short.mp4` the networks `heatmap.zip` and
 `heatmap_mhcrnn.zip`, the rows that `predict_on_video_file` gives for each (`heatmap-clip.npz`: frame, 3 values per
 keypoint), and networks that are none.
+
+`python lightning_networks.py make FOLDER TYPE BACKBONE SIZE` writes one network, `FOLDER/net` and `FOLDER/net.zip`, and
+`python lightning_networks.py serve FOLDER VIDEO OUT.npy BATCH` predicts a video with it once per line of its input,
+writes the rows (frame, keypoint, 3) and prints the seconds that it took.
 """
 
 from __future__ import annotations
 
 import copy
+import os
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -26,11 +32,11 @@ SHARPENED = {"heatmap": 100, "heatmap_mhcrnn": 1.3}
 """Factor of the last layers: maps of untrained ones are flat, and keypoints would not follow the pixels."""
 
 
-def configuration(name: str, model_type: str, backbone: str = "resnet18") -> dict[str, dict]:
+def configuration(name: str, model_type: str, backbone: str, size_px: int) -> dict[str, dict]:
     predict = {"predict": {"sequence_length": SEQUENCE_FRAMES}}
     return {
         "data": {
-            "image_resize_dims": {"height": SIZE_PX, "width": SIZE_PX},
+            "image_resize_dims": {"height": size_px, "width": size_px},
             "num_keypoints": len(KEYPOINTS),
             "keypoint_names": list(KEYPOINTS),
             "downsample_factor": 2,
@@ -41,10 +47,12 @@ def configuration(name: str, model_type: str, backbone: str = "resnet18") -> dic
     }
 
 
-def make(folder: Path, name: str, model_type: str, backbone: str = "resnet18") -> dict[str, dict]:
+def make(
+    folder: Path, name: str, model_type: str, backbone: str = "resnet18", size_px: int = SIZE_PX
+) -> dict[str, dict]:
     """Write the folder of a training, as the library leaves it."""
     model = get_model_class(model_type, semi_supervised=False)(
-        num_keypoints=len(KEYPOINTS), backbone=backbone, pretrained=False, torch_seed=1, image_size=SIZE_PX
+        num_keypoints=len(KEYPOINTS), backbone=backbone, pretrained=False, torch_seed=1, image_size=size_px
     )
     with torch.no_grad():
         for layer in model.head.modules():
@@ -55,7 +63,7 @@ def make(folder: Path, name: str, model_type: str, backbone: str = "resnet18") -
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
     trainer.strategy.connect(model)
     trainer.save_checkpoint(checkpoint)
-    config = configuration(name, model_type, backbone)
+    config = configuration(name, model_type, backbone, size_px)
     (folder / name / "config.yaml").write_text(yaml.safe_dump(config))
     return config
 
@@ -110,5 +118,32 @@ def main(folder: Path) -> None:
     pack(folder / "animal.zip", config, path)
 
 
+def make_one(folder: Path, model_type: str, backbone: str, size_px: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = make(folder, "net", model_type, backbone, size_px)
+    pack(folder / "net.zip", config, next((folder / "net").rglob("*.ckpt")))
+
+
+def serve(folder: Path, video: Path, out: Path, batch: int) -> None:
+    """Predict a video whenever a line comes in."""
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    model = Model.from_dir(folder / "net")
+    for kind, more in (("base", 0), ("context", 4)):
+        model.cfg.dali[kind].predict.sequence_length = batch + more
+    for _ in sys.stdin:
+        clock = time.perf_counter()
+        found = model.predict_on_video_file(
+            str(video), output_dir=folder / "rows", compute_metrics=False, reader="opencv"
+        ).predictions
+        seconds = time.perf_counter() - clock
+        np.save(out, found.to_numpy(np.float32).reshape(len(found), -1, 3))
+        print(f"\nseconds {seconds:.3f}", flush=True)
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if sys.argv[1] == "make":
+        make_one(Path(sys.argv[2]), *sys.argv[3:5], int(sys.argv[5]))
+    elif sys.argv[1] == "serve":
+        serve(*map(Path, sys.argv[2:5]), int(sys.argv[5]))
+    else:
+        main(Path(sys.argv[1]))

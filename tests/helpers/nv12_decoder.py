@@ -1,7 +1,8 @@
 """A stand-in for NVDEC where there is no GPU: the CPU decodes, and frames come as PyAV hands over those of a GPU.
 
-PyAV copies frames of a GPU to the memory of the process in the format nv12, with the presentation time and nothing else
-(`VideoCodecContext`, transfer of hardware frames). What a GPU does to pixels, times and memory is not imitated.
+PyAV copies frames of a GPU to the memory of the process in the format nv12, older versions without any tags but the
+presentation time (`VideoCodecContext`, transfer of hardware frames). What a GPU does to pixels, times and memory is not
+imitated.
 """
 
 from __future__ import annotations

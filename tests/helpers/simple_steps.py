@@ -73,6 +73,14 @@ def vanish_once(upstream, folder, name):
     return note(upstream, folder, name)
 
 
+def hold(upstream, folder, name):
+    """Go on until there is a file `free`, for two minutes at most."""
+    ends_s = time.monotonic() + 120
+    while not Path(folder, "free").exists() and time.monotonic() < ends_s:
+        time.sleep(0.05)
+    return note(upstream, folder, name)
+
+
 def simple_step(folder, name, needs=(), chunk=0, function=note, tolerated=(), **more):
     """Return a step that needs others."""
     return Calling(

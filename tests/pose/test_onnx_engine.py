@@ -141,6 +141,14 @@ def test_points_of_another_number_than_keypoints_are_refused(engines, network):
         pass
 
 
+def test_a_network_that_gives_each_frame_a_row_has_no_context(engines, network):
+    with (
+        pytest.raises(MissingEnvironment, match="gives rows to other frames"),
+        engines.open(network("points", output="points", context=1)),
+    ):
+        pass
+
+
 def test_a_context_does_not_fit_a_network_that_takes_batches_of_one_size(engines, network):
     with pytest.raises(UsageError, match="context"), engines.open(network("fixed_batch", context=1)):
         pass

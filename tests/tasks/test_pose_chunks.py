@@ -121,7 +121,21 @@ def test_a_gpu_that_stops_decoding_within_a_chunk_costs_time_and_no_row(tmp_path
     expected = estimate(path, index, Chunk(0, N_FRAMES), networks())
     found = estimate(path, index, Chunk(0, N_FRAMES), networks(), on_gpu=True)
     assert found.on_gpu is (kept == N_FRAMES)
+    assert bool(found.gpu_problem) is not found.on_gpu
     assert not found.decode_error.any()
+    assert all(found.values[name].tobytes() == values.tobytes() for name, values in expected.values.items())
+
+
+@pytest.mark.parametrize("lost", [23, 60])
+def test_a_frame_that_a_gpu_loses_beside_a_chunk_changes_no_row_in_it(tmp_path, monkeypatch, lost):
+    """Rows at the edges of a chunk depend on frames of its neighbours."""
+    path = make(tmp_path / "video.mp4", ZOO["b_frames"], drawn_frames())
+    index, chunk = index_video(path), Chunk(24, 60)
+    expected = estimate(path, index, chunk, networks())
+    pts = int(index.pts[lost])
+    nv12_decoder.install(monkeypatch, lambda frames: [frame for frame in frames if frame.pts != pts])
+    found = estimate(path, index, chunk, networks(), on_gpu=True)
+    assert not found.on_gpu
     assert all(found.values[name].tobytes() == values.tobytes() for name, values in expected.values.items())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from pathlib import Path
 
 import av
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 from zoo import N_FRAMES, ZOO, drawn_frames, make
 
 from ibl_dask.model.chunk import Chunk
+from ibl_dask.video import reader
 from ibl_dask.video.colour import RgbPictures, rgb_frames
 from ibl_dask.video.container.index import index_video
 from ibl_dask.video.gpu_proof import COMPARED_FRAMES, refusal
 from ibl_dask.video.pixels import planar
+from ibl_dask.video.stream_decoder import StreamDecoder
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def test_a_decoder_with_the_pixels_of_the_cpu_is_taken_and_gives_its_frames(clip
 
 
 @pytest.mark.parametrize("plane", [0, 1])
-def test_one_level_in_one_pixel_is_enough_to_leave_a_chunk_to_the_cpu(clips, plane, monkeypatch):
+def test_two_samples_that_differ_are_enough_to_leave_a_chunk_to_the_cpu(clips, plane, monkeypatch):
     def brighter(frames):
         for frame in frames:
             nv12_decoder.samples(frame.planes[plane], 1, 2)[:] ^= 16
@@ -94,7 +98,27 @@ def test_frames_in_the_middle_of_a_chunk_are_compared_as_well(clips, monkeypatch
 def test_a_decoder_that_loses_frames_is_refused(clips, monkeypatch):
     nv12_decoder.install(monkeypatch, lambda frames: [])
     path = clips("b_frames")
-    assert "frame 0 differs" in refusal(path, index_video(path), Chunk(0, COMPARED_FRAMES))
+    assert refusal(path, index_video(path), Chunk(0, COMPARED_FRAMES)) == "NVDEC gives no frame 0"
+
+
+def test_a_decoder_ends_with_the_last_use_of_it(clips, monkeypatch):
+    """Its memory is on the GPU, where no collector of garbage sees it."""
+    decoders = []
+
+    def noted(*args, **kwargs):
+        made = StreamDecoder(*args, **kwargs)
+        decoders.append(weakref.ref(made))
+        return made
+
+    nv12_decoder.install(monkeypatch)
+    monkeypatch.setattr(reader, "StreamDecoder", noted)
+    path = clips("b_frames")
+    gc.disable()
+    try:
+        assert sum(1 for _ in rgb_frames(path, index_video(path), 0, 30, on_gpu=True)) == 30
+        assert [decoder() for decoder in decoders] == [None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("name", ["mpeg4_b_mp4", "mjpeg_avi", "422", "444"])

@@ -173,6 +173,14 @@ def network_errors(profile: Profile) -> Iterator[UsageError]:
                 got=str(declared.median_frames),
                 do=f"write `median_frames: {declared.median_frames + 1}`",
             )
+        if declared.decode == "cuda" and declared.device == "cpu":
+            yield UsageError(
+                f"chunks of {declared.estimator} are to be decoded on GPUs, and go to workers without one",
+                where=profile.line("networks", declared.estimator, "decode"),
+                expected="`decode: cpu`, or `device: cuda`",
+                got="`decode: cuda` and `device: cpu`",
+                do="remove the line, or remove `device: cpu`",
+            )
         for network in declared.networks:
             yield from _engine_errors(profile, declared, network)
             yield from _camera_errors(profile, declared, network)

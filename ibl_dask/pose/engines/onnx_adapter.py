@@ -170,14 +170,26 @@ class OnnxEngine:
             given = given[np.clip(around, 0, len(frames) - 1)]
         factors = [frames.shape[2] / width, frames.shape[1] / height]
         if self._output == "points":
-            found = self._points(given)[rows]
+            found = self._in_context(self._points(given), given)[rows]
             found[..., :2] *= factors
             return found.astype(np.float32)
         maps, offsets = self._maps_of(given)
         found = self._pupils(maps) if self._output == "segmentation" else self._peaks(maps, offsets, height, width)
         # Centres of pixels lie at half a pixel from the edge in both pictures.
         found[..., :2] = (found[..., :2] + 0.5) * factors - 0.5
-        return found[rows].astype(np.float32)
+        return self._in_context(found, given)[rows].astype(np.float32)
+
+    def _in_context(self, found: Array, given: Array) -> Array:
+        """Return rows, once there is one for each frame with its context on both sides."""
+        if len(found) != len(given) - 2 * self._context:
+            raise EngineError(
+                "this network gives rows to other frames",
+                "environment",
+                f"{2 * self._context} rows fewer than frames, for `context: {self._context}`",
+                f"{len(found)} rows for {len(given)} frames",
+                "correct `context` under `options:` of the engine in the site profile",
+            )
+        return found
 
     def _prepared(self, frames: Array, height: int, width: int) -> Array:
         """Return frames as the network takes them. (frame, channel, y, x) or (frame, y, x, channel)"""

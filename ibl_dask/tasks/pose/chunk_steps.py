@@ -83,7 +83,8 @@ class EstimateChunk(Step):
             return ChunkEstimated(is_kept=True, frames=n_frames, estimated=0, errors=errors, work=work)
         maps = picture_maps(self.networks, self.places, upstream, frame_index, self.video)
         settings = {members[part].settings.name: members[part].settings for part in missing}
-        device = self.networks.declared.device
+        declared = self.networks.declared
+        device = declared.device
         with staying_the_same(self.video, frame_index), opened(list(settings.values()), device) as engines:
             require_declared(engines, known)
             asked = {part: (engines[members[part].settings.name], maps[part]) for part in missing}
@@ -110,7 +111,7 @@ class EstimateChunk(Step):
                 "networks": missing,
                 "decoders": found.n_decoders,
                 "decoded_on": "GPU" if found.on_gpu else "CPU",
-                **({"not_on_gpu": refused} if refused and self.networks.declared.decode == "cuda" else {}),
+                **({} if found.on_gpu or declared.decode == "cpu" else {"not_on_gpu": refused or found.gpu_problem}),
                 "decode_s": round(found.decode_s, 3),
                 "infer_s": round(found.infer_s, 3),
                 "waited_s": round(found.waited_s, 3),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -51,6 +50,8 @@ class Estimated:
     """Threads that decoded at once."""
     on_gpu: bool = False
     """True where NVDEC decoded."""
+    gpu_problem: str = ""
+    """What went wrong with NVDEC, where it was asked for."""
 
 
 def estimate(
@@ -89,12 +90,14 @@ def estimate(
     MissingFile, UnreadableVideo
         If the file is not the one that was indexed.
     """
+    problem = ""
     if on_gpu:
-        with contextlib.suppress(NoGpuDecoder):
-            found = _estimate(video, index, chunk, networks, most_bytes, n_decoders, on_gpu=True)
-            if not found.decode_error.any():
-                return found
-    return _estimate(video, index, chunk, networks, most_bytes, n_decoders, on_gpu=False)
+        try:
+            return _estimate(video, index, chunk, networks, most_bytes, n_decoders, on_gpu=True)
+        except NoGpuDecoder as error:
+            problem = str(error)
+    found = _estimate(video, index, chunk, networks, most_bytes, n_decoders, on_gpu=False)
+    return replace(found, gpu_problem=problem)
 
 
 def _estimate(

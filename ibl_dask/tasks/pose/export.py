@@ -6,6 +6,7 @@ import hashlib
 import json
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,7 @@ def spread_runs(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
     Returns
     -------
     list of (frame, y, x, 3) uint8
-        Consecutive frames each: networks may look at the frames around one. Those that do not decode are left out.
+        Consecutive frames each, up to the first that does not decode: networks may look at the frames around one.
 
     Raises
     ------
@@ -161,7 +162,7 @@ def spread_runs(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
     n_runs = max(1, min(n_frames, len(index)) // RUN_FRAMES)
     starts = np.unique(np.linspace(0, max(0, len(index) - RUN_FRAMES), n_runs).round().astype(int)).tolist()
     found = (rgb_frames(video, index, start, min(start + RUN_FRAMES, len(index))) for start in starts)
-    runs = [[frame for _, frame in run if frame is not None] for run in found]
+    runs = [[frame for _, frame in takewhile(lambda each: each[1] is not None, run)] for run in found]
     if not any(runs):
         raise DecodeFailed(
             "no frame of this video decodes",

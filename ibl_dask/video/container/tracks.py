@@ -18,7 +18,7 @@ COPY_AGAIN = "copy the file again from the acquisition computer and compare its 
 
 
 class NoGpuDecoder(Exception):  # not an error: the CPU decodes
-    """NVDEC does not decode a video here."""
+    """NVDEC does not decode a video here, or not all of it."""
 
 
 def nvdec() -> HWAccel:
@@ -55,9 +55,13 @@ def open_video(path: Path, *, on_gpu: bool = False) -> tuple[InputContainer, Vid
         options = {"fflags": "+noparse+nofillin"} if is_avi(path) else {}
         accelerator = nvdec() if on_gpu else None
         container = av.open(str(path), options=options, metadata_errors="replace", hwaccel=accelerator)
-    except (av.error.FFmpegError, OSError, NotImplementedError, RuntimeError) as error:
+    except (NotImplementedError, RuntimeError) as error:
+        if not on_gpu:
+            raise
+        raise _no_gpu_decoder(error) from error
+    except (av.error.FFmpegError, OSError) as error:
         if on_gpu:
-            raise NoGpuDecoder(f"{type(error).__name__}: {error}") from error
+            raise _no_gpu_decoder(error) from error
         if isinstance(error, PermissionError):
             got, do = "permission denied", "ask for read permission on the file"
         else:
@@ -76,6 +80,10 @@ def open_video(path: Path, *, on_gpu: bool = False) -> tuple[InputContainer, Vid
     context.thread_type = "NONE"
     context.options = {**context.options, "err_detect": "explode"}
     return container, stream
+
+
+def _no_gpu_decoder(error: Exception) -> NoGpuDecoder:
+    return NoGpuDecoder(f"{type(error).__name__}: {error}")
 
 
 def is_avi(path: Path) -> bool:

@@ -1,0 +1,53 @@
+"""Memory of a scheduler over many steps: what Dask keeps of finished ones does not grow with their number."""
+
+from __future__ import annotations
+
+import pytest
+from distributed import span
+from simple_steps import hold, simple_step
+
+from ibl_dask.pipeline.executors import OnCluster
+
+N_STEPS = 150
+
+
+def spans(dask_scheduler):
+    """Return name, number of groups and number of described tasks of each span."""
+    found = dask_scheduler.extensions["spans"].spans.values()
+    return [(each.name, len(each.groups), len((each.metadata or {"collections": ()})["collections"])) for each in found]
+
+
+def computation(dask_scheduler):
+    """Return the number of groups of the computation that goes on."""
+    return len(dask_scheduler.computations[-1].groups)
+
+
+@pytest.mark.parametrize("is_busy", [False, True])
+def test_a_scheduler_forgets_finished_steps_however_many_there_were(client, tmp_path, is_busy):
+    """Each step comes when all before it are done, or beside one that goes on."""
+    executor, before = OnCluster(client), len(client.run_on_scheduler(spans))
+    steps = [simple_step(tmp_path, f"{is_busy}{number}") for number in range(N_STEPS)]
+    if is_busy:
+        executor.submit([simple_step(tmp_path, "long", function=hold)], tmp_path, {}, 0)
+    for step in steps:
+        executor.submit([step], tmp_path, {}, 0)
+        record = next(executor.completed())
+        assert (record.key, record.status) == (step.key, "done")
+    after = client.run_on_scheduler(spans)
+    assert len(after) <= before + 1
+    groups, described = next(counts for name, *counts in after if name == ("ibl_dask",))
+    assert groups <= 101
+    assert described <= 101
+    assert client.run_on_scheduler(computation) <= 101
+    (tmp_path / "free").touch()
+    assert [record.key.name for record in executor.completed()] == ["long"] * is_busy
+
+
+def test_what_a_scheduler_keeps_of_the_tasks_of_others_stays(client, tmp_path):
+    OnCluster(client)
+    with span("of the user"):
+        for number in range(N_STEPS):
+            client.submit(abs, -number, key=f"of_the_user-{number}").result()
+    ((_, groups, described),) = [each for each in client.run_on_scheduler(spans) if each[0] == ("of the user",)]
+    assert groups > 0
+    assert described == N_STEPS
