@@ -162,7 +162,7 @@ def spread_runs(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
     n_runs = max(1, min(n_frames, len(index)) // RUN_FRAMES)
     starts = np.unique(np.linspace(0, max(0, len(index) - RUN_FRAMES), n_runs).round().astype(int)).tolist()
     found = (rgb_frames(video, index, start, min(start + RUN_FRAMES, len(index))) for start in starts)
-    runs = [[frame for _, frame in takewhile(lambda each: each[1] is not None, run)] for run in found]
+    runs = [list(takewhile(lambda frame: frame is not None, (frame for _, frame in run))) for run in found]
     if not any(runs):
         raise DecodeFailed(
             "no frame of this video decodes",
@@ -171,7 +171,7 @@ def spread_runs(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
             got=f"none of {len(starts) * RUN_FRAMES:,} that were tried",
             do="name another video",
         )
-    return [np.stack(run) for run in runs if run]
+    return [np.array(run) for run in runs if run]
 
 
 def measured(
