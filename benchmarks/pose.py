@@ -6,7 +6,7 @@ All sides run in one process one after another on the same frames, and the table
 depend on the machine. By default five synthetic engines (centroids of bright discs, no network) look at windows of
 IBL's sizes in a video of 1280x1024 px; with `--profile` the networks of a site do, on the device that is given.
 
-decoding         the frames as RGB, and nothing else.
+decoding         the frames as RGB, or as one plane where all pixels are grey, and nothing else.
 in memory        pictures of frames that are decoded already, and the engines: what the engines allow.
 pipeline         decoding in a thread, pictures, and all engines: what a chunk takes.
 five pipelines   one decode per network, as iblvideo does.
@@ -43,7 +43,7 @@ from ibl_dask.pose.sequences import PoseSequence
 from ibl_dask.synth.discs import disc_frames, disc_places
 from ibl_dask.synth.movie import write_video
 from ibl_dask.tasks.pose.estimation import estimate
-from ibl_dask.video.colour import rgb_frames
+from ibl_dask.video.colour import plain_frames
 from ibl_dask.video.container.index import FrameIndex, index_video
 from ibl_dask.video.gpu_proof import refusal
 
@@ -131,8 +131,8 @@ def measure(
     """Return the rows of the table."""
     n_frames = len(index)
     chunk = Chunk(0, n_frames)
-    frames = [frame for _, frame in rgb_frames(video, index, 0, min(64, n_frames)) if frame is not None]
-    decode = cost(lambda: sum(1 for _ in rgb_frames(video, index, 0, n_frames)), engines, repeat)
+    frames = [frame for _, frame in plain_frames(video, index, 0, min(64, n_frames)) if frame is not None]
+    decode = cost(lambda: sum(1 for _ in plain_frames(video, index, 0, n_frames)), engines, repeat)
     memory = cost(in_memory(networks, n_frames, frames), engines, repeat)
     found = []
     pipeline = cost(lambda: found.append(estimate(video, index, chunk, networks)), engines, repeat)
@@ -156,7 +156,7 @@ def measure(
     last = found[-1]
     slower = max(decode.seconds, memory.seconds)
     rows = [
-        ("decoding to RGB alone", decode, ""),
+        ("decoding alone", decode, ""),
         ("pictures and engines, frames in memory", memory, ""),
         (
             "pipeline, one decode",

@@ -53,8 +53,13 @@ class PictureMap:
 
         Parameters
         ----------
-        frame : (y, x, 3) uint8
-            Frame, RGB.
+        frame : (y, x, 3) or (y, x) uint8
+            Frame, RGB; one plane of a frame whose pixels are all grey.
+
+        Returns
+        -------
+        (y, x, 3) uint8
+            RGB.
         """
         import cv2  # plans import this module, and do without OpenCV
 
@@ -68,6 +73,8 @@ class PictureMap:
             part = np.asarray(cv2.resize(part, self.shape[::-1], interpolation=method), np.uint8)
         if self.gain != 1.0:
             part = np.asarray(cv2.convertScaleAbs(part, alpha=self.gain), np.uint8)
+        if part.ndim == 2:
+            return np.asarray(cv2.cvtColor(part, cv2.COLOR_GRAY2RGB), np.uint8)
         return part.copy() if part.base is not None or part is frame else part
 
     def to_picture(self, points: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -26,6 +26,9 @@ _FULL = 2
 _MATRIX_RGB, _MATRIX_601 = 0, 6
 """FFmpeg's numbers of untransformed red, green and blue, and of the usual matrix from these to luma."""
 _TAGS = ("color_range", "colorspace", "color_primaries", "color_trc")
+_SUBSAMPLED = ("yuv420p", "yuvj420p")
+_NO_COLOUR = 128
+"""Value of both planes of colour where a pixel is grey."""
 _LUMA_FIRST = (
     "yuv420p",
     "yuvj420p",
@@ -70,11 +73,44 @@ def planar(frame: av.VideoFrame, name: str) -> av.VideoFrame:
 
     made = av.VideoFrame(frame.width, frame.height, name)
     both = _samples(frame.planes[1], (frame.height + 1) // 2, 2 * ((frame.width + 1) // 2))
-    _samples(made.planes[0], frame.height, frame.width)[:] = _first_plane(frame, np.uint8)
+    _plane(made, 0)[:] = _first_plane(frame, np.uint8)
     for plane, first in ((1, 0), (2, 1)):
-        _samples(made.planes[plane], *both[:, first::2].shape)[:] = both[:, first::2]
+        _plane(made, plane)[:] = both[:, first::2]
     made.pts = frame.pts
     return made
+
+
+def is_without_colour(frame: av.VideoFrame) -> bool:
+    """Return whether all pixels of a frame are grey: of frames in 4:2:0 with 8 bits, others count as coloured."""
+    if frame.format.name not in _SUBSAMPLED:
+        return False
+    return all(bool((_plane(frame, number) == _NO_COLOUR).all()) for number in (1, 2))
+
+
+def make_frame(
+    width: int, height: int, name: str, values: NDArray[np.uint8], colorspace: int, color_range: int
+) -> av.VideoFrame:
+    """Return a frame without colour.
+
+    Parameters
+    ----------
+    width, height : int
+        Its size, px.
+    name : str
+        Its format, one in 4:2:0.
+    values : (y, x) uint8
+        Its luma.
+    colorspace, color_range : int
+        FFmpeg's numbers of its tags.
+    """
+    import av
+
+    frame = av.VideoFrame(width, height, name)
+    _plane(frame, 0)[:] = values
+    for number in (1, 2):
+        _plane(frame, number)[:] = _NO_COLOUR
+    frame.colorspace, frame.color_range = colorspace, color_range
+    return frame
 
 
 def peak_of(frame: av.VideoFrame) -> int:
@@ -84,6 +120,12 @@ def peak_of(frame: av.VideoFrame) -> int:
 
 def _bits(frame: av.VideoFrame) -> int:
     return int(frame.format.components[0].bits)
+
+
+def _plane(frame: av.VideoFrame, number: int) -> NDArray[np.uint8]:
+    """Return a view of a plane of 8 bits. (y, x)"""
+    plane = frame.planes[number]
+    return _samples(plane, plane.height, plane.width)
 
 
 def _samples(plane: av.video.plane.VideoPlane, n_rows: int, n_columns: int) -> NDArray[np.uint8]:

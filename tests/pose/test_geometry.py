@@ -1,5 +1,7 @@
 """Pictures that networks get: points of them lead back to the frame exactly."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,6 +50,14 @@ def test_the_centroid_of_a_spot_is_where_it_was_however_the_picture_is_resized(t
     rows, columns = np.mgrid[: grey.shape[0], : grey.shape[1]]
     found = larger.to_frame(np.array([(columns * grey).sum(), (rows * grey).sum()]) / grey.sum())
     np.testing.assert_allclose(found, (x, y), atol=0.02)
+
+
+@given(maps(), st.sampled_from((1.0, 0.3, 4.0)), st.integers(0, 1 << 16))
+def test_the_picture_of_a_grey_plane_is_that_of_the_frame_in_three_colours(pictures, gain, seed):
+    plane = np.random.default_rng(seed).integers(0, 256, (HEIGHT, WIDTH), np.uint8)
+    brightened = replace(pictures, gain=gain)
+    found = brightened.picture(plane)
+    assert np.array_equal(found, brightened.picture(np.stack([plane] * 3, axis=2)))
 
 
 def test_brightness_is_cut_off_at_white():

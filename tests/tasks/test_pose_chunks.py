@@ -97,16 +97,16 @@ def test_decoders_work_at_once_as_far_as_their_pictures_fit(tmp_path, monkeypatc
     """Each waits for the other at its start; with one after the other that would not end."""
     path = make(tmp_path / "video.mp4", ZOO["b_frames"], drawn_frames())
     index = index_video(path)
-    together, frames_of = threading.Barrier(2), colour.rgb_frames
+    together, frames_of = threading.Barrier(2), colour.plain_frames
 
     def meeting(path, index, start, stop, **more):
         if start < 48:
             together.wait(20)
         yield from frames_of(path, index, start, stop, **more)
 
-    monkeypatch.setattr(colour, "rgb_frames", meeting)
+    monkeypatch.setattr(colour, "plain_frames", meeting)
     found, _ = joined(path, index, [Chunk(0, N_FRAMES)], 1 << 30, n_decoders=2)
-    monkeypatch.setattr(colour, "rgb_frames", frames_of)
+    monkeypatch.setattr(colour, "plain_frames", frames_of)
     expected, _ = joined(path, index, [Chunk(0, N_FRAMES)], 1 << 30, n_decoders=1)
     assert all(found[name].tobytes() == values.tobytes() for name, values in expected.items())
 

@@ -183,10 +183,10 @@ class _Source:
 
     def pictures(self) -> Iterator[Pictures]:
         """Yield the pictures of each frame."""
-        from ibl_dask.video.colour import rgb_frames
+        from ibl_dask.video.colour import plain_frames
 
         clock = time.perf_counter()
-        for number, frame in rgb_frames(*self._range, on_gpu=self._on_gpu):
+        for number, frame in plain_frames(*self._range, on_gpu=self._on_gpu):
             made = None if frame is None else {each: each.picture(frame) for each in self._maps}
             self.seconds += time.perf_counter() - clock
             yield number, made
