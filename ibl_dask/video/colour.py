@@ -106,7 +106,7 @@ def plain_frames(
 ) -> Generator[Numbered, None, None]:
     """Yield `(number, frame)` as `rgb_frames` does, with one plane (y, x) for frames whose pixels are all grey.
 
-    Videos of infrared cameras consist of these. They are converted in a third of the time, and resized in half of it.
+    Videos of infrared cameras consist of these; one plane is resized in two thirds of the time of three.
     """
     convert = RgbPictures()
     with FrameReader(path, index, on_gpu=on_gpu) as reader:

@@ -38,7 +38,7 @@ def test_grey_pictures_have_the_levels_of_coloured_ones(size, name, colorspace, 
 
 @pytest.mark.parametrize("size", [(1280, 1024), (640, 512)])
 def test_frames_of_the_field_s_cameras_have_one_plane(size):
-    """Otherwise their conversion would take three times as long, and nothing else would show it."""
+    """Otherwise resizing would take longer, and nothing else would show it."""
     frame = make_frame(*size, "yuv420p", np.zeros(size[::-1], np.uint8), 2, 0)
     assert RgbPictures().plain(frame).shape == size[::-1]
 
