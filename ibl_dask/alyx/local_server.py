@@ -190,7 +190,7 @@ def tasks_runner(
                     is_list=True,
                     most_tasks=n_left,
                     is_stopped=is_late,
-                    environments=environments,
+                    site={"environments": environments},
                 )
                 run_pass(feed, work_dir=folder, environments=environments, **kwargs)
                 registered = outbox.send(feed.ended)

@@ -36,7 +36,6 @@ from ibl_dask.model.session import Session
 from ibl_dask.model.status import Status
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.store.failures import failure_from
-from ibl_dask.tasks.external.environments import Environments
 from ibl_dask.tasks.registry import build_task
 
 _log = logging.getLogger(__name__)
@@ -76,8 +75,8 @@ class QueueFeed:
         Packages whose classes may run, see `allowed_packages`.
     put_off : PutOff, optional
         Rows that are not tried yet; kept from run to run.
-    environments : Environments, optional
-        Environments of other packages.
+    site : mapping, optional
+        What tasks find on the machines of the site: environments, engines, networks (`registry.SITE_OPTIONS`).
     most_tasks : int, optional
         Number of tasks with results to register after which no more is claimed.
     is_stopped : callable
@@ -97,7 +96,7 @@ class QueueFeed:
         packages: Iterable[str],
         *,
         put_off: PutOff | None = None,
-        environments: Environments | None = None,
+        site: Mapping[str, object] | None = None,
         most_tasks: int | None = None,
         is_stopped: Callable[[], bool] = lambda: False,
         refresh_s: float = REFRESH_S,
@@ -106,7 +105,7 @@ class QueueFeed:
         self.coordinator, self.outbox, self.subjects = coordinator, outbox, subjects.expanduser().absolute()
         self._wanted, self._packages = wanted, tuple(packages)
         self.put_off = PutOff() if put_off is None else put_off
-        self._environments = environments
+        self._site = dict(site or {})
         self._most_tasks, self._is_stopped, self._refresh_s = most_tasks, is_stopped, refresh_s
         self._queue: list[list[TaskRow]] = []
         self._next_s = 0.0
@@ -314,7 +313,7 @@ class QueueFeed:
             require_allowed(row.executable, self._packages)
             if row.executable == description_row.EXECUTABLE:
                 return True  # the coordinator does it, and checks it
-            task = build_task(row.spec(), Session(path), environments=self._environments)
+            task = build_task(row.spec(), Session(path), **self._site)
             unmet = task.unmet_requirement()
         except UsageError as error:
             self.put_off.add(row.id, str(error))

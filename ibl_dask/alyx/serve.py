@@ -24,6 +24,7 @@ from ibl_dask.errors import AlyxLoginFailed, AlyxRefused, AlyxUnreachable, Sessi
 from ibl_dask.model.json_object import JsonObject
 from ibl_dask.model.status import Status
 from ibl_dask.pipeline.run_outcome import Run
+from ibl_dask.tasks.registry import SITE_OPTIONS
 
 _log = logging.getLogger(__name__)
 
@@ -143,7 +144,7 @@ class Server:
                 self._wanted,
                 self.packages,
                 put_off=self._put_off,
-                environments=self.options.get("environments"),
+                site={name: self.options[name] for name in SITE_OPTIONS if name in self.options},
                 is_stopped=self.stop.is_set,
             )
             try:

@@ -6,11 +6,14 @@ import contextlib
 import json
 import logging
 import os
+import shlex
 import signal
+import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -27,6 +30,7 @@ from ibl_dask.cli.console import out, print_table
 from ibl_dask.deploy.site.profile import Profile
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.session import is_session_path
+from ibl_dask.pipeline.hooks import Hooks
 from ibl_dask.pipeline.limits import limits_of
 from ibl_dask.store.work_folder import WORK_FOLDER
 from ibl_dask.tasks.external.environments import Database, Environments
@@ -150,6 +154,7 @@ def serve_here(
     site = read_profile(profile, workers or None)
     root = subjects.expanduser().absolute()
     root = root.parents[2] if is_session_path(root) else root
+    hooks = partial(Hooks, site.hooks, shlex.join(["ibl-dask", *sys.argv[1:]]))
     stop = threading.Event()
     with contextlib.ExitStack() as stack, _signals(stop):
         server = Server(
@@ -163,9 +168,14 @@ def serve_here(
             lease_s=None if lease_h is None else lease_h * 3600,
             interval_s=interval_s,
             client=_Workers(site, workers, stack),
-            options={"limits": limits_of(site), "environments": Environments(site.environments, login.database())},
+            options={
+                **site.task_options,
+                "environments": Environments(site.environments, login.database()),
+                "limits": limits_of(site),
+                "hooks": hooks(),
+            },
             creates=creates,
-            on_round=_print_round,
+            on_round=partial(_report_round, hooks),
             stop=stop,
         )
         with contextlib.suppress(KeyboardInterrupt):
@@ -220,7 +230,8 @@ def _signals(stop: threading.Event) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _print_round(made: Round) -> None:
+def _report_round(hooks: Callable[[], Hooks], made: Round) -> None:
+    """Print what a pass over the queue came to, and tell the commands of the site."""
     for each in made.created:
         if each.state != "waiting":
             _print_creation(each)
@@ -231,3 +242,5 @@ def _print_round(made: Round) -> None:
             f"{made.n_ended} tasks of {len(made.run.sessions)} sessions ended; journal: {made.run.journal}",
             markup=False,
         )
+        for warning in hooks().finish(made.run):
+            out.print(f"warning: {warning}", style="bold", markup=False)

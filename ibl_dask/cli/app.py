@@ -185,7 +185,7 @@ def run(
     epilog=examples(
         "ibl-dask status",
         "ibl-dask status --watch",
-        "ibl-dask status --failed > again.txt && ibl-dask run again.txt",
+        "ibl-dask status --failed > again.txt; ibl-dask run again.txt",
     )
 )
 def status(

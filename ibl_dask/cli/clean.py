@@ -29,7 +29,7 @@ from ibl_dask.store.workspace import Workspace, default_work_dir
 
 MOST_ROWS = 40
 """Rows of the table; the largest files come first, and `--json` has all."""
-_UNITS_S = {"m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
+_UNITS_S = {"min": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
 
 
 def clean(
@@ -114,12 +114,12 @@ def parse_age_s(text: str) -> float:
     UsageError
         If it is none.
     """
-    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)\s*([mhdw])", text.strip())
+    found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?)\s*(min|[hdw])", text.strip())
     if found is None:
         raise UsageError(
             "this is no age",
             where="--older-than",
-            expected="a number with m, h, d or w for minutes, hours, days or weeks: 30d",
+            expected="a number with min, h, d or w for minutes, hours, days or weeks: 30d",
             got=text,
             do="write for instance --older-than 30d",
         )

@@ -506,3 +506,14 @@ def test_a_plan_names_steps_that_no_pool_can_run():
     assert line.endswith("(site.yaml, line 1)")
     assert impossible_lines(site(CPU_POOL, GPU_POOL), {CPU: 30, GPU: 12}) == []
     assert impossible_lines(site(CPU_POOL), {Resources(memory_gb=3): 1})
+
+
+def test_durations_need_no_quotes(tmp_path):
+    """YAML takes 24:00:00 for a number, and 06:00:00 for text."""
+    path = tmp_path / "site.yaml"
+    path.write_text(
+        "name: lab\nworkers: 1\nlongest_pause: 24:00:00\ntime_outs: {VideoCompress: 10:00:00, Lick: 06:00:00}\n"
+    )
+    profile = read_profile(path)
+    assert profile.longest_pause_s == 86_400
+    assert profile.time_outs_s == {"VideoCompress": 36_000, "Lick": 21_600}

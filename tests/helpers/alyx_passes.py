@@ -18,8 +18,8 @@ from ibl_dask.model.status import Status
 PLACE = Place("cortexlab_local", ("cortexlab",))
 
 
-def one_pass(alyx: Alyx, subjects: Path, **options: Any) -> tuple[QueueFeed, SpoolOutbox]:
-    """Run the waiting rows of a repository once, and send their results."""
+def one_pass(alyx: Alyx, subjects: Path, **site: Any) -> tuple[QueueFeed, SpoolOutbox]:
+    """Run the waiting rows of a repository once with the options of a site, and send their results."""
     outbox = SpoolOutbox(alyx, subjects / ".ibl_dask", "cortexlab_local")
     with Coordinator(alyx, PLACE, subjects / ".ibl_dask", spooled=outbox.spooled) as coordinator:
         coordinator.sweep()
@@ -29,9 +29,9 @@ def one_pass(alyx: Alyx, subjects: Path, **options: Any) -> tuple[QueueFeed, Spo
             subjects,
             lambda: rows_of(alyx, PLACE, Status.WAITING),
             allowed_packages(),
-            **options,
+            site=site,
         )
-        run_pass(feed, environments=options.get("environments"))
+        run_pass(feed, **site)
         outbox.send_all()
     assert not feed.errors
     return feed, outbox

@@ -33,7 +33,7 @@ DAY_S = 86_400.0
 EVERYTHING = Wanted(0.0, scratch=True, logs=True, trash=True, journals=True)
 GONE = replace(this_process(), started=1)
 ELSEWHERE = replace(this_process(), host="other", boot="0123456789ab")
-FLAGS = ("--scratch", "--logs", "--trash", "--older-than", "0m")
+FLAGS = ("--scratch", "--logs", "--trash", "--older-than", "0min")
 
 
 def clean_here(*arguments):

@@ -11,9 +11,10 @@ import yaml
 
 from ibl_dask.errors import MissingFile, UsageError
 
-AS_WRITTEN = frozenset({"batch_time_out", "memory", "sha256", "start_time_out", "umask", "walltime"})
-"""Keys whose value stays text. YAML would take 10:00:00 for the number 36,000, 08:00:00 for text, 027 for 23, and some
-hashes for numbers."""
+AS_WRITTEN = frozenset({"batch_time_out", "longest_pause", "memory", "sha256", "start_time_out", "umask", "walltime"})
+OF_WRITTEN = frozenset({"time_outs"})
+"""Keys whose value stays text, and keys of mappings whose values do. YAML would take 10:00:00 for the number 36,000,
+08:00:00 for text, 027 for 23, and some hashes for numbers."""
 
 MOST_BYTES = 1_000_000
 """Maximum size of a profile; typical ones have 5,000."""
@@ -152,7 +153,8 @@ class _Values:
                     self._lines[".".join((*at, key.value))] = _line(key)
                     content[str(key.value)] = self.of(value, (*at, key.value))
                 return content
-            if at and at[-1] in AS_WRITTEN and node.tag != "tag:yaml.org,2002:null":
+            is_text = at and (at[-1] in AS_WRITTEN or (len(at) > 1 and at[-2] in OF_WRITTEN))
+            if is_text and node.tag != "tag:yaml.org,2002:null":
                 return str(node.value)
             try:
                 return yaml.SafeLoader("").construct_object(node)
