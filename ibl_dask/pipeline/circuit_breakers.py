@@ -16,8 +16,8 @@ FEWEST_SESSIONS = 2
 """Sessions that these must belong to: one bad session fails anywhere."""
 MOST_ENVIRONMENT_FAILURES = 3
 """Sessions in a row that fail in one environment, from which on it is not tried again in this run."""
-_OF_DATA: tuple[Category, ...] = ("missing_input", "corrupt_input", "locked", "usage")
-"""Categories that are no fault of a node."""
+OF_NODES: tuple[Category, ...] = ("environment", "gpu", "killed", "memory", "disk")
+"""Categories that may be the fault of a node; others are those of data, code or a server, wherever they show."""
 
 
 @dataclass(slots=True)
@@ -26,6 +26,9 @@ class _Streak:
 
     failures: list[Failure] = field(default_factory=list)
     sessions: set[str] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set)
+    succeeds_elsewhere: bool = False
+    """True once a step of these kinds succeeded on another node after the first failure."""
 
 
 class NodeHealth:
@@ -33,9 +36,8 @@ class NodeHealth:
 
     def __init__(self) -> None:
         self._streaks: dict[str, _Streak] = defaultdict(_Streak)
-        self._good: set[str] = set()
 
-    def note(self, node: str, session: str, failure: Failure | None) -> Failure | None:
+    def note(self, node: str, session: str, kind: str, failure: Failure | None) -> Failure | None:
         """Take the end of a step; return the last failure of a node that is to be turned away.
 
         Parameters
@@ -44,22 +46,25 @@ class NodeHealth:
             Node on which the step ran.
         session : str
             Its session.
+        kind : str
+            Kind of the step.
         failure : Failure or None
             Its error, if it failed.
         """
         if failure is None:
             self._streaks.pop(node, None)
-            self._good.add(node)
+            for other in self._streaks.values():
+                other.succeeds_elsewhere |= kind in other.kinds
             return None
-        if failure.category in _OF_DATA or failure.kind in OF_FULL_DISK:
+        if failure.category not in OF_NODES or failure.kind in OF_FULL_DISK:
             return None
         streak = self._streaks[node]
         streak.failures.append(failure)
         streak.sessions.add(session)
+        streak.kinds.add(kind)
         is_bad = len(streak.failures) >= MOST_IN_A_ROW and len(streak.sessions) >= FEWEST_SESSIONS
-        if is_bad and self._good - {node}:
+        if is_bad and streak.succeeds_elsewhere:
             del self._streaks[node]
-            self._good.discard(node)
             return failure
         return None
 

@@ -186,6 +186,7 @@ class Driver:
         try:
             while waiting or self._is_busy:
                 self._admit_some(waiting, planner)
+                self._begin_those_in_line()
                 if waiting and not self._is_busy:
                     time.sleep(IDLE_S)
                     # Nothing else looks at a full disk while no step is under way.
@@ -193,9 +194,8 @@ class Driver:
                     self.executor.retries.given_up()
                 for record in self.executor.completed():
                     self._take(record, waiting)
-                    while (first := self._guard.first_in_line()) is not None:
-                        self._guarded(first.session, partial(self._advance, first.session, [first.state]))
                     self._give_up_lost_sessions()
+                    self._begin_those_in_line()
                     if waiting and self._has_room():
                         break
         finally:
@@ -208,6 +208,11 @@ class Driver:
                 if call.held is not None:
                     call.held.close()
 
+    def _begin_those_in_line(self) -> None:
+        """Begin the tasks for which the disks have bandwidth now."""
+        while (first := self._guard.first_in_line()) is not None:
+            self._guarded(first.session, partial(self._advance, first.session, [first.state]))
+
     @property
     def _is_busy(self) -> bool:
         return bool(self._active or self._session_calls)
@@ -219,7 +224,8 @@ class Driver:
 
     def _has_room(self) -> bool:
         is_ahead = len(self._session_calls) >= MOST_PLANNED_AHEAD
-        return not is_ahead and self.executor.outstanding < WINDOW_PER_SLOT * self.executor.slots
+        n_under_way = self.executor.outstanding + self._guard.n_in_line
+        return not is_ahead and n_under_way < WINDOW_PER_SLOT * self.executor.slots
 
     def _admit_some(self, waiting: Admission, planner: Planner) -> None:
         if self._guard.stopped is not None:
@@ -331,7 +337,8 @@ class Driver:
             candidate.wait(pause_s)
             return str(error)
         failure, retries = failure_from(error), self.executor.retries
-        if failure.kind in OF_FULL_DISK and retries.longest_pause_s > 0 and candidate.n_pauses < MOST_PAUSES:
+        is_full = failure.kind in OF_FULL_DISK and candidate.n_pauses < MOST_PAUSES
+        if is_full and retries.may_pause(failure.where):
             candidate.n_pauses += 1
             candidate.disk = retries.pause(failure.where, failure)
             candidate.wait()

@@ -422,9 +422,11 @@ class OnCluster:
         )
 
     def _note_node(self, record: StepRecord) -> None:
-        """Turn a node away on which every step fails."""
-        node = record.worker.rpartition(":")[0]
-        failure = self._nodes.note(node, record.key.session, record.failure if record.status == "failed" else None)
+        """Turn a node away on which every step fails; those that were kept or skipped did nothing there."""
+        if record.status not in ("done", "failed"):
+            return
+        node, kind = record.worker.rpartition(":")[0], record.key.name.partition("-")[0]
+        failure = self._nodes.note(node, record.key.session, kind, record.failure)
         if failure is None:
             return
         error = fails_everything(node, failure)

@@ -101,6 +101,8 @@ class Retries:
         self._resumed: dict[Path, tuple[float, float]] = {}
         """Disk -> end of its last pause, and the interval between two looks then."""
         self._disks: dict[Path, Path] = {}
+        self._given_up: set[Path] = set()
+        """Disks that took no files for the longest pause."""
 
     def __len__(self) -> int:
         return len(self._later) + sum(map(len, self._held.values()))
@@ -124,7 +126,7 @@ class Retries:
         queued.failures.append(failure)
         verdict = next_attempt(queued.failures, has_more_memory=has_more_memory, has_other_nodes=has_other_nodes)
         n = len(queued.failures)
-        if isinstance(verdict, Pause) and self.longest_pause_s > 0:
+        if isinstance(verdict, Pause) and self.may_pause(verdict.place):
             self._held.setdefault(self.pause(verdict.place, failure), []).append(queued)
             return None
         if not isinstance(verdict, Again):
@@ -138,6 +140,15 @@ class Retries:
         heapq.heappush(self._later, (time.monotonic() + verdict.pause_s, next(self._number), queued))
         self.listen(Retried(queued.step.key, n, failure, verdict.pause_s))
         return None
+
+    def may_pause(self, place: str) -> bool:
+        """Return whether to wait for the disk of a file; one that was waited for in vain has to take files first."""
+        if self.longest_pause_s <= 0:
+            return False
+        disk = mount_of(Path(place))
+        if disk in self._given_up and takes_files(Path(place)):
+            self._given_up.discard(disk)
+        return disk not in self._given_up
 
     def is_paused(self, disk: Path) -> bool:
         """Return whether a disk took no files at the last look."""
@@ -201,16 +212,13 @@ class Retries:
     def given_up(self) -> list[tuple[QueuedStep, Failure]]:
         """Hand out the steps of pauses that lasted too long, each with its failure."""
         lost: list[tuple[QueuedStep, Failure]] = []
-        is_over = False
         for disk, pause in list(self._pauses.items()):
             if time.monotonic() - pause.since_s < self.longest_pause_s:
                 continue
             note = f"The run waited {self.longest_pause_s / 3600:.1f} h for this disk."
             failure = replace(pause.failure, notes=(*pause.failure.notes, note))
             lost += [(queued, failure) for queued in self._end(disk)]
-            is_over = True
-        if is_over:
-            self.longest_pause_s = 0.0  # it had its chance: later failures of this kind are final at once
+            self._given_up.add(disk)
         return lost
 
     def _end(self, disk: Path) -> list[QueuedStep]:

@@ -72,6 +72,11 @@ class RunGuard:
         self._in_line[key] = InLine(session, state)
         return False
 
+    @property
+    def n_in_line(self) -> int:
+        """Return the number of tasks that wait for bandwidth."""
+        return len(self._in_line)
+
     def first_in_line(self) -> InLine | None:
         """Take the first task in line that may start now; None where none may."""
         for key, waiting in self._in_line.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +41,20 @@ def first_missing(places: Iterable[Path]) -> tuple[Path, str] | None:
             except OSError as error:
                 if number == len(LOOKS_S):
                     return place, error.strerror or str(error)
+                _refresh(place)
     return None
+
+
+def _refresh(place: Path) -> None:
+    """Open and list the folders above a place, so that NFS asks its server for them.
+
+    Otherwise it keeps for half a minute (`acdirmin`) that a name did not exist, on a node that looked for it before
+    another made it, as when sessions are planned on workers.
+    """
+    for folder in (place.parent.parent, place.parent):
+        with contextlib.suppress(OSError):
+            os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
+            os.listdir(folder)
 
 
 def visible(places: Iterable[Path]) -> tuple[Path, ...]:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibl_dask.deploy.cluster.scaling import (
+    LONGEST_OUTAGE_S,
+    LONGEST_PAUSE_S,
     MOST_FAILURES,
     REQUEUED_S,
     STEPS_PER_WORKER,
@@ -182,6 +184,21 @@ def test_after_a_failure_one_job_is_tried_at_a_time_with_longer_and_longer_pause
     assert pauses == sorted(pauses)
     assert pauses[-1] > pauses[0]
     assert decide({"cpu": 5}, [], {"cpu": health.after_success()}, 100, 30).submit == ("cpu",) * 5
+
+
+def test_a_pool_that_worked_or_whose_batch_system_is_away_is_given_up_after_hours_and_another_at_once():
+    def after(health, **more):
+        for n in range(MOST_FAILURES + 3):
+            health = health.after_failure(100.0 + n, "refused", **more)
+        return health
+
+    assert after(Health()).is_given_up(200)
+    for patient in (after(Health().after_success()), after(Health(), is_outage=True)):
+        assert not patient.is_given_up(200)
+        assert not patient.is_given_up(100 + LONGEST_OUTAGE_S - 1)
+        assert patient.is_given_up(100 + LONGEST_OUTAGE_S + 1)
+        assert decide({"gpu": 3}, [], {"gpu": patient}, patient.retry_at_s, 30).submit == ("gpu",)
+        assert patient.retry_at_s - 106 <= LONGEST_PAUSE_S
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
+import dask
 import pytest
-from distributed import span
+from distributed import Client, LocalCluster, span
 from simple_steps import hold, simple_step
 
 from ibl_dask.pipeline.executors import OnCluster
@@ -41,6 +44,37 @@ def test_a_scheduler_forgets_finished_steps_however_many_there_were(client, tmp_
     assert client.run_on_scheduler(computation) <= 101
     (tmp_path / "free").touch()
     assert [record.key.name for record in executor.completed()] == ["long"] * is_busy
+
+
+def test_a_scheduler_forgets_workers_that_left():
+    """Of each, Dask would keep an entry for the balancing of load, and one for its events."""
+
+    def known(dask_scheduler):
+        in_flight = dask_scheduler.extensions["stealing"].in_flight_tasks
+        topics = [name for name in dask_scheduler._broker._topics if "://" in name]
+        return len(in_flight), len(topics), len(dask_scheduler.workers)
+
+    settings = {"distributed.scheduler.events-cleanup-delay": "10ms"}
+    with (
+        dask.config.set(settings),
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        OnCluster(client)
+        for _ in range(6):
+            cluster.scale(2)
+            client.wait_for_workers(2)
+            client.gather(client.map(abs, range(20), pure=False))
+            cluster.scale(0)
+            while client.run_on_scheduler(known)[2]:
+                time.sleep(0.02)
+            time.sleep(0.05)
+        cluster.scale(1)
+        client.wait_for_workers(1)
+        cluster.scale(0)
+        n_in_flight, n_topics, _ = client.run_on_scheduler(known)
+    assert n_in_flight <= 2
+    assert n_topics <= 3
 
 
 def test_what_a_scheduler_keeps_of_the_tasks_of_others_stays(client, tmp_path):

@@ -162,6 +162,20 @@ def test_a_pause_ends_after_the_longest_one_and_the_failure_names_it(executor, s
     assert any("The run waited" in record.failure.message for record in records.values())
 
 
+def test_a_disk_that_was_waited_for_in_vain_is_waited_for_again_once_it_takes_files(small_disk):
+    """And the waiting for other disks goes on meanwhile."""
+    keeper, other = retries.Retries(longest_pause_s=0.2), "/dev/shm"
+    fill(small_disk)
+    failure = Failure("DiskFull", "disk", "the disk is full", where=str(small_disk))
+    keeper.pause(str(small_disk), failure)
+    time.sleep(0.3)
+    keeper.given_up()
+    assert not keeper.may_pause(str(small_disk))
+    assert keeper.may_pause(other)
+    (small_disk / "filler").unlink()
+    assert keeper.may_pause(str(small_disk))
+
+
 # -- time-outs -----------------------------------------------------------------------------------------------
 
 
@@ -188,22 +202,38 @@ def test_a_step_that_hangs_in_c_is_ended_named_and_costs_no_other_step(tmp_path)
 
 def test_a_node_that_fails_whatever_it_gets_is_found_and_a_good_one_is_not():
     health = NodeHealth()
-    bug = Failure("OSError", "environment", "libGL is missing")
-    assert health.note("good", "s0", None) is None
-    verdicts = [health.note("bad", f"s{n}", bug) for n in range(9)]
-    assert verdicts.index(bug) == 4
+    broken = Failure("OSError", "environment", "libGL is missing")
+    assert health.note("bad", "s0", "pose", broken) is None
+    assert health.note("good", "s0", "pose", None) is None
+    verdicts = [health.note("bad", f"s{n}", "pose", broken) for n in range(1, 9)]
+    assert verdicts.index(broken) == 3
     for n in range(30):
-        assert health.note("good", f"s{n}", bug if n % 2 else None) is None
+        assert health.note("good", f"s{n}", "pose", broken if n % 2 else None) is None
+
+
+def test_a_node_is_not_blamed_for_what_data_or_code_or_an_outage_did():
+    for failure, succeeding, succeeds_first in (
+        (Failure("IndexError", "bug", "x"), "pose", False),
+        (Failure("TaskTimedOut", "timeout", "x"), "pose", False),
+        (Failure("OSError", "disk", "stale handle"), "pose", True),
+        (Failure("OSError", "gpu", "no device"), "framepass", False),
+    ):
+        health = NodeHealth()
+        for n in range(20):
+            if succeeds_first == (n == 0):
+                health.note("good", f"s{n}", succeeding, None)
+            assert health.note("only GPU", f"s{n}", "pose", failure) is None, failure
 
 
 def test_one_bad_session_or_a_fault_of_all_nodes_turns_no_node_away():
     health = NodeHealth()
     bug = Failure("OSError", "environment", "libGL is missing")
-    assert not any(health.note(node, f"s{n}", bug) for n in range(20) for node in ("a", "b"))
+    assert not any(health.note(node, f"s{n}", "pose", bug) for n in range(20) for node in ("a", "b"))
     health = NodeHealth()
-    health.note("good", "s0", None)
-    assert not any(health.note("bad", "s1", bug) for _ in range(20))
-    assert not any(health.note("bad", f"s{n}", Failure("X", "corrupt_input", "cut")) for n in range(20))
+    for n in range(20):
+        assert health.note("bad", "s1", "pose", bug) is None
+        health.note("good", f"s{n}", "pose", None)
+    assert not any(health.note("bad", f"s{n}", "pose", Failure("X", "corrupt_input", "cut")) for n in range(20))
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 150)), max_size=40), st.integers(50, 200))

@@ -246,7 +246,7 @@ def test_a_raw_video_in_the_trash_goes_only_when_it_is_asked_for_by_name(tmp_pat
     space = workspace_of(tmp_path)
     raw, video = trash_video(space)
     mine = put(raw.parent / "notes.txt")
-    clean_here(space.session.path, "--scratch", "--logs", "--older-than", "0m", "--yes")
+    clean_here(space.session.path, "--scratch", "--logs", "--older-than", "0min", "--yes")
     assert raw.exists()
     clean_here(space.session.path, "--trash", "--yes")  # it is young
     assert raw.exists()
@@ -429,7 +429,7 @@ def test_results_raw_data_and_files_of_others_survive_and_a_second_time_there_is
         is_of_sessions = mode == "sessions"
         given_sessions = [str(space.session.path) for space in spaces] if is_of_sessions else []
         flags = (True, True, is_of_sessions, not is_of_sessions)
-        assert clean(given_sessions, work, None, "0m", *flags, is_meant, True) == 0
+        assert clean(given_sessions, work, None, "0min", *flags, is_meant, True) == 0
         assert {path: path.read_bytes() for path in stay} == before
         assert {path: on_disk(path) for path in untouched} == untouched
         if not is_meant:

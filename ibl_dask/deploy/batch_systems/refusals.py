@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 REFUSAL_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"partition|queue", "queue"),
     (r"account|association|project", "account"),
@@ -11,6 +13,25 @@ REFUSAL_PATTERNS: tuple[tuple[str, str], ...] = (
     (r"node configuration|more processors|cpu count", "cores"),
 )
 """Words of Slurm and PBS -> key of a pool. One table for both, since Slurm also answers behind a `qsub` of its own."""
+
+
+_NO_ANSWER = re.compile(
+    r"unable to contact|can\w*not connect to|timed out|did not answer|connection (refused|reset|failure)"
+    r"|temporarily unavailable|no route to host",
+    re.IGNORECASE,
+)
+"""Words of Slurm and PBS while their server is away."""
+
+
+def is_without_answer(text: str) -> bool:
+    """Return whether a refusal says that the server of the batch system is away.
+
+    >>> is_without_answer("sbatch: error: Batch job submission failed: Unable to contact slurm controller")
+    True
+    >>> is_without_answer("sbatch: error: invalid partition specified: gpuu")
+    False
+    """
+    return _NO_ANSWER.search(text) is not None
 
 
 def refusal_text(error: Exception) -> str:

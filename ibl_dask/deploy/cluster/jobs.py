@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 from ibl_dask.deploy.batch_systems import commands
 from ibl_dask.deploy.batch_systems.protocol import BatchJob, BatchSystem, QueuedJob
-from ibl_dask.deploy.batch_systems.refusals import refusal_text
+from ibl_dask.deploy.batch_systems.refusals import is_without_answer, refusal_text
 from ibl_dask.deploy.batch_systems.registry import batch_system
 from ibl_dask.deploy.cluster.job_script import Security, make_job
 from ibl_dask.deploy.cluster.node_exclusion import can_exclude, exclude_nodes, format_excluded, unusable_nodes
 from ibl_dask.deploy.cluster.refusals import EventLog, Refusal, refusals
-from ibl_dask.deploy.cluster.scaling import MOST_FAILURES, Health, JobView
+from ibl_dask.deploy.cluster.scaling import Health, JobView
 from ibl_dask.deploy.cluster.walltime_ends import Cut, DaskKey, ExecutingWorker, RunningSteps, cut_short
 from ibl_dask.deploy.site.profile import Pool, Profile
 from ibl_dask.deploy.site.walltime import worker_lifetime_s
@@ -172,9 +172,8 @@ class PoolJobs:
         return [pool for pool in self._profile.pools if not self._is_given_up(pool)]
 
     def _is_given_up(self, pool: Pool) -> bool:
-        return self.health[pool.name].failures >= MOST_FAILURES and not any(
-            job.pool is pool for job in self.jobs.values()
-        )
+        has_jobs = any(job.pool is pool for job in self.jobs.values())
+        return not has_jobs and self.health[pool.name].is_given_up(time.monotonic())
 
     def states(self, workers: set[str]) -> list[PoolState]:
         """Return a summary of each pool, given the names of the connected workers."""
@@ -294,6 +293,7 @@ class PoolJobs:
         if job.is_connected:
             return  # a connected worker outweighs the queue
         del self.jobs[job.name]
+        self._queue.pop(job.id, None)
         lived_s = 0.0 if job.connected_s is None else (job.absent_s or now_s) - job.connected_s
         if job.lost and job.pool.walltime_s is None:
             limit_s = await commands.exceeded_walltime_s(job.system, job.id, self._log_folders)
@@ -342,11 +342,14 @@ class PoolJobs:
         try:
             restricted = exclude_nodes(pool, self._excluded[pool.name])
             batch_job = make_job(self._profile, restricted, name, address, security, log_folder=self._log_folder)
-            await batch_job.start()
+            await asyncio.wait_for(batch_job.start(), commands.ANSWER_S)
         except Exception as error:  # noqa: BLE001  # a run that waits for workers must learn of any error
-            reason = refusal_text(error) + format_excluded(self._excluded[pool.name])
-            self.health[pool.name] = self.health[pool.name].after_failure(time.monotonic(), f"refused: {reason}")
-            _log.warning("pool %s: a job was refused: %s", pool.name, reason)
+            said = refusal_text(error)
+            reason = f"refused: {said}{format_excluded(self._excluded[pool.name])}"
+            is_outage = isinstance(error, TimeoutError) or is_without_answer(said)
+            health = self.health[pool.name].after_failure(time.monotonic(), reason, is_outage=is_outage)
+            self.health[pool.name] = health
+            _log.warning("pool %s: a job was %s", pool.name, reason)
             return
         self.jobs[name] = Job(name, pool, batch_job, time.monotonic())
         _log.info("pool %s: job %s submitted for %s", pool.name, batch_job.job_id, name)
@@ -382,8 +385,8 @@ class PoolJobs:
 
     async def _cancel(self, job: Job) -> None:
         try:
-            await job.batch_job.close()
-        except (RuntimeError, OSError) as error:
+            await asyncio.wait_for(job.batch_job.close(), commands.ANSWER_S)
+        except (RuntimeError, OSError, TimeoutError) as error:
             _log.warning("job %s could not be cancelled: %s", job.id, error)
 
 

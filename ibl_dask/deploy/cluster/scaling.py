@@ -19,7 +19,10 @@ MOST_FAILURES = 4
 FIRST_PAUSE_S = 2.0
 """Pause after the first of these failures, s; it doubles with each further one: 14 s in all, without the jobs."""
 LONGEST_PAUSE_S = 300.0
-"""Maximum pause, s; for a pool that has working jobs and is refused more of them."""
+"""Maximum pause, s; for a pool that has working jobs and is refused more of them, or waits for the batch system."""
+LONGEST_OUTAGE_S = 4 * 3600.0
+"""Time for which jobs may fail in a row, s, before a pool is given up that had a working job, or whose batch system
+does not answer: maintenance takes hours."""
 REQUEUED_S = 20.0
 """Time for which a job that was taken back into the queue may wait before it is replaced, s.
 
@@ -62,15 +65,24 @@ class Health:
     """Time before which no job is submitted, s of a monotonic clock."""
     reason: str = ""
     """Reason of the last failure, from the batch system, the job's log or its worker."""
+    since_s: float = math.inf
+    """Time of the first of these failures, s of a monotonic clock."""
+    is_patient: bool = False
+    """Whether an outage is more likely than a wrong profile: a job took steps before, or nothing answers."""
 
-    def after_failure(self, now_s: float, reason: str) -> Health:
-        """Return the health after one more job failed."""
+    def after_failure(self, now_s: float, reason: str, *, is_outage: bool = False) -> Health:
+        """Return the health after one more job failed; `is_outage` where the batch system did not answer."""
         pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(self.failures, 16))
-        return Health(self.failures + 1, now_s + pause_s, reason)
+        since_s = self.since_s if self.failures else now_s
+        return Health(self.failures + 1, now_s + pause_s, reason, since_s, self.is_patient or is_outage)
 
     def after_success(self) -> Health:
         """Return the health after a job took steps."""
-        return replace(self, failures=0, retry_at_s=-math.inf)
+        return replace(self, failures=0, retry_at_s=-math.inf, since_s=math.inf, is_patient=True)
+
+    def is_given_up(self, now_s: float) -> bool:
+        """Return whether no further job is to be tried."""
+        return self.failures >= MOST_FAILURES and (not self.is_patient or now_s - self.since_s > LONGEST_OUTAGE_S)
 
 
 @dataclass(frozen=True, slots=True)

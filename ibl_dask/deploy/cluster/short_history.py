@@ -1,4 +1,4 @@
-"""Scheduler plugin that keeps the scheduler's memory flat over millions of steps: Dask's history never forgets a task.
+"""Scheduler plugin that keeps the scheduler's memory flat over millions of steps: Dask's history forgets no task.
 
 A span keeps a description of each of its tasks, and the group of each kind of task that was idle for a moment; so does
 the computation that goes on while the scheduler is not idle. Without an annotation Dask opens a new span whenever all
@@ -40,6 +40,20 @@ class ShortHistory(SchedulerPlugin):
             if len(described) > MOST_KEPT:
                 del described[:-1]
         drop_finished(scheduler.computations[-1].groups)
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: object) -> None:
+        """Forget workers that left: Dask keeps an entry of each for its balancing of load, and one for its events."""
+        in_flight = getattr(scheduler.extensions.get("stealing"), "in_flight_tasks", {})
+        for known in [each for each, n in in_flight.items() if not n and each.address not in scheduler.workers]:
+            del in_flight[known]
+        topics = getattr(getattr(scheduler, "_broker", None), "_topics", {})
+        gone = [
+            name
+            for name, topic in topics.items()
+            if "://" in name and name not in scheduler.workers and not topic.events and not topic.subscribers
+        ]
+        for name in gone:
+            del topics[name]
 
 
 def drop_finished(groups: Any) -> None:  # set of distributed.scheduler.TaskGroup: distributed has no types
