@@ -54,7 +54,7 @@ def _refresh(place: Path) -> None:
     for folder in (place.parent.parent, place.parent):
         with contextlib.suppress(OSError):
             os.close(os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
-            os.listdir(folder)
+            list(folder.iterdir())
 
 
 def visible(places: Iterable[Path]) -> tuple[Path, ...]:

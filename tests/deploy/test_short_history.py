@@ -57,7 +57,7 @@ def test_a_scheduler_forgets_workers_that_left():
     settings = {"distributed.scheduler.events-cleanup-delay": "10ms"}
     with (
         dask.config.set(settings),
-        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
         Client(cluster) as client,
     ):
         OnCluster(client)
