@@ -89,7 +89,8 @@ async def describe_ended(system: BatchSystem, job_id: str, folders: Sequence[Pat
     folders
         Folders that may hold its log.
     """
-    parts = [system.parse_details(await _details(system, job_id)), log_tail(job_id, folders)]
+    log = await asyncio.to_thread(log_tail, job_id, folders)
+    parts = [system.parse_details(await _details(system, job_id)), log]
     return "; ".join(filter(None, parts)) or "nothing: no log of it was found"
 
 

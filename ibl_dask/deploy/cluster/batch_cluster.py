@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import logging
+import resource
 import time
 from collections import Counter
 from collections.abc import Awaitable, Mapping, Sequence
@@ -32,6 +33,13 @@ TENDED_EVERY_S = 0.5
 """Interval between two decisions about jobs, s."""
 
 
+def _allow_open_files() -> None:
+    """Raise the limit of open files as far as users may: the usual 1,024 end below 1,000 workers."""
+    with contextlib.suppress(ValueError, OSError):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 class BatchCluster(SpecCluster):
     """A scheduler whose workers come and go as jobs of a batch system, pool by pool.
 
@@ -56,6 +64,7 @@ class BatchCluster(SpecCluster):
         self._fixed: dict[str, int] = {}
         self._tending: asyncio.Task[None] | None = None
         self._is_ending = False
+        _allow_open_files()
         options: dict[str, object] = {
             "dashboard": True,
             "dashboard_address": f"127.0.0.1:{profile.dashboard_port}",

@@ -41,6 +41,10 @@ DRAIN_S = 60.0
 """Time before the end of its lifetime at which a worker takes no further step, s: longer than a step takes."""
 CLOSE_ATTEMPTS = 4
 """Number of attempts to cancel all jobs."""
+CANCELLED_AT_ONCE = 25
+"""Number of commands that cancel jobs at the same time."""
+MOST_WATCHED = 50
+"""Number of jobs up to which the queue is asked sooner after one lost its worker: of more, one always has."""
 
 RetireWorkers = Callable[[Sequence[str]], Awaitable[object]]
 """Closes workers by name, after their data and waiting steps went elsewhere."""
@@ -258,8 +262,8 @@ class PoolJobs:
                     await self._update_missing(job, now_s, events)
 
     def _ask_every_s(self) -> float:
-        """Return the interval between two queries of the queue, s; shorter after a worker was lost."""
-        has_lost = any(job.absent_s is not None for job in self.jobs.values())
+        """Return the interval between two queries of the queue, s; shorter after one of few jobs lost a worker."""
+        has_lost = len(self.jobs) <= MOST_WATCHED and any(job.absent_s is not None for job in self.jobs.values())
         return min(self._profile.poll_s, GRACE_S) if has_lost else self._profile.poll_s
 
     async def _update_queued(
@@ -364,7 +368,9 @@ class PoolJobs:
     async def cancel_all(self) -> None:
         """Cancel every job, and check that they leave the queue."""
         for attempt in range(CLOSE_ATTEMPTS):
-            await asyncio.gather(*(self._cancel(job) for job in self.jobs.values()))
+            jobs = list(self.jobs.values())
+            for first in range(0, len(jobs), CANCELLED_AT_ONCE):
+                await asyncio.gather(*(self._cancel(job) for job in jobs[first : first + CANCELLED_AT_ONCE]))
             left = await self._still_queued()
             if not left:
                 break
