@@ -9,9 +9,15 @@ import pytest
 from distributed import Client, LocalCluster, span
 from simple_steps import hold, simple_step
 
+from ibl_dask.deploy.cluster import short_history
 from ibl_dask.pipeline.executors import OnCluster
 
-N_STEPS = 150
+N_STEPS = 40
+
+
+@pytest.fixture(autouse=True)
+def _few_kept(monkeypatch):
+    monkeypatch.setattr(short_history, "MOST_KEPT", 20)
 
 
 def spans(dask_scheduler):
@@ -39,9 +45,9 @@ def test_a_scheduler_forgets_finished_steps_however_many_there_were(client, tmp_
     after = client.run_on_scheduler(spans)
     assert len(after) <= before + 1
     groups, described = next(counts for name, *counts in after if name == ("ibl_dask",))
-    assert groups <= 101
-    assert described <= 101
-    assert client.run_on_scheduler(computation) <= 101
+    assert groups <= 21
+    assert described <= 21
+    assert client.run_on_scheduler(computation) <= 21
     (tmp_path / "free").touch()
     assert [record.key.name for record in executor.completed()] == ["long"] * is_busy
 
@@ -61,7 +67,7 @@ def test_a_scheduler_forgets_workers_that_left():
         Client(cluster) as client,
     ):
         OnCluster(client)
-        for _ in range(6):
+        for _ in range(3):
             cluster.scale(2)
             client.wait_for_workers(2)
             client.gather(client.map(abs, range(20), pure=False))
