@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,9 @@ MOST_IN_A_ROW = 5
 FEWEST_SESSIONS = 2
 """Sessions that these must belong to: one bad session fails anywhere."""
 MOST_ENVIRONMENT_FAILURES = 3
-"""Sessions in a row that fail in one environment, from which on it is not tried again in this run."""
+"""Sessions in a row that fail in one environment, from which on it is not tried again for a while."""
+ENVIRONMENT_PAUSE_S = 3600.0
+"""Time until one more session tries an environment, s: the server that it lies on may have been away."""
 OF_NODES: tuple[Category, ...] = ("environment", "gpu", "killed", "memory", "disk")
 """Categories that may be the fault of a node; others are those of data, code or a server, wherever they show."""
 
@@ -74,7 +77,7 @@ class EnvironmentHealth:
 
     def __init__(self) -> None:
         self._in_a_row: dict[tuple[str | None, str], int] = defaultdict(int)
-        self._last: dict[tuple[str | None, str], Failure] = {}
+        self._last: dict[tuple[str | None, str], tuple[Failure, float]] = {}
 
     def note(self, spec: TaskSpec, failures: tuple[Failure, ...]) -> Failure | None:
         """Take the end of a task; return the failure with which its environment is given up."""
@@ -86,13 +89,22 @@ class EnvironmentHealth:
         self._in_a_row[key] += 1
         if self._in_a_row[key] != MOST_ENVIRONMENT_FAILURES:
             return None
-        note = f"{MOST_ENVIRONMENT_FAILURES} sessions in a row failed like this: it is not tried again in this run."
-        self._last[key] = replace(bad, notes=(*bad.notes, note))
-        return self._last[key]
+        note = f"{MOST_ENVIRONMENT_FAILURES} sessions in a row failed like this: it is not tried again for an hour."
+        failure = replace(bad, notes=(*bad.notes, note))
+        self._last[key] = failure, time.monotonic()
+        return failure
 
     def reason(self, spec: TaskSpec) -> Failure | None:
         """Return the reason not to try a task; None where it may be tried."""
-        return self._last.get((spec.env, spec.executable))
+        key = (spec.env, spec.executable)
+        if key not in self._last:
+            return None
+        failure, since_s = self._last[key]
+        if time.monotonic() - since_s < ENVIRONMENT_PAUSE_S:
+            return failure
+        del self._last[key]
+        self._in_a_row[key] = MOST_ENVIRONMENT_FAILURES - 1  # one more failure gives it up again
+        return None
 
 
 class IoBudget:

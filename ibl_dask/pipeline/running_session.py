@@ -20,6 +20,7 @@ from ibl_dask.pipeline.run_outcome import Run, SessionOutcome
 from ibl_dask.pipeline.task_states import TaskState, make_states
 from ibl_dask.store.atomic import sweep_temporaries
 from ibl_dask.store.containment import contained
+from ibl_dask.store.disk import retry_transient
 from ibl_dask.store.lock import Held
 
 
@@ -134,7 +135,7 @@ class RunningSession:
     def recall(self, keys: set[StepKey]) -> None:
         """Read records of ended tasks from the journal, for a task that shares steps with them."""
         if keys & self.ended - self.records.keys():
-            known = self.outcome.records
+            known = retry_transient(lambda: self.outcome.records)
             self.records.update((key, known[key]) for key in keys - self.records.keys() if key in known)
 
     def release_records(self, state: TaskState) -> None:

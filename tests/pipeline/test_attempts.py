@@ -2,6 +2,7 @@
 
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from failing_steps import fail_first, hang_in_c, write_much
@@ -14,9 +15,10 @@ from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.site.profile import this_machine
 from ibl_dask.errors import CATEGORIES
 from ibl_dask.model.failure import Failure
-from ibl_dask.pipeline import attempts, retries
+from ibl_dask.model.task import TaskSpec
+from ibl_dask.pipeline import attempts, circuit_breakers, retries
 from ibl_dask.pipeline.attempts import Again, Pause, next_attempt
-from ibl_dask.pipeline.circuit_breakers import IoBudget, NodeHealth
+from ibl_dask.pipeline.circuit_breakers import EnvironmentHealth, IoBudget, NodeHealth
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.in_process import InProcess
 from ibl_dask.pipeline.retries import Paused, Resumed, Retried
@@ -223,6 +225,24 @@ def test_a_node_is_not_blamed_for_what_data_or_code_or_an_outage_did():
             if succeeds_first == (n == 0):
                 health.note("good", f"s{n}", succeeding, None)
             assert health.note("only GPU", f"s{n}", "pose", failure) is None, failure
+
+
+def test_an_environment_that_failed_three_sessions_is_tried_by_one_after_an_hour(monkeypatch):
+    """By as many as there are where it works again, and by none for another hour where it does not."""
+    now_s = 0.0
+    monkeypatch.setattr(circuit_breakers, "time", SimpleNamespace(monotonic=lambda: now_s))
+    health, spec = EnvironmentHealth(), TaskSpec("DLC", "ibllib.pipes.video_tasks.DLC", env="dlc")
+    failed = (Failure("MissingEnvironment", "environment", "no package"),)
+    assert [health.note(spec, failed) is not None for _ in range(4)] == [False, False, True, False]
+    assert "for an hour" in health.reason(spec).message
+    now_s = circuit_breakers.ENVIRONMENT_PAUSE_S + 1
+    assert health.reason(spec) is None
+    assert health.note(spec, failed) is not None
+    assert health.reason(spec) is not None
+    now_s *= 3
+    assert health.reason(spec) is None
+    assert health.note(spec, ()) is None
+    assert [health.note(spec, failed) is not None for _ in range(3)] == [False, False, True]
 
 
 def test_one_bad_session_or_a_fault_of_all_nodes_turns_no_node_away():
