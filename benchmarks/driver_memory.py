@@ -1,4 +1,4 @@
-"""Memory of the driver over a run of many sessions.
+"""Memory of the driver, and of Dask's scheduler and worker, over a run of many sessions.
 
     python benchmarks/driver_memory.py [--sessions 2000] [--steps 300] [--workers N] [--before CSV] [--out FILE]
     python benchmarks/driver_memory.py --drawn CSV [--workers N] [--before CSV] [--out FILE]
@@ -256,7 +256,7 @@ def curve(series: Mapping[str, Sequence[Sample]]) -> str:
         ]
         colour = ("#1f5fa8", "#b22222", "#3a7d34", "#8a6d1f", "#6b4c9a")[number % 5]
         parts.append(f'<polyline points="{" ".join(places)}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{left + 10}" y="{34 + 16 * number}" fill="{colour}">{name}</text>')
+        parts.append(f'<text x="{left + 10}" y="{low - 16 * (len(series) - number) + 6}" fill="{colour}">{name}</text>')
     parts.append(f'<text x="{width / 2:.0f}" y="{height - 6}" text-anchor="middle">sessions done</text>')
     parts.append('<text x="14" y="16">resident memory, MB</text></svg>')
     return "\n".join(parts) + "\n"
@@ -297,9 +297,10 @@ def main() -> None:
     print(found)
     options.out.parent.mkdir(exist_ok=True)
     options.out.with_suffix(".svg").write_text(curve(series))
-    how = f"run by {options.workers} workers of Dask" if options.workers else "answered at once"
+    n = options.workers
+    how = f"run by {n} worker{'s' * (n > 1)} of Dask" if n else "answered at once"
     options.out.write_text(
-        "# Memory of the driver\n\n"
+        f"# Memory of {' and '.join(by_role(samples))}\n\n"
         f"`benchmarks/driver_memory.py`: sessions of {options.steps} steps that do nothing, {how}; "
         f"sessions and journal in memory (`{options.folder}`). {machine()}.\n\n{found}\n\n"
         f"![curve]({options.out.with_suffix('.svg').name})\n\n"

@@ -119,6 +119,13 @@ VALUES: Mapping[str, Value] = {
     "steps_ratio": Value("steps_per_second", rf"Ratio ({NUMBER})\."),
     "status_s": Value("status", rf"`status` \| ({NUMBER})", form="{:.1f}"),
     "status_mb": Value("status", rf"`status` \| {NUMBER} \| {NUMBER} \| ({NUMBER})"),
+    **{
+        f"{role}_mb": Value("driver_memory", rf"^\| {role} \|(?: {NUMBER} \|){{2}} ({NUMBER})", form="{:.0f}")
+        for role in ("driver", "scheduler", "worker")
+    },
+    "scheduler_before_kb": Value(
+        "driver_memory", rf"^\| scheduler, before \|(?: {NUMBER} \|){{4}} ({NUMBER})", form="{:,.0f}"
+    ),
     "pupil_s": Value("pose_features", rf"^\| right \|(?: {NUMBER} \|){{2}} ({NUMBER})", form="{:.1f}"),
     "pupil_reference_s": Value(
         "pose_features", rf"^\| right, the reference \|(?: {NUMBER} \|){{2}} ({NUMBER})", lambda e: 12 * e[0], "{:.0f}"
@@ -252,6 +259,12 @@ ROWS: Sequence[tuple[str, str, str, str]] = [
     ("first chunk of 5,000 sessions", "{first_chunk_many_s} s", "", "overhead"),
     ("plan of {plan_sessions} sessions", "{plan_s} s", "", "plan"),
     ("`status` of a million steps", "{status_s} s, {status_mb} MB", "", "status"),
+    (
+        "memory after 2,000 sessions of 300 steps",
+        "driver {driver_mb}, scheduler {scheduler_mb}, worker {worker_mb} MB",
+        "a scheduler of Dask alone: {scheduler_before_kb} kB more with each session",
+        "driver_memory",
+    ),
     ("{clocks} random clocks", "{clocks_silent} silently wrong", "", "clocks"),
 ]
 

@@ -81,7 +81,7 @@ BENCHMARKS = (
         programs=("slurmctld",),
     ),
     Benchmark("steps_per_second", quick=("--sessions", "1", "--rounds", "1")),
-    Benchmark("driver_memory", quick=("--sessions", "100")),
+    Benchmark("driver_memory", options=("--workers", "1"), quick=("--sessions", "8", "--workers", "1")),
     Benchmark("plan", quick=("--sessions", "50")),
     Benchmark("overhead", quick=("--repeat", "1")),
     Benchmark("status", quick=("--sessions", "20", "--steps", "50")),
