@@ -304,8 +304,8 @@ def main() -> None:
         f"`benchmarks/driver_memory.py`: sessions of {options.steps} steps that do nothing, {how}; "
         f"sessions and journal in memory (`{options.folder}`). {machine()}.\n\n{found}\n\n"
         f"![curve]({options.out.with_suffix('.svg').name})\n\n"
-        "Slope: straight line through the last three quarters of the samples. A scheduler and a worker keep names, logs and "
-        "profiles up to fixed numbers, which take the first 300 to 800 sessions."
+        "Slope: straight line through the last three quarters of the samples. A scheduler and a worker keep names, "
+        "logs and profiles up to fixed numbers, which take the first 300 to 800 sessions."
         + (f" *Before*: the samples of `{options.before.name}`.\n" if options.before else "\n")
     )
 
