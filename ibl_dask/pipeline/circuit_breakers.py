@@ -19,7 +19,7 @@ MOST_ENVIRONMENT_FAILURES = 3
 """Sessions in a row that fail in one environment, from which on it is not tried again for a while."""
 ENVIRONMENT_PAUSE_S = 3600.0
 """Time until one more session tries an environment, s: the server that it lies on may have been away."""
-OF_NODES: tuple[Category, ...] = ("environment", "gpu", "killed", "memory", "disk")
+BLAMED_ON_NODES: tuple[Category, ...] = ("environment", "gpu", "killed", "memory", "disk")
 """Categories that may be the fault of a node; others are those of data, code or a server, wherever they show."""
 
 
@@ -59,7 +59,7 @@ class NodeHealth:
             for other in self._streaks.values():
                 other.succeeds_elsewhere |= kind in other.kinds
             return None
-        if failure.category not in OF_NODES or failure.kind in OF_FULL_DISK:
+        if failure.category not in BLAMED_ON_NODES or failure.kind in OF_FULL_DISK:
             return None
         streak = self._streaks[node]
         streak.failures.append(failure)

@@ -14,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from zoo import N_FRAMES, ZOO, drawn_frames, make
 
+from ibl_dask.errors import UnreadableVideo
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.video import reader
 from ibl_dask.video.colour import RgbPictures, rgb_frames
 from ibl_dask.video.container.index import index_video
+from ibl_dask.video.container.tracks import NoGpuDecoder, open_video
 from ibl_dask.video.gpu_proof import COMPARED_FRAMES, refusal
 from ibl_dask.video.pixels import planar
 from ibl_dask.video.stream_decoder import StreamDecoder
@@ -133,3 +135,16 @@ def test_a_machine_without_a_gpu_says_so(clips):
     """Without the stand-in: FFmpeg's own answer."""
     path = clips("b_frames")
     assert "Error" in refusal(path, index_video(path), Chunk(0, N_FRAMES))
+
+
+@pytest.mark.parametrize("kind", [av.error.BugError, av.error.NotImplementedError])
+def test_errors_of_ffmpeg_that_are_python_errors_too_are_those_of_a_file(clips, kind, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise kind(0, "refused")
+
+    path = clips("b_frames")
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(UnreadableVideo):
+        open_video(path)
+    with pytest.raises(NoGpuDecoder):
+        open_video(path, on_gpu=True)

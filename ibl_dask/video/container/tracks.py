@@ -55,10 +55,6 @@ def open_video(path: Path, *, on_gpu: bool = False) -> tuple[InputContainer, Vid
         options = {"fflags": "+noparse+nofillin"} if is_avi(path) else {}
         accelerator = nvdec() if on_gpu else None
         container = av.open(str(path), options=options, metadata_errors="replace", hwaccel=accelerator)
-    except (NotImplementedError, RuntimeError) as error:
-        if not on_gpu:
-            raise
-        raise _no_gpu_decoder(error) from error
     except (av.error.FFmpegError, OSError) as error:
         if on_gpu:
             raise _no_gpu_decoder(error) from error
@@ -70,6 +66,10 @@ def open_video(path: Path, *, on_gpu: bool = False) -> tuple[InputContainer, Vid
         raise UnreadableVideo(
             "this file cannot be opened as a video", where=str(path), expected="MP4 or AVI", got=got, do=do
         ) from error
+    except (NotImplementedError, RuntimeError) as error:
+        if not on_gpu:
+            raise
+        raise _no_gpu_decoder(error) from error
     try:
         stream = _camera_stream(path, container)
     except UnreadableVideo:
