@@ -103,6 +103,10 @@ class StepRecord:
     """Duration."""
     worker: str = ""
     """`host:pid` of the process."""
+    gpus: int = 0
+    """GPUs that it held."""
+    gpu_j: float | None = None
+    """Energy that they took meanwhile, J; None where it cannot be read."""
 
     @property
     def is_ok(self) -> bool:
@@ -116,6 +120,7 @@ class StepRecord:
 
     def to_json(self) -> dict[str, object]:
         """Return a mapping that `from_json` reads back; the result stands under `value`."""
+        energy = {} if self.gpu_j is None else {"gpu_j": self.gpu_j}
         return {
             "key": list(self.key),
             "status": self.status,
@@ -124,6 +129,7 @@ class StepRecord:
             "started_s": self.started_s,
             "seconds": self.seconds,
             "worker": self.worker,
+            **({"gpus": self.gpus, **energy} if self.gpus else {}),
         }
 
     @classmethod
@@ -139,6 +145,8 @@ class StepRecord:
             float(content.get("started_s", 0.0)),
             float(content.get("seconds", 0.0)),
             str(content.get("worker", "")),
+            int(content.get("gpus", 0)),
+            content.get("gpu_j"),
         )
 
 

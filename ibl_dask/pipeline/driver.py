@@ -33,6 +33,7 @@ from ibl_dask.pipeline.task_states import TaskState, blocking_parents, held_back
 from ibl_dask.store.containment import contained
 from ibl_dask.store.disk import OF_FULL_DISK, is_transient, retry_transient
 from ibl_dask.store.failures import failure_from
+from ibl_dask.store.holder import JobAnswers
 from ibl_dask.store.last_run import read_last_run, write_last_run
 from ibl_dask.store.lock import LOCK_NAME, Attempt, Held, taken_over
 from ibl_dask.store.run_record import RunRecord
@@ -118,6 +119,7 @@ class Driver:
         self.options = options
         self.request = request
         self._started_s = time.time()
+        self._job_answers = JobAnswers(ask_job)
         self.executor = executor
         self.limits = limits
         executor.retries.longest_pause_s = limits.longest_pause_s
@@ -281,7 +283,7 @@ class Driver:
             pipeline.workspace.check_writable()
             if session.held is None:
                 candidate.attempt = Attempt(
-                    pipeline.session.own / LOCK_NAME, ask_job, own_job=own_job(), request=self.request
+                    pipeline.session.own / LOCK_NAME, self._job_answers, own_job=own_job(), request=self.request
                 )
                 session.held = candidate.attempt.take()
             session.held.require_own()

@@ -49,8 +49,8 @@ class StepRow(TypedDict):
     """Duration, s."""
 
 
-MOST_FAILURES = 200
-"""Failures kept per session; the journal has all of them."""
+MOST_FAILURES = 20
+"""Failures kept per session, with their tracebacks; the journal has all of them."""
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from typing import TYPE_CHECKING
 
 from ibl_dask.errors import NotWritable
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ibl_dask.errors import IblDaskError
+
+RETRY_S = 0.5
+"""Time after an error before lines that are appended are written again, s: all that the disk has not confirmed are."""
 
 
 class AppendedFile:
@@ -43,6 +47,7 @@ class AppendedFile:
         self._n_passed = 0
         """Those of them that were handed to the system."""
         self._handle: int | None = None
+        self._failed_s = 0.0
         try:
             retry_transient(self._open)
         except OSError as error:
@@ -76,9 +81,10 @@ class AppendedFile:
         return not self._pending
 
     def append(self, lines: bytes) -> None:
-        """Append whole lines. An error does not raise, see `failure`."""
+        """Append whole lines. An error does not raise, see `failure`; the next attempt is made a moment later."""
         self._pending += lines
-        self._try(is_to_sync=self.failure is not None)
+        if self.failure is None or time.monotonic() - self._failed_s > RETRY_S:
+            self._try(is_to_sync=self.failure is not None)
 
     def sync(self) -> None:
         """Put all lines on disk. An error does not raise, see `failure`."""
@@ -105,7 +111,7 @@ class AppendedFile:
             self._write(is_to_sync)
         except OSError as error:
             self.let_go()
-            self.failure = self._explain(error)
+            self.failure, self._failed_s = self._explain(error), time.monotonic()
         else:
             if is_to_sync:
                 self.failure = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
 import threading
 import time
@@ -32,6 +33,8 @@ UNWRITTEN_S = 30.0
 """Age up to which a lock without an owner counts as being written, s."""
 ASKED_EVERY_S = 60.0
 """Interval at which the batch system is asked for one job, s."""
+SAME_ANSWER_S = 20.0
+"""Time for which its answer holds for other sessions of that job, s."""
 
 JobState = Literal["running", "suspended", "ended", "unknown"]
 """State of a job in its batch system."""
@@ -39,6 +42,30 @@ AskJob = Callable[[str], JobState]
 """Returns the state of a job by its number."""
 LockVerdict = Literal["held", "free", "open"]
 """open: to be decided once it was watched for a while."""
+
+
+class JobAnswers:
+    """Answers of the batch system, each good for a while: one job may hold hundreds of sessions.
+
+    Parameters
+    ----------
+    ask_job : callable
+        Asks the batch system. Watches call this from threads of their own; it is asked once at a time.
+    """
+
+    def __init__(self, ask_job: AskJob) -> None:
+        self._ask_job = ask_job
+        self._asking = threading.Lock()
+        self._known: dict[str, tuple[float, JobState]] = {}
+
+    def __call__(self, number: str) -> JobState:
+        """Return the state of a job, at most `SAME_ANSWER_S` old."""
+        with self._asking:
+            asked_s, answer = self._known.get(number, (-math.inf, "unknown"))
+            if time.monotonic() - asked_s > SAME_ANSWER_S:
+                answer = self._ask_job(number)
+                self._known[number] = (time.monotonic(), answer)
+        return answer
 
 
 @dataclass(frozen=True, slots=True)

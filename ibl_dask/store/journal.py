@@ -131,6 +131,7 @@ class Journal:
         self._file.close()
         if self._compressing is not None:
             self._compressing.join()
+            compress_segments(self.folder, self._segment - N_PLAIN)  # those that became old while it was at work
 
     def __enter__(self) -> Journal:
         return self

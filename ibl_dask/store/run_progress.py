@@ -223,6 +223,10 @@ class RunTotals:
     """Attempts at steps that failed and were made again."""
     seconds: float = 0.0
     """Duration of all steps together, s."""
+    gpu_s: float = 0.0
+    """The same of steps on GPUs, times their GPUs, s."""
+    gpu_j: float = 0.0
+    """Energy of these GPUs meanwhile, J, as far as it could be read."""
     work: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
     """Kind of work -> time on one core, s, and pixels, of steps that were computed."""
     single: dict[str, list[float]] = field(default_factory=lambda: defaultdict(lambda: [0.0, 0.0]))
@@ -242,6 +246,8 @@ class RunTotals:
         value = record.get("value") or {}
         self.steps[kind][status] += 1
         self.seconds += seconds
+        self.gpu_s += seconds * int(record.get("gpus") or 0)
+        self.gpu_j += float(record.get("gpu_j") or 0)
         if status in ("done", "failed"):
             _add(self.spent[kind], 1, seconds)
         if status != "done" or value.get("kept"):
@@ -265,7 +271,9 @@ class RunTotals:
         KeyError, TypeError, ValueError
             If `content` is no such mapping.
         """
-        found = cls(retries=int(content["retries"]), seconds=float(content["seconds"]))
+        # Summaries of before 0.1 do not know of GPUs.
+        gpu_s, gpu_j = (float(content.get(name, 0)) for name in ("gpu_s", "gpu_j"))
+        found = cls(retries=int(content["retries"]), seconds=float(content["seconds"]), gpu_s=gpu_s, gpu_j=gpu_j)
         for name in ("steps", "tasks"):
             getattr(found, name).update({key: Counter(counts) for key, counts in content[name].items()})
         for name in ("work", "single"):

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ibl_dask.model.failure import Failure
+from ibl_dask.model.gpu_energy import read_gpu_j
 from ibl_dask.model.result import EMPTY, Result
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.step import Step, StepKey, StepRecord, StepStatus, Upstream
@@ -46,10 +47,15 @@ def run_step(step: Step, records: Sequence[StepRecord], root: Path) -> StepRecor
     """
     started = time.time()
     clock = time.perf_counter()
+    n_gpus = step.resources.gpu
+    before_j = read_gpu_j() if n_gpus else None
 
     def record(status: StepStatus, result: Result = EMPTY, failure: Failure | None = None) -> StepRecord:
         worker = f"{socket.gethostname()}:{os.getpid()}"
-        return StepRecord(step.key, status, result, failure, started, time.perf_counter() - clock, worker)
+        after_j = None if before_j is None else read_gpu_j()
+        gpu_j = None if before_j is None or after_j is None else round(after_j - before_j, 3)
+        seconds = time.perf_counter() - clock
+        return StepRecord(step.key, status, result, failure, started, seconds, worker, n_gpus, gpu_j)
 
     broken = [r for r in records if not r.is_ok]
     may_fail = step.may_fail

@@ -206,7 +206,12 @@ def answering(monkeypatch, tmp_path, n_gpus):
 
 def test_a_gpu_that_works_is_described(monkeypatch, tmp_path):
     answering(monkeypatch, tmp_path, 1)
-    assert check_gpu("3") == Gpu("3", True, "Fake", 8.0, 6.0)
+    assert check_gpu("3") == Gpu("3", True, "Fake", 8.0, 6.0, uuid=f"GPU-{os.getpid()}-0")
+
+
+def test_a_part_of_a_gpu_does_not_go_by_the_name_of_the_whole(monkeypatch, tmp_path):
+    answering(monkeypatch, tmp_path, 1)
+    assert check_gpu("MIG-5c").uuid == ""
 
 
 def test_a_gpu_that_is_not_there_is_a_problem(monkeypatch, tmp_path):

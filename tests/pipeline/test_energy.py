@@ -1,20 +1,31 @@
-"""Energy of a run, read from the counters of the processors; those here are a folder laid out as Linux does."""
+"""Energy of a run, from counters of processors and GPUs.
+
+Those of processors are a folder laid out as Linux does; that of a GPU is a stand-in for NVIDIA's library.
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from simple_steps import Calling
 
+from ibl_dask.model import events, gpu_energy
 from ibl_dask.model.session import Session
+from ibl_dask.model.step import Resources, StepRecord
 from ibl_dask.pipeline.cohort import cohort_content
 from ibl_dask.pipeline.energy import EnergyMeter
 from ibl_dask.pipeline.run import run
 from ibl_dask.store.run_folder import find_runs
+from ibl_dask.store.run_record import RunRecord
 from ibl_dask.store.workspace import default_work_dir
 from ibl_dask.synth.session import write_session
+from ibl_dask.tasks.run_step import run_step
 
 RANGE_UJ = 262_143_328_850
 """Largest value of the counter of a common server."""
@@ -75,3 +86,66 @@ def test_the_report_of_a_run_names_the_energy_and_whose_it_is(tmp_path: Path, mo
     facts = dict(cohort_content(found).facts)
     (name,) = (name for name in facts if name.startswith("energy of the processors of "))
     assert facts[name] == "0.01 kWh"
+
+
+class FakeManagementLibrary:
+    """What NVIDIA's management library answers for one GPU, whose counter rises by 9 MJ with each reading."""
+
+    def __init__(self, n_failures: int = 0) -> None:
+        self.energy_mj, self.n_failures = 5_000_000_000, n_failures
+
+    def nvmlDeviceGetHandleByUUID(self, name: bytes, device: object) -> int:  # noqa: N802
+        return 0 if name == b"GPU-1a2b" else 6
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, device: object, energy_mj: Any) -> int:  # noqa: N802
+        self.n_failures -= 1
+        self.energy_mj += 9_000_000_000
+        energy_mj._obj.value = self.energy_mj
+        return 3 if self.n_failures >= 0 else 0
+
+
+def held(folder: Path) -> StepRecord:
+    return run_step(
+        Calling(called="infer", session="s", function=lambda upstream: {}, resources=Resources(gpu=1)), [], folder
+    )
+
+
+@pytest.mark.parametrize("name", ["", "0", "MIG-5c", "GPU-other"])
+def test_a_step_whose_gpu_cannot_be_told_from_others_has_no_energy(tmp_path, monkeypatch, name) -> None:
+    monkeypatch.setattr(gpu_energy, "_library", FakeManagementLibrary)
+    monkeypatch.setenv(gpu_energy.GPU_VARIABLE, name)
+    record = held(tmp_path)
+    assert (record.status, record.gpus, record.gpu_j) == ("done", 1, None)
+
+
+def test_a_machine_without_the_library_of_the_driver_has_no_energy_of_a_gpu(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(gpu_energy, "_LIBRARY", "libnvidia-ml-that-nobody-has.so.1")
+    monkeypatch.setenv(gpu_energy.GPU_VARIABLE, "GPU-1a2b")
+    assert held(tmp_path).gpu_j is None
+
+
+@pytest.mark.parametrize("n_failures", [1, 2])
+def test_a_counter_that_fails_costs_no_step(tmp_path, monkeypatch, n_failures) -> None:
+    library = FakeManagementLibrary(n_failures)
+    monkeypatch.setattr(gpu_energy, "_library", lambda: library)
+    monkeypatch.setenv(gpu_energy.GPU_VARIABLE, "GPU-1a2b")
+    record = held(tmp_path)
+    assert (record.status, record.gpu_j) == ("done", None)
+
+
+def test_gpu_hours_and_energy_of_steps_on_gpus_are_in_the_report_of_a_run(tmp_path, monkeypatch) -> None:
+    library = FakeManagementLibrary()
+    monkeypatch.setattr(gpu_energy, "_library", lambda: library)
+    monkeypatch.setenv(gpu_energy.GPU_VARIABLE, "GPU-1a2b")
+    record = held(tmp_path)
+    assert record.gpu_j == 9_000_000
+    assert StepRecord.from_json(json.loads(json.dumps(record.to_json()))) == record
+    session = "/data/Subjects/SW_001/2023-05-01/001"
+    on_gpu, on_cpu = replace(record, seconds=1800.0), replace(record, seconds=600.0, gpus=0, gpu_j=None)
+    with RunRecord(tmp_path, "r") as journal:
+        journal.append(events.to_json(events.RunStarted("r", (session,), "h", 1, 2, "1.0", 5.0, "", "", {})))
+        for each in (on_gpu, on_gpu, on_cpu):
+            journal.append(events.to_json(events.StepFinished(session, each)))
+    facts = dict(cohort_content(journal.run).facts)
+    assert (facts["GPU-hours"], facts["energy of GPUs in steps"]) == ("1.00", "5 kWh")
+    assert facts["core-hours"] == "1.17"

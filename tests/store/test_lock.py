@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from program import NAMESPACE, WITHOUT_POWERS, needs_namespaces
 from wrong_clock import wrong_clock
 
 from ibl_dask.errors import SessionLocked
-from ibl_dask.store.holder import STALE_S, UNWRITTEN_S
+from ibl_dask.store.holder import STALE_S, UNWRITTEN_S, JobAnswers, JobState
 from ibl_dask.store.lock import Attempt, holding, sharing
 from ibl_dask.store.processes import Process, this_process
 
@@ -512,6 +513,23 @@ def test_batch_system_that_hangs_or_fails_stops_nobody(path: Path, monkeypatch: 
             hanging.take()
     assert time.monotonic() - clock < 5
     assert hanging.is_open
+
+
+def test_the_batch_system_is_asked_once_for_all_sessions_of_one_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def ask(job: str) -> JobState:
+        asked.append(job)
+        time.sleep(0.01)
+        return "running"
+
+    answers = JobAnswers(ask)
+    with ThreadPoolExecutor(20) as threads:
+        assert set(threads.map(answers, ["4711", "4712"] * 50)) == {"running"}
+    assert sorted(asked) == ["4711", "4712"]
+    monkeypatch.setattr("ibl_dask.store.holder.SAME_ANSWER_S", 0.0)
+    answers("4711")
+    assert len(asked) == 3
 
 
 def test_an_attempt_waits_for_nothing(path: Path) -> None:

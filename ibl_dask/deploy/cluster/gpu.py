@@ -44,6 +44,8 @@ class Gpu:
     """Unused memory, GB."""
     problem: str = ""
     """Reason for which it does not work; empty if it does."""
+    uuid: str = ""
+    """Its name in every process and library; empty without a check, and for a part of a GPU."""
 
     def to_json(self) -> dict[str, str | float | bool]:
         """Return its fields as a mapping for JSON."""
@@ -138,7 +140,8 @@ def check_gpu(device: str, timeout_s: float = CHECK_TIMEOUT_S) -> Gpu:
     if problem:
         return Gpu(device, True, problem=problem)
     (gpu,) = gpus
-    return Gpu(device, True, gpu["name"], gpu["total_gb"], gpu["free_gb"], gpu["problem"])
+    uuid = "" if device.startswith("MIG-") else gpu["uuid"]  # the driver gives that of the whole GPU
+    return Gpu(device, True, gpu["name"], gpu["total_gb"], gpu["free_gb"], gpu["problem"], uuid)
 
 
 def _devices_of_node(timeout_s: float) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from distributed import Worker
 
 from ibl_dask.model.cores import CORES_VARIABLE, GPU_CORES
+from ibl_dask.model.gpu_energy import GPU_VARIABLE
 from ibl_dask.model.step_modules import STEP_MODULES
 from ibl_dask.store.output_log import redirect_output
 
@@ -66,6 +67,7 @@ async def dask_setup(worker: Worker) -> None:
         if gpu.problem:
             turn_away(worker, format_broken(gpu, str(worker.name)), gpu.problem, node_at_fault(gpu, os.environ))
             return
+        os.environ[GPU_VARIABLE] = gpu.uuid
     threading.Thread(target=import_all, name="imports", daemon=True).start()
 
 
