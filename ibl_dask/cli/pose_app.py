@@ -30,3 +30,22 @@ def export(
     from ibl_dask.cli.pose_export import export_engine
 
     raise typer.Exit(export_engine(engine, video, out, profile, frames, likely, most_px, onnx_python, overwrite))
+
+
+@pose_app.command()
+def compare(
+    engine: Annotated[str, typer.Argument(help="Name of the engine to compare with, under `engines:` of the profile.")],
+    other: Annotated[str, typer.Argument(help="Name of the same network in another runtime or precision.")],
+    video: Annotated[Path, typer.Argument(help="A video that the network was trained for.")],
+    profile: Annotated[Path, typer.Option("--profile", help="Site profile that declares both.")],
+    frames: Annotated[int, typer.Option("--frames", min=1, help="Frames to compare, from all over the video.")] = 64,
+    likely: Annotated[
+        float, typer.Option("--likely", min=0, max=1, help="Likelihood from which on points count as likely.")
+    ] = 0.9,
+    device: Annotated[str, typer.Option("--device", help="cpu, or cuda on a node with a GPU.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print the deviation of the keypoints of one engine from those of another, on frames of a video."""
+    from ibl_dask.cli.pose_export import compare
+
+    raise typer.Exit(compare(engine, other, video, profile, frames, likely, device, as_json))

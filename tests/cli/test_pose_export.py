@@ -1,8 +1,10 @@
-"""`ibl-dask pose export` refuses what it cannot do before anything is written."""
+"""`ibl-dask pose export` and `compare` refuse what they cannot do before anything is written."""
 
+import json
 import sys
 
 import pytest
+from disc_sessions import write_discs
 
 from ibl_dask.cli import app
 
@@ -32,3 +34,47 @@ def test_what_cannot_be_exported_is_named(capsys, monkeypatch, tmp_path, engine,
     for word in words:
         assert word in said.err
     assert sorted(tmp_path.iterdir()) == before
+
+
+PAIRS = """engines:
+  discs: {kind: synthetic, keypoints: [nose, paw]}
+  same: {kind: synthetic, keypoints: [nose, paw]}
+  mean: {kind: synthetic, keypoints: [nose, paw], options: {halo: 2}}
+  one: {kind: synthetic, keypoints: [nose]}
+"""
+
+
+@pytest.fixture(scope="module")
+def discs(tmp_path_factory):
+    """Return a folder with a profile, and a video in which two discs move."""
+    folder = tmp_path_factory.mktemp("discs")
+    write_discs(folder / "SW_001" / "2023-05-01" / "001", cameras=("left",))
+    (folder / "site.yaml").write_text(PAIRS)
+    (video,) = folder.rglob("*leftCamera*.mp4")
+    return folder, video
+
+
+def compared(discs, monkeypatch, capsys, *names):
+    folder, video = discs
+    called = ["pose", "compare", *names, video, "--profile", folder / "site.yaml", "--frames", "16", "--json"]
+    monkeypatch.setattr(sys, "argv", ["ibl-dask", *map(str, called)])
+    with pytest.raises(SystemExit) as ended:
+        app.main()
+    return ended.value.code, capsys.readouterr()
+
+
+def test_the_deviation_of_an_engine_from_another_is_measured_on_a_video(discs, monkeypatch, capsys):
+    code, said = compared(discs, monkeypatch, capsys, "discs", "same")
+    found = json.loads(said.out)
+    assert code == 0
+    assert found["n_likely"] == 32
+    assert (found["largest_px"], found["largest_px_of_all"], found["largest_likelihood"]) == (0, 0, 0)
+    _, said = compared(discs, monkeypatch, capsys, "discs", "mean")
+    assert json.loads(said.out)["largest_px"] > 0.01
+
+
+def test_engines_of_different_keypoints_are_not_compared(discs, monkeypatch, capsys):
+    code, said = compared(discs, monkeypatch, capsys, "discs", "one")
+    assert code == 2
+    assert "different keypoints" in said.err
+    assert not said.out

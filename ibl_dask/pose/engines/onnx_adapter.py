@@ -18,18 +18,28 @@ The output is read as one of
 A network with `context` takes consecutive frames and gives a row to each that has that many on both sides. The first
 and last frames of a video take the row of the nearest one that has them, as in Lightning Pose.
 
+With `runtime: tensorrt` the network runs in an engine that TensorRT builds for one kind of GPU. Two builds of one
+network differ, so workers share the one in `engine_folder`: it is built once, under a lock, and its digest is part of
+the declared build.
+
 `OPTIONS` lists the options. Sizes and layouts that the network declares need no option, nor do options and names of
 keypoints in its metadata, under the key `ibl_dask`: `{"keypoints": [...], "options": {...}}`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import hashlib
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     Array = Any
@@ -54,6 +64,9 @@ OPTIONS = {
     "context": "frames to each side that a row needs, of a network that takes consecutive frames; default 0",
     "batch": "frames at once to begin with, default 16",
     "threads": "threads of the CPU, default 1",
+    "runtime": "onnxruntime (default), or tensorrt on GPUs",
+    "precision": "of tensorrt: fp32 (default) or fp16",
+    "engine_folder": "of tensorrt: a folder for its engines, on a disk that all workers see",
 }
 """Name of an option -> its values."""
 PUPIL = ("pupil_top_r", "pupil_right_r", "pupil_bottom_r", "pupil_left_r")
@@ -61,6 +74,7 @@ PUPIL = ("pupil_top_r", "pupil_right_r", "pupil_bottom_r", "pupil_left_r")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 TOLERANCE_PX = {"cpu": 1e-4, "cuda": 0.05}
 """Largest difference between batches of different sizes: sums are added in another order."""
+TENSORRT = "TensorrtExecutionProvider"
 POINTS_TOLERANCE_PX = {"cpu": 1e-3, "cuda": 0.05}
 """The same of points that are sums over whole maps."""
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(uint8)": "uint8"}
@@ -81,7 +95,8 @@ class OnnxEngine:
     """A network with its session."""
 
     def __init__(self, session: Any, options: dict[str, Any], keypoints: list[str], device: str, version: str) -> None:
-        self._session, self._options, self._device, self._version = session, options, device, version
+        self._session, self._options, self._device = session, options, device
+        self.build = f"onnxruntime {version} {session.get_providers()[0]}"
         given = session.get_inputs()[0]
         self._input, shape = given.name, list(given.shape)
         if len(shape) not in (4, 5) or len(session.get_inputs()) != 1:
@@ -99,6 +114,10 @@ class OnnxEngine:
                 raise _wrong_option("context", f"{self._context}, for an input {shape}")
             self._halo = 2 * self._context  # a copied row depends on as many
         self._batch = shape[0] if isinstance(shape[0], int) else None
+        if options.get("runtime") == "tensorrt":
+            if self._context:
+                raise _wrong_option("runtime", f"tensorrt, for a network with context {self._context}")
+            self._batch = self._batch or int(options.get("batch", 16))  # each size would be an engine of its own
         frame = shape[-3:]
         layout = options.get("layout") or ("nhwc" if frame[2] in (1, 3) and frame[0] not in (1, 3) else "nchw")
         self._is_nchw = layout == "nchw"
@@ -151,7 +170,7 @@ class OnnxEngine:
             "colour": self._colour,
             "batch_hint": int(self._options.get("batch", 16)),
             "tolerance_px": (POINTS_TOLERANCE_PX if self._output == "points" else TOLERANCE_PX)[kind],
-            "build": f"onnxruntime {self._version} {PROVIDERS[kind]}",
+            "build": self.build,
         }
 
     def predict(self, frames: Array, before: int, after: int) -> Array:
@@ -470,22 +489,51 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
         if name not in OPTIONS:
             raise EngineError(f"there is no option {name}", "usage", "one of " + ", ".join(OPTIONS), name)
     kind, _, number = device.partition(":")
-    wanted = PROVIDERS[kind]
+    runtime, precision = options.get("runtime", "onnxruntime"), options.get("precision", "fp32")
+    if runtime not in ("onnxruntime", "tensorrt") or (runtime == "tensorrt" and kind != "cuda"):
+        raise _wrong_option("runtime", f"{runtime} on {device}")
+    if precision not in ("fp32", "fp16") or (precision == "fp16" and runtime != "tensorrt"):
+        raise _wrong_option("precision", f"{precision} of {runtime}")
+    wanted = TENSORRT if runtime == "tensorrt" else PROVIDERS[kind]
     if wanted not in onnxruntime.get_available_providers():
         raise _no_provider(wanted, "this build of onnxruntime has " + ", ".join(onnxruntime.get_available_providers()))
+    # Full precision: TF32 would move keypoints, and with other GPUs by other amounts.
+    cuda = (PROVIDERS["cuda"], {"device_id": int(number or 0), "use_tf32": 0})
+    if runtime == "onnxruntime":
+        return _opened(weights, options, keypoints, device, [cuda if kind == "cuda" else wanted])
+    with _locked(_engine_folder(str(weights), options, onnxruntime.__version__)) as folder:
+        settings = {
+            "device_id": int(number or 0),
+            "trt_fp16_enable": precision == "fp16",
+            "trt_engine_cache_enable": True,
+            "trt_engine_cache_path": str(folder),
+        }
+        # TensorRT has no option for it; its builder and its kernels heed this variable.
+        os.environ["NVIDIA_TF32_OVERRIDE"] = "0"
+        with contextlib.suppress(ImportError):
+            import tensorrt  # noqa: F401  # loads its libraries, which lie in no search path where pip installed them
+        engine = _opened(weights, options, keypoints, device, [(wanted, settings), cuda])
+        engine.build += f" {precision} engine {_digest_of_engines(folder)}"
+        return engine
+
+
+def _opened(
+    weights: str | None, options: dict[str, Any], keypoints: list[str], device: str, providers: list[Any]
+) -> OnnxEngine:
+    """Return an engine on the first of some providers, once it ran there."""
+    import onnxruntime
+
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = int(options.get("threads", 1))
     settings.inter_op_num_threads = 1
-    providers: list[Any] = [wanted]
-    if kind == "cuda":
-        if hasattr(onnxruntime, "preload_dlls"):
-            onnxruntime.preload_dlls()  # libraries of CUDA that pip installed are in no search path
-        # Full precision: TF32 would move keypoints, and with other GPUs by other amounts.
-        providers = [(wanted, {"device_id": int(number or 0), "use_tf32": 0})]
+    wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
+    is_on_gpu = wanted != PROVIDERS["cpu"]
+    if is_on_gpu and hasattr(onnxruntime, "preload_dlls"):
+        onnxruntime.preload_dlls()  # libraries of CUDA that pip installed are in no search path
     try:
         session = onnxruntime.InferenceSession(weights, settings, providers=providers)
     except Exception as error:
-        if kind == "cuda" and "memory" not in str(error).lower():
+        if is_on_gpu and "memory" not in str(error).lower():
             raise _no_provider(wanted, f"{type(error).__name__}: {error}") from error
         raise
     session.disable_fallback()
@@ -501,11 +549,48 @@ def load(weights: str | None, options: dict[str, Any], keypoints: list[str], dev
     return engine
 
 
+def _engine_folder(weights: str, options: dict[str, Any], version: str) -> Path:
+    """Return the folder of the engines of a network; another for all that an engine is built from."""
+    given = options.get("engine_folder")
+    if not given:
+        raise _wrong_option("engine_folder", "none, for `runtime: tensorrt`")
+    digest = hashlib.sha256(Path(weights).read_bytes())
+    digest.update(json.dumps([version, options.get("batch", 16), options.get("precision", "fp32")]).encode())
+    return Path(str(given)) / digest.hexdigest()[:32]
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Make a folder and hold it for the time of a block: the first worker builds an engine, which others load."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("ab")
+    except OSError as error:
+        raise _wrong_option("engine_folder", f"{folder}: {error}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield folder
+
+
+def _digest_of_engines(folder: Path) -> str:
+    """Return the digest of the engines in a folder: of each part of a network that TensorRT took."""
+    files = sorted(folder.glob("*.engine"))
+    if not files:
+        raise _no_provider(TENSORRT, "TensorRT took no part of the network")
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 def _no_provider(wanted: str, got: str) -> EngineError:
     return EngineError(
-        "onnxruntime does not run this network on the GPU" if "CUDA" in wanted else "onnxruntime does not run",
-        "gpu" if "CUDA" in wanted else "environment",
+        "onnxruntime does not run"
+        if wanted == PROVIDERS["cpu"]
+        else "onnxruntime does not run this network on the GPU",
+        "environment" if wanted == PROVIDERS["cpu"] else "gpu",
         wanted,
         got,
-        "install onnxruntime-gpu in the environment of the engine, with the CUDA and cuDNN that it was built for",
+        "install onnxruntime-gpu in the environment of the engine, with the CUDA and cuDNN that it was built for"
+        + (", and the TensorRT" if wanted == TENSORRT else ""),
     )

@@ -1,4 +1,4 @@
-"""Export of a network to ONNX, with the deviation of its keypoints from those of the engine itself."""
+"""Export of a network to ONNX, and the deviation of keypoints of one engine from those of another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ibl_dask.errors import AlreadyThere, DecodeFailed, EngineFailed, MissingKeypoints
+from ibl_dask.errors import AlreadyThere, DecodeFailed, EngineFailed, MissingKeypoints, WrongKeypoints
 from ibl_dask.pose.engine import Engine, EngineSettings
 from ibl_dask.pose.host.exporting import export_onnx
 from ibl_dask.pose.host.warm_engines import open_engine
@@ -26,14 +26,14 @@ RUN_FRAMES = 8
 
 @dataclass(frozen=True, slots=True)
 class Deviation:
-    """Difference of an exported network from the engine that it was made of, on frames of a video."""
+    """Difference of one engine from another on frames of a video: of an exported network from its engine, say."""
 
     video: str
     """Name of the video."""
     n_frames: int
     """Frames that were predicted by both."""
     likely: float
-    """Likelihood from which on a point counts as likely, by the engine itself."""
+    """Likelihood from which on a point counts as likely, by the engine that is compared with."""
     n_likely: int
     """Likely points, of all frames and keypoints."""
     largest_px: float
@@ -45,9 +45,9 @@ class Deviation:
     largest_likelihood: float
     """Largest difference of two likelihoods of one point."""
     engine: str
-    """Build of the engine."""
-    onnx: str
-    """Build of the runtime of ONNX."""
+    """Build of the engine that is compared with."""
+    other: str
+    """Build of the other one, of an export the runtime of ONNX."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,53 @@ def export_network(
     return exported
 
 
+def compare_engines(
+    settings: EngineSettings,
+    other: EngineSettings,
+    video: Path,
+    *,
+    n_frames: int = 64,
+    likely: float = 0.9,
+    device: str = "cpu",
+) -> Deviation:
+    """Return the deviation of the keypoints of one engine from those of another.
+
+    Parameters
+    ----------
+    settings : EngineSettings
+        The engine that is compared with.
+    other : EngineSettings
+        The engine that deviates: the same network in another runtime or precision.
+    video, n_frames, likely
+        See `export_network`.
+    device : str
+        cpu or cuda.
+
+    Raises
+    ------
+    WrongKeypoints
+        If they have different keypoints.
+    MissingKeypoints
+        If the first finds no likely point in the video.
+    IblDaskError
+        If an engine or the video cannot be used.
+    """
+    runs = spread_runs(video, n_frames)
+    with open_engine(settings, device) as engine:
+        first, expected = engine.info, _rows(engine, runs)
+    with open_engine(other, device) as engine:
+        second, found = engine.info, _rows(engine, runs)
+    if first.keypoints != second.keypoints:
+        raise WrongKeypoints(
+            "these engines have different keypoints",
+            where=f"{settings.name}, {other.name}",
+            expected=", ".join(first.keypoints),
+            got=", ".join(second.keypoints),
+            do="compare engines of one network",
+        )
+    return measured(found, expected, likely, video.name, (first.build, second.build))
+
+
 def spread_runs(video: Path, n_frames: int) -> list[NDArray[np.uint8]]:
     """Return runs of frames from all over a video, RGB; together as many as asked for where it has them.
 
@@ -187,7 +234,7 @@ def measured(
     is_likely = expected[..., 2] >= likely
     if not is_likely.any():
         raise MissingKeypoints(
-            "the network finds no point in this video by which its export could be compared",
+            "the network finds no point in this video by which it could be compared",
             where=video,
             expected=f"points with a likelihood of {likely:g} or more, in {len(expected)} frames",
             got=f"at most {expected[..., 2].max(initial=0):.3g}",
@@ -204,7 +251,7 @@ def measured(
         largest_px_of_all=float(distance.max()),
         largest_likelihood=float(np.abs(found[..., 2] - expected[..., 2]).max()),
         engine=builds[0],
-        onnx=builds[1],
+        other=builds[1],
     )
 
 
