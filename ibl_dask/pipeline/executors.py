@@ -168,7 +168,7 @@ class OnCluster:
         self._waiting = ReadyQueue()
         self._running: dict[StepKey, _Running] = {}
         self._ended: SimpleQueue[tuple[Future, object]] = SimpleQueue()
-        self._given: Counter[str] = Counter()
+        self._given: Counter[Resources] = Counter()
         self._doubtful: list[QueuedStep] = []
         self._attempts: dict[StepKey, QueuedStep] = {}
         self._over: list[StepRecord] = []
@@ -270,16 +270,17 @@ class OnCluster:
         """Give the cluster the steps that it can start, and a few to follow while this process is busy."""
         if self._elastic is not None:
             self._elastic.request_workers(self._demand())
-        if any(running.is_alone for running in self._running.values()):
+        if len(self._running) == 1 and next(iter(self._running.values())).is_alone:
             return
         for kind in self._waiting.kinds():
             # A worker runs one step at a time, however many cores it offers to it.
             slots = max(1, sum(kind in offered for offered in self._count_workers()))
+            n_given = sum(n for resources, n in self._given.items() if resources.kind == kind)
             batch: list[QueuedStep] = []
             while n_ready := self._waiting.n_ready(kind):
                 # The last ones wait here for the first worker that is free, and not at one that is busy.
                 most = slots * (IN_HAND if n_ready > slots else 1)
-                if self._given[kind] + len(batch) >= most:
+                if n_given + len(batch) >= most:
                     break
                 queued = self._waiting.next(kind)
                 if self.retries.holds(queued):
@@ -292,12 +293,11 @@ class OnCluster:
 
     def _demand(self) -> Counter[frozenset[tuple[str, float]]]:
         """Return the number of steps that run or could run now, by the resources that they ask for."""
-        demand: Counter[frozenset[tuple[str, float]]] = Counter()
-        for resources, n in self._waiting.ready().items():
-            demand[frozenset(self._asks(resources).items())] += n
         # Not those that wait for a disk: a pause may last, and workers cost.
-        for queued in (*(one.queued for one in self._running.values()), *self._doubtful, *self.retries.later()):
-            demand[frozenset(self._asks(queued.step.resources).items())] += 1
+        later = Counter(queued.step.resources for queued in (*self._doubtful, *self.retries.later()))
+        demand: Counter[frozenset[tuple[str, float]]] = Counter()
+        for resources, n in (Counter(self._waiting.ready()) + self._given + later).items():
+            demand[frozenset(self._asks(resources).items())] += n
         return demand
 
     def _asks(self, resources: Resources) -> dict[str, float]:
@@ -324,7 +324,7 @@ class OnCluster:
             if running.queued.step.resources in why:
                 self._client.cancel([running.future])
                 del self._running[key]
-                self._given[running.queued.step.resources.kind] -= 1
+                self._given[running.resources] -= 1
                 lost.append(running.queued)
         for queued in lost:
             self._end(queued, failure_from(why[queued.step.resources]))  # no other attempt finds a worker
@@ -360,10 +360,10 @@ class OnCluster:
             asked = self._asks(queued.step.resources)
             call = call_of(queued.step, queued.root, queued.priority, trial, asked)
             future = submit_step(self._client, call, queued.records)
-            self._running[future.key] = _Running(queued, future, is_alone)
+            self._running[future.key] = _Running(queued, future, queued.step.resources, is_alone)
             self._attempts[future.key] = queued
             queued.keys.append(future.key)
-            self._given[queued.step.resources.kind] += 1
+            self._given[queued.step.resources] += 1
             self._client.loop.add_callback(self._fetch, future)
 
     async def _fetch(self, future: Future) -> None:
@@ -439,7 +439,7 @@ class OnCluster:
 
     def _let_go(self, running: _Running) -> None:
         del self._running[running.future.key]
-        self._given[running.queued.step.resources.kind] -= 1
+        self._given[running.resources] -= 1
         # Dropping the future lets the scheduler forget the step.
         running.future.release()
 
@@ -530,5 +530,7 @@ class _Running:
 
     queued: QueuedStep
     future: Future
+    resources: Resources
+    """Resources that it was started with."""
     is_alone: bool
     """No other step runs beside it."""
