@@ -232,7 +232,8 @@ def main() -> None:
             f"{machine()}; {options.device}; {os.getloadavg()[0]:.1f} other programs ran at its start",
             "",
             f"`python benchmarks/pose_tools.py --frames {options.frames} --rounds {options.rounds}`: "
-            f"{len(index_video(video)):,} frames of {video.name}, batches of {options.batch}; medians, sides taking turns.",
+            f"{len(index_video(video)):,} frames of {video.name}, batches of {options.batch}; medians, sides taking "
+            "turns.",
             "",
         ]
         for name in options.tools:

@@ -17,7 +17,7 @@ POSE = Path(ibl_dask.__file__).parent / "pose"
 EXPORTERS = [exporter_file(kind) for kind in ENGINE_KINDS if exporter_file(kind).is_file()]
 ALONE = [POSE / "host" / "host_main.py", *(adapter_file(kind) for kind in ENGINE_KINDS), *EXPORTERS]
 SMOOTHERS = sorted((POSE / "smoothers").glob("*_adapter.py"))
-OF_ENGINES = {"deeplabcut", "eks", "lightning_pose", "numpy", "onnx", "onnxruntime", "torch", "torchvision"}
+OF_ENGINES = {"deeplabcut", "eks", "lightning_pose", "numpy", "onnx", "onnxruntime", "tensorrt", "torch", "torchvision"}
 ALLOWED = {*OF_ENGINES, *sys.stdlib_module_names} - {"tomllib"}
 
 

@@ -35,8 +35,8 @@ GRACE_S = 2.0
 _SECRET = ("IBL_DASK_ALYX_TOKEN", "IBL_DASK_ALYX_TOKEN_FILE")
 """Variables that are none of the business of an engine."""
 _KEPT_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
-"""Settings of glibc, by which a process keeps the memory that it freed. By default each map of a network, tens of MB, is
-taken from the system and given back, and half of the time goes into clearing its pages: with these a ResNet of
+"""Settings of glibc, by which a process keeps the memory that it freed. By default each map of a network, tens of MB,
+is taken from the system and given back, and half of the time goes into clearing its pages: with these a ResNet of
 DeepLabCut on a CPU takes 34 ms a frame of 640x480 instead of 69, at the same peak memory."""
 _UNSET = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "VIRTUAL_ENV", "CONDA_PREFIX")
 
