@@ -26,7 +26,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.model.chunk import Chunk
 from ibl_dask.model.session import Session
@@ -97,7 +97,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if options.out is not None:
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 def median(runs: list[dict[str, float]], name: str) -> str:

@@ -26,7 +26,7 @@ from typing import TypedDict
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
 from clock_verdicts import SILENT, VERDICTS, judge
-from machine import machine
+from machine import machine, write_page
 from random_clocks import KINDS, random_session
 
 BLOCK = 900
@@ -83,7 +83,7 @@ def main() -> None:
     print(table)
     print(f"{arguments.clocks / seconds:,.0f} clocks a second with {arguments.jobs} processes, {seconds:,.0f} s in all")
     if arguments.out:
-        arguments.out.write_text(table)
+        write_page(arguments.out, table)
 
 
 def run_block(block: range, kinds: tuple[str, ...], parts: Path, show: tuple[str, ...]) -> str:

@@ -33,7 +33,7 @@ from typing import Any
 
 import imageio_ffmpeg
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
@@ -82,7 +82,7 @@ def main() -> None:
                 )
     print(text)
     if arguments.out:
-        arguments.out.write_text(text)
+        write_page(arguments.out, text)
 
 
 def make_session(root: Path, label: str, codec: str, n_frames: int) -> tuple[Path, Path]:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.model.events import Event, SessionFinished
 from ibl_dask.model.result import CamerasJudged, Result, Work
@@ -299,14 +299,15 @@ def main() -> None:
     options.out.with_suffix(".svg").write_text(curve(series))
     n = options.workers
     how = f"run by {n} worker{'s' * (n > 1)} of Dask" if n else "answered at once"
-    options.out.write_text(
+    write_page(
+        options.out,
         f"# Memory of {', '.join(by_role(samples))}\n\n"
         f"`benchmarks/driver_memory.py`: sessions of {options.steps} steps that do nothing, {how}; "
         f"sessions and journal in memory (`{options.folder}`). {machine()}.\n\n{found}\n\n"
         f"![curve]({options.out.with_suffix('.svg').name})\n\n"
         "Slope: straight line through the last three quarters of the samples. A scheduler and a worker keep names, "
         "logs and profiles up to fixed numbers, which take the first 300 to 800 sessions."
-        + (f" *Before*: the samples of `{options.before.name}`.\n" if options.before else "\n")
+        + (f" *Before*: the samples of `{options.before.name}`.\n" if options.before else "\n"),
     )
 
 

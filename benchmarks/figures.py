@@ -133,6 +133,22 @@ VALUES: Mapping[str, Value] = {
     "pose_ratio": Value("pose", rf"({NUMBER}) of the two above in core-seconds"),
     "pose_fps": Value("pose", rf"pipeline, one decode \| ({NUMBER})"),
     "pose_many_fps": Value("pose", rf"pipelines, 5 decodes \| ({NUMBER})"),
+    **{
+        f"{tool}_{side}": Value("pose_tools", rf"^## {title}$.*?{row} \| ({NUMBER})", form="{:.0f}")
+        for tool, title in (
+            ("dlc", r"deeplabcut\.analyze_videos"),
+            ("lp", r"Model\.predict_on_video_file, heatmap"),
+            ("lp_context", r"Model\.predict_on_video_file, heatmap_mhcrnn"),
+        )
+        for side, row in (("alone", title), ("one", "ibl_dask, 1 worker"), ("two", "ibl_dask, 2 workers"))
+    },
+    **{
+        f"tools_{n}_{name}": Value(
+            "pose_tools", rf"^\| ibl_dask, {n} workers? \|[^|]*\|[^|]*\| ({NUMBER})", pick, "{:.1f}"
+        )
+        for n in (1, 2)
+        for name, pick in (("least", min), ("most", max))
+    },
     "gpus_two": Value("pose_gpus", rf"({NUMBER}) times as fast"),
     "clocks": Value("clocks", rf"\A# ({NUMBER}) random clocks"),
     "clocks_silent": Value("clocks", rf"^\| \*\*all\*\* \|(?: {NUMBER} \|){{6}} ({NUMBER}) \|"),
@@ -149,6 +165,11 @@ SENTENCES: Sequence[tuple[str, str]] = [
     ("README.md", "{pass_left} to {pass_right} times as fast ([frame_pass]"),
     ("README.md", "| {checks_s} s ([camera_qc](benchmarks/results/camera_qc.md)) | {checks_reference_s} s |"),
     ("README.md", "| {one_process_right} to {one_process_left} of its speed ([frame_pass]"),
+    (
+        "README.md",
+        "| one worker {tools_1_least} to {tools_1_most} times as fast as `analyze_videos` and `predict_on_video_file`, "
+        "two {tools_2_least} to {tools_2_most} times ([pose_tools]",
+    ),
     ("docs/performance.md", "{pass_left} times as fast (left, 1280x1024), {pass_right} times (right, 640x512)"),
     ("docs/performance.md", "| {reading} times as fast | [timing]"),
     ("docs/performance.md", "| {checks_s} s (with reading) instead of {checks_reference_s} s (without)"),
@@ -253,6 +274,19 @@ ROWS: Sequence[tuple[str, str, str, str]] = [
         "{pose_fps} frames/s ({pose_ratio} of decoding and engines apart)",
         "one decode per network: {pose_many_fps} frames/s",
         "pose",
+    ),
+    *(
+        (
+            f"keypoints of {name}, CPU",
+            f"{{{tool}_one}} frames/s, two workers {{{tool}_two}}",
+            f"`{program}`: {{{tool}_alone}} frames/s",
+            "pose_tools",
+        )
+        for name, tool, program in (
+            ("DeepLabCut 3", "dlc", "analyze_videos"),
+            ("Lightning Pose", "lp", "predict_on_video_file"),
+            ("Lightning Pose, with context", "lp_context", "predict_on_video_file"),
+        )
     ),
     ("two GPU workers on one video", "{gpus_two} times one", "one: 1", "pose_gpus"),
     ("first chunk after the command", "{first_chunk_s} s", "", "overhead"),

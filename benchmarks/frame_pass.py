@@ -37,7 +37,7 @@ from typing import Any
 import imageio_ffmpeg
 import psutil
 from films import CAMERAS, make_session
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT
@@ -215,8 +215,7 @@ def main() -> None:
     text = "\n\n".join([machine(), *sections]) + "\n"
     print(text)
     if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 def table(label: str, minutes: float, repeat: int, root: Path) -> str:

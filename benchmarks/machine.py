@@ -1,4 +1,4 @@
-"""The machine and the versions that a benchmark ran with, in one line."""
+"""The machine and the versions that a benchmark ran with, in one line; and the page of its result."""
 
 from __future__ import annotations
 
@@ -10,6 +10,16 @@ from importlib import metadata
 from pathlib import Path
 
 PACKAGES = ("av", "numpy", "dask")
+NOTES = "\n---\n"
+"""Line after which a page has notes of a person."""
+
+
+def write_page(path: Path, text: str) -> None:
+    """Write the page of a result; notes of a person at the end of the one that is there are kept."""
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    _, line, notes = before.partition(NOTES)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{text.rstrip()}\n{line}{notes}", encoding="utf-8")
 
 
 def machine() -> str:

@@ -25,7 +25,7 @@ import time
 from pathlib import Path
 
 from films import make_session, repeat
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.synth.session import write_session
 from ibl_dask.video.container.index import index_video
@@ -60,7 +60,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if options.out is not None:
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 def long_video(root: Path) -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 import av
 import numpy as np
 import yaml
-from machine import machine
+from machine import machine, write_page
 
 N_FRAMES = 216_000
 HEAVY = ("av", "cv2", "dask", "distributed", "torch", "ibllib", "tensorflow")
@@ -121,7 +121,7 @@ def main() -> None:
     )
     print(text)
     if options.out is not None:
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.deploy.site.schema import read_profile
 from ibl_dask.model.chunk import Chunk
@@ -240,7 +240,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if given.out is not None:
-        given.out.write_text(text)
+        write_page(given.out, text)
 
 
 if __name__ == "__main__":

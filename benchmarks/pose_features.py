@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 from numpy.typing import NDArray
 
 from ibl_dask.pose.features import features
@@ -151,7 +151,7 @@ def main() -> None:
                 notes.append(f"Largest difference of any value of the {camera} camera: {largest:.1e} (px, s or px/s).")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     text = "\n".join([*lines, "", *notes, f"Peak memory: {peak:,.0f} MB."]) + "\n"
-    options.out.write_text(text)
+    write_page(options.out, text)
     print(text)
 
 

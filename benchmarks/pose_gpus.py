@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 import disc_sessions
-from machine import machine
+from machine import machine, write_page
 from slurm_machine import Slurm, running
 from slurm_runs import GPU, pool, site
 
@@ -50,7 +50,7 @@ def main() -> None:
                 measured.append(measure(slurm, root / f"{number}-{n_gpus}", session, n_gpus, options.ms_per_frame))
     text = table(found, options)
     print(text)
-    options.out.write_text(text)
+    write_page(options.out, text)
 
 
 def measure(slurm: Slurm, root: Path, session: Path, n_gpus: int, ms_per_frame: float) -> tuple[float, float, int]:

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
 from first_frames import write_first_frames
-from machine import machine
+from machine import machine, write_page
 from needs import DATA, DEEPLABCUT, LIGHTNING_POSE
 
 from ibl_dask.model.chunk import Chunk
@@ -243,7 +243,7 @@ def main() -> None:
     text = "\n".join(lines)
     print(text)
     if options.out is not None:
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 if __name__ == "__main__":

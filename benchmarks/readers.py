@@ -31,7 +31,7 @@ from pathlib import Path
 
 import numpy as np
 from films import AS_COMPRESSED
-from machine import machine
+from machine import machine, write_page
 from numpy.typing import NDArray
 
 from ibl_dask.errors import UnusableFile
@@ -145,7 +145,7 @@ def main() -> None:
             text += table(sides, options.frames)
     print(text)
     if options.out is not None:
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 def write_videos(root: Path, n_frames: int) -> dict[str, Path]:

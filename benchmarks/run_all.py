@@ -5,8 +5,8 @@
 Each writes a page of its own; `README.md` beside them is the table, with both sides of each comparison. It takes some
 hours of an idle machine; `--quick` runs each on little, in some minutes, to see that it works, and writes no table. A
 benchmark whose other side is not installed is named with what it needs, and the rest go on. Pages that are published
-lie in `benchmarks/results`; after they are replaced, `benchmarks/figures.py --write` repeats their figures in the
-documents.
+lie in `benchmarks/results`; what a person noted there after a line `---` is kept. After they are replaced,
+`benchmarks/figures.py --write` repeats their figures in the documents.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from typing import Any
 
 import av
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 from numpy.typing import NDArray
 
 from ibl_dask.pipeline.run import run
@@ -131,7 +131,7 @@ def main() -> None:
         print(row, flush=True)
         lines.append(row)
     if options.out is not None:
-        options.out.write_text("\n".join(lines) + "\n")
+        write_page(options.out, "\n".join(lines) + "\n")
 
 
 def rows() -> Iterator[str]:

@@ -41,7 +41,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from films import make_session
-from machine import machine
+from machine import machine, write_page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
@@ -106,7 +106,7 @@ def main() -> None:
     )
     print(text)
     if options.out is not None:
-        options.out.write_text(text + "\n")
+        write_page(options.out, text + "\n")
 
 
 def write_raw(root: Path, n_frames: int) -> Path:

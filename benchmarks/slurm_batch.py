@@ -28,7 +28,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from machine import machine
+from machine import machine, write_page
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "helpers"))
 
@@ -77,7 +77,7 @@ def main() -> None:
                 wrong.append(f"{session}: {error}")
         text = table(disturber, options, seconds, wrong)
     print(text)
-    options.out.write_text(text)
+    write_page(options.out, text)
     sys.exit(bool(wrong or disturber.codes[-1]))
 
 

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.model import events
 from ibl_dask.model.failure import Failure
@@ -153,12 +153,13 @@ def main() -> None:
     if options.again and options.out.is_file():
         found = [line for line in options.out.read_text().splitlines() if line.startswith("|")][2:] + found
     print("\n".join([*head, *found]))
-    options.out.write_text(
+    write_page(
+        options.out,
         "# Summary of a large run\n\n"
         "`benchmarks/status.py`: a run is written through the record of the driver, fsync included, and read by a "
         f"process of its own, whose start and imports count. {machine()}.\n\n"
         + "\n".join([*head, *found])
-        + "\n\n`from the journal`: the summary was removed, so every event is read.\n"
+        + "\n\n`from the journal`: the summary was removed, so every event is read.\n",
     )
 
 

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from distributed import Client, as_completed
 from idle_cluster import cluster
 from idle_steps import Idle
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.model.task import TaskSpec
 from ibl_dask.pipeline.executors import IN_HAND
@@ -52,7 +52,7 @@ def main() -> None:
     table = format_table(bare, driven, arguments)
     print(table)
     if arguments.out:
-        arguments.out.write_text(table)
+        write_page(arguments.out, table)
 
 
 def do_nothing(number: int) -> int:

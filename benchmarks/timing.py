@@ -32,7 +32,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 
 sys.path.append(str(Path(__file__).parents[1] / "tests" / "helpers"))
 
@@ -165,7 +165,7 @@ def main() -> None:
     text = "\n\n".join(sections) + "\n"
     print(text)
     if options.out is not None:
-        options.out.write_text(text)
+        write_page(options.out, text)
 
 
 # -- errors ------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from machine import machine
+from machine import machine, write_page
 
 from ibl_dask.synth.wheel import encoder_edges, simulate_behaviour, trial_times
 from ibl_dask.timing.clocks.pulses import Pulses
@@ -82,7 +82,7 @@ def main() -> None:
     report = "\n".join([f"# {title}", "", machine(), "", *lines, "", "```text", text.strip(), "```"])
     print(report)
     if options.out:
-        options.out.write_text(report + "\n")
+        write_page(options.out, report + "\n")
 
 
 def rows(label: str, fps: float, repeat: int, every: int) -> list[str]:
