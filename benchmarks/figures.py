@@ -170,6 +170,7 @@ SENTENCES: Sequence[tuple[str, str]] = [
         "| one worker {tools_1_least} to {tools_1_most} times as fast as `analyze_videos` and `predict_on_video_file`, "
         "two {tools_2_least} to {tools_2_most} times ([pose_tools]",
     ),
+    ("docs/performance.md", "On a CPU one worker is {tools_1_least} to {tools_1_most} times as fast as `deeplabcut"),
     ("docs/performance.md", "{pass_left} times as fast (left, 1280x1024), {pass_right} times (right, 640x512)"),
     ("docs/performance.md", "| {reading} times as fast | [timing]"),
     ("docs/performance.md", "| {checks_s} s (with reading) instead of {checks_reference_s} s (without)"),
