@@ -467,7 +467,8 @@ const axis = {
     c.fillStyle = colours.ink; c.fillText(label, 3, top + 11);
     c.fillStyle = colours.quiet; c.fillText(said, 3 + c.measureText(label).width, top + 11);
     if (track.kind === "line" || track.kind === "points") {
-      const text = `${short(low)} to ${short(high)} ${track.unit}`.trim(), at = this.width - c.measureText(text).width - 3;
+      const text = track.column.length ? `${short(low)} to ${short(high)} ${track.unit}`.trim() : "no value here";
+      const at = this.width - c.measureText(text).width - 3;
       c.fillStyle = colours.paper; c.globalAlpha = 0.8; c.fillRect(at - 3, top + 1, this.width, 13); c.globalAlpha = 1;
       c.fillStyle = colours.quiet; c.fillText(text, at, top + 11);
     }
