@@ -107,10 +107,8 @@ def render_cohort(content: CohortContent) -> str:
             summary=f"{count(len(sessions), 'session')}, {summarise_ends(plain)}",
             started=format_moment(content.started_s) if content.started_s else "",
             facts=content.facts,
-            causes=(
-                ("What failed", "failure", [_group(group) for group in groups if not group.is_wait]),
-                ("What waits", "failure waits", [_group(group) for group in groups if group.is_wait]),
-            ),
+            failures=[_group(group) for group in groups if not group.is_wait],
+            waits=[_group(group) for group in groups if group.is_wait],
             rows=table,
             most_shown=MOST_SHOWN,
             states=tuple(dict.fromkeys(row.state for row in table)),
