@@ -182,7 +182,9 @@ class BatchCluster(SpecCluster):
         """Update the state of all jobs, decide, and carry the decision out."""
         jobs = self._pool_jobs
         now_s = time.monotonic()
-        jobs.update_from_workers({str(worker.name): worker for worker in self.scheduler.workers.values()}, now_s)
+        workers = {str(worker.name): worker for worker in self.scheduler.workers.values()}
+        jobs.update_from_workers(workers, now_s)
+        await jobs.drop_unknown(set(workers), self._retire)
         await jobs.update_from_refusals(refusals(self.scheduler))
         await jobs.update_from_queue(now_s, self.scheduler, self._retire)
         now_s = time.monotonic()

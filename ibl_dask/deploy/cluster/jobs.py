@@ -108,8 +108,7 @@ class Job:
     @property
     def workers(self) -> set[str]:
         """Return the names of its workers."""
-        n = self.pool.workers_per_job
-        return {self.name} if n == 1 else {f"{self.name}-{i}" for i in range(n)}
+        return worker_names(self.name, self.pool)
 
     def view(self) -> JobView:
         """Return the part of its state that decisions depend on."""
@@ -123,6 +122,12 @@ class Job:
             self.is_leaving,
             self.requeued_s,
         )
+
+
+def worker_names(job: str, pool: Pool) -> set[str]:
+    """Return the names of the workers of a job."""
+    n = pool.workers_per_job
+    return {job} if n == 1 else {f"{job}-{i}" for i in range(n)}
 
 
 @dataclass(frozen=True)
@@ -170,6 +175,8 @@ class PoolJobs:
         self._queue: dict[str, str] = {}
         self._numbers = {pool.name: itertools.count() for pool in profile.pools}
         self._asked_s = -math.inf
+        self._without_answer: dict[str, Pool] = {}
+        """Jobs that may have been submitted, and whose numbers are not known."""
 
     def working_pools(self) -> list[Pool]:
         """Return the pools that have not been given up."""
@@ -348,15 +355,33 @@ class PoolJobs:
             batch_job = make_job(self._profile, restricted, name, address, security, log_folder=self._log_folder)
             await asyncio.wait_for(batch_job.start(), commands.ANSWER_S)
         except Exception as error:  # noqa: BLE001  # a run that waits for workers must learn of any error
-            said = refusal_text(error)
+            is_silent = isinstance(error, TimeoutError)
+            said = f"no answer for {commands.ANSWER_S:g} s" if is_silent else refusal_text(error)
             reason = f"refused: {said}{format_excluded(self._excluded[pool.name])}"
-            is_outage = isinstance(error, TimeoutError) or is_without_answer(said)
+            is_outage = is_silent or is_without_answer(said)
+            if is_outage:
+                self._without_answer[name] = pool
             health = self.health[pool.name].after_failure(time.monotonic(), reason, is_outage=is_outage)
             self.health[pool.name] = health
             _log.warning("pool %s: a job was %s", pool.name, reason)
             return
         self.jobs[name] = Job(name, pool, batch_job, time.monotonic())
         _log.info("pool %s: job %s submitted for %s", pool.name, batch_job.job_id, name)
+
+    async def drop_unknown(self, workers: set[str], retire: RetireWorkers) -> None:
+        """Close workers of jobs that were submitted although the batch system did not say so: nobody would end them.
+
+        Parameters
+        ----------
+        workers
+            Names of the connected workers.
+        retire
+            Closes workers; their job ends with them.
+        """
+        for name, pool in self._without_answer.items():
+            if found := worker_names(name, pool) & workers:
+                _log.warning("pool %s: the unanswered submission of %s was carried out; it is closed", pool.name, name)
+                await asyncio.wait_for(retire(sorted(found)), commands.ANSWER_S)
 
     async def drop(self, job: Job, retire: RetireWorkers) -> None:
         """Close the workers of a job, so that their steps go elsewhere, then cancel the job."""
