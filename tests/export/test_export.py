@@ -54,7 +54,7 @@ def test_deeplabcut_finds_its_table_by_the_name_of_the_video(session):
         assert list(part.columns) == ["x", "y", "likelihood"]
         assert np.array_equal(part[["x", "y"]], keypoints.of(name), equal_nan=True)
         assert np.array_equal(part["likelihood"], keypoints.likelihood(name))
-    text = pd.read_csv(folder / f"{STEM}.csv", header=[0, 1, 2], index_col=0, float_precision="round_trip")
+    text = pd.read_csv(folder / f"{STEM}.csv", header=[0, 1, 2], index_col=0)
     assert np.array_equal(text, table, equal_nan=True)
     assert text.columns.equals(table.columns)
 
@@ -80,7 +80,7 @@ def test_csv_of_lightning_pose_has_three_rows_of_headers(session):
     result = export(session, "--format", "csv", "--estimator", "lightning_pose")
     assert result.exit_code == 0, result.output
     (path,) = (session / "ibl_dask" / "export").iterdir()
-    table = pd.read_csv(path, header=[0, 1, 2], index_col=0, float_precision="round_trip")  # as Lightning Pose
+    table = pd.read_csv(path, header=[0, 1, 2], index_col=0)  # as Lightning Pose reads it
     assert np.array_equal(table.to_numpy().reshape(keypoints.values.shape), keypoints.values, equal_nan=True)
 
 
