@@ -51,7 +51,8 @@ class Reference:
         self._errors = folder / "stderr.txt"
         # As many threads as a task of one core gets: the last bits of a decomposition depend on their number.
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "MPLBACKEND": "Agg", **threads}
+        kernels = {name: os.environ[name] for name in ("OPENBLAS_CORETYPE",) if name in os.environ}
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "MPLBACKEND": "Agg", **threads, **kernels}
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
                 [python, *options, str(SIDE)],
