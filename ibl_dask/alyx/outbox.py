@@ -87,9 +87,11 @@ class SpoolOutbox:
         """
         report = None
         self._is_sent_elsewhere = False
+        # Before the spool is read: of a session that ends later, only some of its results may have been seen.
+        running = frozenset(self.in_flight()) if is_early else frozenset()
         try:
             with self._one_at_a_time:
-                report = self._writer.run(is_ripe=self._is_ripe) if is_early else self._writer.run()
+                report = self._writer.run(is_ripe=lambda results: _is_ripe(results, running))
         except (SessionLocked, AlyxUnreachable) as error:
             self._is_sent_elsewhere = isinstance(error, SessionLocked)
             _log.info("results wait in the spool: %s", error)
@@ -98,10 +100,6 @@ class SpoolOutbox:
         with self._lock:  # also while the folder is read: no result comes in between
             self._pending = self._read_pending()
         return report
-
-    def _is_ripe(self, results: Sequence[TaskResult]) -> bool:
-        """Return whether the results of a session, oldest first, are to be sent now."""
-        return results[0].session_id not in self.in_flight() or time.time() - results[0].made_s > LONGEST_HOLD_S
 
     def send(self, tasks: Iterable[str]) -> dict[str, list[JsonObject]]:
         """Send the results in the spool, and return the datasets of some rows that were registered.
@@ -160,3 +158,8 @@ class SpoolOutbox:
             is_over.set()
             thread.join()
             self.send_all()
+
+
+def _is_ripe(results: Sequence[TaskResult], running: Collection[str]) -> bool:
+    """Return whether the results of a session, oldest first, are to be sent while tasks of some sessions run."""
+    return results[0].session_id not in running or time.time() - results[0].made_s > LONGEST_HOLD_S

@@ -387,6 +387,28 @@ def test_results_wait_for_the_others_of_their_session_while_it_runs_and_not_for_
     assert not outbox.spooled()
 
 
+def test_results_of_a_session_that_ends_while_the_spool_is_read_share_a_call(fake, alyx, tmp_path, monkeypatch) -> None:
+    session, tasks = add_tasks(fake.world, "TST_001", 2)
+    sessions = {session}
+    outbox = SpoolOutbox(alyx, tmp_path, REPOSITORY)
+    outbox.in_flight = lambda: frozenset(sessions)
+    outbox.put(result("TST_001", session, tasks[0]))
+    pending = Spool.pending
+
+    def end_after_reading(self):
+        found = pending(self)
+        if sessions:
+            outbox.spool.add(result("TST_001", session, tasks[1], n=1))
+            sessions.clear()
+        return found
+
+    monkeypatch.setattr(Spool, "pending", end_after_reading)
+    outbox.send_all(is_early=True)
+    assert calls(fake) == []
+    outbox.send_all(is_early=True)
+    assert [len(files) for files in calls(fake)] == [2]
+
+
 def test_the_records_of_datasets_are_returned_as_alyx_answered_them(fake, alyx, tmp_path) -> None:
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     outbox = SpoolOutbox(alyx, tmp_path, REPOSITORY)
