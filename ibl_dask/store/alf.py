@@ -17,6 +17,7 @@ from ibl_dask.errors import MissingFile, NotWritable, UnusableFile
 from ibl_dask.model.places import below
 from ibl_dask.store.atomic import writing
 from ibl_dask.store.identity import identity as identity
+from ibl_dask.store.identity import is_settled
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,7 +142,8 @@ def _are_equal(first: Path, second: Path) -> bool:
     states = [path.stat() for path in (first, second)]
     if states[0].st_size != states[1].st_size or first.samefile(second):
         return states[0].st_size == states[1].st_size
-    return _compare_bytes(first, second, *((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states))
+    compare = _compare_bytes if all(map(is_settled, states)) else _compare_bytes.__wrapped__
+    return compare(first, second, *((s.st_ino, s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in states))
 
 
 @lru_cache(maxsize=1024)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import math
 import os
 import threading
@@ -22,6 +23,8 @@ from typing import Literal
 from ibl_dask.errors import SessionLocked
 from ibl_dask.store.disk import explain_os_error
 from ibl_dask.store.processes import Process, Verdict, state_of
+
+_log = logging.getLogger(__name__)
 
 HEARTBEAT_S = 20.0
 """Interval at which a lock is renewed, s."""
@@ -203,6 +206,8 @@ class Watch:
         try:
             if self._ask_job is not None:
                 answer = self._ask_job(number)
+        except Exception as error:  # noqa: BLE001  # the lock is judged without an answer
+            _log.info("the batch system gave no answer on job %s: %r", number, error)
         finally:
             self._answer = answer
 
@@ -214,6 +219,8 @@ class Watch:
         NotWritable
             If the file belongs to another user, and only they may remove it.
         """
+        if self._seen is None:
+            return  # there was none; one that is there now is somebody's
         with contextlib.ExitStack() as stack:
             try:
                 file = stack.enter_context(self.path.open("rb"))

@@ -82,12 +82,12 @@ def content_of(path: Path, note: Path) -> str:
         File of the note. It is valid as long as size, times of writing and of change, and the hashed blocks of the file
         are unchanged.
     """
-    is_settled, before = _is_settled(path.stat()), _state(path)
+    settled, before = is_settled(path.stat()), _state(path)
     known = noted_content(path, note)
     if known is not None:
         return known
     digest = sha256_of(path)
-    if is_settled and _state(path) == before:
+    if settled and _state(path) == before:
         write_marker(note, before, note.parent, (), {"file": path.name, "sha256": digest})
     return digest
 
@@ -109,7 +109,8 @@ def _times(stat: os.stat_result) -> dict[str, int]:
     return {"mtime_ns": stat.st_mtime_ns, "ctime_ns": stat.st_ctime_ns}
 
 
-def _is_settled(stat: os.stat_result) -> bool:
+def is_settled(stat: os.stat_result) -> bool:
+    """Return whether a file has not changed for some time: one that has may change again without a new time."""
     return time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED_NS
 
 
@@ -117,8 +118,7 @@ def _content_of(path: Path, stat: os.stat_result) -> str:
     """Return the hash of a small file, or of some blocks of a large one; empty if it is unreadable."""
     if not S_ISREG(stat.st_mode):
         return ""
-    # A file that changed just now may change again without a new time: then a cached hash would be wrong.
-    read = _cached_hash if _is_settled(stat) else _cached_hash.__wrapped__
+    read = _cached_hash if is_settled(stat) else _cached_hash.__wrapped__
     try:
         return read(str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
     except OSError:

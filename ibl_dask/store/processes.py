@@ -107,12 +107,8 @@ def _identity(pid: int) -> Process:  # the number changes where the process fork
 
 def find_start(pid: int) -> int | None:
     """Return the start time of a process of this namespace, clock ticks since boot; see `judge`."""
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
+    if not _is_there(pid):
         return None
-    except PermissionError:
-        pass  # of another user
     try:
         if Path("/proc/self").readlink() != Path(str(os.getpid())):
             return 0  # it shows the processes of another namespace
@@ -120,9 +116,20 @@ def find_start(pid: int) -> int | None:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         state, n_threads, started = fields[0], int(fields[17]), int(fields[19])
     except (OSError, ValueError, IndexError):
-        return 0  # no such file system, or one that hides the processes of others
+        # It ended just now; or there is no such file system, or one that hides the processes of others.
+        return 0 if _is_there(pid) else None
     # Killed, and its parent has not asked how it ended.
     return None if state in "ZX" and n_threads <= 1 else started
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # of another user
+    return True
 
 
 def is_suspended(pid: int) -> bool:

@@ -190,9 +190,10 @@ class LogWriter:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(path, flags, 0o666)
         if self._size() == 0:
+            record = first().encode("utf-8", "backslashreplace")  # before the lock, which others wait a moment for
             with locked(self._file):
                 if self._size() == 0:
-                    os.write(self._file, first().encode("utf-8", "backslashreplace"))
+                    os.write(self._file, record)
 
 
 def _title(log: TaskLog, at_s: float) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ibl_dask.errors import UnusableFile
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.store.disk import explain_os_error
-from ibl_dask.transfer.session_lock import is_lock
+from ibl_dask.transfer.session_lock import is_attempt, is_lock
 from ibl_dask.transfer.still_files import FileState
 
 
@@ -48,9 +48,13 @@ def list_folder(folder: Path) -> Listing:
         for name in sorted([*folders, *files]):
             path = Path(place, name)
             within = path.relative_to(folder).as_posix()
-            state = FileState.of(path.lstat())
-            if is_lock(within):
+            if is_lock(within) or is_attempt(within):
                 continue
+            try:
+                state = FileState.of(path.lstat())
+                target = str(path.readlink()) if state.is_link else ""
+            except FileNotFoundError:
+                continue  # removed since the folder was read: another listing differs, if it matters
             if not (state.is_plain or state.is_link or stat.S_ISDIR(state.mode)):
                 raise UnusableFile(
                     "a session holds something that cannot be copied",
@@ -59,7 +63,7 @@ def list_folder(folder: Path) -> Listing:
                     got="a pipe, socket or device",
                     do="remove it",
                 )
-            found[within] = Entry(state, str(path.readlink()) if state.is_link else "")
+            found[within] = Entry(state, target)
     if not any(within.startswith(f"{OWN_FOLDER}/") for within in found):
         found.pop(OWN_FOLDER, None)  # it holds the lock alone
     return found

@@ -22,10 +22,18 @@ def is_lock(within: str) -> bool:
     return folder == OWN_FOLDER and name.startswith(f"{stem}.") and name.endswith(f".{ending}")
 
 
+def is_attempt(within: str) -> bool:
+    """Return whether a path within a session is that of the file with which an attempt at a lock begins."""
+    folder, _, name = within.rpartition("/")
+    return folder == OWN_FOLDER and name.startswith(f".{LOCK_NAME.split('.')[0]}.") and name.endswith(".tmp")
+
+
 def is_locked(session: Path) -> bool:
     """Return whether a session has a lock, be it of a run that has ended."""
-    folder = lock_of(session).parent
-    return folder.is_dir() and any(is_lock(f"{OWN_FOLDER}/{path.name}") for path in folder.iterdir())
+    try:
+        return any(is_lock(f"{OWN_FOLDER}/{path.name}") for path in lock_of(session).parent.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 @contextlib.contextmanager

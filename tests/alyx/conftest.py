@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,12 @@ QUICK = Limits(
 )
 
 
+@pytest.fixture(autouse=True)
+def _no_client_of_another_test(monkeypatch):
+    """Forget clients of scripts: a port may come again, and their server asked them to wait."""
+    monkeypatch.setattr("ibl_dask.alyx.access._clients", {})
+
+
 @pytest.fixture
 def fake():
     with FakeAlyx() as server:
@@ -31,9 +38,15 @@ def alyx(fake):
 
 @pytest.fixture
 def hasty(fake):
-    """Return a client that gives up an answer before a fake that hangs gives it."""
+    """Return a client that gives up an answer before a fake that hangs gives it; what it tries again has time."""
     fake.faults.hang_s = 1.5
-    return Alyx(Access(fake.url, "test_user", Token(TOKEN)), replace(QUICK, read_s=0.7, read_files_s=0.7))
+
+    def sleep(pause_s):
+        hasty.limits = QUICK
+        time.sleep(pause_s)
+
+    hasty = Alyx(Access(fake.url, "test_user", Token(TOKEN)), replace(QUICK, read_s=0.7, read_files_s=0.7), sleep=sleep)
+    return hasty
 
 
 @pytest.fixture

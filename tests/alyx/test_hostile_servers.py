@@ -19,7 +19,7 @@ from ibl_dask.errors import AlyxRefused, AlyxUnreachable, DownloadFailed
 
 TOKEN = "0" * 39 + "1"
 FEW = Backoff(0.001, 0.01, 2)
-LIMITS = DownloadLimits(2.0, 2.0, backoff=FEW)
+LIMITS = DownloadLimits(2.0, 20.0, backoff=FEW)
 
 
 @pytest.fixture

@@ -149,11 +149,24 @@ def impatient(fake) -> Alyx:
     return Alyx(Access(fake.url, "test_user", Token(TOKEN)), limits)
 
 
+def look_at_each_change(writer: Writer, fake, n_files: int) -> None:
+    """Let a pause last until a server that works on a call has registered another file, however slow it is."""
+
+    def sleep(_: float) -> None:
+        n_before = len(fake.world.datasets)
+        while len(fake.world.datasets) == n_before < n_files:
+            time.sleep(0.01)
+
+    writer._registrar._calls._sleep = sleep
+
+
 def test_a_server_that_still_works_on_a_call_is_not_sent_it_again(fake, spool) -> None:
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     spool.add(result("TST_001", session, task, outputs=tuple(map(output, TIMES))))
     fake.world.register_pause_s = 0.3
-    assert Writer(spool, impatient(fake), PLACE).run().n_sent == 1
+    writer = Writer(spool, impatient(fake), PLACE)
+    look_at_each_change(writer, fake, len(TIMES))
+    assert writer.run().n_sent == 1
     assert len(calls(fake)) == 1
     assert fake.world.files_of(session) == TIMES
     assert spool.sent().popitem()[1]["datasets"].keys() == set(TIMES)
@@ -181,7 +194,9 @@ def test_a_writer_that_was_killed_in_a_call_does_not_repeat_it_at_once(fake, spo
     with pytest.raises(Killed):
         Writer(spool, alyx, PLACE).run()
     alyx._send = send
-    assert Writer(spool, alyx, PLACE).run().n_sent == 1
+    writer = Writer(spool, alyx, PLACE)
+    look_at_each_change(writer, fake, len(TIMES))
+    assert writer.run().n_sent == 1
     assert len(calls(fake)) == 1
     assert fake.world.files_of(session) == TIMES
 
@@ -193,13 +208,16 @@ def test_code_of_the_field_that_registers_through_this_client_repeats_no_call_at
     fake.world.register_pause_s = 0.5
     body = {"created_by": "test_user", "path": "TST_001/2026-11-20/001", "filenames": [TIMES[0]], "name": REPOSITORY}
 
+    alyx = impatient(fake)
+
     def soon() -> None:
         while not fake.world.datasets:
             time.sleep(0.01)
+        alyx.limits = replace(alyx.limits, read_files_s=20.0)  # the second call is answered, however late
         fake.world.register_pause_s = 0.0
 
     threading.Thread(target=soon, daemon=True).start()
-    [row] = OneClient(impatient(fake), tmp_path, Quiet(1.0, 0.0)).post("/register-file", data=body)
+    [row] = OneClient(alyx, tmp_path, Quiet(1.0, 0.0)).post("/register-file", data=body)
     assert fake.world.files_of(session) == TIMES[:1]
     assert [row["id"]] == list(fake.world.datasets)
     assert len(calls(fake)) == 2

@@ -20,8 +20,9 @@ def stub(session: Path, number: int) -> Path:
 
 
 def add(session: Path, number: int, gate: object) -> None:
+    path = stub(session, number)
     gate.wait()  # type: ignore[attr-defined]
-    add_device(stub(session, number), session, remove=True)
+    add_device(path, session, remove=True)
 
 
 def hold(lock: Path, started: object) -> None:

@@ -13,8 +13,10 @@ def mounted(folder):
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "none", folder], capture_output=True).returncode:
         pytest.skip("only root mounts disks")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
 
 
 def fill(disk, leaving=0):

@@ -282,7 +282,8 @@ def test_patterns_choose_files_by_name_or_by_path_in_the_session(tmp_path: Path)
     assert names_below(here) == {"raw_video_data", "raw_video_data/_iblrig_leftCamera.raw.avi"}
 
 
-def test_a_file_written_to_just_now_stays(tmp_path: Path) -> None:
+def test_a_file_written_to_just_now_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(still_files, "SETTLED_S", 3600.0)
     one_session(tmp_path)
     done = purge_rig_data(tmp_path / "rig", tmp_path / "server", dry=False)
     assert {file.reason for file in done.files} == {"changing"}

@@ -42,6 +42,8 @@ class FakeAlyx:
         self.file_requests: list[tuple[str, str, str]] = []
         """(path, Range, Authorization) of each request of a file."""
         self._port = 0
+        self._kept: socket.socket | None = None
+        """Holds the port while the server is stopped."""
         self._server: ThreadingHTTPServer | None = None
 
     def start(self) -> FakeAlyx:
@@ -49,6 +51,7 @@ class FakeAlyx:
         handler = type("Handler", (_Handler,), {"fake": self})
         self._server = _Server(("127.0.0.1", self._port), handler)
         self._port = self._server.server_address[1]
+        self._give_port_back()
         self.url = self.world.url = f"http://127.0.0.1:{self._port}"
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
@@ -60,12 +63,21 @@ class FakeAlyx:
             self._server.server_close()
             self._server.close_open()
             self._server = None
+            self._kept = socket.socket()
+            self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._kept.bind(("127.0.0.1", self._port))
+
+    def _give_port_back(self) -> None:
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
 
     def __enter__(self) -> FakeAlyx:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        self._give_port_back()
 
     def n_requests(self, method: str = "", path: str = "") -> int:
         """Return the number of requests of a method and of paths that begin so."""
