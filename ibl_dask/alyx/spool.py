@@ -169,8 +169,8 @@ class Spool:
                     got=error.got,
                     do="leave it to that process, or stop it; if it is surely gone, remove the lock file",
                 ) from error
-            sweep_temporaries(self._pending, ".*.tmp")
-            sweep_temporaries(self._dead, ".*.tmp")
+            sweep_temporaries(self._pending, below=False)
+            sweep_temporaries(self._dead, below=False)
             yield held
 
     def update(self, letter: Letter, result: TaskResult) -> Letter:

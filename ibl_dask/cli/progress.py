@@ -29,8 +29,8 @@ FEW = 5
 """Number of sessions up to which each has its own lines and bars."""
 TICK_S = 1.0
 """Interval of looks at time and queue, s."""
-GOODBYE_S = 2.0
-"""Time limit for the last lines of a view, s."""
+GOODBYE_S = 10.0
+"""Time limit for the last lines of a view, s: a terminal that is halted takes none."""
 MOST_ALIKE = 3
 """Number of lines about failures and retries with one cause; the others are counted at the end."""
 _MOST_BARS = 4

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fnmatch
 import os
 import re
 import secrets
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 _TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
 """Name of a temporary file; the mark of older versions consists of host and process number alone."""
-_ALL_TEMPORARIES = "**/.*.tmp"
 _ABANDONED_S = 86_400.0
 """Age from which a temporary file without a known writer is abandoned, s."""
 
@@ -75,7 +75,7 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{this_process().mark}-{secrets.token_hex(4)}.tmp")
 
 
-def sweep_temporaries(folder: Path, pattern: str = _ALL_TEMPORARIES) -> int:
+def sweep_temporaries(folder: Path, pattern: str = ".*.tmp", *, below: bool = True) -> int:
     """Remove temporary files of killed writers below a folder; return their number. For the holder of the session.
 
     Files of a process that is not visible from here, of another host or container, are removed after a day.
@@ -85,10 +85,12 @@ def sweep_temporaries(folder: Path, pattern: str = _ALL_TEMPORARIES) -> int:
     folder : Path
         The folder.
     pattern : str
-        Pattern of their paths below it; all by default.
+        Pattern of their names; all by default.
+    below : bool
+        Search the folders in it as well.
     """
     n_removed = 0
-    for path, is_left in find_temporaries(folder, pattern):
+    for path, is_left in find_temporaries(folder, pattern, below=below):
         if not is_left:
             continue
         if path.is_dir() and not path.is_symlink():
@@ -99,7 +101,7 @@ def sweep_temporaries(folder: Path, pattern: str = _ALL_TEMPORARIES) -> int:
     return n_removed
 
 
-def find_temporaries(folder: Path, pattern: str = "**/.*.tmp") -> Iterator[tuple[Path, bool]]:
+def find_temporaries(folder: Path, pattern: str = ".*.tmp", *, below: bool = True) -> Iterator[tuple[Path, bool]]:
     """Yield temporary files and folders, each with whether its writer is gone; see `sweep_temporaries`.
 
     Parameters
@@ -107,12 +109,18 @@ def find_temporaries(folder: Path, pattern: str = "**/.*.tmp") -> Iterator[tuple
     folder : Path
         Folder to search.
     pattern : str
-        Pattern of their paths below it; all by default.
+        Pattern of their names; all by default.
+    below : bool
+        Search the folders in it as well.
     """
-    for path in folder.glob(pattern):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match is not None:
-            yield path, is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S)
+    for place, folders, files in os.walk(folder):  # folders that vanish meanwhile are left out
+        for name in fnmatch.filter([*folders, *files], pattern):
+            match = _TEMPORARY.fullmatch(name)
+            if match is not None:
+                path = Path(place, name)
+                yield path, is_abandoned(path, Process.from_mark(match["mark"]), _ABANDONED_S)
+        if not below:
+            return
 
 
 def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:

@@ -136,7 +136,7 @@ def abandoned_temporaries(folder: Path, session: str = "", *, below: bool = True
     """
     if not is_plain_folder(folder):
         return
-    for path, is_left in find_temporaries(folder, "**/.*.tmp" if below else ".*.tmp"):
+    for path, is_left in find_temporaries(folder, below=below):
         if is_left:
             found = measure(path)
             yield Leftover("temporary", path, found.n_bytes, found.age_s, "its writer was killed", session=session)

@@ -98,7 +98,7 @@ def make_copy(src: Path, dst: Path) -> Listing:
     """Copy a session that the caller holds; return the listing of the original at that time. See `copy_session`."""
     listed = list_folder(src)
     make_folder(dst.parent)
-    sweep_temporaries(dst.parent, f".{dst.name}.*.tmp")
+    sweep_temporaries(dst.parent, f".{dst.name}.*.tmp", below=False)
     _require_room(listed, dst)
     temporary = temporary_name(dst)
     try:

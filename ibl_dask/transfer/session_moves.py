@@ -84,7 +84,7 @@ def move_session(session_path: SessionPath, new_session_path: SessionPath) -> Pa
 
 
 def _move_to_other_disk(src: Path, dst: Path, lock: Held) -> None:
-    sweep_temporaries(src.parent, f".{src.name}.*.tmp")
+    sweep_temporaries(src.parent, f".{src.name}.*.tmp", below=False)
     if not _is_copied(src, dst):
         copied = make_copy(src, dst)
     else:

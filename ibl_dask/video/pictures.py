@@ -68,6 +68,7 @@ class Pictures:
         self._kept: OrderedDict[int, bytes] = OrderedDict()
         self._kept_bytes = 0
         self._lock = threading.Lock()
+        self._is_closed = False
 
     def jpegs(self, first: int, last: int) -> Generator[bytes]:
         """Yield a picture of each frame from `first` to `last`, both included; empty where a frame does not decode.
@@ -86,16 +87,24 @@ class Pictures:
                 expected=f"first and last from 0 to {len(self.index) - 1:,}, in this order",
                 got=f"{first:,} to {last:,}",
             )
-        with self._lock:
-            self._require_unchanged()
-            for number in range(first, last + 1):
-                yield self._picture(number)
-            self._require_unchanged()
+        try:
+            with self._lock:
+                self._require_unchanged()
+                for number in range(first, last + 1):
+                    yield self._picture(number)
+                self._require_unchanged()
+        finally:
+            if self._is_closed:
+                self.close()
 
     def close(self) -> None:
-        """Close the video."""
-        with self._lock:
-            self._stop()
+        """Close the video; where its pictures are being read, at the end of that, which may wait for a slow reader."""
+        self._is_closed = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._stop()
+            finally:
+                self._lock.release()
 
     def _require_unchanged(self) -> None:
         try:

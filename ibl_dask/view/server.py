@@ -79,6 +79,7 @@ class ViewServer(ThreadingHTTPServer):
         self.secret = secrets.token_urlsafe(16)
         self._opened = opened
         self._views: OrderedDict[int, SessionView] = OrderedDict()
+        self._is_closed = False
         self._lock = threading.Lock()
         try:
             super().__init__((HERE, port), _Handler)
@@ -111,8 +112,16 @@ class ViewServer(ThreadingHTTPServer):
         return f"ssh -N -L {self.port}:{HERE}:{self.port} {user}@{socket.gethostname()}"
 
     def view(self, number: int) -> SessionView:
-        """Return the content of a session, and close that of one that nobody asked for lately."""
+        """Return the content of a session, and close that of one that nobody asked for lately.
+
+        Raises
+        ------
+        ConnectionAbortedError
+            If the server is closed.
+        """
         with self._lock:
+            if self._is_closed:
+                raise ConnectionAbortedError("the viewer is closed")
             found = self._views.pop(number, None) or self._opened(self.sessions[number].workspace)
             self._views[number] = found
             closed = self._views.popitem(last=False)[1] if len(self._views) > _OPEN_SESSIONS else None
@@ -123,7 +132,10 @@ class ViewServer(ThreadingHTTPServer):
     def server_close(self) -> None:
         """Close the socket and all videos."""
         super().server_close()
-        for view in self._views.values():
+        with self._lock:  # requests that were accepted before are still answered
+            self._is_closed = True
+            views = list(self._views.values())
+        for view in views:
             view.close()
 
 

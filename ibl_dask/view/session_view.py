@@ -160,7 +160,9 @@ class SessionView:
 
     def close(self) -> None:
         """Close the videos."""
-        for pictures in self._pictures.values():
+        with self._picture_lock:
+            opened = list(self._pictures.values())
+        for pictures in opened:
             pictures.close()
 
 

@@ -64,12 +64,13 @@ def test_a_person_at_a_terminal_is_asked_about_a_large_run(
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment())
     os.close(theirs)
     os.write(mine, f"{answer}\n".encode())
-    text = ""
+    shown = b""
     while True:
         try:
-            text += os.read(mine, 4096).decode()
+            shown += os.read(mine, 4096)
         except OSError:  # the program has ended
             break
+    text = shown.decode()
     os.close(mine)
     assert process.wait() == (0 if starts else 1)
     says(text, "estimate: ", "core-hours", "start it? [y/N]")

@@ -51,7 +51,8 @@ def test_a_notebook_runs_and_shows_what_it_keeps(name, tmp_path, monkeypatch):
     monkeypatch.setenv("IBL_DASK_POSE_PYTHON", POSE or sys.executable)
     notebook = nbformat.from_dict(NOTEBOOKS[name])
     kept = len(outputs(notebook, "image/png"))
-    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    resources = {"metadata": {"path": str(tmp_path)}}
+    nbclient.NotebookClient(notebook, timeout=300, startup_timeout=300, resources=resources).execute()
     assert len(outputs(notebook, "image/png")) == kept >= 1
     links = linked_files(notebook)
     assert links

@@ -242,12 +242,12 @@ def gone_after_a_while(session, seconds=30):
 
 def test_what_takes_too_long_is_ended_with_all_that_it_started(session, environments):
     task = foreign(session, environments, "Sleeps")
-    task.time_out_secs = 3
+    task.time_out_secs = 8
     assert task.run() == -1
     (failure,) = task.failures
     assert failure.category == "timeout"
-    assert "within 3 s" in failure.message
-    assert gone_after_a_while(session, 1)
+    assert "within 8 s" in failure.message
+    assert gone_after_a_while(session)
 
 
 def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environments):
@@ -265,7 +265,7 @@ def test_when_the_driver_lets_go_of_the_session_it_is_ended(session, environment
     (step,) = [*task.first_steps(), *task.steps({})]
     record = run_step(replace(step, lease=held.token), [], session.outputs)
     assert record.failure.category == "locked"
-    assert gone_after_a_while(session, 1)
+    assert gone_after_a_while(session)
 
 
 def test_when_the_worker_is_killed_it_is_ended(session, environments, tmp_path):

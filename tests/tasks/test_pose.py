@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,23 +156,27 @@ def test_chunks_and_kills_do_not_show_in_the_table(session, template, tmp_path):
     """A run that is killed goes on where it was, and leaves the bytes of an undisturbed one with other chunks."""
     script = tmp_path / "run.py"
     script.write_text(
-        "import sys\n"
+        "import os, signal, sys\n"
         "from pathlib import Path\n"
         "from disc_sessions import site, toy\n"
         "from ibl_dask.pipeline.run import run\n"
+        "from ibl_dask.tasks.pose import chunk_steps\n"
+        "commit, kept = chunk_steps.commit_chunk, []\n"
+        "def commit_three(*args, **options):\n"
+        "    kept.append(commit(*args, **options))\n"
+        "    if len(kept) == 3:\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return kept[-1]\n"
+        "chunk_steps.commit_chunk = commit_three\n"
         "options = site(engines=(toy(halo=2),), median_frames=5)\n"
         "run([Path(sys.argv[1])], tasks=['DLC'], chunk_pixels=320 * 256 * 20, **options)\n"
     )
     scratch = session.parents[2] / ".ibl_dask" / "scratch"
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
-    child = subprocess.Popen([sys.executable, str(script), str(session)], env=environment)
-    end_s = time.monotonic() + 120
-    while len(list(scratch.glob("*/left-dlc/*/*.npz"))) < 3 and time.monotonic() < end_s and child.poll() is None:
-        time.sleep(0.01)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    child = subprocess.run([sys.executable, str(script), str(session)], env=environment)
+    assert child.returncode == -signal.SIGKILL
     kept = sum(1 for camera in ("left", "body") for _ in scratch.glob(f"*/{camera}-dlc/*/*.npz"))
-    assert kept >= 3
+    assert kept == 3
     options = site(engines=(toy(halo=2),), median_frames=5)
     outcome = pose(session, chunk_pixels=320 * 256 * 20, **options)
     assert outcome.tasks["DLC"] is Status.COMPLETE, outcome.failures

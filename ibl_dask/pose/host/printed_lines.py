@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import IO
 
@@ -20,7 +21,7 @@ class PrintedLines:
     def __init__(self) -> None:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._waiting: deque[str] = deque(maxlen=MOST_LINES)
-        self._n_lost = 0
+        self._n_lost = self._n_lines = 0
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
@@ -29,6 +30,11 @@ class PrintedLines:
         """Return the last lines."""
         with self._lock:
             return " | ".join(self._tail)
+
+    @property
+    def n_lines(self) -> int:
+        """Return the number of lines so far."""
+        return self._n_lines
 
     def follow(self, pipe: IO[bytes]) -> None:
         """Read a pipe from now on, to its end."""
@@ -42,6 +48,12 @@ class PrintedLines:
             self._waiting.clear()
             self._n_lost = 0
         return lines
+
+    def wait_for_more(self, seen: int, timeout_s: float) -> None:
+        """Wait for lines beyond a number of them."""
+        end_s = time.monotonic() + timeout_s
+        while self.n_lines <= seen and time.monotonic() < end_s:
+            time.sleep(0.02)
 
     def join(self, timeout_s: float) -> None:
         """Wait for the end of the pipe, which a process of the process may keep open."""
@@ -57,6 +69,7 @@ class PrintedLines:
 
     def _add(self, line: str) -> None:
         with self._lock:
+            self._n_lines += 1
             self._n_lost += len(self._waiting) == MOST_LINES
             self._tail.append(line)
             self._waiting.append(line)

@@ -26,8 +26,10 @@ from ibl_dask.pose.host.printed_lines import PrintedLines
 PROTOCOL = 1
 """Version of the messages, the same as in `host_main`."""
 PROGRAM = Path(__file__).with_name("host_main.py")
+FIRST_WORD_S = 5.0
+"""Time that a host which hangs gets to begin to print where, s."""
 LAST_WORDS_S = 0.5
-"""Time that a host which hangs gets to print where, s."""
+"""Time that it gets from then on, s."""
 KILL_S = 10.0
 """Time that the system gets to end a host, s."""
 GRACE_S = 2.0
@@ -243,8 +245,10 @@ class HostProcess:
 
     def _ask_where_it_hangs(self) -> None:
         if hasattr(signal, "SIGUSR1"):
+            seen = self._printed.n_lines
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(self._process.pid, signal.SIGUSR1)
+            self._printed.wait_for_more(seen, FIRST_WORD_S)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(LAST_WORDS_S)
 

@@ -103,7 +103,12 @@ def _put(copy: Path, staged: Path, settings: EngineSettings) -> None:
             _require_pinned(_digest(staged, settings), settings)
             return
         staged.replace(copy.with_name("changed"))  # removed with the folder of the copy
-    copy.replace(staged)
+    try:
+        copy.replace(staged)
+    except OSError:
+        if not staged.is_dir():
+            raise
+        _require_pinned(_digest(staged, settings), settings)  # another process made it at this moment
 
 
 def _digest(path: Path, settings: EngineSettings, blocks: Callable[[Path], Iterator[bytes]] | None = None) -> str:
