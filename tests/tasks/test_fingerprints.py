@@ -71,10 +71,10 @@ def steps(folder: Path) -> dict[str, object]:
         ("index", "13f6a5f0c4aec308"),
         ("rawindex", "e6d31cc7b5be5255"),
         ("sync", "9bdcdd916eb668aa"),
-        ("times", "69cf8b60c1d8ce5f"),
+        ("times", "06e8d1643d95e1ad"),
         ("framepass", "52c3f58a2e82b4cd"),
-        ("wheel", "04829e87ef335194"),
-        ("frames", "60019f9d17e5ad96"),
+        ("wheel", "7710646a80e126dc"),
+        ("frames", "65093a0f33970d5f"),
     ],
 )
 def test_fingerprints_are_those_of_earlier_versions(tmp_path, kind, fingerprint):

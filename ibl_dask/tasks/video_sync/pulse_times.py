@@ -47,7 +47,7 @@ class TimeCamera(Step):
     """Give every frame a time on the main clock; subclasses differ in the clock."""
 
     kind: ClassVar[str] = "times"
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     """4: pins that are read late are doubted where the intervals of the pulses are short. 5: few frames beyond lost
     samples are doubted."""
     result_form: ClassVar[type[Result]] = FramesTimed

@@ -28,6 +28,11 @@ _SURE_SHARE = 0.5
 """Share of the shorter list from which a start can be sure."""
 _LEAST_LEAD = 0.2
 """Least lead of the best start over the next, as a share of the best."""
+_SURE_LEAD = 0.5
+"""Lead as a share of the best from which a start can be sure. Where sounds are regular and each side lost many of their
+changes, a wrong place may have more coincidences than the right one: without this rule 3,518 of such recordings passed,
+and 66 of these were wrong, all with leads below 0.47. Of 8,294 recordings with 3 to 120 irregular sounds that passed,
+although each side lost up to half of them, 41 had smaller leads, and none was wrong."""
 _MOST_BY_CHANCE = 1e-5
 """A start is sure if fewer wrong places than this are expected to fit as well by chance: one in 100,000 recordings."""
 _REGULAR_SHARE = 0.5
@@ -69,6 +74,19 @@ def unusable_reason(match: PinMatch, n_shown: int, lead: int) -> str:
             f"the next place has only {lead:,} fewer)"
         )
     return ""
+
+
+def doubt_of_lead(match: PinMatch) -> str:
+    """Return the reason why the changes that were missed, on either side, may have decided between two starts.
+
+    Parameters
+    ----------
+    match : PinMatch
+        Match of the best start.
+    """
+    if match.confidence >= _SURE_LEAD:
+        return ""
+    return f"at another place {1 - match.confidence:.0%} as many pin and sync changes coincide"
 
 
 def doubt_of_chance(match: PinMatch, n_shown: int, span: int) -> str:
