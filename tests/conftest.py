@@ -25,7 +25,10 @@ settings.register_profile(
     "patient",
     settings(),
     deadline=None,
-    max_examples=int(os.environ.get("IBL_DASK_EXAMPLES", "50")),  # of properties that set no number, new ones each time
+    # The same examples each time, so that a change is what makes a test fail; new ones, and as many as that says, with
+    # IBL_DASK_EXAMPLES.
+    derandomize="IBL_DASK_EXAMPLES" not in os.environ,
+    max_examples=int(os.environ.get("IBL_DASK_EXAMPLES", "50")),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("patient")

@@ -363,6 +363,7 @@ class OnCluster:
             self._running[future.key] = _Running(queued, future, queued.step.resources, is_alone)
             self._attempts[future.key] = queued
             queued.keys.append(future.key)
+            queued.given_s = time.monotonic()
             self._given[queued.step.resources] += 1
             self._client.loop.add_callback(self._fetch, future)
 

@@ -72,6 +72,7 @@ class InProcess:
             if ready is None:
                 time.sleep(min(LOOK_S, self.retries.wait_s))
                 continue
+            ready.given_s = time.monotonic()
             record = run_step(with_trial(ready.step, len(ready.failures) + 1), ready.records, ready.root)
             if record.status == "failed" and record.failure is not None:
                 final = self.retries.judge(ready, record.failure)

@@ -41,6 +41,8 @@ class QueuedStep:
     """Number of attempts that the end of a job ended."""
     failures: list[Failure] = field(default_factory=list)
     """Errors of its attempts so far."""
+    given_s: float = 0.0
+    """Time at which its latest attempt was given out, `time.monotonic`, s."""
     time_factor: float = 1.0
     """Factor on its time-out in the next attempt."""
     verdict: RunError | None = None

@@ -127,8 +127,11 @@ class Retries:
         verdict = next_attempt(queued.failures, has_more_memory=has_more_memory, has_other_nodes=has_other_nodes)
         n = len(queued.failures)
         if isinstance(verdict, Pause) and self.may_pause(verdict.place):
-            self._held.setdefault(self.pause(verdict.place, failure), []).append(queued)
-            return None
+            if self._is_mended(verdict.place, queued.given_s):
+                verdict = Again(0.0)
+            else:
+                self._held.setdefault(self.pause(verdict.place, failure), []).append(queued)
+                return None
         if not isinstance(verdict, Again):
             return with_number(failure, n)
         if verdict.memory_factor > 1:
@@ -149,6 +152,11 @@ class Retries:
         if disk in self._given_up and takes_files(Path(place)):
             self._given_up.discard(disk)
         return disk not in self._given_up
+
+    def _is_mended(self, place: str, given_s: float) -> bool:
+        """Return whether the disk of a file was waited for, and took files again, after an attempt was given out."""
+        disk = mount_of(Path(place))
+        return disk in self._resumed and disk not in self._pauses and given_s < self._resumed[disk][0]
 
     def is_paused(self, disk: Path) -> bool:
         """Return whether a disk took no files at the last look."""

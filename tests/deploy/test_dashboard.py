@@ -27,7 +27,7 @@ def profile(request, tmp_path, monkeypatch):
 
 
 def answers(link):
-    with urllib.request.urlopen(link, timeout=20) as page:
+    with urllib.request.urlopen(link, timeout=120) as page:
         return page.status == 200 and b"Dask" in page.read()
 
 

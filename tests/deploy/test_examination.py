@@ -139,6 +139,6 @@ def test_a_pool_all_of_whose_workers_left_is_not_waited_for():
 def test_a_pool_without_worker_is_waited_for_until_it_is_hopeless(hopeless, said):
     client = cluster([(CPU, {"7": "PENDING Resources"}, "")], hopeless=hopeless)
     start_s = time.monotonic()
-    ((_, found),) = examination._first_workers(client, replace(SITE, pools=(CPU,)), 1.0)
+    ((_, found),) = examination._first_workers(client, replace(SITE, pools=(CPU,)), 600.0 if hopeless else 1.0)
     assert said in found.found
-    assert (time.monotonic() - start_s > 1.0) == (not hopeless)
+    assert hopeless or time.monotonic() - start_s > 1.0

@@ -87,7 +87,8 @@ def command(folder, name, text):
     ],
 )
 def test_a_slurm_is_asked_of_one_job_of_whomever(tmp_path, monkeypatch, said, state):
-    monkeypatch.setattr("ibl_dask.deploy.batch_systems.commands.QUERY_S", 0.5)
+    if "sleep" in said:
+        monkeypatch.setattr("ibl_dask.deploy.batch_systems.commands.QUERY_S", 0.5)
     command(
         tmp_path,
         "squeue",

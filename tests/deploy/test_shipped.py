@@ -157,6 +157,12 @@ def start(node, name, **environment):
     return subprocess.Popen(["bash", CLUSTER / name, *arguments], cwd=node, env=environment, stderr=subprocess.DEVNULL)
 
 
+def is_caught(pid, number):
+    """Return whether a process has set a handler for a signal."""
+    (line,) = (row for row in Path(f"/proc/{pid}/status").read_text().splitlines() if row.startswith("SigCgt:"))
+    return bool(int(line.split()[1], 16) >> (number - 1) & 1)
+
+
 def signalled(node, name, number, **environment):
     """Run a driver that does not end by itself, send its job a signal, and return exit code and calls."""
     (node / "stays").touch()
@@ -165,8 +171,10 @@ def signalled(node, name, number, **environment):
     while not (node / "driver.pid").exists() or not (node / "driver.pid").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.1)  # until the job's script has set its traps
     if number is not None:
+        while not is_caught(job.pid, number):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         job.send_signal(number)
     return job.wait(20), (node / "calls").read_text().splitlines()
 

@@ -1,5 +1,6 @@
 """Who may connect, with real processes: certificates that others cannot read and that do not stay, and shut doors."""
 
+import contextlib
 import json
 import os
 import signal
@@ -269,7 +270,8 @@ def doors(process):
     """Return where a process and its children listen."""
     found = []
     for one in (process, *process.children(recursive=True)):
-        found += [c.laddr for c in one.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
+        with contextlib.suppress(psutil.NoSuchProcess):  # commands of the batch system come and go
+            found += [c.laddr for c in one.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
     return found
 
 

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import yaml
 from noting_steps import FindNumbers, watch
 from slurm_machine import wait_until
@@ -158,11 +157,6 @@ def going_on(session: Path, executor: Watched, **options: Any) -> Iterator[Futur
 def started(executor: Watched, n: int, kind: str = "framepass") -> list[dict[str, Any]]:
     """Wait until so many chunks have started, and return where."""
     return wait_until(lambda: len(lines := executor.lines(kind)) >= n and lines, 90)
-
-
-def is_gone(pid: int) -> bool:
-    """Return whether a process has ended."""
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
 def run_it(session: Path, executor: Watched, **options: Any) -> Run:

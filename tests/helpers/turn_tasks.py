@@ -8,9 +8,12 @@ from simple_steps import Calling
 import ibl_dask as ibd
 
 
-def _note(upstream, folder, name, seconds, fails):
+def _note(upstream, folder, name, seconds, fails, until=""):
     (Path(folder) / f"{name}.begin").write_text(f"{time.time():.6f}")
     time.sleep(seconds)
+    deadline = time.monotonic() + 120
+    while until and not (Path(folder) / until).exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
     if fails:
         raise OSError(f"{name} has no luck")
     (Path(folder) / f"{name}.end").write_text(f"{time.time():.6f}")
@@ -25,14 +28,17 @@ def note_step(session, label, arguments, **more):
 
 
 class Noting(ibd.Task):
-    """Notes its begin and its end in the folder `notes`, `seconds` apart; `how` says how it ends."""
+    """Notes its begin and its end in the folder `notes`, `seconds` apart; `how` says how it ends.
 
-    def __init__(self, session_path, label="x", seconds=0.0, how="Complete", **kwargs):
+    In between it waits for the note `until`.
+    """
+
+    def __init__(self, session_path, label="x", seconds=0.0, how="Complete", until="", **kwargs):
         super().__init__(session_path, **kwargs)
-        self.label, self.seconds, self.how = label, seconds, how
+        self.label, self.seconds, self.how, self.until = label, seconds, how, until
 
     def arguments(self):
-        return {"label": self.label, "seconds": self.seconds, "how": self.how}
+        return {"label": self.label, "seconds": self.seconds, "how": self.how, "until": self.until}
 
     @property
     def folder(self):
@@ -49,7 +55,7 @@ class Noting(ibd.Task):
         if self.how == "Empty":
             return []
         arguments = {"folder": str(self.folder), "name": self.label, "seconds": self.seconds}
-        arguments["fails"] = self.how == "Errored"
+        arguments |= {"fails": self.how == "Errored", "until": self.until}
         return [note_step(self.session.reference, self.label, arguments)]
 
 

@@ -21,6 +21,7 @@ from ibl_dask.pipeline.attempts import Again, Pause, next_attempt
 from ibl_dask.pipeline.circuit_breakers import EnvironmentHealth, IoBudget, NodeHealth
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.in_process import InProcess
+from ibl_dask.pipeline.ready_queue import QueuedStep
 from ibl_dask.pipeline.retries import Paused, Resumed, Retried
 
 failures = st.builds(
@@ -176,6 +177,28 @@ def test_a_disk_that_was_waited_for_in_vain_is_waited_for_again_once_it_takes_fi
     assert keeper.may_pause(other)
     (small_disk / "filler").unlink()
     assert keeper.may_pause(str(small_disk))
+
+
+def test_a_failure_from_before_a_disk_was_emptied_pauses_nothing(small_disk, monkeypatch):
+    monkeypatch.setattr(retries, "PROBED_EVERY_S", 0.0)
+    keeper, notices = retries.Retries(), []
+    keeper.listen = lambda notice: notices.append(type(notice))
+    failure = Failure("DiskFull", "disk", "the disk is full", where=str(small_disk))
+
+    def given_out(name):
+        return QueuedStep(writing(small_disk, name), small_disk, 0, {}, given_s=time.monotonic())
+
+    fill(small_disk)
+    early, late = given_out("early"), given_out("late")
+    assert keeper.judge(early, failure) is None
+    (small_disk / "filler").unlink()
+    assert keeper.due() == [early]
+    assert keeper.judge(late, failure) is None
+    assert keeper.due() == [late]
+    assert notices == [Paused, Resumed, Retried]
+    fill(small_disk)
+    keeper.judge(given_out("later"), failure)
+    assert notices[3:] == [Paused]
 
 
 # -- time-outs -----------------------------------------------------------------------------------------------

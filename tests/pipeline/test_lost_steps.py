@@ -132,6 +132,7 @@ def folders(tmp_path, monkeypatch):
 def test_a_worker_that_does_not_see_the_data_is_turned_away_and_no_step_fails(
     scheduler, workers, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(executors, "NO_WORKER_S", 300.0)
     seeing, blind = folders(tmp_path, monkeypatch)
     left = workers("blind-0", blind, SLURMD_NODENAME="n7")
     scheduler.wait_for_workers(1, timeout=90)
@@ -166,6 +167,7 @@ def test_where_no_worker_sees_the_data_steps_fail_with_the_place(scheduler, work
 
 
 def test_data_that_vanish_from_a_node_while_it_works_are_its_fault(scheduler, workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(executors, "NO_WORKER_S", 300.0)
     seeing, blind = folders(tmp_path, monkeypatch)
     (blind / "data").mkdir()
     workers("blind-0", blind)

@@ -109,6 +109,7 @@ def test_a_session_that_another_run_holds_is_put_last_and_tried_again(sessions, 
         if type(event).__name__ == "SessionFinished":
             finished.append(event.session[-3:])
             free.set()
+            keeper.join()
 
     keeper = threading.Thread(target=hold)
     keeper.start()

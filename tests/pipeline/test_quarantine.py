@@ -168,9 +168,13 @@ def test_two_drivers_share_a_list_and_no_session_is_done_twice(make_session):
     barrier = threading.Barrier(2)
     results = []
 
+    def listen(event):
+        if isinstance(event, events.RunStarted):
+            barrier.wait(60)
+        time.sleep(0.01)
+
     def drive():
-        barrier.wait()
-        results.append(run(sessions, specs=counted("slow"), listeners=[lambda event: time.sleep(0.01)]))
+        results.append(run(sessions, specs=counted("slow"), listeners=[listen]))
 
     threads = [threading.Thread(target=drive) for _ in range(2)]
     for thread in threads:

@@ -14,8 +14,8 @@ from ibl_dask.store.run_folder import RunFolder
 from ibl_dask.store.run_summary import read_summary
 
 
-def task(label, *parents, kind="Noting", seconds=0.0, how="Complete"):
-    return TaskSpec(label, f"turn_tasks.{kind}", {"label": label, "seconds": seconds, "how": how}, parents)
+def task(label, *parents, kind="Noting", seconds=0.0, how="Complete", **more):
+    return TaskSpec(label, f"turn_tasks.{kind}", {"label": label, "seconds": seconds, "how": how, **more}, parents)
 
 
 def foreign(label, *parents, kind="Trials"):
@@ -63,7 +63,7 @@ def states(result):
 
 def test_a_task_waits_for_its_own_parents_and_for_nobody_else(session, client):
     specs = [
-        task("slow", seconds=4),
+        task("slow", until="grandchild.end"),
         task("quick", seconds=0.1),
         task("child", "quick", seconds=0.1),
         task("grandchild", "child", seconds=0.1),

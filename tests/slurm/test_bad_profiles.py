@@ -31,4 +31,4 @@ def test_the_message_names_the_line_and_what_to_write(slurm, session, tmp_path, 
     assert result.exit_code == 1
     (message,) = {failure.message for failure in result.sessions[0].failures}
     says(message, f"{path}, line {number}", said, f"give `{key}` {write}")
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())

@@ -51,7 +51,7 @@ def test_workers_whose_gpus_do_not_work_say_so_and_leave(slurm, tmp_path):
 
 def test_a_job_that_waits_in_the_queue_is_told_by_the_words_of_the_batch_system(slurm, tmp_path):
     profile = site(tmp_path, pool("cpu", directives=("--begin=now+1hour",)))
-    found = by_check(examine(profile, profile.scratch, wait_s=6), "pool cpu")["worker"]
+    found = by_check(examine(profile, profile.scratch, wait_s=30), "pool cpu")["worker"]
     assert "PENDING BeginTime" in found.found
     assert has_no_job(slurm)
 

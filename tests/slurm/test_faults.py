@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
+from processes_here import is_gone
 from program import PROGRAM, environment, says
 from published import assert_same, results
 from simple_steps import simple_step
@@ -15,7 +16,6 @@ from slurm_runs import (
     GPU,
     Watched,
     going_on,
-    is_gone,
     pool,
     run_it,
     site,
@@ -58,7 +58,7 @@ def test_a_job_that_is_cancelled_in_the_middle_of_a_chunk_costs_that_chunk_alone
             insist_on_success(running.result(120), session, undisturbed)
         n_executions, n_chunks = watched.executions()
     assert n_executions == n_chunks + 1
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())
 
 
 def test_a_node_that_dies_takes_its_jobs_along_and_the_others_go_on(slurm, session, undisturbed, tmp_path):
@@ -134,7 +134,7 @@ def test_a_pool_whose_prologue_fails_is_given_up_with_the_words_of_its_log(slurm
     assert messages
     for message in messages:
         says(message, "the jobs of pool cpu do not start", "the module system is away today")
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())
 
 
 @pytest.mark.slow_slurm
@@ -151,7 +151,8 @@ def test_attempts_come_more_and_more_slowly(slurm, tmp_path):
     assert all(pause >= scaling.FIRST_PAUSE_S * 2**n for n, pause in enumerate(pauses))
 
 
-def test_a_preempted_job_is_requeued_and_its_worker_comes_back(slurm, session, undisturbed, tmp_path):
+def test_a_preempted_job_is_requeued_and_its_worker_comes_back(slurm, session, undisturbed, tmp_path, monkeypatch):
+    monkeypatch.setattr(scaling, "REQUEUED_S", 600.0)  # a busy Slurm takes its time
     with connect(site(tmp_path, pool("scavenge", max_jobs=1))) as client:
         watched = Watched(client, tmp_path)
         watched.close_gate()
@@ -261,7 +262,7 @@ def test_a_pool_none_of_whose_gpus_works_is_given_up_with_what_is_wrong_on_each_
     says(records[0].failure.message, "the jobs of pool gpu do not start", "NVIDIA's driver library is not there")
     says(records[0].failure.message, "n3", "n4")
     assert state.excluded.keys() == {"n3", "n4"}
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())
 
 
 @pytest.mark.slow_slurm
@@ -328,7 +329,7 @@ def test_a_driver_that_is_told_to_stop_leaves_no_job(slurm, session, undisturbed
         text, _ = process.communicate(timeout=120)
         assert process.returncode == 0, text
         assert_same(results(session), undisturbed)
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())
 
 
 def test_jobs_of_a_driver_that_is_killed_leave_by_themselves(slurm, session, undisturbed, tmp_path):

@@ -170,7 +170,7 @@ def test_nothing_of_it_outlives_the_one_who_started_it(possible, number):
         folder = Path(holder.stdout.readline().split()[0])
         assert len(processes(str(folder))) > len(NODES)
         holder.send_signal(number)
-        holder.wait(10)
+        holder.wait(60)
     wait_until(lambda: not folder.exists(), 30)
     wait_until(lambda: not processes(str(folder)), 10)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
+from slurm_machine import wait_until
 
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
 
@@ -67,4 +68,4 @@ def test_the_notebook_runs_on_slurm(slurm, tmp_path, monkeypatch):
     assert re.search(r"^cpu +[1-9]", submitted, re.MULTILINE)
     assert re.search(r"^gpu +[1-9]", submitted, re.MULTILINE)
     assert any(re.search(r"^pose +[1-9]", table, re.MULTILINE) for table in tables)
-    assert slurm.jobs() == {}
+    wait_until(lambda: not slurm.jobs())

@@ -7,10 +7,11 @@ They submit the script of a PBS job, `#PBS` lines included, and Slurm runs it. W
 """
 
 import pytest
+from processes_here import is_gone
 from program import says
 from published import assert_same, results
 from slurm_machine import wait_until
-from slurm_runs import Watched, going_on, is_gone, pool, run_it, site, started, wait_for_end_of_jobs
+from slurm_runs import Watched, going_on, pool, run_it, site, started, wait_for_end_of_jobs
 
 from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect
@@ -46,7 +47,7 @@ def test_a_session_runs_and_a_job_that_is_deleted_costs_one_chunk(slurm, session
         n_executions, n_chunks = watched.executions()
         assert n_executions == n_chunks + 1
         wait_for_end_of_jobs(client, slurm)
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())
 
 
 def test_a_job_has_the_memory_the_walltime_and_the_queue_of_its_pool(slurm, tmp_path):
@@ -76,4 +77,4 @@ def test_a_pool_whose_jobs_do_not_start_is_given_up_and_says_why(slurm, session,
     assert result.exit_code == 1
     for failure in result.sessions[0].failures:
         says(failure.message, "the jobs of pool cpu do not start", said)
-    wait_until(lambda: not slurm.jobs(), 10)
+    wait_until(lambda: not slurm.jobs())

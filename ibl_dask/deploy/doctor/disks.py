@@ -74,7 +74,7 @@ def measure_disk(folder: Path, n_mb: int) -> Disk:
         round(free / 1e9, 1),
         round(n_written / written_s, 1),
         round(n_written / read_s, 1),
-        round(small_s * 1000, 1),
+        round(small_s * 1000, 3),
     )
 
 
