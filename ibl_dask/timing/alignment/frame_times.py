@@ -20,6 +20,7 @@ from ibl_dask.timing.alignment.assignment import assign_frames
 from ibl_dask.timing.alignment.camera_times import CameraTimes, Quality
 from ibl_dask.timing.alignment.clock_policy import DAQ
 from ibl_dask.timing.alignment.fitting_channels import format_fitting_channels
+from ibl_dask.timing.alignment.pin_delay import EDGE_PERIODS
 from ibl_dask.timing.clocks.pulses import camera_pulses
 from ibl_dask.timing.tolerance import TOLERATED_SHARE, tolerated_frames
 
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
     IntArray = NDArray[np.int64]
-
-_EDGE = 0.02
-"""Periods by which a change of the pin may lie beyond the period that it belongs to: sampling and jitter."""
 
 
 def frame_times(
@@ -207,7 +205,7 @@ def _notes_on_residuals(match: PinMatch | None, period_s: float) -> tuple[str, .
     if match is None or match.residuals_s is None:
         return ()
     lags = match.residuals_s / period_s - match.delay_periods
-    n_off = int(np.count_nonzero((lags > _EDGE) | (lags <= -1.5)))
+    n_off = int(np.count_nonzero((lags > EDGE_PERIODS) | (lags <= -1.5)))
     note = (
         f"{match.n_matched:,} of {match.n_pin_edges:,} pin changes coincide with one of "
         f"{match.n_ttl_edges:,} sync changes"

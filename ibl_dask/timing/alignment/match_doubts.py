@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ibl_dask.timing.alignment.pin_delay import EDGE_PERIODS
 from ibl_dask.timing.alignment.start_votes import MOST_PAIRS, SLACK_PULSES
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ _NEARLY_ALL = 0.9
 """Share of the changes that fit badly in a stretch of another start: the rest fits by chance."""
 _SHORTEST_STRETCH = 4
 """Changes below which no stretch is tested."""
-_EDGE = 0.02
-"""Periods by which a change may lie beyond its period: sampling of the DAQ, jitter of the camera."""
 _MOST_AT_END = 12
 """Changes of an end that are tried together as a stretch of another start."""
 LEAST_TOGETHER = 6
@@ -198,7 +197,7 @@ def doubt_of_neighbour(match: PinMatch, count: IntArray, pulses: Pulses, line_s:
     shown = match.start + count[match.frames]
     since = pulses.at(shown) - pulses.at(shown - 1)
     late = match.residuals_s - match.delay_periods * pulses.period_s
-    edge = _EDGE * pulses.period_s
+    edge = EDGE_PERIODS * pulses.period_s
     inside = np.clip(shown, 1, len(pulses) - 1)
     known = (inside == shown) & pulses.measured[inside] & pulses.measured[inside - 1]
     is_off = known & single & ((late > edge) | (late <= -since - edge))
@@ -228,7 +227,7 @@ def rounding_explains(pulses: Pulses, shown: IntArray, line_s: FloatArray, delay
     explained = np.zeros(shown.size, np.bool_)
     for exposure in (shown - 1, shown):
         read_s = pulses.at(exposure) + delay_periods * pulses.period_s
-        low, high = read_s - _EDGE * pulses.period_s, read_s + _EDGE * pulses.period_s
+        low, high = read_s - EDGE_PERIODS * pulses.period_s, read_s + EDGE_PERIODS * pulses.period_s
         explained |= np.searchsorted(line_s, low) < np.searchsorted(line_s, high, "right")
     return explained
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ibl_dask.timing.alignment.pin_delay import reading_delay
+from ibl_dask.timing.alignment.pin_delay import EDGE_PERIODS, reading_delay
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,8 +26,6 @@ _FEWEST = 3
 """Changes of the smaller part, and changes that must agree with another pulse beyond those that agree with this one."""
 _MOST_PARTS = 100
 """Places that are tried for the end of a part: a long recording with many strays is judged by some of them."""
-_EDGE = 0.02
-"""Periods by which a change may lie beyond its period: sampling of the DAQ, jitter of the camera."""
 _WHOLE_SOUND = 2
 """Changes of the pin that a sound makes."""
 
@@ -64,7 +62,7 @@ def doubt_of_part(match: PinMatch, count: IntArray, pulses: Pulses) -> str:
     pauses = np.flatnonzero(np.diff(count) * pulses.period_s > _LONG_PAUSE_S) + 1
     resumed = np.unique(np.searchsorted(frames, pauses))
     latest = now.whole + now.delay
-    strays = np.flatnonzero((lags > latest + _EDGE) | (lags <= latest - 1 - _EDGE))
+    strays = np.flatnonzero((lags > latest + EDGE_PERIODS) | (lags <= latest - 1 - EDGE_PERIODS))
     beside = np.unique(np.concatenate((strays, strays + 1))) if strays.size >= _FEWEST else strays[:0]
     # A part that is off begins or ends with a change that strays.
     beside = beside[np.unique(np.linspace(0, beside.size - 1, min(beside.size, _MOST_PARTS)).astype(np.int64))]

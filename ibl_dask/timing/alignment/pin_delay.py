@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 LATEST_READING = 0.65
 """Latest reading of a pin, periods after the exposure began: nearer to the next one, the two look alike."""
-_EDGE = 0.02
+EDGE_PERIODS = 0.02
 """Periods by which a change may lie beyond its period: sampling of the DAQ, jitter of the camera."""
 _STRAY = 0.05
 """Share of the changes, besides one, that may lie outside that period by chance: a pin that is read at once is likelier
@@ -57,12 +57,12 @@ def reading_delay(lags: FloatArray, shortest: float = 1.0) -> PinReading:
     if not lags.size:
         return PinReading()
     # Changes in the period that ends with each, and in the one that begins with it, one edge wider at both ends.
-    ending = np.arange(1, lags.size + 1) - np.searchsorted(lags, lags - 1 - 2 * _EDGE)
-    beginning = np.searchsorted(lags, lags + 1 + 2 * _EDGE, side="right") - np.arange(lags.size)
+    ending = np.arange(1, lags.size + 1) - np.searchsorted(lags, lags - 1 - 2 * EDGE_PERIODS)
+    beginning = np.searchsorted(lags, lags + 1 + 2 * EDGE_PERIODS, side="right") - np.arange(lags.size)
     most = int(ending.max())
     enough = max(most - 1 - round(_STRAY * most), 1)
-    earliest = float(lags[ending >= enough].min()) - _EDGE
-    latest = float(lags[beginning >= enough].max()) + 1 + _EDGE
+    earliest = float(lags[ending >= enough].min()) - EDGE_PERIODS
+    latest = float(lags[beginning >= enough].max()) + 1 + EDGE_PERIODS
     whole = int(np.ceil(earliest))
     if whole <= latest:
         few = whole - float(lags[ending == most].min()) >= 1 - LATEST_READING / min(shortest, 1.0)
