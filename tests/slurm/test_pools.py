@@ -88,7 +88,7 @@ def test_gpu_work_alone_starts_gpu_jobs_alone(slurm, tmp_path):
     with connect(profile) as client, Watch(client, slurm) as watch:
         executor = OnCluster(client)
         on_gpu = Resources(gpu=1, memory_gb=0.5)
-        steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=1.0) for i in range(20)]
+        steps = [simple_step(tmp_path, f"step{i}", chunk=i, seconds=2.0) for i in range(20)]
         steps = [replace(step, resources=on_gpu) for step in steps]
         executor.submit(steps, tmp_path, {}, 0)
         assert all(record.is_ok for record in executor.completed())

@@ -29,11 +29,13 @@ _SURE_SHARE = 0.5
 """Share of the shorter list from which a start can be sure."""
 _LEAST_LEAD = 0.2
 """Least lead of the best start over the next, as a share of the best."""
-_SURE_LEAD = 0.5
-"""Lead as a share of the best from which a start can be sure. Where sounds are regular and each side lost many of their
-changes, a wrong place may have more coincidences than the right one: without this rule 3,518 of such recordings passed,
-and 66 of these were wrong, all with leads below 0.47. Of 8,294 recordings with 3 to 120 irregular sounds that passed,
-although each side lost up to half of them, 41 had smaller leads, and none was wrong."""
+_SURE_LEAD, _CLEAR_LEAD = 0.5, 2.0
+"""Lead as a share of the best, and in standard deviations, from either of which on a start can be sure. Were a change
+as likely to coincide at one place as at another, the lead of one of them would have a standard deviation of the square
+root of all coincidences at both. Where sounds are regular and each side lost many of their changes, a wrong place may
+have more of them than the right one: without this rule 3,518 of such recordings passed, and 66 of these were wrong,
+all with leads below 0.47 and 1.4. Of 8,294 recordings with 3 to 120 irregular sounds that passed, although each side
+lost up to half of their changes, 18 had smaller leads, and none was wrong."""
 _MOST_BY_CHANCE = 1e-5
 """A start is sure if fewer wrong places than this are expected to fit as well by chance: one in 100,000 recordings."""
 _REGULAR_SHARE = 0.5
@@ -75,17 +77,21 @@ def unusable_reason(match: PinMatch, n_shown: int, lead: int) -> str:
     return ""
 
 
-def doubt_of_lead(match: PinMatch) -> str:
+def doubt_of_lead(match: PinMatch, lead: int) -> str:
     """Return the reason why the changes that were missed, on either side, may have decided between two starts.
 
     Parameters
     ----------
     match : PinMatch
         Match of the best start.
+    lead : int
+        Votes by which the start leads over the next best.
     """
-    if match.confidence >= _SURE_LEAD:
+    share = match.confidence
+    n_votes = lead * (2 / share - 1) if share > 0 else np.inf
+    if share >= _SURE_LEAD or lead >= _CLEAR_LEAD * np.sqrt(n_votes):
         return ""
-    return f"at another place {1 - match.confidence:.0%} as many pin and sync changes coincide"
+    return f"at another place {1 - share:.0%} as many pin and sync changes coincide"
 
 
 def doubt_of_chance(match: PinMatch, n_shown: int, span: int) -> str:

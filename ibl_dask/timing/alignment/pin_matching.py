@@ -122,7 +122,7 @@ def match_pins(pulses: Pulses, count: IntArray, pins: NDArray[np.bool_], ttl: Fr
     ups = visible_changes(pulses, line, delay)[1]
     doubts = (
         doubt,
-        doubt_of_lead(match),
+        doubt_of_lead(match, fit.lead),
         doubt_of_chance(match, shown_to_camera.size, int(count[-1]) + 1),
         doubt_of_regularity(reach, (shown + match.start, ups), (count[frames], polarities)),
     )
