@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from alyx_results import REPOSITORY, add_tasks, output, result
 from fake_alyx import endpoints
+from waiting import wait_until
 
 from ibl_dask.alyx.client import Alyx, Limits
 from ibl_dask.alyx.credentials import Access, Token
@@ -384,23 +385,17 @@ def test_results_wait_for_the_others_of_their_session_while_it_runs_and_not_for_
     outbox.put(result("TST_001", running, tasks[0]))
     outbox.put(result("TST_002", ended, other))
 
-    def until(condition) -> None:
-        end_s = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < end_s
-            time.sleep(0.01)
-
     with outbox.sending(0.01):
-        until(lambda: not outbox.is_spooled(other))
+        wait_until(lambda: not outbox.is_spooled(other))
         assert outbox.is_spooled(tasks[0])
         outbox.put(result("TST_001", running, tasks[1], n=1))
         sessions.clear()
-        until(lambda: not outbox.spooled())
+        wait_until(lambda: not outbox.spooled())
         assert [len(files) for files in calls(fake)] == [1, 2]
         sessions.add(running)
         monkeypatch.setattr("ibl_dask.alyx.outbox.LONGEST_HOLD_S", 0.05)
         outbox.put(result("TST_001", running, tasks[1], n=2))
-        until(lambda: not outbox.spooled())
+        wait_until(lambda: not outbox.spooled())
         outbox.put(result("TST_001", running, tasks[1], n=3))
     assert not outbox.spooled()
 

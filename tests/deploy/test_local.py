@@ -5,9 +5,8 @@ import sys
 import distributed
 import psutil
 import pytest
-from processes_here import is_gone
 from simple_steps import note_process
-from slurm_machine import wait_until
+from waiting import is_gone, wait_until
 
 from ibl_dask.deploy.cluster.connect import connect, tunnel_line
 from ibl_dask.deploy.cluster.local_workers import WORKER_ENVIRONMENT

@@ -16,6 +16,7 @@ import pytest
 from batch_here import BatchHere, printed_by
 from forked_program import Forked
 from program import NAMESPACE, environment, needs_namespaces
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster import tls
 from ibl_dask.deploy.cluster.connect import connect
@@ -43,15 +44,6 @@ def write_profile(batch, folder, **more):
     path = folder / "site.yaml"
     path.write_text(batch.profile(folder, **more))
     return path
-
-
-def until(condition, seconds=60):
-    """Wait until something is the case, and return it."""
-    end_s = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end_s, "it took too long"
-        time.sleep(0.05)
-    return found
 
 
 def kept(folder):
@@ -100,7 +92,7 @@ def drive(session, profile):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 def test_certificates_are_gone_after_a_driver_was_told_to_stop(batch, session_folder, tmp_path, number):
     process = drive(session_folder, write_profile(batch, tmp_path, interface="lo"))
-    until(lambda: kept(tmp_path) and batch.pids())
+    wait_until(lambda: kept(tmp_path) and batch.pids())
     process.send_signal(number)
     text, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, text
@@ -112,7 +104,7 @@ def test_what_a_killed_driver_leaves_is_readable_by_nobody_else_and_removed_by_t
 ):
     profile = write_profile(batch, tmp_path, interface="lo")
     process = drive(session_folder, profile)
-    until(lambda: kept(tmp_path) and batch.pids())
+    wait_until(lambda: kept(tmp_path) and batch.pids())
     process.kill()
     process.communicate(timeout=60)
     (left,) = kept(tmp_path)

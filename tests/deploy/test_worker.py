@@ -1,10 +1,10 @@
 import os
 import subprocess
 import sys
-import time
 
 import distributed
 import pytest
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE, Gpu, format_broken
@@ -81,15 +81,6 @@ def stop(process):
     process.wait(timeout=30)
 
 
-def until(condition, seconds=60):
-    """Wait until something is the case, and return it."""
-    end_s = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end_s, "it took too long"
-        time.sleep(0.1)
-    return found
-
-
 def test_the_workers_of_a_job_have_a_gpu_each_and_their_share_of_its_cores(scheduler, tmp_path):
     job = start_job(scheduler, "gpu-7", 2, tmp_path / "log", **{CHECK_VARIABLE: "none", "CUDA_VISIBLE_DEVICES": "4,6"})
     try:
@@ -108,7 +99,7 @@ def test_a_worker_whose_gpu_is_broken_says_so_and_leaves(scheduler, tmp_path):
     with scheduler.get_executor(pure=False, resources={"GPU": 1}) as executor:
         step = executor.submit(sum, [1, 2])
         try:
-            (said,) = until(lambda: refusals(scheduler))
+            (said,) = wait_until(lambda: refusals(scheduler))
             assert job.wait(timeout=60) == 0
         finally:
             stop(job)
@@ -125,9 +116,9 @@ def test_a_worker_without_gpu_leaves_the_others_of_its_job_alone(scheduler, tmp_
     environment = {CHECK_VARIABLE: "none", "CUDA_VISIBLE_DEVICES": "0"}
     job = start_job(scheduler, "gpu-1", 2, tmp_path / "log", **environment)
     try:
-        (said,) = until(lambda: refusals(scheduler))
+        (said,) = wait_until(lambda: refusals(scheduler))
         assert "taken by another worker" in said["reason"]
-        until(lambda: len(scheduler.scheduler_info(n_workers=-1)["workers"]) == 1)
+        wait_until(lambda: len(scheduler.scheduler_info(n_workers=-1)["workers"]) == 1)
         steps = scheduler.map(abs, range(-8, 0), resources={"GPU": 1})
         assert scheduler.gather(steps) == [8, 7, 6, 5, 4, 3, 2, 1]
     finally:

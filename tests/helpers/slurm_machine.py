@@ -22,10 +22,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from waiting import wait_until
 
 PACKAGES = ("slurm-wlm", "munge", "slurm-wlm-torque")
 """Debian's packages with everything that is needed; the last one has `qsub`, `qdel` and `qstat`."""
@@ -173,16 +175,6 @@ class Slurm:
             return not jobs and set(self.node_states().values()) == {"idle"}
 
         wait_until(is_clear, 60, step_s=0.2)
-
-
-def wait_until(holds: Callable[[], Any], seconds: float = 60, *, step_s: float = 0.05) -> Any:
-    """Wait until something is true and return it; fail if it does not become so."""
-    deadline = time.monotonic() + seconds
-    while not (value := holds()):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"not within {seconds} s: {getattr(holds, '__qualname__', holds)}")
-        time.sleep(step_s)
-    return value
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from noting_steps import FindNumbers, watch
-from slurm_machine import wait_until
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
 from ibl_dask.deploy.site.profile import Pool, Profile

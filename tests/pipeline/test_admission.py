@@ -15,8 +15,8 @@ from pathlib import Path
 import dask
 import pytest
 from simple_steps import Calling
-from slurm_machine import wait_until
 from small_disks import fill, mounted
+from waiting import wait_until
 
 import ibl_dask as ibd
 from ibl_dask.errors import SessionLocked

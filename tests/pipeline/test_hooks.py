@@ -7,9 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from processes_here import is_gone
 from program import call
-from slurm_machine import wait_until
+from waiting import is_gone, wait_until
 
 from ibl_dask.deploy.doctor.facts import find_programs
 from ibl_dask.deploy.doctor.finding import Importance

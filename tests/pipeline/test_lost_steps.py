@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import distributed
@@ -13,6 +12,7 @@ from distributed.protocol.pickle import dumps
 from ending_steps import end_process
 from program import WITHOUT_POWERS, says
 from simple_steps import Calling, die_with_worker, simple_step, vanish_once
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.refusals import refusals
@@ -208,17 +208,8 @@ def test_a_step_in_a_process_of_its_own_ends_with_its_worker(tmp_path):
     """However that ends."""
     variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     process = subprocess.Popen([sys.executable, "-c", HOLDING, tmp_path], env=variables)
-    pid = int(until(lambda: (tmp_path / "held").exists() and (tmp_path / "held").read_text()))
+    pid = int(wait_until(lambda: (tmp_path / "held").exists() and (tmp_path / "held").read_text()))
     assert Path(f"/proc/{pid}").exists()
     process.kill()
     process.wait()
-    until(lambda: not Path(f"/proc/{pid}").exists())
-
-
-def until(condition, seconds=60):
-    """Wait until something is the case, and return it."""
-    end_s = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end_s, "it took too long"
-        time.sleep(0.05)
-    return found
+    wait_until(lambda: not Path(f"/proc/{pid}").exists())

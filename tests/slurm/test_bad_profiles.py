@@ -2,8 +2,8 @@
 
 import pytest
 from program import says
-from slurm_machine import wait_until
 from slurm_runs import run_it, write_profile
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect

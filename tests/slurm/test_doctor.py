@@ -1,8 +1,8 @@
 """A doctor's visit to a cluster: a job of each pool is started, looked at from within, and gone afterwards."""
 
 import pytest
-from slurm_machine import wait_until
 from slurm_runs import GPU, pool, site
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.doctor.examine import examine

@@ -4,8 +4,8 @@ import sys
 
 import pytest
 from published import assert_same, results
-from slurm_machine import wait_until
 from slurm_runs import write_profile
+from waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -7,11 +7,10 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from processes_here import is_gone
 from program import PROGRAM, environment, says
 from published import assert_same, results
 from simple_steps import simple_step
-from slurm_machine import NODES, wait_until
+from slurm_machine import NODES
 from slurm_runs import (
     GPU,
     Watched,
@@ -22,6 +21,7 @@ from slurm_runs import (
     started,
     write_profile,
 )
+from waiting import is_gone, wait_until
 
 from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect

@@ -6,8 +6,8 @@ import pytest
 from program import says
 from published import assert_same, results
 from simple_steps import simple_step
-from slurm_machine import wait_until
 from slurm_runs import Watched, pool, run_it, site
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect

@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 import slurm_machine as machine
-from slurm_machine import CPUS_PER_NODE, GPUS_PER_NODE, NODES, wait_until
+from slurm_machine import CPUS_PER_NODE, GPUS_PER_NODE, NODES
+from waiting import wait_until
 
 pytestmark = pytest.mark.slurm
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import nbclient
 import nbformat
 import pytest
-from slurm_machine import wait_until
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster.gpu import CHECK_VARIABLE
 

@@ -7,11 +7,10 @@ They submit the script of a PBS job, `#PBS` lines included, and Slurm runs it. W
 """
 
 import pytest
-from processes_here import is_gone
 from program import says
 from published import assert_same, results
-from slurm_machine import wait_until
 from slurm_runs import Watched, going_on, pool, run_it, site, started, wait_for_end_of_jobs
+from waiting import is_gone, wait_until
 
 from ibl_dask.deploy.cluster import jobs, scaling
 from ibl_dask.deploy.cluster.connect import connect

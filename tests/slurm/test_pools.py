@@ -8,8 +8,9 @@ from disc_sessions import site as disc_site
 from disc_sessions import toy, write_discs
 from published import assert_same, results
 from simple_steps import simple_step
-from slurm_machine import GPU_NODES, wait_until
+from slurm_machine import GPU_NODES
 from slurm_runs import GPU, Watch, Watched, going_on, pool, site, wait_for_end_of_jobs
+from waiting import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.model.status import Status

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from program import NAMESPACE, WITHOUT_POWERS, needs_namespaces
+from waiting import wait_until
 from wrong_clock import wrong_clock
 
 from ibl_dask.errors import SessionLocked
@@ -422,13 +423,6 @@ def test_renamed_session_stays_held(path: Path, other: subprocess.Popen[str]) ->
 # -- a holder that lost it ------------------------------------------------------------------------------------
 
 
-def until(holds: object, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():  # type: ignore[operator]
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 @pytest.mark.parametrize("how", ["taken over", "removed", "overwritten by what makes no sense"])
 def test_holder_notices_at_its_next_beat_that_the_lock_is_no_longer_its_own(
     path: Path, monkeypatch: pytest.MonkeyPatch, how: str
@@ -445,7 +439,7 @@ def test_holder_notices_at_its_next_beat_that_the_lock_is_no_longer_its_own(
             path.unlink()
         else:
             path.write_text("[]")
-        until(lambda: held.is_lost)
+        wait_until(lambda: held.is_lost)
         with pytest.raises(SessionLocked, match="no longer holds"):
             held.require_own()
     assert path.exists() == (how != "removed")
@@ -456,7 +450,7 @@ def test_holder_does_not_keep_the_lock_of_another_alive(path: Path, monkeypatch:
     with holding(path) as held:
         path.unlink()
         write_owner(path, "node017", 1, age_s=5000)
-        until(lambda: held.is_lost)
+        wait_until(lambda: held.is_lost)
         time.sleep(0.1)
         assert time.time() - path.stat().st_mtime > 4000
 
@@ -476,9 +470,9 @@ def test_a_disk_that_does_not_answer_for_a_moment_costs_no_lock(
 
     with holding(path) as held:
         monkeypatch.setattr(Path, "open", refuse)
-        until(lambda: len(n_refused) == 5)
+        wait_until(lambda: len(n_refused) == 5)
         os.utime(path, (0, 0))
-        until(lambda: path.stat().st_mtime > 1)
+        wait_until(lambda: path.stat().st_mtime > 1)
         assert not held.is_lost
 
 
