@@ -119,7 +119,7 @@ def test_every_result_is_registered_once_and_no_check_is_lost(tmp_path):
             writer.kill()
             writer.wait()
         errors.close()
-        fake.stop()
+        fake.close()
 
     world = fake.world
     assert [row.reason for row in spool.dead()] == []

@@ -57,7 +57,7 @@ class FakeAlyx:
         return self
 
     def stop(self) -> None:
-        """Stop to listen: connections are refused, and those that exist break."""
+        """Stop to listen: connections are refused, and those that exist break. The port is kept, to start again."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -66,6 +66,11 @@ class FakeAlyx:
             self._kept = socket.socket()
             self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             self._kept.bind(("127.0.0.1", self._port))
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.stop()
+        self._give_port_back()
 
     def _give_port_back(self) -> None:
         if self._kept is not None:
@@ -76,8 +81,7 @@ class FakeAlyx:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        self.stop()
-        self._give_port_back()
+        self.close()
 
     def n_requests(self, method: str = "", path: str = "") -> int:
         """Return the number of requests of a method and of paths that begin so."""
