@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from program import on_disk
 import ibl_dask as ibd
 from ibl_dask.errors import AlreadyThere, NotASession, SessionLocked, TransferIncomplete, UsageError
 from ibl_dask.store.atomic import temporary_name
-from ibl_dask.store.lock import holding
+from ibl_dask.store.lock import Attempt, holding
 from ibl_dask.transfer import session_copies, session_moves
 from ibl_dask.transfer.session_copies import check_transfer, copy_session
 from ibl_dask.transfer.session_moves import backup_session, move_session, rename_session
@@ -192,6 +194,29 @@ for name in ("mkdir", "unlink", "rmdir", "fsync", "utime", "rename"):
 from ibl_dask.transfer.session_moves import move_session
 move_session(*sys.argv[1:3])
 """
+
+
+def test_attempts_of_others_at_the_lock_meanwhile_change_nothing(session: Path, tmp_path: Path) -> None:
+    """Each begins with a file that is removed at once."""
+    target, stop = tmp_path / "server" / "Subjects" / "SW_001" / "2023-05-01" / "001", threading.Event()
+
+    def attempt() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(SessionLocked):
+                Attempt(session / "ibl_dask" / "lock.json").take().close()
+
+    rivals = [threading.Thread(target=attempt) for _ in range(3)]
+    with holding(session / "ibl_dask" / "lock.json"):
+        for rival in rivals:
+            rival.start()
+        try:
+            for n in range(20):
+                shutil.copytree(session, target / str(n), ignore=shutil.ignore_patterns("ibl_dask"), symlinks=True)
+                check_transfer(session, target / str(n))
+        finally:
+            stop.set()
+            for rival in rivals:
+                rival.join()
 
 
 def test_killed_at_any_moment_the_session_is_whole_at_one_place_and_a_second_call_completes(

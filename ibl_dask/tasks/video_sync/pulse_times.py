@@ -49,7 +49,7 @@ class TimeCamera(Step):
     kind: ClassVar[str] = "times"
     version: ClassVar[int] = 8
     """4: pins that are read late are doubted where the intervals of the pulses are short. 5: few frames beyond lost
-    samples are doubted."""
+    samples are doubted. 7: a part that fits a frame off is doubted, 8: a start that leads by few coincidences."""
     result_form: ClassVar[type[Result]] = FramesTimed
 
     workspace: Workspace
