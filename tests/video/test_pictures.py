@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 
 from ibl_dask.errors import UnreadableVideo, UsageError
@@ -52,6 +53,15 @@ def test_a_request_that_is_given_up_half_way_moves_no_later_one(video: Path) -> 
     assert [number_of(picture) for picture in pictures.jpegs(12, 15)] == [12, 13, 14, 15]
     assert [number_of(picture) for picture in pictures.jpegs(2, 3)] == [2, 3]
     pictures.close()
+
+
+def test_closing_does_not_wait_for_somebody_who_reads_slowly_and_the_file_is_closed_after_them(video: Path) -> None:
+    pictures = Pictures(video, index_video(video))
+    slow = pictures.jpegs(10, 13)
+    assert number_of(next(slow)) == 10
+    pictures.close()
+    assert [number_of(picture) for picture in slow] == [11, 12, 13]
+    assert str(video) not in [file.path for file in psutil.Process().open_files()]
 
 
 def test_a_frame_that_does_not_decode_is_empty_and_the_next_keyframe_is_right(tmp_path: Path) -> None:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import pytest
+from viewed_sessions import workspace_of
 
 from ibl_dask.model.session import Session
 from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.synth.burn import read_frame_number
+from ibl_dask.view.server import Listed, ViewServer
+from ibl_dask.view.session_view import SessionView
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from ibl_dask.view.server import ViewServer
 
 
 def ask(
@@ -165,3 +166,11 @@ def test_an_unforeseen_error_is_an_answer_and_a_traceback_for_whoever_started_th
     assert server.secret not in caplog.text
     monkeypatch.undo()
     assert ask(server, "0/places")[0] == 200
+
+
+def test_a_request_that_comes_while_the_viewer_closes_opens_nothing(seen_session: Path) -> None:
+    server = ViewServer([Listed(workspace_of(seen_session))], SessionView)
+    server.view(0)
+    server.server_close()
+    with pytest.raises(ConnectionError):
+        server.view(0)
