@@ -114,6 +114,7 @@ class SessionFetcher:
         record = FetchRecord.read(path) or FetchRecord.begin(path, eid)
         make_folder(path / OWN_FOLDER)
         with holding(path / OWN_FOLDER / LOCK_NAME, ask_job, own_job()):
+            record = FetchRecord.read(path) or record  # another program may have fetched files before it let go
             files = read_files(self._alyx.rows("datasets", session=eid))
             if not any(file.urls for file in files):
                 raise DownloadFailed(

@@ -130,11 +130,19 @@ class FetchRecord:
         return known is None or not known.is_unchanged(path) or (known.dataset, known.md5) == (file.id, file.md5)
 
     def accept(self, file: RemoteFile, part: Path) -> None:
-        """Give a file that came whole its name. It is recorded first: a file without a record counts as the user's."""
+        """Give a file that came whole its name, unless the user put one of that name there meanwhile.
+
+        It is recorded first: a file without a record counts as the user's.
+        """
         target = self.session / file.path
         make_folder(target.parent)
         there = part.stat()
         with self._lock:
+            known = self.files.get(file.path)
+            if os.path.lexists(target) and (known is None or not known.is_unchanged(target)):
+                _log.warning("%s came meanwhile, and is left as it is", target)
+                part.unlink()
+                return
             self.done = ""
             self.files[file.path] = FetchedFile(file.id, there.st_size, there.st_mtime_ns, file.md5)
             self.write()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator, Sequence
@@ -160,6 +161,8 @@ def _create_one(
     patience_s: float,
     environments: Environments | None,
 ) -> Creation:
+    read = (flag, find_description(flag.parent))
+    before = _states(*read)
     session = Session(flag.parent)
     _ = session.description  # an error of it is the outcome, before anything else
     reason = reason_to_wait(session, flag, settled_s=settled_s, patience_s=patience_s)
@@ -172,8 +175,20 @@ def _create_one(
     failed = [problem.message for problem in session.description.problems if problem.is_refusal]
     if failed:
         return Creation(session.path, "failed", "; ".join(failed), None, eid, tuple(rows), n_new, notes)
-    flag.unlink(missing_ok=True)
+    if _states(*read) == before:  # else another computer ended its transfer meanwhile, and its flag stays
+        flag.unlink(missing_ok=True)
     return Creation(session.path, "created" if n_new else "unchanged", "", None, eid, tuple(rows), n_new, notes)
+
+
+def _states(*paths: Path | None) -> list[tuple[int, int, int, int]]:
+    """Return the states of the files among some paths, which change with any writing of them."""
+    found = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path is not None:
+                stat = path.stat()
+                found.append((stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
+    return found
 
 
 def write_legacy_description(session: Session) -> bool:

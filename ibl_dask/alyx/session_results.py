@@ -53,7 +53,8 @@ def add_session(spool: Spool, workspace: Workspace) -> tuple[int, int]:
         If the session has no provenance.
     """
     results = results_of(workspace)
-    known = spool.sent().keys() | {letter.result.key for letter in spool.pending()}
+    # In this order: one that is sent in between is in both.
+    known = {letter.result.key for letter in spool.pending()} | spool.sent().keys()
     fresh = [result for result in results if result.key not in known]
     for result in fresh:
         spool.add(result)

@@ -222,17 +222,23 @@ class Spool:
         self._bury(letter.path, letter.result.to_json(), error)
 
     def revive(self) -> int:
-        """Put the results that were set aside back, to be sent again; return their number."""
+        """Put the results that were set aside back, to be sent again; return their number.
+
+        Raises
+        ------
+        SessionLocked
+            If another process sends from this spool.
+        """
         n_revived = 0
-        for path in _files(self._dead):
-            try:
-                result = TaskResult.from_json(_read(path).get("result") or {}, str(path))
-            except (UnusableFile, FileNotFoundError, AttributeError):
-                continue
-            self._make(self._pending)
-            _write(self._pending / path.name, result.to_json())
-            path.unlink(missing_ok=True)
-            n_revived += 1
+        with self.writing():  # else it could set the same one aside at this moment
+            for path in _files(self._dead):
+                try:
+                    result = TaskResult.from_json(_read(path).get("result") or {}, str(path))
+                except (UnusableFile, FileNotFoundError, AttributeError):
+                    continue
+                _write(self._pending / path.name, result.to_json())
+                path.unlink(missing_ok=True)
+                n_revived += 1
         return n_revived
 
     def _set_aside(self, path: Path, error: UnusableFile) -> None:

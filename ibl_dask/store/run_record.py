@@ -61,7 +61,8 @@ class RunRecord:
     @property
     def place(self) -> Place:
         """Return the end of the journal."""
-        return self._journal.place
+        with self._lock:  # the heartbeat writes in a thread of its own
+            return self._journal.place
 
     @property
     def failure(self) -> IblDaskError | None:

@@ -124,7 +124,7 @@ def read_task_record(path: Path) -> TaskRecord | None:
         return None
 
 
-def write_task_record(path: Path, record: TaskRecord, started_ns: int) -> None:
+def write_task_record(path: Path, record: TaskRecord, started_ns: int, before: Identities) -> None:
     """Write the record of a task, unless its inputs changed since it started.
 
     Parameters
@@ -135,10 +135,19 @@ def write_task_record(path: Path, record: TaskRecord, started_ns: int) -> None:
         The record, with inputs and outputs as they are now.
     started_ns
         Start of the task, ns of the clock of the files.
+    before
+        Files as they were then, the inputs among them: one that another program put in the place of an input, with a
+        time of its own, is not what the task read.
     """
     # Not the time of change: a task may rename its inputs, which sets it.
-    read = (found for name, found in record.inputs.items() if name not in record.outputs)
-    if not any(found["mtime_ns"] >= started_ns for found in read):
+    read = {name: found for name, found in record.inputs.items() if name not in record.outputs}
+    is_replaced = any(
+        before[name][part] != found[part]
+        for name, found in read.items()
+        for part in ("size", "mtime_ns")
+        if name in before
+    )
+    if not is_replaced and not any(found["mtime_ns"] >= started_ns for found in read.values()):
         whole = asdict(replace(record, inputs=with_content(record.inputs), outputs=with_content(record.outputs)))
         content = {"mark": whole.pop("fingerprint"), **whole}  # the key that earlier versions gave it
         write_text(path, json.dumps(content, indent=1))

@@ -148,7 +148,7 @@ def run_method(task: MethodTask, given: dict[str, object]) -> Result:
     done = review_method(task).facts
     if done is not None:
         return replace(Result.from_json(done), is_kept=True)
-    fingerprint, started_ns = _fingerprint(task), time.time_ns()
+    fingerprint, started_ns, before = _fingerprint(task), time.time_ns(), _inputs(task)
     log = current_log()
     with messages_of(type(task).__module__):
         made = _run(task, given)
@@ -166,7 +166,7 @@ def run_method(task: MethodTask, given: dict[str, object]) -> Result:
     if task.status == 0 and fingerprint is not None and not task.lacking_outputs():
         left = [*result.outputs, *task.assert_expected_outputs()[1]]
         record = TaskRecord(fingerprint, _inputs(task), identities(left), result.to_json())
-        write_task_record(task.workspace.task_file(task.name), record, started_ns)
+        write_task_record(task.workspace.task_file(task.name), record, started_ns, before)
     return unfinished(result, task.status, task.name, log)
 
 

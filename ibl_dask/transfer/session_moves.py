@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import os
 import shutil
 from pathlib import Path
+from secrets import token_hex
 
 from ibl_dask.errors import TransferIncomplete, UsageError
 from ibl_dask.model.places import complaint
@@ -64,6 +66,7 @@ def move_session(session_path: SessionPath, new_session_path: SessionPath) -> Pa
     TransferIncomplete
         If the session changed meanwhile.
     """
+    _put_back(absolute(session_path))
     src, dst = source_of(session_path), target_of(session_path, new_session_path)
     with held(src) as lock:
         make_folder(dst.parent)
@@ -81,6 +84,13 @@ def move_session(session_path: SessionPath, new_session_path: SessionPath) -> Pa
             return dst
         _move_to_other_disk(src, dst, lock)
     return dst
+
+
+def _put_back(src: Path) -> None:
+    """Give a session its name again that a killed call had set aside."""
+    found = sorted(src.parent.glob(f".{src.name}.moved-*"))
+    if len(found) == 1 and not os.path.lexists(src):
+        found[0].rename(src)
 
 
 def _move_to_other_disk(src: Path, dst: Path, lock: Held) -> None:
@@ -106,7 +116,7 @@ def _is_copied(src: Path, dst: Path) -> bool:
 def _remove(src: Path, dst: Path, copied: Listing, lock: Held) -> None:
     """Remove a session whose copy is proven: its name goes at once, its files after both were looked at again."""
     raise_changed(src, find_changes(copied, list_folder(src)))
-    aside = temporary_name(src)
+    aside = src.with_name(f".{src.name}.moved-{token_hex(4)}")  # which no sweep removes, while it may be the only one
     src.rename(aside)
     lock.path = lock_of(aside)
     try:
@@ -114,14 +124,26 @@ def _remove(src: Path, dst: Path, copied: Listing, lock: Held) -> None:
         # Of one folder under two mounts, this was the only name.
         missing = find_differences(copied, list_folder(dst)) if dst.is_dir() else [f"{dst}: gone with the original"]
         raise_changed(src, missing)
-    except BaseException:
-        aside.rename(src)
+    except BaseException as error:
+        try:
+            aside.rename(src)
+        except OSError as refused:
+            raise TransferIncomplete(
+                "a session changed while it was moved, and its name was taken meanwhile",
+                where=str(aside),
+                expected=f"no other {src}",
+                got=str(error),
+                do="this folder is the session: compare it with what has come in its place, and give it its name again",
+            ) from refused
         lock.path = lock_of(src)
         raise
+    removed = temporary_name(src)  # swept by the next call if this process is killed
     try:
-        shutil.rmtree(aside)
+        aside.rename(removed)
+        lock.path = lock_of(removed)
+        shutil.rmtree(removed)
     except OSError as error:
-        raise explain_os_error(error, aside) or error from error
+        raise explain_os_error(error, removed) or error from error
 
 
 def rename_session(

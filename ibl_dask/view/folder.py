@@ -49,14 +49,7 @@ def write_view(view: SessionView, target: Path, start_s: float | None = None, st
         If the folder cannot be written, or the disk is full.
     """
     start_s, stop_s = _range_within(view, start_s, stop_s)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise UsageError(
-            "this folder holds files",
-            where=str(target),
-            expected="a new folder, or an empty one",
-            got="other files" if target.is_dir() else "a file",
-            do="name another folder with --out",
-        )
+    _require_empty(target)
     ranges = {camera.label: frames_between(camera, start_s, stop_s) for camera in view.cameras}
     head = {**page.head_of(view, ranges), "mode": "folder", "start_s": start_s, "stop_s": stop_s}
     segments: dict[str, int] = {}
@@ -68,7 +61,19 @@ def write_view(view: SessionView, target: Path, start_s: float | None = None, st
             text = f"give({json.dumps(name)}, {json.dumps(content, allow_nan=False, separators=(',', ':'))});\n"
             (folder / "data" / f"{name}.js").write_text(text)
         (folder / PAGE).write_text(page.render_page(head), encoding="utf-8")
+        _require_empty(target)  # that took minutes
     return target / PAGE
+
+
+def _require_empty(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise UsageError(
+            "this folder holds files",
+            where=str(target),
+            expected="a new folder, or an empty one",
+            got="other files" if target.is_dir() else "a file",
+            do="name another folder with --out",
+        )
 
 
 def _range_within(view: SessionView, start_s: float | None, stop_s: float | None) -> tuple[float, float]:

@@ -15,6 +15,7 @@ import yaml
 from fake_alyx import FakeAlyx
 from flagged import flagged
 
+from ibl_dask.alyx import job_creator
 from ibl_dask.alyx.client import Alyx
 from ibl_dask.alyx.job_creator import Creation, create_jobs
 from ibl_dask.alyx.readiness import reason_to_wait
@@ -73,6 +74,27 @@ def test_a_flagged_session_becomes_a_session_and_its_tasks(fake, alyx, subjects:
     assert found["VideoSyncQC_bpod"]["parents"] == [found["VideoCompress"]["id"]]
     assert found["VideoCompress"]["executable"] == "ibllib.pipes.video_tasks.VideoCompress"
     assert not (path / "raw_session.flag").exists()
+
+
+@pytest.mark.parametrize("writes", ["its flag", "the description"])
+def test_a_computer_that_ends_its_transfer_meanwhile_keeps_its_flag(
+    fake, alyx, subjects: Path, monkeypatch, writes: str
+) -> None:
+    flag = flagged(subjects) / "raw_session.flag"
+    description = flag.with_name("_ibl_experiment.description.yaml")
+    register = job_creator.register_tasks
+
+    def meanwhile(*arguments, **options):
+        path = flag if writes == "its flag" else description
+        path.write_text(path.read_text() + "\n")
+        return register(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(job_creator, "register_tasks", meanwhile)
+        create(subjects, alyx)
+    assert flag.exists()
+    create(subjects, alyx)
+    assert not flag.exists()
 
 
 def test_a_second_run_changes_nothing_and_undoes_no_claim(fake, alyx, subjects: Path) -> None:

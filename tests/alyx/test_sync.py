@@ -166,6 +166,12 @@ def test_a_file_without_a_dataset_type_is_named_and_costs_the_others_nothing(fak
     assert fake.world.tasks[tasks[0]]["status"] == "Complete"
 
 
+def test_what_was_set_aside_is_not_put_back_while_another_process_sends(spool):
+    """It could set the same result aside at that moment, and both would remove it."""
+    with spool.writing(), pytest.raises(SessionLocked):
+        spool.revive()
+
+
 def test_a_damaged_record_of_a_dataset_costs_the_other_files_nothing(fake, spool, writer):
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     first, second, third = (output(f"alf/_ibl_{label}Camera.times.npy") for label in ("left", "right", "body"))

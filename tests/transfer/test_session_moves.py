@@ -131,10 +131,10 @@ def test_a_session_that_changes_while_it_is_moved_to_another_disk_stays(
 ) -> None:
     apart(monkeypatch)
     growing, target = session / "raw_ephys_data" / "probe00" / "ap.bin", session.parent / "002"
-    module, name = (session_copies, "_copy_file") if moment.startswith("while") else (session_moves, "temporary_name")
+    module, name = (session_copies, "_copy_file") if moment.startswith("while") else (session_moves, "token_hex")
     plain = getattr(module, name)
 
-    def changed(*arguments: Path) -> object:
+    def changed(*arguments: object) -> object:
         with growing.open("ab") as file:
             file.write(b"more")
         return plain(*arguments)
@@ -145,6 +145,39 @@ def test_a_session_that_changes_while_it_is_moved_to_another_disk_stays(
     assert growing.read_bytes().startswith(b"apmore")
     # A copy of an earlier state may stay beside it, whole; half of one never.
     assert siblings(session) == (["001"] if moment.startswith("while") else ["001", "002"])
+
+
+def test_a_session_whose_name_is_taken_while_it_changes_is_kept_under_another_one_and_named(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An acquisition that goes on writes into the folder that was set aside, and a copy tool makes its name anew."""
+    apart(monkeypatch)
+    target, plain, growing = session.parent / "002", Path.rename, "raw_ephys_data/probe00/ap.bin"
+
+    def rename(path: Path, to: Path) -> Path:
+        found = plain(path, to)
+        if path == session and Path(to).name.startswith(".001.moved-"):
+            (Path(to) / growing).write_bytes(b"recorded meanwhile")
+            (session / "raw_video_data").mkdir(parents=True)
+            (session / "raw_video_data" / "other.avi").write_bytes(b"other")
+        return found
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(TransferIncomplete, match=r"name was taken.*\.001\.moved-"):
+        move_session(session, target)
+    for _ in range(2):  # nor does the next call remove it
+        (aside,) = session.parent.glob(".001.moved-*")
+        assert (aside / growing).read_bytes() == b"recorded meanwhile"
+        with contextlib.suppress(AlreadyThere):
+            move_session(session, target)
+
+
+def test_a_session_that_a_killed_move_set_aside_gets_its_name_again(session: Path, tmp_path: Path) -> None:
+    before, target = content(session), session.parent / "002"
+    session.rename(session.with_name(".001.moved-0123abcd"))
+    assert move_session(session, target) == target
+    assert content(target) == before
+    assert siblings(session) == ["002"]
 
 
 def test_a_session_under_a_second_mount_of_its_own_folder_is_not_taken_for_its_copy(

@@ -129,7 +129,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     done = review_external(workspace, request, version).facts
     if done is not None:
         return replace(Result.from_json(done), is_kept=True)
-    started_ns = time.time_ns()
+    started_ns, before = time.time_ns(), _matching(workspace, ("*",))  # it is not known yet what it reads
     answer = _ask(python, workspace, request, log)
     result = Result(
         disposition="empty" if answer["outputs"] is None else "complete",
@@ -139,7 +139,7 @@ def run_external(workspace: Workspace, request: Request) -> Result:
     )
     if answer["status"] == 0:
         _require_outputs(workspace, request, answer, log)
-        _keep(workspace, request, fingerprint, result, answer["inputs"], started_ns)
+        _keep(workspace, request, fingerprint, result, answer["inputs"], started_ns, before)
         return result
     if answer["status"] not in UNFINISHED:
         raise _error(workspace, request, answer, log)
@@ -295,11 +295,12 @@ def _keep(
     result: Result,
     patterns: Sequence[str],
     started_ns: int,
+    before: Identities,
 ) -> None:
     """Write the completion record of a task."""
     inputs, outputs = _matching(workspace, patterns), identities(result.outputs)
     record = TaskRecord(fingerprint, inputs, outputs, result.to_json(), patterns)
-    write_task_record(workspace.task_file(request.name), record, started_ns)
+    write_task_record(workspace.task_file(request.name), record, started_ns, before)
 
 
 def _matching(workspace: Workspace, patterns: Sequence[str]) -> Identities:
