@@ -195,6 +195,7 @@ class Driver:
                     self.executor.retries.due()
                     self.executor.retries.given_up()
                 for record in self.executor.completed():
+                    self._give_up_lost_sessions()  # one that another run holds must not be ended by this one
                     self._take(record, waiting)
                     self._give_up_lost_sessions()
                     self._begin_those_in_line()

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+CHANGES_NAME = "changes.lock"
+"""File in the folder of our own files that is locked while one of them is changed."""
 _PAUSE_S = 0.01
 CHANGE_S = 60.0
 """How long a change of a file waits for another one, s: many times what one takes on a busy network disk."""
@@ -43,19 +46,27 @@ def locked(file: int, patience_s: float = 0.5) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked_by(path: Path) -> Iterator[None]:
-    """Hold the lock of a file that is there already for the time of a block; without the file, do without.
+def changing_records(folder: Path) -> Iterator[None]:
+    """Be the one that reads, changes and replaces records in a folder, for the time of a block.
+
+    An empty file is locked, which stays: a lock on the folder itself would hold on this host alone where the disk is
+    NFS, and one on a record ends with its replacement. Where that file cannot be had, the block runs without.
 
     Parameters
     ----------
-    path : Path
-        Any file that all who change the same thing agree on. Its content stays.
+    folder : Path
+        The folder.
     """
     with contextlib.ExitStack() as stack:
-        try:
-            file = stack.enter_context(path.open("r+b"))
-        except OSError:
-            pass
-        else:
-            stack.enter_context(locked(file.fileno(), CHANGE_S))
+        file = _opened(folder / CHANGES_NAME)
+        if file is not None:
+            stack.callback(os.close, file)
+            stack.enter_context(locked(file, CHANGE_S))
         yield
+
+
+def _opened(path: Path) -> int | None:
+    for flags in (os.O_RDWR | os.O_CREAT, os.O_RDONLY):  # the file of another user can be locked all the same
+        with contextlib.suppress(OSError):
+            return os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+    return None

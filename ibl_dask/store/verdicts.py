@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import TYPE_CHECKING
 
 from ibl_dask.errors import DamagedRecord, FormatTooNew
@@ -11,7 +10,7 @@ from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.model.text import read_text
 from ibl_dask.model.verdict import Verdict
 from ibl_dask.store.atomic import make_folder, write_text
-from ibl_dask.store.file_lock import CHANGE_S, locked
+from ibl_dask.store.file_lock import changing_records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,16 +54,11 @@ def add_verdict(session: Session, verdict: Verdict) -> Path:
         If the folder is not writable, or the disk is full.
     """
     make_folder(session.own)
-    # The folder is locked, since the file is replaced: two people may judge two cameras at the same time.
-    folder = os.open(session.own, os.O_RDONLY)
-    try:
-        with locked(folder, CHANGE_S):
-            verdicts = [*read_verdicts(session), verdict]
-            content = {"version": VERSION, "verdicts": [each.to_json() for each in verdicts]}
-            path = session.own / FILE_NAME
-            write_text(path, json.dumps(content, indent=1))
-    finally:
-        os.close(folder)
+    with changing_records(session.own):  # two people may judge two cameras at the same time
+        verdicts = [*read_verdicts(session), verdict]
+        content = {"version": VERSION, "verdicts": [each.to_json() for each in verdicts]}
+        path = session.own / FILE_NAME
+        write_text(path, json.dumps(content, indent=1))
     return path
 
 

@@ -10,16 +10,15 @@ from ibl_dask.errors import DamagedRecord, FormatTooNew, IblDaskError, MissingFi
 from ibl_dask.model.qc_record import CameraRecord, SessionRecord
 from ibl_dask.qc.record import READABLE_VERSIONS, TRACKERS, read_session_record, session_record, with_verdicts
 from ibl_dask.store.atomic import write_text
-from ibl_dask.store.file_lock import locked_by
+from ibl_dask.store.file_lock import changing_records
 from ibl_dask.store.json_files import read_object
-from ibl_dask.store.lock import LOCK_NAME
 from ibl_dask.store.verdicts import read_verdicts
 from ibl_dask.store.workspace import Workspace
 
 
 def changing_qc(workspace: Workspace) -> AbstractContextManager[None]:
     """Return a context for reading, changing and writing `qc.json`: tasks of one session may end at the same time."""
-    return locked_by(workspace.session.own / LOCK_NAME)
+    return changing_records(workspace.session.own)
 
 
 def judged(workspace: Workspace, pose: Mapping[str, CameraRecord]) -> dict[str, CameraRecord]:

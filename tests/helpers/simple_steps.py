@@ -12,7 +12,7 @@ from pathlib import Path
 from ibl_dask.model.result import Result
 from ibl_dask.model.step import Step, StepKey
 from ibl_dask.store.atomic import write_text
-from ibl_dask.store.file_lock import locked_by
+from ibl_dask.store.file_lock import changing_records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,9 +103,9 @@ def note_process(path, seconds):
     return os.getpid()
 
 
-def add_numbers(path, lock, numbers):
-    """Add numbers to a JSON list one by one, holding a lock each time."""
+def add_numbers(path, numbers):
+    """Add numbers to a JSON list one by one, as records of a session are changed."""
     for number in numbers:
-        with locked_by(lock):
+        with changing_records(path.parent):
             known = json.loads(path.read_text())
             write_text(path, json.dumps([*known, number]))
