@@ -156,20 +156,20 @@ class Camera:
         return open_frames(self.video, self.index, self.times_s)
 
     def measurements(self) -> xr.Dataset:
-        """Return the measurements per frame: brightness, motion energy, sharpness, ...
+        """Return the measurements per frame: brightness, motion energy, sharpness, ..., in memory.
 
         Raises
         ------
         MissingFile
             If the camera was not measured yet.
+        CorruptOutput, FormatTooNew
+            If the store of the measurements is damaged, or of another layout.
         """
-        import xarray as xr
-
-        from ibl_dask.store.atomic import readable_folder
+        from ibl_dask.store.frames import load_dataset
 
         path = self.workspace.frames_store(self.label)
-        folder = readable_folder(path)
-        if folder is None:
+        measured = load_dataset(path)
+        if measured is None:
             raise MissingFile(
                 f"the {self.label} camera was not measured yet",
                 where=str(path),
@@ -177,8 +177,7 @@ class Camera:
                 got="nothing",
                 do="run VideoSyncQcNidq on this session",
             )
-        opened: xr.Dataset = xr.open_zarr(folder)
-        return opened
+        return measured
 
 
 class Cameras(dict[str, Camera]):

@@ -143,6 +143,8 @@ class FetchRecord:
                 _log.warning("%s came meanwhile, and is left as it is", target)
                 part.unlink()
                 return
+            # An older version goes first: after a kill between record and rename it would count as the user's.
+            target.unlink(missing_ok=True)
             self.done = ""
             self.files[file.path] = FetchedFile(file.id, there.st_size, there.st_mtime_ns, file.md5)
             self.write()

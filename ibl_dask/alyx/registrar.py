@@ -15,6 +15,7 @@ from ibl_dask.alyx.revisions import (
     move_outputs,
     plain_path,
     protected_revisions,
+    replaced_before,
     revision_path,
 )
 from ibl_dask.alyx.task_result import Output, TaskResult
@@ -128,6 +129,10 @@ class Registrar:
                 finish_moves(parcel.result)
             except IblDaskError as error:
                 parcel.error = error
+        for parcel in parcels:
+            if parcel.error is None:
+                why = "a later run replaced the file before it was moved there"
+                parcel.refused |= dict.fromkeys(replaced_before(parcel.result), why)
         groups: dict[str, dict[str, _File]] = {}
         for parcel in parcels:
             if parcel.error is None:
@@ -149,7 +154,7 @@ class Registrar:
     def _add(self, parcel: Parcel, files: dict[str, _File]) -> None:
         """Add the files of a result to those of its session; a later result of a file replaces an earlier one."""
         for output in parcel.result.outputs:
-            if is_own(output.path):
+            if is_own(output.path) or output.path in parcel.refused:
                 continue
             if self._kinds is None:
                 self._kinds = Kinds.fetch(self._alyx)
@@ -244,7 +249,7 @@ def _move(moves: Sequence[tuple[_File, str]]) -> list[_File]:
     """Move files into revisions, and return those that are there; the others wait with their results."""
     owners = {id(owner): owner for file, _ in moves for owner in file.owners}
     for owner in owners.values():
-        targets = {file.path: target for file, target in moves if owner in file.owners}
+        targets = {file.path: (file.output, target) for file, target in moves if owner in file.owners}
         try:
             owner.result = move_outputs(owner.result, targets, owner.keep)
         except IblDaskError as error:
@@ -254,6 +259,9 @@ def _move(moves: Sequence[tuple[_File, str]]) -> list[_File]:
         failed = next((owner.error for owner in file.owners if owner.error is not None), None)
         if failed is not None:
             file.fail(failed)
+            continue
+        if target not in file.result.moved:
+            file.refuse("it is protected in Alyx, and another run replaced it here before it was moved into a revision")
             continue
         file.output = replace(file.output, path=target)
         moved.append(file)

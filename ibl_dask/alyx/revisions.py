@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import count, product
 from pathlib import Path
 from string import ascii_lowercase
 
-from ibl_dask.alyx.task_result import TaskResult
+from ibl_dask.alyx.task_result import Output, TaskResult
 from ibl_dask.errors import NotWritable
 from ibl_dask.model.places import below
 from ibl_dask.model.session import OWN_FOLDER
 from ibl_dask.store.atomic import make_folder, move
 from ibl_dask.store.disk import explain_os_error
+from ibl_dask.store.identity import md5_of
 from ibl_dask.store.lock import LOCK_NAME, holding_unless_held
 
 _log = logging.getLogger(__name__)
@@ -84,10 +86,22 @@ def revision_path(path: str, revisions: Sequence[tuple[str, bool]], today: str) 
     return "/".join(filter(None, (folder, f"#{free}#", name)))
 
 
-def move_outputs(result: TaskResult, moves: Mapping[str, str], keep: Callable[[TaskResult], None]) -> TaskResult:
+def move_outputs(
+    result: TaskResult, moves: Mapping[str, tuple[Output, str]], keep: Callable[[TaskResult], None]
+) -> TaskResult:
     """Move files of a session into revisions and return the result with the new paths.
 
-    The result is written first, so that a process that is killed in between finishes the move the next time.
+    The result is written first, so that a process that is killed in between finishes the move the next time. A file
+    that a later run has replaced stays where it is.
+
+    Parameters
+    ----------
+    result : TaskResult
+        The result.
+    moves : mapping
+        Path -> file that is to be there, and its new path.
+    keep : callable
+        Writes the result to disk.
 
     Raises
     ------
@@ -96,28 +110,71 @@ def move_outputs(result: TaskResult, moves: Mapping[str, str], keep: Callable[[T
     NotWritable
         If a file cannot be moved.
     """
-    outputs = tuple(replace(output, path=moves.get(output.path, output.path)) for output in result.outputs)
-    changed = replace(result, outputs=outputs, moved={new: old for old, new in moves.items()})
-    lock = below(Path(result.folder), OWN_FOLDER) / LOCK_NAME
-    make_folder(lock.parent)
-    with holding_unless_held(lock):
+    with _holding_session(result):
+        root = Path(result.folder)
+        paths = {
+            old: new
+            for old, (output, new) in moves.items()
+            if _is_file_of(below(root, old), output) or _is_file_of(below(root, new), output)
+        }
+        if not paths:
+            return result
+        outputs = tuple(replace(output, path=paths.get(output.path, output.path)) for output in result.outputs)
+        changed = replace(result, outputs=outputs, moved={new: old for old, new in paths.items()})
         keep(changed)
         finish_moves(changed)
     return changed
 
 
 def finish_moves(result: TaskResult) -> None:
-    """Move the files of a result into the revisions that it names, unless they are there.
+    """Move the files of a result into the revisions that it names, unless they are there; see `replaced_before`.
 
     Raises
     ------
+    SessionLocked
+        If a run holds the session.
     NotWritable
         If a file cannot be moved.
     """
+    if not _outstanding(result):
+        return
+    with _holding_session(result):
+        _finish_moves(result)
+
+
+def replaced_before(result: TaskResult) -> list[str]:
+    """Return the new paths of files that a later run has replaced before they were moved."""
+    return [new for new, _, _ in _outstanding(result)]
+
+
+def _outstanding(result: TaskResult) -> list[tuple[str, Path, Path]]:
+    """Return new path, place, and new place of each file that is not moved yet."""
     root = Path(result.folder)
-    for new, old in result.moved.items():
-        source, target = below(root, old), below(root, new)
-        if target.exists() or not source.exists():
+    places = ((new, below(root, old), below(root, new)) for new, old in result.moved.items())
+    return [(new, source, target) for new, source, target in places if source.exists() and not target.exists()]
+
+
+@contextlib.contextmanager
+def _holding_session(result: TaskResult) -> Iterator[None]:
+    lock = below(Path(result.folder), OWN_FOLDER) / LOCK_NAME
+    make_folder(lock.parent)
+    with holding_unless_held(lock):
+        yield
+
+
+def _is_file_of(path: Path, output: Output) -> bool:
+    """Return whether a file is the one that a result names, as far as its size and, where it is known, MD5 tell."""
+    try:
+        return path.stat().st_size == output.size and output.md5 in (None, md5_of(path))
+    except OSError:
+        return False
+
+
+def _finish_moves(result: TaskResult) -> None:
+    root = Path(result.folder)
+    outputs = {output.path: output for output in result.outputs}
+    for new, source, target in _outstanding(result):
+        if new in outputs and not _is_file_of(source, outputs[new]):
             continue
         make_folder(target.parent)
         if target.parent.resolve() != below(root.resolve(), new).parent:
@@ -132,4 +189,4 @@ def finish_moves(result: TaskResult) -> None:
             move(source, target)
         except OSError as error:
             raise explain_os_error(error, target) or error from error
-        _log.info("%s: %s is protected in Alyx; the file is now %s", result.session, old, new)
+        _log.info("%s: a file is protected in Alyx, and is a revision now: %s", result.session, new)

@@ -99,7 +99,7 @@ def write_labelling(
             do="estimate the keypoints of this video anew",
         )
     wanted = {frame.number for frame in frames}
-    with writing_folder(folder) as temporary:
+    with writing_folder(folder, is_new=True) as temporary:
         for program in (LIGHTNING_POSE, DEEPLABCUT):
             (temporary / program / _LABELED / name).mkdir(parents=True)
         written: set[int] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -42,9 +43,12 @@ def remove_in_sessions(
     while pending:
         waiting = []
         for workspace, chosen, attempt in pending:
+            own, is_made = workspace.session.own, False
             try:
-                # Without the folder of the lock no run has begun, and none can hold the session.
-                held = attempt.take() if workspace.session.own.is_dir() else None
+                is_made = not own.is_dir()
+                # No run begins in a session that is gone or cannot be written to.
+                is_runnable = os.access(workspace.session.outputs if is_made else own, os.W_OK | os.X_OK)
+                held = attempt.take() if is_runnable or not is_made else None
             except SessionLocked as error:
                 if attempt.is_open:
                     waiting.append((workspace, chosen, attempt))
@@ -63,6 +67,9 @@ def remove_in_sessions(
             finally:
                 if held is not None:
                     held.close()
+                if is_made:
+                    with contextlib.suppress(OSError):  # a run has begun meanwhile
+                        own.rmdir()
         pending = waiting
         if pending:
             time.sleep(LOOK_S)

@@ -557,6 +557,8 @@ class Driver:
     # -- ends of sessions -------------------------------------------------------------------------------------
 
     def _finish(self, session: RunningSession, report: StepRecord) -> None:
+        if session.held is not None:
+            session.held.require_own()  # a process that was suspended until now would not know it yet
         session.end(report)
         try:
             session.quarantine.conclude(session.states.values(), self.run.name)

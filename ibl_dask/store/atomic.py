@@ -15,19 +15,20 @@ import secrets
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, NoReturn, TypeVar
 
-from ibl_dask.errors import IblDaskError, NotWritable
+from ibl_dask.errors import AlreadyThere, IblDaskError, NotWritable
 from ibl_dask.store.disk import explain_os_error, nearest_folder
 from ibl_dask.store.processes import Process, state_of, this_process
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _TEMPORARY = re.compile(r"\..*\.(?P<mark>[^/]+-\d+)-[0-9a-f]{8}\.tmp")
 """Name of a temporary file; the mark of older versions consists of host and process number alone."""
 _ABANDONED_S = 86_400.0
 """Age from which a temporary file without a known writer is abandoned, s."""
+T = TypeVar("T")
 
 
 def require_writable(path: Path) -> None:
@@ -144,7 +145,7 @@ def is_abandoned(path: Path, writer: Process | None, after_s: float) -> bool:
 
 
 @contextlib.contextmanager
-def writing(path: Path, n_bytes: int = 0) -> Iterator[BinaryIO]:
+def writing(path: Path, n_bytes: int = 0, *, is_new: bool = False) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when it is complete and on disk.
 
     Parameters
@@ -153,18 +154,22 @@ def writing(path: Path, n_bytes: int = 0) -> Iterator[BinaryIO]:
         Its name.
     n_bytes : int
         Its final size, if known; for the message about a full disk.
+    is_new : bool
+        Replace no file.
 
     Raises
     ------
     NotWritable
         If the folder is not writable, or the disk is full.
+    AlreadyThere
+        If a file of this name is there, and none is to be replaced.
     """
-    with writing_path(path, n_bytes) as temporary, temporary.open("wb") as file:
+    with writing_path(path, n_bytes, is_new=is_new) as temporary, temporary.open("wb") as file:
         yield file
 
 
 @contextlib.contextmanager
-def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
+def writing_path(path: Path, n_bytes: int = 0, *, is_new: bool = False) -> Iterator[Path]:
     """Yield the temporary name of a file, for libraries that open files by name; otherwise like `writing`.
 
     Parameters
@@ -173,6 +178,8 @@ def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
         The final name.
     n_bytes : int
         The final size, if known.
+    is_new : bool
+        Replace no file.
     """
     temporary = temporary_name(path)
     try:
@@ -181,12 +188,27 @@ def writing_path(path: Path, n_bytes: int = 0) -> Iterator[Path]:
         # Without the flush, a power failure after the rename could leave an empty file under the final name.
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
+        if is_new:
+            move(temporary, path)
+        else:
+            temporary.replace(path)
     except OSError as error:
+        if is_new and isinstance(error, FileExistsError) and os.path.lexists(path):
+            raise _already_there(path) from error
         _raise_os_error(error, path, n_bytes)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _already_there(path: Path) -> AlreadyThere:
+    return AlreadyThere(
+        "something of this name is there, and stays as it is",
+        where=str(path),
+        expected="a new name",
+        got="a folder" if path.is_dir() else "a file",
+        do="give another name, or move away what is there",
+    )
 
 
 def move(path: Path, target: Path) -> None:
@@ -238,7 +260,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextlib.contextmanager
-def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
+def writing_folder(path: Path, n_bytes: int = 0, *, is_new: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that receives its final name when it is complete.
 
     A folder cannot be replaced by one rename. An older folder of the final name is set aside by a rename, and removed
@@ -251,11 +273,15 @@ def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
         The final name.
     n_bytes : int
         The final size, if known; for the message about a full disk.
+    is_new : bool
+        Replace nothing, apart from an empty folder.
 
     Raises
     ------
     NotWritable
         If the folder is not writable, or the disk is full.
+    AlreadyThere
+        If something of this name is there, and nothing is to be replaced.
     """
     temporary = temporary_name(path)
     try:
@@ -263,23 +289,78 @@ def writing_folder(path: Path, n_bytes: int = 0) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         _sync_folder(temporary)
-        aside = _aside(path)
-        if os.path.lexists(path):
-            _remove(aside)
-            path.rename(aside)
-        temporary.rename(path)
-        _remove(aside)
+        if is_new:
+            _rename_new(temporary, path)
+        else:
+            _swap(temporary, path)
     except OSError as error:
         _raise_os_error(error, path, n_bytes)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            recover_folder(path)
+        if not is_new:
+            with contextlib.suppress(OSError):
+                recover_folder(path)
+
+
+def _rename_new(temporary: Path, path: Path) -> None:
+    try:
+        temporary.rename(path)
+    except OSError as error:
+        if os.path.lexists(path):
+            raise _already_there(path) from error
+        raise
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    aside = _aside(path)
+    if os.path.lexists(path):
+        _remove(aside)
+        path.rename(aside)
+    temporary.rename(path)
+    _remove(aside)
 
 
 def readable_folder(path: Path) -> Path | None:
     """Return the path at which a folder can be read, also between the two renames of a swap; None if it is missing."""
-    return next((folder for folder in (path, _aside(path)) if folder.exists()), None)
+    # Its own name twice: a swap may end between the first look at it and that at the other name.
+    return next((folder for folder in (path, _aside(path), path) if folder.exists()), None)
+
+
+def read_folder(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Return what a function reads in a folder, all of it in the same one; None if it is missing.
+
+    Where a writer replaces the folder meanwhile, the new one is read instead.
+
+    Parameters
+    ----------
+    path : Path
+        The folder, written by `writing_folder`.
+    read : callable
+        Reads it; its error is raised where the folder was not replaced.
+    """
+    while (folder := readable_folder(path)) is not None:
+        before = _folder_state(folder)
+        try:
+            found = read(folder)
+        except Exception:
+            if _is_in_place(path, folder, before):
+                raise
+        else:
+            if _is_in_place(path, folder, before):
+                return found
+    return None
+
+
+def _is_in_place(path: Path, folder: Path, state: tuple[int, ...] | None) -> bool:
+    return state is not None and readable_folder(path) == folder and _folder_state(folder) == state
+
+
+def _folder_state(folder: Path) -> tuple[int, ...] | None:
+    """Return what tells a folder from another of the same name; None where there is none."""
+    with contextlib.suppress(OSError):
+        stat = folder.stat()
+        return stat.st_dev, stat.st_ino, stat.st_mtime_ns
+    return None
 
 
 def recover_folder(path: Path) -> bool:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
-from ibl_dask.store.atomic import readable_folder, writing_folder
+from ibl_dask.store.atomic import read_folder, writing_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import xarray as xr
     from numpy.typing import NDArray
 
 FRAMES_VERSION = 2
+T = TypeVar("T")
 
 
 Attribute = str | Sequence[int]
@@ -127,11 +129,33 @@ def read_frames(path: Path) -> FramesStore | None:
     CorruptOutput
         If it is damaged, or an array differs from its digest.
     """
-    folder = readable_folder(path)
-    if folder is None:
-        return None
+    return _reading(path, _read)
+
+
+def load_dataset(path: Path) -> xr.Dataset | None:
+    """Return the arrays of a store in memory, each as it was written; None if it does not exist.
+
+    Not lazily: of a store that is replaced meanwhile, or has lost a file, Zarr reads zeros.
+
+    Raises
+    ------
+    FormatTooNew, CorruptOutput
+        See `read_frames`.
+    """
+    import xarray as xr
+
+    def read(folder: Path) -> xr.Dataset:
+        _read(folder)  # compares the digests
+        dataset: xr.Dataset = xr.open_zarr(folder, chunks=None).load()
+        return dataset
+
+    return _reading(path, read)
+
+
+def _reading(path: Path, read: Callable[[Path], T]) -> T | None:
+    """Call a function for the folder of a store; its errors become one that names the store."""
     try:
-        return _read(folder)
+        return read_folder(path, read)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, FileNotFoundError) as error:
         raise CorruptOutput(
             "this per-frame store is damaged",
@@ -185,18 +209,19 @@ def read_column(path: Path, name: str, video: Mapping[str, object]) -> NDArray[A
     """
     import zarr
 
-    stored = read_stored(path)
-    folder = readable_folder(path)
-    if stored is None or folder is None or stored[1] != dict(video):
-        return None
-    try:
+    def read(folder: Path) -> NDArray[Any] | None:
+        stored = _stored(folder)
+        if stored is None or stored[1] != dict(video):
+            return None
         group = zarr.open_group(folder, mode="r")
         values = _column(group[name]).values
         attributes: dict[str, Any] = dict(group.attrs.asdict())
-        is_whole = attributes["digests"][name] == _digest(values)
+        return values if attributes["digests"][name] == _digest(values) else None
+
+    try:
+        return read_folder(path, read)
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError):
         return None
-    return values if is_whole else None
 
 
 def read_stored(path: Path) -> tuple[dict[str, str], dict[str, object]] | None:
@@ -204,10 +229,13 @@ def read_stored(path: Path) -> tuple[dict[str, str], dict[str, object]] | None:
 
     For plans: no array is read. A run verifies the store, and replaces a damaged one.
     """
-    folder = readable_folder(path)
+    return read_folder(path, _stored)
+
+
+def _stored(folder: Path) -> tuple[dict[str, str], dict[str, object]] | None:
     try:
-        attributes = json.loads((folder / "zarr.json").read_text())["attributes"] if folder is not None else None
-        return None if attributes is None else (dict(attributes["fingerprints"]), dict(attributes["video"]))
+        attributes = json.loads((folder / "zarr.json").read_text())["attributes"]
+        return dict(attributes["fingerprints"]), dict(attributes["video"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

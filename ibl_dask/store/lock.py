@@ -193,13 +193,14 @@ class Held:
             pass  # so does one that fails for a moment
 
     def require_own(self) -> None:
-        """Raise unless the lock is still held.
+        """Raise unless the lock is still held, as its file says now.
 
         Raises
         ------
         SessionLocked
             If another process took it over or removed it.
         """
+        self._renew()
         if self.is_lost:
             raise taken_over(self.path)
 

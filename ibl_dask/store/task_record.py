@@ -139,18 +139,21 @@ def write_task_record(path: Path, record: TaskRecord, started_ns: int, before: I
         Files as they were then, the inputs among them: one that another program put in the place of an input, with a
         time of its own, is not what the task read.
     """
-    # Not the time of change: a task may rename its inputs, which sets it.
     read = {name: found for name, found in record.inputs.items() if name not in record.outputs}
-    is_replaced = any(
-        before[name][part] != found[part]
-        for name, found in read.items()
-        for part in ("size", "mtime_ns")
-        if name in before
-    )
-    if not is_replaced and not any(found["mtime_ns"] >= started_ns for found in read.values()):
+    if not any(_came_after(name, found, started_ns, before) for name, found in read.items()):
         whole = asdict(replace(record, inputs=with_content(record.inputs), outputs=with_content(record.outputs)))
         content = {"mark": whole.pop("fingerprint"), **whole}  # the key that earlier versions gave it
         write_text(path, json.dumps(content, indent=1))
+
+
+def _came_after(name: str, found: JsonObject, started_ns: int, before: Identities) -> bool:
+    """Return whether a file was written, replaced or put there after a task had looked for its inputs."""
+    if found["mtime_ns"] >= started_ns:
+        return True
+    # Not the time of change: a task may rename its inputs, which sets it.
+    content = (found["size"], found["mtime_ns"])
+    known = [before[name]] if name in before else before.values()
+    return all((each["size"], each["mtime_ns"]) != content for each in known)
 
 
 def _names(paths: Sequence[str], most: int = 3) -> str:

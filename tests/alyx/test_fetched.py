@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from ibl_dask.alyx.fetched import FetchRecord
 from ibl_dask.alyx.remote_files import RemoteFile
 
@@ -23,3 +25,34 @@ def test_a_file_that_the_user_copied_there_while_one_of_its_name_came_is_kept(tm
     assert not part.exists()
     assert record.evict() == 0
     assert target.exists()
+
+
+@pytest.mark.parametrize("moment", ["write", "replace"])
+def test_a_fetch_that_is_killed_while_a_file_gets_its_name_brings_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    session = tmp_path / "lab" / "Subjects" / "SW_001" / "2026-11-20" / "001"
+    record = FetchRecord.begin(session, EID)
+    versions = [RemoteFile(EID, "raw_video_data/x.bin", 6, text * 32) for text in "01"]
+    for version in versions:
+        part = record.part_of(version)
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(f"{version.md5}".encode()[:6])
+        if version is versions[1]:
+            with monkeypatch.context() as patch, pytest.raises(Killed):
+                patch.setattr(*((FetchRecord, "write") if moment == "write" else (Path, "replace")), killed)
+                record.accept(version, part)
+        else:
+            record.accept(version, part)
+    left = FetchRecord.read(session)
+    assert left is not None
+    assert not left.has(versions[1])
+    left.accept(versions[1], part)
+    assert (session / versions[1].path).read_bytes() == b"111111"
+    assert left.has(versions[1])

@@ -13,8 +13,9 @@ from ibl_dask.alyx.register_calls import Quiet
 from ibl_dask.alyx.registrar import Registration
 from ibl_dask.alyx.spool import Spool
 from ibl_dask.alyx.sync import MOST_FAILURES, Writer
-from ibl_dask.alyx.task_result import Note
+from ibl_dask.alyx.task_result import Note, Output
 from ibl_dask.errors import AlyxLoginFailed, SessionLocked, UnusableFile
+from ibl_dask.store.identity import md5_of
 from ibl_dask.store.lock import LOCK_NAME, holding
 
 QUIET = Quiet(0.05, 0.0)
@@ -316,25 +317,29 @@ def test_a_task_that_was_removed_from_alyx_does_not_keep_its_files_from_being_re
 # -- protected datasets -----------------------------------------------------------------------------------------------
 
 
-def protected(fake, spool, writer, tmp_path, md5=""):
-    """Register a file, protect it, and spool a result in which it has other content; return its session and folder."""
+def protected(fake, spool, writer, tmp_path, content=b"old"):
+    """Register a file, protect it, and spool a result with its present content; return its session and folder."""
     session, [task] = add_tasks(fake.world, "TST_001", 1)
     folder = tmp_path / "TST_001/2026-11-20/001"
     path = folder / "alf/_ibl_leftCamera.times.npy"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"old")
-    spool.add(result("TST_001", session, task, outputs=(output("alf/_ibl_leftCamera.times.npy"),)))
+
+    def now():
+        return Output("alf/_ibl_leftCamera.times.npy", path.stat().st_size, md5_of(path))
+
+    spool.add(result("TST_001", session, task, outputs=(now(),)))
     assert writer.run().n_sent == 1
     fake.world.protect("_ibl_leftCamera.times.npy")
-    path.write_bytes(b"new")
-    changed = output("alf/_ibl_leftCamera.times.npy", md5)
+    path.write_bytes(content)
+    changed = now()
     other = output("alf/_ibl_rightCamera.times.npy")
     spool.add(result("TST_001", session, task, n=1, folder=str(folder), outputs=(changed, other)))
     return session, folder
 
 
 def test_new_content_of_a_protected_dataset_becomes_a_revision_on_disk_and_in_alyx(fake, spool, writer, tmp_path):
-    session, folder = protected(fake, spool, writer, tmp_path, "new")
+    session, folder = protected(fake, spool, writer, tmp_path, b"new")
     assert writer.run().problems == ()
     [path] = folder.glob("alf/#*#/_ibl_leftCamera.times.npy")
     assert path.read_bytes() == b"new"
@@ -360,7 +365,7 @@ def test_a_writer_killed_around_the_move_into_a_revision_finishes_it_next_time(
     class Killed(BaseException):
         pass
 
-    session, folder = protected(fake, spool, writer, tmp_path, "new")
+    session, folder = protected(fake, spool, writer, tmp_path, b"new")
     import ibl_dask.alyx.revisions as revisions
 
     finish = revisions.finish_moves
@@ -380,8 +385,30 @@ def test_a_writer_killed_around_the_move_into_a_revision_finishes_it_next_time(
     assert len(fake.world.files_of(session)) == 3
 
 
+@pytest.mark.parametrize("moment", ["before the move is noted", "after a kill before the move"])
+def test_a_file_that_a_later_run_replaced_is_not_moved_into_the_revision_of_an_earlier_result(
+    fake, spool, writer, tmp_path, monkeypatch, moment
+):
+    import ibl_dask.alyx.revisions as revisions
+
+    session, folder = protected(fake, spool, writer, tmp_path, b"new")
+    before = fake.world.files_of(session)
+    path = folder / "alf/_ibl_leftCamera.times.npy"
+    if moment == "after a kill before the move":
+        with monkeypatch.context() as patch:
+            patch.setattr(revisions, "finish_moves", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                writer.run()
+    path.write_bytes(b"even newer")
+    [problem] = writer.run().problems
+    assert "replaced" in problem
+    assert path.read_bytes() == b"even newer"
+    assert list(folder.glob("alf/#*#")) == []
+    assert sorted({*fake.world.files_of(session)} - {*before}) == ["alf/_ibl_rightCamera.times.npy"]
+
+
 def test_a_session_that_a_run_holds_keeps_its_protected_files_until_the_run_ended(fake, spool, writer, tmp_path):
-    _, folder = protected(fake, spool, writer, tmp_path, "new")
+    _, folder = protected(fake, spool, writer, tmp_path, b"new")
     (folder / "ibl_dask").mkdir()
     with holding(folder / "ibl_dask" / LOCK_NAME):
         report = writer.run()
@@ -392,7 +419,7 @@ def test_a_session_that_a_run_holds_keeps_its_protected_files_until_the_run_ende
 
 @pytest.mark.parametrize("name", ["~/../../../../../x", "~", "~\0", "~" * 300, "~#/../y"])
 def test_a_revision_that_the_server_names_cannot_lead_out_of_the_session(fake, spool, writer, tmp_path, name):
-    _, folder = protected(fake, spool, writer, tmp_path, "new")
+    _, folder = protected(fake, spool, writer, tmp_path, b"new")
     before = {path for path in tmp_path.rglob("*") if not path.is_relative_to(spool.folder)}
     [row] = fake.world.datasets.values()
     fake.world.datasets["later"] = {**row, "id": "later", "revision": name}

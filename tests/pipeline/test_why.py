@@ -186,7 +186,7 @@ def test_a_task_of_another_package_is_told_from_its_completion_record(tmp_path):
         path.parent.mkdir()
         path.write_text("x")
     record = TaskRecord("f", identities([read]), identities([made]), {"outputs": [str(made)]}, ("x.bin",))
-    write_task_record(space.task_file("Trials_00"), record, time.time_ns() + 10**9, {})
+    write_task_record(space.task_file("Trials_00"), record, time.time_ns() + 10**9, record.inputs)
     found = explain(made)
     assert (found.maker.origin, found.maker.task) == ("made", "Trials_00")
     assert [(row["path"], state) for row, state in found.inputs] == [(str(read), "same")]

@@ -17,9 +17,10 @@ import pytest
 from one.alf import spec
 from program import NAMESPACE, needs_namespaces
 
-from ibl_dask.errors import CorruptOutput, NotWritable
+from ibl_dask.errors import AlreadyThere, CorruptOutput, NotWritable
 from ibl_dask.store.atomic import (
     move,
+    read_folder,
     readable_folder,
     recover_folder,
     sweep_temporaries,
@@ -379,6 +380,77 @@ def test_a_folder_is_readable_between_the_two_renames_of_a_swap(tmp_path: Path) 
     assert readable_folder(path) == aside
     path.mkdir()
     assert readable_folder(path) == path
+
+
+def test_a_folder_that_is_replaced_while_it_is_read_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.zarr"
+    fill(path, "1")
+    seen = []
+
+    def read(folder: Path) -> str:
+        text = content(folder)
+        seen.append(text)
+        if len(seen) < 3:
+            fill(path, str(len(seen) + 1))
+        return text + content(folder)
+
+    assert read_folder(path, read) == "33"
+    assert seen == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize("is_replaced", [True, False])
+def test_an_error_while_a_folder_is_read_counts_unless_it_was_replaced(tmp_path: Path, is_replaced: bool) -> None:
+    path = tmp_path / "x.zarr"
+    fill(path, "1")
+
+    def read(folder: Path) -> str:
+        text = content(folder)
+        if text == "1":
+            if is_replaced:
+                fill(path, "2")
+            raise ValueError(text)
+        return text
+
+    if is_replaced:
+        assert read_folder(path, read) == "2"
+    else:
+        with pytest.raises(ValueError, match="1"):
+            read_folder(path, read)
+
+
+# -- new names ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "link that leads nowhere"])
+def test_what_came_meanwhile_stays_where_nothing_is_to_be_replaced(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x"
+
+    def come() -> None:
+        if kind == "file":
+            path.write_text("theirs")
+        elif kind == "folder":
+            (path / "labels").mkdir(parents=True)
+        else:
+            path.symlink_to(tmp_path / "nowhere")
+
+    with pytest.raises(AlreadyThere, match="stays as it is"), writing(path, is_new=True) as file:
+        file.write(b"ours")
+        come()
+    with pytest.raises(AlreadyThere, match="stays as it is"), writing_folder(path, is_new=True) as folder:
+        (folder / "ours").mkdir()
+    assert names(tmp_path) == ["x"]
+    assert path.is_symlink() or path.is_dir() and names(path) == ["labels"] or path.read_text() == "theirs"
+
+
+def test_a_new_name_is_taken_once_all_is_written(tmp_path: Path) -> None:
+    with writing(tmp_path / "x", is_new=True) as file:
+        file.write(b"ours")
+    (tmp_path / "y").mkdir()  # an empty folder holds nothing
+    with writing_folder(tmp_path / "y", is_new=True) as folder:
+        (folder / "z").mkdir()
+    assert (tmp_path / "x").read_bytes() == b"ours"
+    assert names(tmp_path / "y") == ["z"]
+    assert names(tmp_path) == ["x", "y"]
 
 
 # -- moving ------------------------------------------------------------------------------------------------

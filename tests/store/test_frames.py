@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
+import time
 import warnings
 from pathlib import Path
 
@@ -11,7 +14,15 @@ import pytest
 import xarray as xr
 
 from ibl_dask.errors import CorruptOutput, FormatTooNew
-from ibl_dask.store.frames import Column, FramesStore, read_frames, stored_fingerprints, write_frames
+from ibl_dask.store.frames import (
+    Column,
+    FramesStore,
+    load_dataset,
+    read_column,
+    read_frames,
+    stored_fingerprints,
+    write_frames,
+)
 
 N = 50
 VIDEO = {"name": "_iblrig_leftCamera.raw.mp4", "size": 123_456, "n_frames": N, "digest": "0a1b"}
@@ -146,6 +157,38 @@ def test_a_store_is_read_between_the_two_renames_of_a_swap(path: Path) -> None:
     assert read_frames(path) is not None
 
 
+def test_a_store_that_is_replaced_while_it_is_read_is_the_old_one_or_the_new_one(path: Path) -> None:
+    stop = threading.Event()
+
+    def replace_on_and_on() -> None:
+        for number in itertools.count(1):
+            if stop.is_set():
+                return
+            write_frames(path, store(offset=number % 2), "SW_001/2023-05-01/001", "left")
+
+    def offset_of(brightness: np.ndarray, frames: np.ndarray) -> int:
+        assert np.array_equal(frames, np.arange(N))
+        found = int(np.nanmin(brightness))
+        np.testing.assert_array_equal(brightness, store(offset=found).columns["brightness"].values)
+        return found
+
+    writer = threading.Thread(target=replace_on_and_on)
+    writer.start()
+    try:
+        seen = set()
+        deadline = time.monotonic() + 60
+        while len(seen) < 4 and time.monotonic() < deadline:
+            whole, table, column = read_frames(path), load_dataset(path), read_column(path, "brightness", VIDEO)
+            assert whole is not None and table is not None and column is not None
+            seen.add(("store", offset_of(whole.columns["brightness"].values, whole.coordinates["frame"].values)))
+            seen.add(("table", offset_of(table.brightness.values, table.frame.values)))
+            offset_of(column, np.arange(N))
+    finally:
+        stop.set()
+        writer.join()
+    assert len(seen) == 4
+
+
 def test_a_damaged_store_is_refused_by_name(path: Path) -> None:
     (path / "zarr.json").write_text("{")
     with pytest.raises(CorruptOutput, match="damaged"):
@@ -156,9 +199,10 @@ def test_a_damaged_store_is_refused_by_name(path: Path) -> None:
 def test_a_lost_or_altered_chunk_is_noticed_although_zarr_reads_it_as_zeros(path: Path, array: str) -> None:
     (chunk,) = [p for p in (path / array / "c").rglob("*") if p.is_file()]
     chunk.unlink()
-    with pytest.raises(CorruptOutput, match="damaged") as caught:
-        read_frames(path)
-    assert array in str(caught.value)
+    for read in (read_frames, load_dataset):
+        with pytest.raises(CorruptOutput, match="damaged") as caught:
+            read(path)
+        assert array in str(caught.value)
     assert stored_fingerprints(path, VIDEO) == {}
 
 

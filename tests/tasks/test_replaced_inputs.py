@@ -56,6 +56,25 @@ def test_the_task_runs_again_for_the_file_that_came_meanwhile(session: Path, mon
     assert made.read_bytes() == b"second content"
 
 
+def test_a_revision_of_the_input_that_came_meanwhile_is_read_next_time(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, made = session / "alf" / "x.table.npy", session / "alf" / "x.copy.npy"
+
+    def come() -> None:
+        (session / "alf" / "#2026-11-20#").mkdir()
+        write_old(session / "alf" / "#2026-11-20#" / read.name, b"revised content")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Copies, "then", staticmethod(come))
+        assert Copies(session).run() == 0
+    made.write_bytes(b"of the first run")
+    monkeypatch.setattr(Copies, "then", staticmethod(lambda: seen.append("ran")))
+    seen: list[str] = []
+    assert Copies(session).run() == 0
+    assert seen == ["ran"]
+
+
 def test_a_task_whose_input_stays_does_not_run_again(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Copies(session).run() == 0
     monkeypatch.setattr(Copies, "then", staticmethod(lambda: pytest.fail("it ran again")))

@@ -138,7 +138,7 @@ def export_network(
     deviation = measured(found, expected, likely, video.name, (build, onnx_build))
     _require_small(deviation, most_px, str(out))
     exported = Exported(out, digest, settings.sha256, keypoints, deviation)
-    with writing(out) as file:
+    with writing(out, is_new=not overwrite) as file:
         file.write(content)
     with writing(record_path(out)) as file:
         file.write((json.dumps({**asdict(exported), "path": out.name}, indent=1) + "\n").encode())
