@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from ibl_dask.cli.app import app
 from ibl_dask.cli.clean import clean, parse_age_s
-from ibl_dask.errors import UsageError
+from ibl_dask.errors import SessionLocked, UsageError
 from ibl_dask.model import events
 from ibl_dask.model.session import Session
 from ibl_dask.pipeline.cleanable import Wanted, find_in_session, find_in_work_folder, sessions_of_work_folder
@@ -26,6 +27,7 @@ from ibl_dask.store import holder
 from ibl_dask.store.atomic import temporary_name
 from ibl_dask.store.compression_record import CompressionRecord, RecordedVideo, write_record
 from ibl_dask.store.identity import identity, sha256_of
+from ibl_dask.store.lock import holding
 from ibl_dask.store.processes import this_process
 from ibl_dask.store.workspace import Workspace
 
@@ -201,6 +203,22 @@ def test_a_session_that_a_live_process_holds_is_left_alone(tmp_path):
         process.kill()
     says(clean_here(space.session.path, "--work-dir", space.work_dir, "--yes")[1], "removed")
     assert not space.scratch.exists()
+
+
+def test_no_run_begins_in_a_session_while_its_first_scratch_is_removed(tmp_path, monkeypatch):
+    space = workspace_of(tmp_path)
+    fill_scratch(space)
+    assert not space.session.own.exists()
+
+    def remove(path):
+        with pytest.raises(SessionLocked), holding(space.session.own / "lock.json"):
+            pass
+        shutil.rmtree(path)
+
+    monkeypatch.setattr("ibl_dask.pipeline.cleaning.remove", remove)
+    assert clean([str(space.session.path)], space.work_dir, None, "30d", True, *[False] * 3, True, False) == 0
+    assert not space.scratch.exists()
+    assert not space.session.own.exists()
 
 
 def test_locks_that_look_abandoned_are_watched_before_anything_goes(tmp_path, monkeypatch):

@@ -289,6 +289,23 @@ def test_a_session_that_another_run_holds_is_refused_and_its_owner_named(session
     assert not lock.exists()
 
 
+def test_a_session_that_another_run_took_over_is_given_up_before_it_is_ended(session_folder):
+    lock = session_folder / "ibl_dask" / "lock.json"
+    taken = json.dumps({"host": "another-host", "pid": 4321, "since": time.time(), "token": "00"})
+
+    def take_over(event):
+        """Take the lock, as a run does that found this one suspended, when its last step has ended."""
+        if isinstance(event, StepFinished) and event.record.key.name == "report":
+            lock.unlink()
+            lock.write_text(taken)
+
+    result = run([session_folder], tasks=["VideoRegisterRaw"], listeners=[take_over])
+    assert result.exit_code == 1
+    assert "another-host" in result.sessions[0].failures[-1].message
+    assert lock.read_text() == taken
+    assert not (session_folder / "ibl_dask" / "last_run.json").exists()
+
+
 def test_only_the_tasks_asked_for_run(session_folder):
     result = run([session_folder], tasks=["VideoRegisterRaw"])
     assert list(result.sessions[0].tasks) == ["VideoRegisterRaw"]

@@ -445,6 +445,17 @@ def test_holder_notices_at_its_next_beat_that_the_lock_is_no_longer_its_own(
     assert path.exists() == (how != "removed")
 
 
+def test_a_process_that_was_suspended_learns_of_a_lost_lock_before_its_next_beat(path: Path) -> None:
+    with holding(path) as held:
+        held.require_own()
+        path.unlink()
+        write_owner(path, "node017", 1)
+        assert not held.is_lost
+        with pytest.raises(SessionLocked, match="no longer holds"):
+            held.require_own()
+    assert json.loads(path.read_text())["host"] == "node017"
+
+
 def test_holder_does_not_keep_the_lock_of_another_alive(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ibl_dask.store.holder.HEARTBEAT_S", 0.02)
     with holding(path) as held:
