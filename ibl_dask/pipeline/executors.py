@@ -492,7 +492,7 @@ class OnCluster:
             if not cut.is_final and queued.n_cut < MOST_CUT:
                 continue
             running = next((one for one in self._running.values() if one.queued is queued), None)
-            if running is not None and not running.future.done():
+            if running is not None and running.future.status != "finished":
                 self._client.cancel([running.future])
                 self._let_go(running)
                 self._fail(queued, failure_from(cut.error))
