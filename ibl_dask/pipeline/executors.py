@@ -53,6 +53,8 @@ MOST_UNSEEN = 12
 """Workers that do not see the data and that a step may meet before it fails."""
 NO_WORKER_S = 20.0
 """Time that steps wait for another worker after the last one did not see the data and left, s."""
+RETURN_S = 300.0
+"""Time that steps wait for a worker like the last one that could run them, which died, s."""
 
 
 class Executor(Protocol):
@@ -176,6 +178,8 @@ class OnCluster:
         self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
         self._hosts: set[str] = set()
+        self._able: dict[str, list[Mapping[str, float]]] = {}
+        self._unable_since_s: dict[Resources, float] = {}
         self._most_seen_gb = 0.0
         self._nodes = NodeHealth()
         self._counted_s = -math.inf
@@ -305,8 +309,7 @@ class OnCluster:
         asked = resources.for_dask()
         if not resources.is_estimate:
             return asked
-        offers = self._count_workers() if self._elastic is None else self._elastic.worker_resources
-        able = [offered for offered in offers if resources.kind in offered]
+        able = self._offers(resources.kind)
         if self._elastic is None and not able:
             # Workers of this machine offer no GPU by name, but the processes that they start see its GPUs.
             return {"CPU": 1.0}
@@ -314,6 +317,15 @@ class OnCluster:
             name: min(amount, max((offered.get(name, amount) for offered in able), default=amount))
             for name, amount in asked.items()
         }
+
+    def _offers(self, kind: str) -> list[Mapping[str, float]]:
+        """Return the resources of each worker that offers a kind of them; the last ones where none does at present."""
+        offers = self._count_workers() if self._elastic is None else self._elastic.worker_resources
+        able = [offered for offered in offers if kind in offered]
+        if able:
+            self._able[kind] = able
+        # One that died comes back: its steps must not go to workers of another kind meanwhile.
+        return self._able.get(kind, [])
 
     def _fail_unschedulable(self) -> None:
         """Fail the steps that no worker will ever run."""
@@ -330,6 +342,7 @@ class OnCluster:
             self._end(queued, failure_from(why[queued.step.resources]))  # no other attempt finds a worker
 
     def _hopeless(self, resources: Resources) -> RunError | None:
+        """Return why no worker will ever run a step; None where one may."""
         asked = self._asks(resources)
         if self._elastic is not None:
             return self._elastic.unschedulable_reason(asked)
@@ -338,6 +351,10 @@ class OnCluster:
             return joined(list(self._turned_away.values()))
         able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
         if able or not workers:
+            self._unable_since_s.pop(resources, None)
+            return None
+        since_s = self._unable_since_s.setdefault(resources, time.monotonic())
+        if resources.kind in self._able and time.monotonic() - since_s < RETURN_S:
             return None
         offers = sorted({", ".join(f"{name}: {amount:g}" for name, amount in offered.items()) for offered in workers})
         return RunError(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from alyx_results import REPOSITORY, add_tasks, output, result
+from alyx_results import REPOSITORY, add_tasks, output, output_of, result
 from fake_alyx import endpoints
 from waiting import wait_until
 
@@ -119,7 +119,7 @@ def test_a_folder_that_cannot_be_written_costs_the_protected_file_of_one_result(
         (folder / name).write_bytes(b"new")
         if n == 0:
             (folder / "ibl_dask").write_text("a file where the folder of this package should be")
-        spool.add(result("TST_001", session, task, n=n + 1, folder=str(folder), outputs=(output(name, "new"),)))
+        spool.add(result("TST_001", session, task, n=n + 1, folder=str(folder), outputs=(output_of(folder, name),)))
     report = writer.run()
     assert (report.n_sent, report.n_left + report.n_dead) == (1, 1)
     assert fake.world.tasks[third]["status"] == "Complete"
@@ -268,7 +268,7 @@ def test_one_protected_file_of_many_costs_one_look_and_no_other_file(fake, spool
     (folder / TIMES[1]).write_bytes(b"new")
     fake.requests.clear()
     others = [output(f"alf/task_{n:02}/_ibl_leftCamera.features.pqt") for n in range(18)]
-    changed = (output(TIMES[0], "new"), output(TIMES[1], "new"), *others)
+    changed = (output(TIMES[0], "new"), output_of(folder, TIMES[1]), *others)
     spool.add(result("TST_001", session, second, n=1, folder=str(folder), outputs=changed))
     assert writer.run().problems == ()
     assert fake.n_requests("GET", "/datasets") == 1

@@ -4,7 +4,7 @@ import json
 import stat
 
 import pytest
-from alyx_results import REPOSITORY, add_tasks, output, result
+from alyx_results import REPOSITORY, add_tasks, output, output_of, result
 from fake_alyx import PNG, endpoints
 
 from ibl_dask.alyx.client import Alyx
@@ -13,9 +13,8 @@ from ibl_dask.alyx.register_calls import Quiet
 from ibl_dask.alyx.registrar import Registration
 from ibl_dask.alyx.spool import Spool
 from ibl_dask.alyx.sync import MOST_FAILURES, Writer
-from ibl_dask.alyx.task_result import Note, Output
+from ibl_dask.alyx.task_result import Note
 from ibl_dask.errors import AlyxLoginFailed, SessionLocked, UnusableFile
-from ibl_dask.store.identity import md5_of
 from ibl_dask.store.lock import LOCK_NAME, holding
 
 QUIET = Quiet(0.05, 0.0)
@@ -324,15 +323,11 @@ def protected(fake, spool, writer, tmp_path, content=b"old"):
     path = folder / "alf/_ibl_leftCamera.times.npy"
     path.parent.mkdir(parents=True)
     path.write_bytes(b"old")
-
-    def now():
-        return Output("alf/_ibl_leftCamera.times.npy", path.stat().st_size, md5_of(path))
-
-    spool.add(result("TST_001", session, task, outputs=(now(),)))
+    spool.add(result("TST_001", session, task, outputs=(output_of(folder, "alf/_ibl_leftCamera.times.npy"),)))
     assert writer.run().n_sent == 1
     fake.world.protect("_ibl_leftCamera.times.npy")
     path.write_bytes(content)
-    changed = now()
+    changed = output_of(folder, "alf/_ibl_leftCamera.times.npy")
     other = output("alf/_ibl_rightCamera.times.npy")
     spool.add(result("TST_001", session, task, n=1, folder=str(folder), outputs=(changed, other)))
     return session, folder

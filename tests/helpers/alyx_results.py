@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from pathlib import Path
 
 from fake_alyx import World
 
@@ -40,3 +41,9 @@ def result(subject: str, session_id: str, task_id: str, number: int = 1, n: int 
 def output(path: str, content: str = "") -> Output:
     """Return an output whose hash follows from its path and a text."""
     return Output(path, 100, hashlib.md5((path + content).encode()).hexdigest())
+
+
+def output_of(folder: Path, path: str) -> Output:
+    """Return the output of a file that is there."""
+    content = (folder / path).read_bytes()
+    return Output(path, len(content), hashlib.md5(content).hexdigest())

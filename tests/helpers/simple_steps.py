@@ -49,6 +49,13 @@ def note(upstream, folder, name, seconds=0.0):
     return {"name": name}
 
 
+def note_worker(upstream, folder, name, seconds=0.0):
+    """Leave a file for a step, with the name of its worker, as its environment has it."""
+    time.sleep(seconds)
+    Path(folder, name).write_text(os.environ["WORKER_NAME"])
+    return {"name": name}
+
+
 def fail(upstream, folder, name):
     raise OSError("no luck")
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import distributed
@@ -11,12 +12,13 @@ import pytest
 from distributed.protocol.pickle import dumps
 from ending_steps import end_process
 from program import WITHOUT_POWERS, says
-from simple_steps import Calling, die_with_worker, simple_step, vanish_once
+from simple_steps import Calling, die_with_worker, note_worker, simple_step, vanish_once
 from waiting import wait_until
 
 from ibl_dask.deploy.cluster.connect import connect
 from ibl_dask.deploy.cluster.refusals import refusals
 from ibl_dask.deploy.site.profile import this_machine
+from ibl_dask.model.step import Resources
 from ibl_dask.pipeline import executors
 from ibl_dask.pipeline.executors import OnCluster
 from ibl_dask.pipeline.isolation import run_in_own_process
@@ -92,13 +94,18 @@ def scheduler():
         yield client
 
 
-def start_worker(client, name, folder, *prefix, **environment):
+def start_worker(client, name, folder, *prefix, resources="CPU=1,MEMORY_GB=1", **environment):
     """Start a worker as a job script does, in some folder."""
     command = [*prefix, sys.executable, "-m", "distributed.cli.dask_worker", client.scheduler.address, "--name", name]
     command += ["--nthreads", "1", "--no-dashboard", "--death-timeout", "60", "--no-nanny"]
-    command += ["--resources", "CPU=1,MEMORY_GB=1"]
+    command += ["--resources", resources]
     # Steps are imported from here, wherever a worker is started.
-    variables = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **environment}
+    variables = {
+        **os.environ,
+        "WORKER_NAME": name,
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        **environment,
+    }
     with (folder / f"{name}.log").open("w") as file:
         return subprocess.Popen(command, cwd=folder, stdout=file, stderr=file, env=variables)
 
@@ -180,6 +187,47 @@ def test_data_that_vanish_from_a_node_while_it_works_are_its_fault(scheduler, wo
     (record,) = executor.completed()
     assert record.status == "done"
     assert [said["worker"] for said in refusals(scheduler)] == ["blind-0"]
+
+
+def gpu_step(folder, name, chunk, seconds=0.0):
+    step = simple_step(folder, name, function=note_worker, chunk=chunk, seconds=seconds)
+    return replace(step, resources=Resources(cpu=2, gpu=1, memory_gb=0.5, is_estimate=True))
+
+
+def test_steps_of_a_gpu_worker_that_died_wait_for_the_next_one_and_go_to_no_other(scheduler, workers, tmp_path):
+    workers("cpu-0", tmp_path)
+    first = workers("gpu-0", tmp_path, resources="CPU=1,GPU=1,MEMORY_GB=1")
+    scheduler.wait_for_workers(2, timeout=90)
+    executor = OnCluster(scheduler)
+    executor.submit([gpu_step(tmp_path, f"gpu{i}", chunk=i, seconds=0.2) for i in range(6)], tmp_path, {}, 0)
+    records = executor.completed()
+    assert next(records).failure is None
+    first.kill()
+    wait_until(lambda: len(scheduler.scheduler_info(n_workers=-1)["workers"]) == 1)
+    executor.submit([simple_step(tmp_path, f"cpu{i}", chunk=10 + i, seconds=3.0) for i in range(2)], tmp_path, {}, 0)
+    assert {next(records).key.name for _ in range(2)} == {"cpu0", "cpu1"}
+    workers("gpu-1", tmp_path, resources="CPU=1,GPU=1,MEMORY_GB=1")
+    assert [record.status for record in records] == ["done"] * 5
+    names = {(tmp_path / f"gpu{i}").read_text() for i in range(6)}
+    assert names == {"gpu-0", "gpu-1"}
+
+
+def test_steps_whose_last_worker_does_not_come_back_fail_with_what_is_lacking(
+    scheduler, workers, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(executors, "RETURN_S", 0.5)
+    workers("cpu-0", tmp_path)
+    first = workers("gpu-0", tmp_path, resources="CPU=1,GPU=1,MEMORY_GB=1")
+    scheduler.wait_for_workers(2, timeout=90)
+    executor = OnCluster(scheduler)
+    executor.submit([gpu_step(tmp_path, f"gpu{i}", chunk=i, seconds=0.2) for i in range(3)], tmp_path, {}, 0)
+    records = executor.completed()
+    assert next(records).failure is None
+    first.kill()
+    left = list(records)
+    assert len(left) == 2
+    for record in left:
+        says(record.failure.message, "no worker can run this step", "GPU: 1", "CPU: 1")
 
 
 def test_what_the_driver_does_not_see_either_is_no_fault_of_a_worker(client, tmp_path):
