@@ -178,7 +178,7 @@ class OnCluster:
         self._turned_away_s = math.inf
         self._workers: list[Mapping[str, float]] = []
         self._hosts: set[str] = set()
-        self._able: dict[str, list[Mapping[str, float]]] = {}
+        self._seen: set[frozenset[tuple[str, float]]] = set()
         self._unable_since_s: dict[Resources, float] = {}
         self._most_seen_gb = 0.0
         self._nodes = NodeHealth()
@@ -266,6 +266,7 @@ class OnCluster:
         if time.monotonic() - self._counted_s > COUNTED_EVERY_S:
             info = self._client.scheduler_info(n_workers=-1)["workers"]
             self._workers = [worker["resources"] for worker in info.values()]
+            self._seen.update(frozenset(offered.items()) for offered in self._workers)
             self._hosts = {worker["host"] for worker in info.values()}
             self._counted_s = time.monotonic()
         return self._workers
@@ -319,13 +320,11 @@ class OnCluster:
         }
 
     def _offers(self, kind: str) -> list[Mapping[str, float]]:
-        """Return the resources of each worker that offers a kind of them; the last ones where none does at present."""
+        """Return the resources of each worker that offers a kind of them; of earlier ones where none does now."""
         offers = self._count_workers() if self._elastic is None else self._elastic.worker_resources
-        able = [offered for offered in offers if kind in offered]
-        if able:
-            self._able[kind] = able
         # One that died comes back: its steps must not go to workers of another kind meanwhile.
-        return self._able.get(kind, [])
+        able = [offered for offered in offers if kind in offered]
+        return able or [offered for offered in map(dict, self._seen) if kind in offered]
 
     def _fail_unschedulable(self) -> None:
         """Fail the steps that no worker will ever run."""
@@ -349,12 +348,15 @@ class OnCluster:
         workers = self._count_workers()
         if not workers and self._turned_away and time.monotonic() - self._turned_away_s > NO_WORKER_S:
             return joined(list(self._turned_away.values()))
-        able = any(all(offered.get(name, 0) >= amount for name, amount in asked.items()) for offered in workers)
-        if able or not workers:
+
+        def is_able(offered: Mapping[str, float]) -> bool:
+            return all(offered.get(name, 0) >= amount for name, amount in asked.items())
+
+        if any(map(is_able, workers)) or not workers:
             self._unable_since_s.pop(resources, None)
             return None
         since_s = self._unable_since_s.setdefault(resources, time.monotonic())
-        if resources.kind in self._able and time.monotonic() - since_s < RETURN_S:
+        if any(is_able(dict(offered)) for offered in self._seen) and time.monotonic() - since_s < RETURN_S:
             return None
         offers = sorted({", ".join(f"{name}: {amount:g}" for name, amount in offered.items()) for offered in workers})
         return RunError(

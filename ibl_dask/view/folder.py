@@ -47,8 +47,11 @@ def write_view(view: SessionView, target: Path, start_s: float | None = None, st
         If a video changed; no folder is written.
     NotWritable
         If the folder cannot be written, or the disk is full.
+    AlreadyThere
+        If files have come into the folder meanwhile.
     """
     start_s, stop_s = _range_within(view, start_s, stop_s)
+    target = target.resolve()  # a link to an empty folder is as good as that
     _require_empty(target)
     ranges = {camera.label: frames_between(camera, start_s, stop_s) for camera in view.cameras}
     head = {**page.head_of(view, ranges), "mode": "folder", "start_s": start_s, "stop_s": stop_s}

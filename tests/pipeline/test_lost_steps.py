@@ -189,17 +189,21 @@ def test_data_that_vanish_from_a_node_while_it_works_are_its_fault(scheduler, wo
     assert [said["worker"] for said in refusals(scheduler)] == ["blind-0"]
 
 
-def gpu_step(folder, name, chunk, seconds=0.0):
+def gpu_step(folder, name, chunk, seconds=0.0, is_estimate=True):
     step = simple_step(folder, name, function=note_worker, chunk=chunk, seconds=seconds)
-    return replace(step, resources=Resources(cpu=2, gpu=1, memory_gb=0.5, is_estimate=True))
+    return replace(step, resources=Resources(cpu=2, gpu=1, memory_gb=0.5, is_estimate=is_estimate))
 
 
-def test_steps_of_a_gpu_worker_that_died_wait_for_the_next_one_and_go_to_no_other(scheduler, workers, tmp_path):
+@pytest.mark.parametrize("is_estimate", [True, False])
+def test_steps_of_a_gpu_worker_that_died_wait_for_the_next_one_and_go_to_no_other(
+    scheduler, workers, tmp_path, is_estimate
+):
     workers("cpu-0", tmp_path)
     first = workers("gpu-0", tmp_path, resources="CPU=1,GPU=1,MEMORY_GB=1")
     scheduler.wait_for_workers(2, timeout=90)
     executor = OnCluster(scheduler)
-    executor.submit([gpu_step(tmp_path, f"gpu{i}", chunk=i, seconds=0.2) for i in range(6)], tmp_path, {}, 0)
+    steps = [gpu_step(tmp_path, f"gpu{i}", chunk=i, seconds=0.2, is_estimate=is_estimate) for i in range(6)]
+    executor.submit(steps, tmp_path, {}, 0)
     records = executor.completed()
     assert next(records).failure is None
     first.kill()

@@ -11,7 +11,7 @@ import pytest
 from posed_sessions import RELATIVE, write_poses
 from viewed_sessions import workspace_of
 
-from ibl_dask.errors import MissingFile, UsageError
+from ibl_dask.errors import AlreadyThere, MissingFile, UsageError
 from ibl_dask.view import page
 from ibl_dask.view.content import ViewCamera
 from ibl_dask.view.folder import write_view
@@ -168,6 +168,29 @@ def test_a_folder_with_files_stays_as_it_is(view: SessionView, tmp_path: Path) -
     with pytest.raises(UsageError, match="this folder holds files"):
         write_view(view, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_files_that_come_meanwhile_stay_as_they_are(
+    view: SessionView, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def render_page(*_: object) -> str:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine.txt").write_text("mine")
+        return ""
+
+    monkeypatch.setattr(page, "render_page", render_page)
+    with pytest.raises(AlreadyThere, match="stays as it is"):
+        write_view(view, tmp_path / "out", 1.0, 1.2)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_link_to_an_empty_folder_is_written_through(view: SessionView, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "elsewhere")
+    write_view(view, tmp_path / "out", 1.0, 1.2)
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "elsewhere" / "index.html").is_file()
 
 
 def test_a_video_that_changes_meanwhile_leaves_no_half_folder(copied: Path, tmp_path: Path) -> None:
